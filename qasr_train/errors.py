@@ -1,0 +1,24 @@
+"""Owns the exceptions a user may see. Each message is one sentence: what was wrong, the value, where, what to do.
+
+`recipes/` print the message of a UserError after `error:` and exit with status 2; anything else is our own bug.
+"""
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave us: never shown with a traceback."""
+
+
+class ConfigError(UserError):
+    """A setting that is unknown, missing, out of range, or contradicts another."""
+
+
+class DataError(UserError):
+    """A manifest, source or dataset that cannot be used as it is."""
+
+
+class AudioError(DataError):
+    """One recording that cannot be turned into a waveform; the message names the file and the reason."""
+
+
+class CheckpointError(UserError):
+    """A model or checkpoint directory that is incomplete, damaged or of another kind."""

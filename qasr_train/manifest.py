@@ -1,0 +1,120 @@
+"""Owns the manifest contract: `Utterance`, and reading and writing `manifest.jsonl`, one JSON object a line.
+
+Input: a JSONL file written by `recipes/prepare.py` or by a user. Output: `Utterance` objects. Imports no torch, decodes no audio.
+Other formats (CSV, Parquet, Hugging Face, NeMo, the official script's JSONL) are turned into Utterances by `sources.py`.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qasr_train.errors import DataError
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of recorded speech and what was said in it.
+
+    id: unique within its source; appears in every log line, error and prediction.
+    audio: path of the recording, or the bytes of an encoded file (Parquet, Hugging Face datasets).
+    text: the transcript; "" means the recording holds no speech; None means not known (transcription only).
+    language: the model's name of the language ("English"), or None where it is unknown.
+    start_s, end_s: the part of the recording to use, in seconds; None means from its start / to its end.
+    duration_s: seconds of audio in that part; None until measured.
+    context: text for the system turn (hotwords, background); None means none was given.
+    split: "train", "dev", "test" or what the manifest says; None where it says nothing.
+    origin: where the row stands, e.g. "train.jsonl:12"; for messages only, never written.
+    """
+
+    id: str
+    audio: str | bytes
+    text: str | None = None
+    language: str | None = None
+    speaker: str | None = None
+    duration_s: float | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    context: str | None = None
+    split: str | None = None
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise DataError(f"{self.origin}: an utterance has an empty id; give every row its own `id`")
+        if not self.audio:
+            raise DataError(f"{self.origin}: utterance {self.id!r} names no audio; set its `audio` to a path")
+        for name in ("duration_s", "start_s", "end_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise DataError(f"{self.origin}: utterance {self.id!r} has {name}={value}; expected seconds, 0 or more")
+        if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
+            raise DataError(
+                f"{self.origin}: utterance {self.id!r} ends at {self.end_s} s, not after its start at {self.start_s} s"
+            )
+
+    @property
+    def audio_name(self) -> str:
+        """The recording as a message should name it: its path, or its id where the audio is bytes."""
+        return self.audio if isinstance(self.audio, str) else f"<bytes of {self.id}>"
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ("file:line", row) for every non-blank line of a JSONL file.
+
+    Raises:
+        DataError: no such file; a line that is no JSON object (names file and line).
+    """
+    path = Path(path)
+    try:
+        with open(path, encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                where = f"{path}:{number}"
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(f"{where}: this line is not JSON ({error.msg}); expected one JSON object a line") from None
+                if not isinstance(row, dict):
+                    raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
+                yield where, row
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path of the manifest") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a directory, expected a JSONL file") from None
+    except PermissionError:
+        raise DataError(f"{path}: cannot be read (permission denied)") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); expected a JSONL file") from None
+
+
+def utterance_to_row(utterance: Utterance) -> dict[str, Any]:
+    """The manifest row of an utterance: its fields that are set, and the contract's version. Bytes cannot be written."""
+    if isinstance(utterance.audio, bytes):
+        raise DataError(f"utterance {utterance.id!r}: audio bytes cannot stand in a JSONL manifest; convert them to files")
+    row = {"version": MANIFEST_VERSION}
+    for field in dataclasses.fields(utterance):
+        value = getattr(utterance, field.name)
+        if value is not None and field.name != "origin":
+            row[field.name] = value
+    return row
+
+
+def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
+    """Write utterances as `manifest.jsonl`, all or nothing (temporary file, then rename); returns how many."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    count = 0
+    with open(part, "w", encoding="utf-8") as out:
+        for utterance in utterances:
+            out.write(json.dumps(utterance_to_row(utterance), ensure_ascii=False) + "\n")
+            count += 1
+    part.replace(path)
+    return count
