@@ -1,0 +1,80 @@
+"""Owns what every model family offers: the ASRModel protocol, its Collator, the Hypothesis, and the capabilities by name.
+
+A family is one file in this folder with a Config, a Collator and a Model; `models/__init__.py` lists them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from qasr_train.batch import Batch, Recording
+
+
+class Capability(str, Enum):
+    """What an objective or a recipe may need of a family; a missing one is refused when the config is loaded."""
+
+    TOKEN_LOSS = "token_loss"  # forward() gives next-token logits of supervised positions
+    ADAPTERS = "adapters"  # LoRA can be put on its linear layers
+    CONTEXT = "context"  # transcription takes hotwords or background text
+    LANGUAGE = "language"  # transcription can be told, and tells, the language
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What a model heard in one utterance.
+
+    text: the transcript. language: the model's name of the language it heard or was told, None if it gave none.
+    raw_text: the undecorated output of the decoder. num_tokens: tokens generated, the end token included.
+    is_truncated: True when the token limit stopped it before its end token.
+    """
+
+    id: str
+    text: str
+    language: str | None
+    raw_text: str
+    num_tokens: int
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogits:
+    """Next-token logits of the supervised positions only.
+
+    logits: float [N, V], N supervised tokens in row-major order. targets: int64 [N]. row: int64 [N], the batch row of each.
+    """
+
+    logits: torch.Tensor
+    targets: torch.Tensor
+    row: torch.Tensor
+
+
+class Collator(Protocol):
+    """Turns recordings into a Batch on the CPU; picklable, so that it runs in loader workers."""
+
+    def for_training(self, recordings: Sequence[Recording]) -> Batch:
+        """Prompt and target, with labels on the target alone."""
+
+    def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
+        """Prompt only; `language` forces the language, None lets the model tell it."""
+
+
+class ASRModel(Protocol):
+    """A loaded speech recogniser: what training, evaluation and export need of it."""
+
+    family: str
+    capabilities: frozenset[Capability]
+    module: torch.nn.Module
+    collator: Collator
+
+    def token_logits(self, batch: Batch) -> TokenLogits:
+        """Logits of the supervised positions of a training batch."""
+
+    def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
+        """Greedy transcripts of a transcription batch, in row order."""
+
+    def save(self, folder: Path) -> None:
+        """Write a complete directory that plain `from_pretrained` loads."""

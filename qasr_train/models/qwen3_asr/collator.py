@@ -1,0 +1,217 @@
+"""Owns what a Qwen3-ASR model is given and what it is taught: log-mel, prompt, target, padding and labels.
+
+Input: recordings (utterance + waveform). Output: a padded Batch. CPU only, picklable, one tokenizer call a batch.
+Labels come from structure: ids are assembled from known pieces, and exactly the target piece is supervised, so that
+no padding side, context or companion can move the mask (the faults of other collators: docs/training.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import Qwen3ASRProcessor
+
+from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.errors import DataError
+from qasr_train.manifest import Utterance
+
+ASR_TEXT = "<asr_text>"
+NO_LANGUAGE = "None"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """Token ids of one row. prompt ends where the model starts to speak; target is empty in transcription."""
+
+    prompt: list[int]
+    target: list[int]
+
+
+class Qwen3ASRCollator:
+    """Collates recordings for one processor (tokenizer + feature extractor settings).
+
+    Raises:
+        ValueError: the tokenizer lacks one of the model's special tokens.
+    """
+
+    def __init__(self, processor: Qwen3ASRProcessor) -> None:
+        self.tokenizer = processor.tokenizer
+        extractor = processor.feature_extractor
+        self._mel = LogMel(
+            n_fft=extractor.n_fft,
+            hop_samples=extractor.hop_length,
+            min_samples=extractor.min_length,
+            filters=torch.from_numpy(extractor.mel_filters).to(torch.float32),
+        )
+        self.chunk_frames = 2 * extractor.n_window
+        self.audio_id = self._special("<|audio_pad|>")
+        self.end_id = self._special("<|im_end|>")
+        self.pad_id = self._special("<|endoftext|>")
+        self.start_id = self._special("<|im_start|>")
+        self.asr_text_id = self._special(ASR_TEXT)
+        newline, user, assistant = self._encode(["\n", "user\n", "assistant\n"])
+        self._between = [self.end_id, *newline, self.start_id, *user, self._special("<|audio_start|>")]
+        self._after_audio = [self._special("<|audio_end|>"), self.end_id, *newline, self.start_id, *assistant]
+
+    def for_training(self, recordings: Sequence[Recording]) -> Batch:
+        """Prompt and target of every recording, padded on the right; labels on the target alone.
+
+        Raises:
+            DataError: an utterance has no transcript (names its id and origin).
+        """
+        targets = [target_text(r.utterance) for r in recordings]
+        return self._collate(recordings, targets, supervised=True, contexts=[r.utterance.context for r in recordings])
+
+    def for_transcription(
+        self, recordings: Sequence[Recording], *, language: str | None = None, use_context: bool = True
+    ) -> Batch:
+        """Prompts only, padded on the left so that generation goes on from the last column; no labels.
+
+        Args:
+            recordings: waveforms of the batch.
+            language: the model's name of the language to force for all rows; None lets the model tell it.
+            use_context: whether an utterance's context goes into the system turn.
+        """
+        forced = [(f"language {language}", "") if language else None for _ in recordings]
+        contexts = [r.utterance.context if use_context else None for r in recordings]
+        return self._collate(recordings, forced, supervised=False, contexts=contexts)
+
+    def num_target_tokens(self, utterance: Utterance) -> int:
+        """Supervised tokens of an utterance: language tag, transcript and end token."""
+        return len(self._sequences([0], [target_text(utterance)], [None], supervised=True)[0].target)
+
+    def num_audio_tokens(self, num_mel_frames: int) -> int:
+        """Positions the encoder makes of so many mel frames: 13 a 100-frame chunk, three stride-2 convolutions of the rest."""
+        chunks, rest = divmod(num_mel_frames, self.chunk_frames)
+        for _ in range(3):
+            rest = (rest + 1) // 2
+        return 13 * chunks + rest
+
+    def _collate(
+        self,
+        recordings: Sequence[Recording],
+        targets: list[tuple[str, str] | None],
+        *,
+        supervised: bool,
+        contexts: list[str | None],
+    ) -> Batch:
+        mels = [self._mel(r.waveform) for r in recordings]
+        num_audio = [self.num_audio_tokens(mel.shape[1]) for mel in mels]
+        sequences = self._sequences(num_audio, targets, contexts, supervised=supervised)
+        input_ids, attention_mask, labels = self._pad(sequences, supervised=supervised)
+        features, features_mask = self._pad_features(mels)
+        return Batch(
+            ids=[r.utterance.id for r in recordings],
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            labels=labels if supervised else None,
+            input_features=features,
+            input_features_mask=features_mask,
+            duration_s=torch.tensor([len(r.waveform) / 16_000 for r in recordings], dtype=torch.float32),
+        )
+
+    def _sequences(
+        self,
+        num_audio: list[int],
+        targets: list[tuple[str, str] | None],
+        contexts: list[str | None],
+        *,
+        supervised: bool,
+    ) -> list[TokenRow]:
+        texts = [f"system\n{context or ''}" for context in contexts]
+        texts += [piece for target in targets if target for piece in target]
+        encoded = iter(self._encode(texts))
+        systems = [next(encoded) for _ in contexts]
+        rows = []
+        for audio, target, system in zip(num_audio, targets, systems, strict=True):
+            prompt = [self.start_id, *system, *self._between, *[self.audio_id] * audio, *self._after_audio]
+            spoken = [*next(encoded), self.asr_text_id, *next(encoded)] if target else []
+            if supervised:
+                rows.append(TokenRow(prompt, [*spoken, self.end_id]))
+            else:
+                rows.append(TokenRow(prompt + spoken, []))
+        return rows
+
+    def _pad(
+        self, sequences: list[TokenRow], *, supervised: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """int64 [B, T] ids, attention mask and labels; padded on the right in training, on the left for generation."""
+        widths = [len(s.prompt) + len(s.target) for s in sequences]
+        shape = (len(sequences), max(widths))
+        input_ids = torch.full(shape, self.pad_id, dtype=torch.int64)
+        attention_mask = torch.zeros(shape, dtype=torch.int64)
+        labels = torch.full(shape, IGNORED, dtype=torch.int64)
+        for row, (sequence, width) in enumerate(zip(sequences, widths, strict=True)):
+            first = 0 if supervised else shape[1] - width
+            input_ids[row, first : first + width] = torch.tensor(sequence.prompt + sequence.target)
+            attention_mask[row, first : first + width] = 1
+            first_target = first + len(sequence.prompt)
+            labels[row, first_target : first + width] = input_ids[row, first_target : first + width]
+        return input_ids, attention_mask, labels
+
+    def _pad_features(self, mels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """float32 [B, M, F] features, zero past each row's end, and their int64 [B, F] mask; F a multiple of one chunk."""
+        longest = max(mel.shape[1] for mel in mels)
+        num_frames = -(-longest // self.chunk_frames) * self.chunk_frames
+        features = torch.zeros(len(mels), mels[0].shape[0], num_frames)
+        mask = torch.zeros(len(mels), num_frames, dtype=torch.int64)
+        for row, mel in enumerate(mels):
+            features[row, :, : mel.shape[1]] = mel
+            mask[row, : mel.shape[1]] = 1
+        return features, mask
+
+    def _special(self, token: str) -> int:
+        token_id = self.tokenizer.get_vocab().get(token)
+        if token_id is None:
+            raise ValueError(f"the tokenizer has no token {token!r}; a Qwen3-ASR tokenizer has it")
+        return int(token_id)
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        # Text is data: "<|im_end|>" inside a transcript must not become the end token.
+        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+class LogMel:
+    """Log-mel of one clip by itself, equal to Qwen3ASRFeatureExtractor on that clip alone (within 1e-5).
+
+    Frames by unfold + rfft instead of torch.stft: 2-3 times faster on a CPU core (docs/benchmarks.md).
+    """
+
+    def __init__(self, *, n_fft: int, hop_samples: int, min_samples: int, filters: torch.Tensor) -> None:
+        """filters: float32 [n_fft / 2 + 1, M]."""
+        self.n_fft, self.hop_samples, self.min_samples = n_fft, hop_samples, min_samples
+        self.filters = filters
+        self.window = torch.hann_window(n_fft)
+
+    def __call__(self, waveform: np.ndarray) -> torch.Tensor:
+        """float32 [S] at 16 kHz -> float32 [M, F], F = max(S, 8000) // 160 (short clips are zero-padded to 0.5 s)."""
+        samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
+        missing = self.min_samples - len(samples)
+        if missing > 0:
+            samples = torch.nn.functional.pad(samples, (0, missing))
+        num_frames = len(samples) // self.hop_samples
+        padded = torch.nn.functional.pad(samples[None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")[0]
+        frames = padded.unfold(0, self.n_fft, self.hop_samples)[:num_frames]
+        power = torch.fft.rfft(frames * self.window).abs().square()
+        log_mel = (power @ self.filters).clamp(min=1e-10).log10()
+        log_mel = torch.maximum(log_mel, log_mel.max() - 8.0)
+        return ((log_mel + 4.0) / 4.0).T
+
+
+def target_text(utterance: Utterance) -> tuple[str, str]:
+    """The two text pieces of what the model is to say: before and after `<asr_text>`.
+
+    No speech (empty transcript) and unknown language are both `language None`: the model learns no language from the row.
+
+    Raises:
+        DataError: the transcript is not known, or holds `<asr_text>` itself.
+    """
+    where = f"{utterance.origin}: " if utterance.origin else ""
+    if utterance.text is None:
+        raise DataError(f"{where}utterance {utterance.id!r} has no transcript; training needs `text` in every row")
+    if ASR_TEXT in utterance.text:
+        raise DataError(f"{where}utterance {utterance.id!r} holds {ASR_TEXT} in its transcript; remove it")
+    text = utterance.text.strip()
+    language = utterance.language if text else None
+    return f"language {language or NO_LANGUAGE}", text
