@@ -1,6 +1,6 @@
 """Owns what several tests share: synthetic sound, a made-up utterance, files, and where `../shared` lies.
 
-`SHARED` is the folder of real recordings and facts beside the checkout, or None; tests that read it carry `@needs_shared`.
+`SHARED` is the folder of real recordings and facts beside the checkout, or None; tests reading it carry `@needs_shared`.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def tone(
 def write_wav(
     path: Path, waveform: np.ndarray | None = None, *, sample_rate_hz: int = SAMPLE_RATE_HZ, subtype: str | None = None
 ) -> Path:
-    """Write float32 [S] or [S, channels] (default: one second of `tone`) in the format of the suffix; returns the path."""
+    """Write float32 [S] or [S, channels] (default: one second of `tone`) in the suffix's format; returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     waveform = tone(sample_rate_hz=sample_rate_hz) if waveform is None else waveform
