@@ -1,0 +1,389 @@
+"""Owns opening and saving Qwen3-ASR checkpoints in each layout they come in: native, original, LoRA adapter over either.
+
+Input: a directory or hub id. Output: the transformers model and processor, or a CheckpointError that names what is missing.
+Weights are loaded strictly: transformers alone opens an original directory as a randomly initialised model of default size.
+"""
+
+import copy
+import json
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import torch
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from transformers import (
+    GenerationConfig,
+    Qwen2Tokenizer,
+    Qwen3ASRConfig,
+    Qwen3ASRFeatureExtractor,
+    Qwen3ASRForConditionalGeneration,
+    Qwen3ASRProcessor,
+)
+from transformers.utils import logging as transformers_logging
+
+from qasr_train.errors import CheckpointError
+from qasr_train.languages import LANGUAGES
+from qasr_train.models.qwen3_asr import original
+from qasr_train.models.qwen3_asr.weights import (
+    MODEL_FILE,
+    read_tensors,
+    require_exactly,
+    stored_tensors,
+    write_tensors,
+)
+
+BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
+TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
+SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
+MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json
+_ASSETS = Path(__file__).resolve().parents[2] / "assets"
+_HUB_FILES = ["*.json", "*.txt", "*.jinja", "*.safetensors"]
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_log = logging.getLogger(__name__)
+
+
+class Layout(Enum):
+    """How a checkpoint directory is laid out."""
+
+    NATIVE = "native"  # transformers' own: config.json with audio_config and text_config
+    ORIGINAL = "original"  # as published for qwen-asr and vLLM: config.json with thinker_config
+    ADAPTER = "adapter"  # PEFT: adapter_config.json, weights that need a base model
+
+
+def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
+    """The local directory of a checkpoint; only a hub id that is no directory here is looked up on the Hub.
+
+    Args:
+        path: a directory, `bundled:NAME`, or a hub id (`owner/name`).
+        revision: git revision of a hub id; None is its default branch.
+
+    Raises:
+        CheckpointError: it is neither; names both readings and why each failed.
+    """
+    if path.startswith(BUNDLED):
+        return _bundled(path)
+    folder = Path(path).expanduser()
+    if path and folder.is_dir():
+        return folder
+    if path and folder.exists():
+        raise CheckpointError(f"{path}: this is a file; give the directory that holds config.json and the weights")
+    if not _HUB_ID.fullmatch(path):
+        raise CheckpointError(
+            f"{path}: no such directory (looked from {Path.cwd()}), and not a hub id either, which reads owner/name; "
+            "correct the path"
+        )
+    return _download(path, revision)
+
+
+def detect_layout(folder: Path) -> Layout:
+    """Which layout a directory has, from its files alone.
+
+    Raises:
+        CheckpointError: it is no Qwen3-ASR checkpoint; names the folder and what it is or lacks.
+    """
+    if (folder / "adapter_config.json").is_file():
+        return Layout.ADAPTER
+    config = _read_config(folder)
+    if config.get("model_type") != "qwen3_asr":
+        raise CheckpointError(
+            f"{folder}: config.json says model_type {config.get('model_type')!r}, and this family loads 'qwen3_asr' only"
+        )
+    return Layout.ORIGINAL if "thinker_config" in config else Layout.NATIVE
+
+
+def load_checkpoint(
+    folder: Path, *, dtype: torch.dtype = torch.float32
+) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
+    """Open a complete native or original directory on the CPU, in evaluation mode.
+
+    Args:
+        folder: a directory, see `resolve_checkpoint`.
+        dtype: of the weights in memory, whatever they are on disk.
+
+    Returns:
+        The native transformers model, and a processor with Qwen3-ASR's own feature extractor and native chat template.
+
+    Raises:
+        CheckpointError: a file or tensor is missing, unknown, damaged or of another shape; or the directory is an
+            adapter, which `load_checkpoint_with_adapter` opens.
+    """
+    folder = Path(folder)
+    layout = detect_layout(folder)
+    if layout is Layout.ADAPTER:
+        raise CheckpointError(f"{folder}: this is a LoRA adapter, not a whole model; open it together with its base")
+    raw = _read_config(folder)
+    tokenizer = _load_tokenizer(folder, layout)
+    if layout is Layout.ORIGINAL:
+        config = original.native_config(raw, tokenizer, where=folder / "config.json")
+    else:
+        config = _native_config(folder, raw)
+    processor = _build_processor(folder, layout, tokenizer, config)
+    _require_agreement(folder, config, processor)
+    model = _load_model(folder, config, layout, dtype)
+    model.generation_config = _generation_config(folder, config, layout)
+    return model.eval(), processor
+
+
+def save_native(
+    model: Qwen3ASRForConditionalGeneration,
+    processor: Qwen3ASRProcessor,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a directory that plain `from_pretrained` of transformers loads, processor and tokenizer included.
+
+    Args:
+        model: without adapters in it. processor: as `load_checkpoint` gave it.
+        folder: made where missing; files of the same names are replaced. Not atomic by itself.
+        dtype: of the weights on disk; None is the model's own.
+
+    Raises:
+        OSError: disk full or no permission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = _plain_state(model)
+    config = copy.deepcopy(model.config)
+    if config.tie_word_embeddings:
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in TIED}
+    config.architectures = [type(model).__name__]
+    config.dtype = str(dtype or model.dtype).removeprefix("torch.")
+    config.audio_config.dtype = config.text_config.dtype = None  # one statement of it, as in the published native files
+    write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
+    config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    for name in ("is_local", "local_files_only"):  # how this process opened it; transformers would write them down
+        processor.tokenizer.init_kwargs.pop(name, None)
+    processor.save_pretrained(folder)
+
+
+def save_original(
+    model: Qwen3ASRForConditionalGeneration,
+    processor: Qwen3ASRProcessor,
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    languages: Sequence[str] = LANGUAGES,
+) -> None:
+    """Write a directory as qwen-asr and vLLM read it: `thinker.*` names, the head stored, Whisper-style processor files.
+
+    Args:
+        model, processor, folder, dtype: as for `save_native`.
+        languages: names the model can be told to transcribe, for `support_languages`.
+
+    Raises:
+        CheckpointError: the configuration cannot be said in the original layout.
+        OSError: disk full or no permission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = dtype or model.dtype
+    config = original.original_config(model.config, processor.tokenizer, dtype=stored, languages=languages)
+    tensors = {original.original_name(name): tensor for name, tensor in _plain_state(model).items()}
+    write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
+    original.write_json(folder / "config.json", config)
+    original.write_original_generation_config(processor.tokenizer, folder)
+    original.write_original_processor(processor, folder)
+
+
+def _bundled(path: str) -> Path:
+    folder = _ASSETS / path.removeprefix(BUNDLED)
+    if folder.is_dir() and folder.parent == _ASSETS:
+        return folder
+    names = sorted(f"{BUNDLED}{p.name}" for p in _ASSETS.iterdir() if p.is_dir()) if _ASSETS.is_dir() else []
+    raise CheckpointError(
+        f"{path}: no such bundled checkpoint; there is {', '.join(names) or 'none in this installation'}"
+    )
+
+
+def _download(path: str, revision: str | None) -> Path:
+    _log.info("%s is not a directory here; looking for it as a hub id", path)
+    try:
+        return Path(huggingface_hub.snapshot_download(path, revision=revision, allow_patterns=_HUB_FILES))
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        reason = "the Hub cannot be reached (or HF_HUB_OFFLINE is set) and no copy is in the local cache"
+        raise CheckpointError(_neither(path, revision, reason)) from error
+    except HFValidationError as error:
+        raise CheckpointError(_neither(path, revision, "the name is not allowed there")) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no answer"
+        reason = f"the Hub answered {status}: it does not exist there, or needs `hf auth login`"
+        raise CheckpointError(_neither(path, revision, reason)) from error
+    except OSError as error:
+        raise CheckpointError(_neither(path, revision, f"downloading failed ({error})")) from error
+
+
+def _neither(path: str, revision: str | None, reason: str) -> str:
+    at = f" at revision {revision}" if revision else ""
+    return f"{path}: not a directory here ({Path.cwd()}), and as a hub id{at}: {reason}; correct the path or get the model first"
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        inner = sorted(str(p.parent.relative_to(folder)) for p in folder.glob("**/config.json"))[:3]
+        hint = f"did you mean {', '.join(inner)} inside it?" if inner else "copy the complete checkpoint"
+        raise CheckpointError(f"{folder}: no config.json, so this is not a model directory; {hint}")
+    return _read_json(file)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{file}: not readable as JSON ({error}); copy it from the source again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{file}: holds {type(content).__name__} instead of an object; copy it from the source again"
+        )
+    return content
+
+
+def _native_config(folder: Path, raw: dict[str, Any]) -> Qwen3ASRConfig:
+    architectures = raw.get("architectures") or ["Qwen3ASRForConditionalGeneration"]
+    if architectures != ["Qwen3ASRForConditionalGeneration"]:
+        raise CheckpointError(
+            f"{folder}: config.json is of {architectures[0]}, which does not transcribe; use a Qwen3-ASR checkpoint"
+        )
+    missing = [name for name in ("audio_config", "text_config") if not isinstance(raw.get(name), dict)]
+    if missing:  # transformers would fill in its default sizes
+        raise CheckpointError(f"{folder}: config.json has no {' and no '.join(missing)}; copy it from the source again")
+    try:
+        return Qwen3ASRConfig.from_pretrained(folder)
+    except Exception as error:  # strict dataclasses of huggingface_hub raise their own kinds
+        raise CheckpointError(
+            f"{folder}: config.json is not valid ({_one_line(error)}); copy it from the source again"
+        ) from error
+
+
+def _load_tokenizer(folder: Path, layout: Layout) -> Qwen2Tokenizer:
+    needed = ["tokenizer_config.json"]
+    if not (folder / "tokenizer.json").is_file():
+        needed += ["vocab.json", "merges.txt"] if layout is Layout.ORIGINAL else ["tokenizer.json"]
+    if layout is Layout.NATIVE and not (folder / "preprocessor_config.json").is_file():
+        needed.append("processor_config.json")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: {', '.join(missing)} missing, without which text and audio cannot be prepared; copy "
+            f"{'it' if len(missing) == 1 else 'them'} from the model this one was made from"
+        )
+    try:
+        return Qwen2Tokenizer.from_pretrained(folder)
+    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
+        raise CheckpointError(
+            f"{folder}: the tokenizer cannot be opened ({_one_line(error)}); copy its files again"
+        ) from error
+
+
+def _build_processor(
+    folder: Path, layout: Layout, tokenizer: Qwen2Tokenizer, config: Qwen3ASRConfig
+) -> Qwen3ASRProcessor:
+    """A processor with Qwen3-ASR's extractor: the one AutoProcessor picks for an original directory is Whisper's."""
+    audio = config.audio_config
+    if layout is Layout.ORIGINAL:
+        extractor = Qwen3ASRFeatureExtractor(feature_size=audio.num_mel_bins, n_window=audio.n_window)
+        return Qwen3ASRProcessor(extractor, tokenizer, chat_template=original.native_chat_template())
+    try:
+        processor = Qwen3ASRProcessor.from_pretrained(folder)
+    except Exception as error:  # as for the tokenizer
+        raise CheckpointError(
+            f"{folder}: the processor cannot be opened ({_one_line(error)}); copy its files again"
+        ) from error
+    if processor.chat_template is None:
+        processor.chat_template = original.native_chat_template()
+    return processor
+
+
+def _require_agreement(folder: Path, config: Qwen3ASRConfig, processor: Qwen3ASRProcessor) -> None:
+    """Refuse a processor that belongs to another model: it would give other ids or features than the weights know."""
+    tokenizer, extractor, audio = processor.tokenizer, processor.feature_extractor, config.audio_config
+    vocab = tokenizer.get_vocab()
+    unknown = [token for token in (*SPECIAL_TOKENS, "<asr_text>") if token not in vocab]
+    if unknown:
+        raise CheckpointError(
+            f"{folder}: the tokenizer does not know {', '.join(unknown)}; use the tokenizer of this model"
+        )
+    pairs = [
+        ("feature extractor", type(extractor).__name__, Qwen3ASRFeatureExtractor.__name__),
+        ("feature_size", extractor.feature_size, audio.num_mel_bins),
+        ("n_window", getattr(extractor, "n_window", audio.n_window), audio.n_window),
+        ("id of <|audio_pad|>", vocab["<|audio_pad|>"], config.audio_token_id),
+    ]
+    for what, found, wanted in pairs:
+        if found != wanted:
+            raise CheckpointError(
+                f"{folder}: {what} is {found} in the processor files and {wanted} in config.json; they are of two models, "
+                "copy all files from one"
+            )
+    largest, vocab_size = max(vocab.values()), config.text_config.vocab_size
+    if largest >= vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has ids up to {largest}, the model {vocab_size} entries; they are of two models"
+        )
+
+
+def _load_model(
+    folder: Path, config: Qwen3ASRConfig, layout: Layout, dtype: torch.dtype
+) -> Qwen3ASRForConditionalGeneration:
+    stored = stored_tensors(folder)
+    if layout is Layout.ORIGINAL:
+        stored = {original.native_name(name): tensor for name, tensor in stored.items()}
+    with torch.device("meta"):
+        needed = {name: t.shape for name, t in Qwen3ASRForConditionalGeneration(config).state_dict().items()}
+    require_exactly(folder, stored, needed, optional=TIED if config.tie_word_embeddings else frozenset())
+    tensors = read_tensors(stored, dtype=dtype)
+    _require_tied(folder, config, tensors)
+    with _no_progress_bar():
+        model, report = Qwen3ASRForConditionalGeneration.from_pretrained(
+            None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
+        )
+    assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
+    return model
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers' bar of tensors, which lasts a moment, out of our output."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def _require_tied(folder: Path, config: Qwen3ASRConfig, tensors: dict[str, torch.Tensor]) -> None:
+    """A stored head that differs from the embeddings it is tied to would be dropped silently; refuse it."""
+    head, embeddings = tensors.get("lm_head.weight"), tensors["model.language_model.embed_tokens.weight"]
+    if config.tie_word_embeddings and head is not None and not torch.equal(head, embeddings):
+        raise CheckpointError(
+            f"{folder}: lm_head differs from the token embeddings although config.json ties them; set tie_word_embeddings "
+            "to what the weights were trained with"
+        )
+
+
+def _generation_config(folder: Path, config: Qwen3ASRConfig, layout: Layout) -> GenerationConfig:
+    """Greedy, the end tokens of the model; other values of a native generation_config.json are kept."""
+    values: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS}
+    if layout is Layout.NATIVE and (folder / "generation_config.json").is_file():
+        values |= _read_json(folder / "generation_config.json")
+    sampling = ("temperature", "top_p", "top_k", "transformers_version", "_from_model_config")  # refused when greedy
+    values = {key: value for key, value in values.items() if key not in sampling}
+    ids = {"eos_token_id": list(config.eos_token_id), "pad_token_id": config.pad_token_id}
+    return GenerationConfig(**(ids | values | {"do_sample": False}))
+
+
+def _plain_state(model: Qwen3ASRForConditionalGeneration) -> dict[str, torch.Tensor]:
+    assert isinstance(model, Qwen3ASRForConditionalGeneration), "merge the adapter before saving the whole model"
+    return model.state_dict()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

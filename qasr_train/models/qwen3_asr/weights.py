@@ -1,0 +1,166 @@
+"""Owns safetensors on disk: which files hold a model's tensors, strict comparison with what a model needs, reading, writing.
+
+Input: a checkpoint folder. Output: tensors by name, all of them or a CheckpointError that names the folder and what is wrong.
+Names and shapes are compared from the file headers, before a single tensor is read.
+"""
+
+import errno
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from qasr_train.errors import CheckpointError
+
+MODEL_FILE = "model.safetensors"
+ADAPTER_FILE = "adapter_model.safetensors"
+_PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt")
+_NUM_NAMED = 3  # names listed in an error, of what may be hundreds
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies: its file, its name there, its shape."""
+
+    file: Path
+    name: str
+    shape: tuple[int, ...]
+
+
+def stored_tensors(folder: Path, file_name: str = MODEL_FILE) -> dict[str, StoredTensor]:
+    """Every tensor of a folder by its name, from `file_name` or from the shards its index lists.
+
+    Raises:
+        CheckpointError: no weights, only pickled ones, a missing shard, or a damaged file.
+    """
+    tensors = {}
+    for file in _weight_files(folder, file_name):
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for name in opened.keys():  # noqa: SIM118 - safe_open is no mapping
+                    shape = tuple(opened.get_slice(name).get_shape())
+                    tensors[name] = StoredTensor(file, name, shape)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"{file}: damaged or cut short ({error}); copy or download the checkpoint again"
+            ) from error
+    return tensors
+
+
+def require_exactly(
+    folder: Path, stored: Mapping[str, StoredTensor], needed: Mapping[str, Iterable[int]], *, optional: frozenset[str]
+) -> None:
+    """Refuse a checkpoint that lacks a tensor, has one too many, or one of another shape.
+
+    Args:
+        folder: named in the error.
+        stored: what the files hold, by the model's names.
+        needed: the model's names and shapes.
+        optional: names of `needed` that may be absent (tied weights).
+
+    Raises:
+        CheckpointError: names the folder, counts and the first few tensors of each kind.
+    """
+    missing = [name for name in needed if name not in stored and name not in optional]
+    unexpected = [name for name in stored if name not in needed]
+    reshaped = [
+        f"{name} {list(stored[name].shape)} where {list(shape)} is needed"
+        for name, shape in needed.items()
+        if name in stored and stored[name].shape != tuple(shape)
+    ]
+    problems = [
+        f"{len(names)} {word} ({_some(names)})"
+        for word, names in (("missing", missing), ("unknown", unexpected), ("of another shape", reshaped))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{folder}: the weights do not fit its configuration, tensors {'; '.join(problems)}; "
+            "use a complete, unmixed copy of the checkpoint"
+        )
+
+
+def read_tensors(stored: Mapping[str, StoredTensor], *, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+    """The tensors under the keys of `stored`, on the CPU, converted to `dtype` (None: as they are on disk).
+
+    Raises:
+        CheckpointError: a file cannot be read to its end.
+    """
+    by_file: dict[Path, dict[str, str]] = {}
+    for key, tensor in stored.items():
+        by_file.setdefault(tensor.file, {})[key] = tensor.name
+    tensors = {}
+    for file, names in by_file.items():
+        try:
+            with safe_open(file, framework="pt") as opened:
+                for key, name in names.items():
+                    tensor = opened.get_tensor(name)
+                    tensors[key] = tensor if dtype is None else tensor.to(dtype)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file}: cannot be read ({error}); copy the checkpoint again") from error
+    return tensors
+
+
+def write_tensors(tensors: Mapping[str, torch.Tensor], file: Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write tensors as one safetensors file, converted to `dtype` (None: as they are).
+
+    Raises:
+        OSError: disk full, no permission; carries the operating system's number.
+    """
+    copies = {
+        name: tensor.detach().to("cpu", dtype or tensor.dtype, copy=False).contiguous()
+        for name, tensor in tensors.items()
+    }
+    try:
+        save_file(_without_aliases(copies), file, metadata={"format": "pt"})
+    except SafetensorError as error:  # safetensors wraps what the operating system said in a sentence
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(file)) from error
+
+
+def _without_aliases(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same tensors, a second name of the same memory given its own copy, since safetensors stores no aliases."""
+    seen: set[int] = set()
+    separate = {}
+    for name, tensor in tensors.items():
+        separate[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return separate
+
+
+def _weight_files(folder: Path, file_name: str) -> list[Path]:
+    if (folder / file_name).is_file():
+        return [folder / file_name]
+    index = folder / f"{file_name}.index.json"
+    if index.is_file():
+        return _shards(folder, index)
+    pickles = sorted({path.name for pattern in _PICKLES for path in folder.glob(pattern)})
+    if pickles:
+        raise CheckpointError(
+            f"{folder}: the weights are pickled ({_some(pickles)}), which can run code when opened; convert them to "
+            f"{file_name} first"
+        )
+    raise CheckpointError(f"{folder}: no weights, neither {file_name} nor {index.name}; copy them from the source")
+
+
+def _shards(folder: Path, index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{index}: no list of weight files ({error!r}); copy the checkpoint again") from error
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: {len(missing)} of {len(names)} weight files are missing ({_some(missing)}); copy them as well"
+        )
+    return [folder / name for name in names]
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - _NUM_NAMED
+    return ", ".join(names[:_NUM_NAMED]) + (f" and {rest} more" if rest > 0 else "")
