@@ -22,3 +22,7 @@ class AudioError(DataError):
 
 class CheckpointError(UserError):
     """A model or checkpoint directory that is incomplete, damaged or of another kind."""
+
+
+class TrainingError(UserError):
+    """A run that had to stop: non-finite loss, too little memory, an interruption. Says what is saved and how to go on."""

@@ -7,16 +7,17 @@ from typing import Any
 import torch
 
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import ASRModel, Collator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family's settings and its loader: `load(config, device=..., dtype=...) -> ASRModel`."""
+    """A family's settings and its loaders: `load(config, device=..., dtype=...)`, `load_collator(config)` (no weights)."""
 
     config: type
     load: Callable[..., ASRModel]
+    load_collator: Callable[[Any], Collator]
 
 
 def _load_qwen3_asr(config: Qwen3ASRConfig, **kwargs: Any) -> ASRModel:
@@ -25,8 +26,14 @@ def _load_qwen3_asr(config: Qwen3ASRConfig, **kwargs: Any) -> ASRModel:
     return model.load(config, **kwargs)
 
 
+def _load_qwen3_asr_collator(config: Qwen3ASRConfig) -> Collator:
+    from qasr_train.models.qwen3_asr import model
+
+    return model.load_collator(config)
+
+
 FAMILIES: dict[str, Family] = {
-    "qwen3_asr": Family(Qwen3ASRConfig, _load_qwen3_asr),
+    "qwen3_asr": Family(Qwen3ASRConfig, _load_qwen3_asr, _load_qwen3_asr_collator),
 }
 
 
@@ -42,7 +49,20 @@ def load_model(config: Any, *, device: torch.device | str, dtype: torch.dtype = 
         ConfigError: the family is not one of ours.
         CheckpointError: the checkpoint cannot be loaded as it should.
     """
-    family = FAMILIES.get(config.family)
+    return _family(config.family).load(config, device=device, dtype=dtype)
+
+
+def load_collator(config: Any) -> Collator:
+    """Only what prepares batches for a model: tokenizer and feature settings, no weights.
+
+    Raises:
+        ConfigError, CheckpointError: as `load_model`.
+    """
+    return _family(config.family).load_collator(config)
+
+
+def _family(name: str) -> Family:
+    family = FAMILIES.get(name)
     if family is None:
-        raise ConfigError(f"model.family={config.family!r} is not a family; choose one of {', '.join(FAMILIES)}")
-    return family.load(config, device=device, dtype=dtype)
+        raise ConfigError(f"model.family={name!r} is not a family; choose one of {', '.join(FAMILIES)}")
+    return family

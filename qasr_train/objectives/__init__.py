@@ -1,0 +1,45 @@
+"""Owns the table of objectives: a name, its config, and how one is built. A new objective adds one line here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from qasr_train.errors import ConfigError
+from qasr_train.models.base import ASRModel
+from qasr_train.objectives.base import LossSum, Objective
+from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
+
+__all__ = ["OBJECTIVES", "LossSum", "Objective", "build_objective"]
+
+
+@dataclass(frozen=True)
+class ObjectiveEntry:
+    """An objective's settings and how it is built from them."""
+
+    config: type
+    build: Callable[[Any], Objective]
+
+
+OBJECTIVES: dict[str, ObjectiveEntry] = {
+    "cross_entropy": ObjectiveEntry(
+        CrossEntropyConfig, lambda config: CrossEntropy(label_smoothing=config.label_smoothing)
+    ),
+}
+
+
+def build_objective(config: Any, model: ASRModel) -> Objective:
+    """The objective a config describes, refused when the model's family lacks what it needs.
+
+    Raises:
+        ConfigError: unknown name, or a capability that the family does not have.
+    """
+    entry = OBJECTIVES.get(config.name)
+    if entry is None:
+        raise ConfigError(f"objective.name={config.name!r} is not an objective; choose one of {', '.join(OBJECTIVES)}")
+    objective = entry.build(config)
+    if missing := objective.needs - model.capabilities:
+        raise ConfigError(
+            f"objective={config.name} needs {', '.join(c.value for c in missing)}, which model.family={model.family} "
+            "does not have; choose another objective or model"
+        )
+    return objective

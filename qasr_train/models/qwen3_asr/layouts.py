@@ -114,6 +114,19 @@ def load_checkpoint(
             adapter, which `load_checkpoint_with_adapter` opens.
     """
     folder = Path(folder)
+    layout, config, processor = _open(folder)
+    model = _load_model(folder, config, layout, dtype)
+    model.generation_config = _generation_config(folder, config, layout)
+    return model.eval(), processor
+
+
+def load_processor(folder: Path) -> Qwen3ASRProcessor:
+    """The processor of a native or original directory, weights unread; raises as `load_checkpoint` does."""
+    return _open(Path(folder))[2]
+
+
+def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
+    """Layout, native configuration and processor of a whole model's directory, checked against each other."""
     layout = detect_layout(folder)
     if layout is Layout.ADAPTER:
         raise CheckpointError(f"{folder}: this is a LoRA adapter, not a whole model; open it together with its base")
@@ -125,9 +138,7 @@ def load_checkpoint(
         config = _native_config(folder, raw)
     processor = _build_processor(folder, layout, tokenizer, config)
     _require_agreement(folder, config, processor)
-    model = _load_model(folder, config, layout, dtype)
-    model.generation_config = _generation_config(folder, config, layout)
-    return model.eval(), processor
+    return layout, config, processor
 
 
 def save_native(

@@ -16,7 +16,16 @@ from qasr_train.errors import CheckpointError
 from qasr_train.models.base import Capability, Hypothesis, TokenLogits
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.models.qwen3_asr.layouts import Layout, detect_layout, load_checkpoint, resolve_checkpoint, save_native
+from qasr_train.models.qwen3_asr.layouts import (
+    Layout,
+    detect_layout,
+    find_base,
+    load_checkpoint,
+    load_checkpoint_with_adapter,
+    load_processor,
+    resolve_checkpoint,
+    save_native,
+)
 
 
 class Qwen3ASR(nn.Module):
@@ -125,14 +134,20 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
     """
     folder = resolve_checkpoint(config.path, config.revision)
     if detect_layout(folder) is Layout.ADAPTER:
-        from qasr_train.models.qwen3_asr.layouts import load_checkpoint_with_adapter
-
         module, processor = load_checkpoint_with_adapter(folder, base=config.base, dtype=dtype)
     elif config.base is not None:
         raise CheckpointError(f"model.base={config.base}: only an adapter has a base, and {config.path} is a whole model")
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
     return Qwen3ASR(module.to(device).eval(), processor)
+
+
+def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:
+    """The collator of a checkpoint of any layout, without its weights; raises as `load` does."""
+    folder = resolve_checkpoint(config.path, config.revision)
+    if detect_layout(folder) is Layout.ADAPTER:
+        folder = find_base(folder, config.base)
+    return Qwen3ASRCollator(load_processor(folder))
 
 
 def _forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:

@@ -1,0 +1,248 @@
+"""Owns the fine-tuning job: from a checked config to checkpoints, in numbered steps. `recipes/finetune.py` runs it.
+
+Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.jsonl and checkpoints.
+"""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, set_seed
+
+from qasr_train.checkpoint import latest_checkpoint
+from qasr_train.data import DataConfig, Limits, TrainingData, build_pools
+from qasr_train.device import choose_device, choose_dtype
+from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.models import load_model
+from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
+from qasr_train.models.base import ASRModel
+from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.objectives import build_objective
+from qasr_train.objectives.cross_entropy import CrossEntropyConfig
+from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
+from qasr_train.rundir import check_same_config, claim_run_dir, release_run_dir, save_provenance
+from qasr_train.settings import check_settings, setting
+from qasr_train.tracking import Tracker, TrackingConfig, tracker_names
+from qasr_train.trainer import Trainer, TrainerConfig
+from qasr_train.validation import Validator, load_dev_sets
+
+log = logging.getLogger(__name__)
+
+# Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
+MAY_CHANGE_ON_RESUME = ("resume", "tracking", "data.num_workers", "data.prefetch_batches", "trainer.keep_last")
+
+
+@dataclass
+class FinetuneConfig:
+    """Fine-tune a model on one or more sources."""
+
+    model: Qwen3ASRConfig = setting(Qwen3ASRConfig(), help="the checkpoint to start from")
+    adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
+    objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
+    data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
+    optim: OptimConfig = setting(OptimConfig(), help="optimizer and learning rates")
+    trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
+    decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
+    tracking: TrackingConfig = setting(TrackingConfig(), help="where figures go")
+    normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
+    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
+    resume: bool = setting(False, help="go on from the last checkpoint of run_dir, if there is one")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "finetune")
+        if not self.data.train:
+            raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+
+
+def finetune(config: FinetuneConfig) -> None:
+    """Train as the config says; see the module's docstring.
+
+    Raises:
+        UserError: any mistake in config, data or checkpoint, an interruption, a full disk.
+    """
+    # 1 the device, the run directory and its record
+    accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
+    run_dir, resume_from = open_run(config, accelerator)
+    try:
+        trainer, resume_from = prepare(config, accelerator, run_dir, resume_from)
+    except BaseException:
+        if accelerator.is_main_process and resume_from is None:
+            release_run_dir(run_dir)  # nothing was trained: the same command, mended, may use the name again
+        raise
+
+    # 7 train
+    try:
+        state = trainer.train(resume_from)
+    finally:
+        trainer.tracker.close()
+    accelerator.print(f"done: {state.step} steps, {state.audio_s / 3600:.2f} hours of audio; {describe_result(run_dir)}")
+
+
+def prepare(
+    config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, resume_from: Path | None
+) -> tuple[Trainer, Path | None]:
+    """Everything between the run directory and the first step."""
+    set_seed(config.seed)
+
+    # 2 the model and what of it is trained
+    model = load_model(config.model, device=accelerator.device)
+    objective = build_objective(config.objective, model)
+    model.module = apply_adaptation(model.module, config.adapt)
+    model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
+    accelerator.print(count_parameters(model.module))
+
+    # 3 data
+    data = make_training_data(config, model, accelerator)
+    validator = make_validator(config, model, accelerator, run_dir)
+
+    # 4 optimizer and schedule
+    optimizer = build_optimizer(parameter_groups(model.module), config.optim)
+    num_steps = count_steps(config.trainer, data)
+
+    # 5 tracking
+    tracker = Tracker(config.tracking, accelerator, run_dir)
+    tracker.start(asdict(config))
+    if validator:
+        validator.tracker = tracker
+
+    # 6 the trainer
+    trainer = Trainer(
+        accelerator=accelerator,
+        model=model,
+        objective=objective,
+        data=data,
+        optimizer=optimizer,
+        lr_factor=lr_factor(config.optim, num_steps),
+        num_steps=num_steps,
+        config=config.trainer,
+        run_dir=run_dir,
+        tracker=tracker,
+        max_failed_fraction=config.data.max_failed_fraction,
+        validate=validator,
+    )
+    return trainer, resume_from
+
+
+def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, project_dir: Path) -> Accelerator:
+    """Accelerate on the device and in the precision asked for.
+
+    Raises:
+        ConfigError: a GPU was asked for and there is none.
+    """
+    device = choose_device(trainer.device)
+    is_bf16 = choose_dtype(trainer.precision, device) is torch.bfloat16
+    if device.type == "cpu":
+        # Denormal numbers made LoRA on the encoder six times slower on a CPU (docs/benchmarks.md).
+        torch.set_flush_denormal(True)
+    _reset_accelerate()
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if is_bf16 else "no",
+        log_with=tracker_names(tracking),
+        project_dir=str(project_dir),
+    )
+
+
+def _reset_accelerate() -> None:
+    """Forget the state of an earlier job of the same process (--multirun), whose device or precision may differ."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    if PartialState._shared_state and PartialState().num_processes == 1:
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def open_run(config: FinetuneConfig, accelerator: Accelerator) -> tuple[Path, Path | None]:
+    """Claim the run directory, or find where to resume; the first process decides for all.
+
+    Raises:
+        ConfigError: the directory is taken, or the run in it had other settings.
+    """
+    found: list[Any] = [None, None, None]
+    if accelerator.is_main_process:
+        try:
+            run_dir = claim_run_dir(config.run_dir, resume=config.resume)
+            resume_from = latest_checkpoint(run_dir) if config.resume else None
+            if resume_from is not None:
+                check_same_config(run_dir, config, ignore=MAY_CHANGE_ON_RESUME)
+            save_provenance(run_dir, config, "finetune")
+            found = [run_dir, resume_from, None]
+        except (ConfigError, CheckpointError) as error:
+            found = [None, None, error]
+    broadcast_object_list(found)
+    if found[2] is not None:
+        raise found[2]
+    if config.resume and found[1] is None:
+        accelerator.print(f"{found[0]}: no checkpoint to resume from; starting at step 0")
+    return found[0], found[1]
+
+
+def make_training_data(config: FinetuneConfig, model: ASRModel, accelerator: Accelerator) -> TrainingData:
+    """Open the training sources and print what is in them and what the limits dropped."""
+    limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
+    pools = build_pools(config.data.train, limits=limits, stream_window=config.data.stream_window, seed=config.seed)
+    for pool in pools.values():
+        accelerator.print(pool.describe())
+    for reason, number in limits.dropped.items():
+        accelerator.print(f"dropped {number} utterances: {reason}")
+    return TrainingData(
+        pools=pools,
+        collator=model.collator,
+        batch_seconds=config.data.batch_seconds,
+        max_batch_rows=config.data.max_batch_rows,
+        seed=config.seed,
+        num_microbatches=config.trainer.num_microbatches,
+        num_workers=config.data.num_workers,
+        prefetch_batches=config.data.prefetch_batches,
+        pin_memory=accelerator.device.type == "cuda",
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+    )
+
+
+def make_validator(
+    config: FinetuneConfig, model: ASRModel, accelerator: Accelerator, run_dir: Path
+) -> Validator | None:
+    """What watches the dev sets; None where there are none."""
+    if not config.data.dev:
+        return None
+    limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
+    return Validator(
+        accelerator=accelerator,
+        model=model,
+        dev_sets=load_dev_sets(config.data.dev, limits, max_utterances=config.trainer.max_dev_utterances),
+        decode=config.decode,
+        normalizer=config.normalizer,
+        batch_seconds=config.data.batch_seconds,
+        max_batch_rows=config.data.max_batch_rows,
+        num_samples=config.trainer.num_samples,
+        run_dir=run_dir,
+    )
+
+
+def count_steps(trainer: TrainerConfig, data: TrainingData) -> int:
+    """Optimizer steps of the whole run.
+
+    Raises:
+        ConfigError: epochs are asked of a streamed source, which has none.
+    """
+    if trainer.max_steps is not None:
+        return trainer.max_steps
+    assert trainer.num_epochs is not None
+    if data.is_streamed:
+        raise ConfigError(
+            f"trainer.num_epochs={trainer.num_epochs:g}: a streamed source has no known end; set trainer.max_steps instead"
+        )
+    whole, rest = divmod(trainer.num_epochs, 1.0)
+    steps = sum(data.num_steps(epoch) for epoch in range(int(whole)))
+    return max(1, steps + (round(rest * data.num_steps(int(whole))) if rest else 0))
+
+
+def describe_result(run_dir: Path) -> str:
+    """Where the result lies, and how to evaluate it."""
+    name = "best" if (run_dir / "checkpoints" / "best").exists() else "last"
+    return f"evaluate it with model.path={run_dir / 'checkpoints' / name}"

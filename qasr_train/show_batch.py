@@ -1,0 +1,132 @@
+"""Owns `recipes/show_batch.py`: what the model is given and what it is taught, token by token, for a few utterances.
+
+Input: the config of a training run. Output: a picture in the terminal, or JSON lines with ids and labels. Uses the run's own
+sources, limits and collator; loads no model weights.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from qasr_train.batch import IGNORED, Batch
+from qasr_train.data import DataConfig, Limits, load_recording, measure_durations
+from qasr_train.errors import ConfigError
+from qasr_train.manifest import Utterance
+from qasr_train.models import load_collator
+from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.settings import check_settings, setting
+from qasr_train.sources import load_utterances
+
+_SUPERVISED, _GIVEN = "\033[1;32m", "\033[2m"
+_RESET = "\033[0m"
+
+
+@dataclass
+class ShowBatchConfig:
+    """Show one padded training batch."""
+
+    model: Qwen3ASRConfig = setting(Qwen3ASRConfig(), help="whose tokenizer and feature extractor prepare the batch")
+    data: DataConfig = setting(DataConfig(), help="the sources and limits of a training run; data.train is shown")
+    num_utterances: int = setting(4, ge=1, help="utterances; the first of all sources in turn, as one padded batch")
+    ids: list[str] = setting([], help="utterance ids to show instead. empty: the first ones")
+    color: bool = setting(True, help="whether supervised tokens are coloured besides being marked")
+    out: str | None = setting(None, help="file; one JSON object an utterance instead of the picture. null: the picture")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "show_batch")
+        if not self.data.train:
+            raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+
+
+def show_batch(config: ShowBatchConfig) -> None:
+    """Print one padded batch, or write it to `config.out`.
+
+    Raises:
+        ConfigError: an id is in none of the sources. DataError, AudioError, CheckpointError: as in training.
+    """
+    collator = load_collator(config.model)
+    utterances = choose_utterances(config, collator)
+    batch = collator.for_training([load_recording(u) for u in utterances])
+    if config.out is None:
+        for row in range(len(utterances)):
+            print(picture(batch, row, utterances[row], collator, color=config.color))
+        return
+    path = Path(config.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.dumps(describe_row(batch, row, collator)) + "\n" for row in range(len(utterances))]
+    path.write_text("".join(rows), encoding="utf-8")
+    print(f"{path}: {len(rows)} utterances")
+
+
+def choose_utterances(config: ShowBatchConfig, collator: Qwen3ASRCollator) -> list[Utterance]:
+    """The utterances to show: those named, or the first of each source in turn."""
+    limits = Limits(config.data, collator, model_max_duration_s=config.model.max_duration_s)
+    by_source = [
+        limits(measure_durations(load_utterances(source, name)), name) for name, source in config.data.train.items()
+    ]
+    if config.ids:
+        known = {u.id: u for utterances in by_source for u in utterances}
+        if missing := [one for one in config.ids if one not in known]:
+            raise ConfigError(f"ids={missing}: no such utterance in data.train ({len(known)} are there)")
+        return [known[one] for one in config.ids]
+    share = -(-config.num_utterances // len(by_source))
+    return [u for utterances in by_source for u in utterances[:share]][: config.num_utterances]
+
+
+def describe_row(batch: Batch, row: int, collator: Qwen3ASRCollator) -> dict[str, object]:
+    """A row of a padded batch as plain values; labels are IGNORED (-100) where nothing is supervised."""
+    assert batch.labels is not None
+    input_ids = batch.input_ids[row].tolist()
+    return {
+        "id": batch.ids[row],
+        "input_ids": input_ids,
+        "labels": batch.labels[row].tolist(),
+        "attention_mask": batch.attention_mask[row].tolist(),
+        "num_mel_frames": int(batch.input_features_mask[row].sum()),
+        "num_audio_tokens": input_ids.count(collator.audio_id),
+    }
+
+
+def picture(batch: Batch, row: int, utterance: Utterance, collator: Qwen3ASRCollator, *, color: bool) -> str:
+    """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green)."""
+    assert batch.labels is not None
+    ids, labels = batch.input_ids[row].tolist(), batch.labels[row].tolist()
+    mask = batch.attention_mask[row].tolist()
+    parts: list[str] = []
+    position = 0
+    while position < len(ids):
+        run = _run_length(ids, mask, position, collator.audio_id)
+        if not mask[position]:
+            parts.append(f" {run} x padding")
+        elif run > 1 or ids[position] == collator.audio_id:
+            parts.append(f"<|audio_pad|> x {run}")
+        else:
+            parts.append(_token(collator, ids[position], labels[position] != IGNORED, color=color))
+        position += run
+    num_supervised = sum(label != IGNORED for label in labels)
+    return (
+        f"{utterance.id}  {float(batch.duration_s[row]):.2f} s, {utterance.language or 'language unknown'}\n"
+        f"  {int(batch.input_features_mask[row].sum())} mel frames of {batch.input_features.shape[2]}, "
+        f"{ids.count(collator.audio_id)} audio tokens, {sum(mask)} tokens of {len(ids)}, {num_supervised} supervised\n"
+        f"  {''.join(parts)}\n"
+    )
+
+
+def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int) -> int:
+    """How many positions from `begin` are padding, or audio placeholders; 1 for any other token."""
+    end = begin + 1
+    if not mask[begin]:
+        while end < len(ids) and not mask[end]:
+            end += 1
+    elif ids[begin] == audio_id:
+        while end < len(ids) and mask[end] and ids[end] == audio_id:
+            end += 1
+    return end - begin
+
+
+def _token(collator: Qwen3ASRCollator, token_id: int, is_supervised: bool, *, color: bool) -> str:
+    text = collator.tokenizer.decode([token_id]).replace("\n", "\\n")
+    if is_supervised:
+        return f"{_SUPERVISED}[{text}]{_RESET}" if color else f"[{text}]"
+    return f"{_GIVEN}{text}{_RESET}" if color else text
