@@ -19,9 +19,7 @@ from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
-    find_base,
     load_checkpoint,
-    load_checkpoint_with_adapter,
     load_processor,
     resolve_checkpoint,
     save_native,
