@@ -1,0 +1,56 @@
+# Everything a person runs here. Needs make and Python 3.11 or newer with venv; the first target that runs installs the rest
+# into .venv. Paths are relative and quoted, so a checkout below a folder with spaces works.
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.14 python; do \
+	"$$name" -c '$(IS_NEW_ENOUGH)' 2>/dev/null && echo "$$name" && break; done)
+# More for pip, e.g. PIP_ARGS="--find-links wheels"; more for the demo, e.g. ARGS="adapt=full".
+PIP_ARGS ?=
+ARGS ?=
+
+.PHONY: help setup demo test test-all check format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup     create .venv and install everything, pinned by constraints.txt"
+	@echo "make demo      speech, model, fine-tuning, evaluation, report on two CPU cores (ARGS=... is passed on)"
+	@echo "make test      the tests; slow ones and those without their data or GPU skip with a reason"
+	@echo "make test-all  the slow tests too"
+	@echo "make check     ruff (rules and format) and mypy"
+	@echo "make format    let ruff format and sort imports"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
+		echo "error: no Python 3.11 or newer found$(if $(PYTHON), ($(PYTHON) is not one)); install one, or name it: make setup PYTHON=/path/to/python" >&2; exit 2; fi
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "error: $(PYTHON) has no venv module; install it (on Debian and Ubuntu the package python3-venv)" >&2; exit 2; }
+	@echo "installing into $(VENV) with $$("$(PYTHON)" --version); the first time takes some minutes"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[demo,dev]"
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(RUN) scripts/demo/run_demo.py $(ARGS)
+
+test: $(STAMP)
+	@$(RUN) -m pytest $(ARGS)
+
+test-all: $(STAMP)
+	@$(RUN) -m pytest --run-slow $(ARGS)
+
+check: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(STAMP)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info build dist

@@ -1,0 +1,146 @@
+"""Owns the tables of jobs and config schemas, loading a config into dataclasses, and the frame every recipe runs in.
+
+Input: a recipe's name and its command line. Output: the job's own config dataclass, checked; then the job's exit status.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qasr_train.compose import Composed, ConfigFolders, compose_config, open_folders
+from qasr_train.config_keys import Leaf, expected_text, leaves, unknown_key_sentence
+from qasr_train.errors import ConfigError
+from qasr_train.settings import check_value
+
+CONFIG_DIR = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One job a person can run.
+
+    config: "module:Class" of the job's config dataclass; it stands beside the job and is imported only when the recipe runs.
+    groups: the groups of SCHEMAS its config is composed from.
+    output: the key of the folder or file it writes; in a --multirun each job gets its own below it.
+    examples: command lines for --help, without `python recipes/<name>.py`.
+    """
+
+    config: str
+    groups: tuple[str, ...]
+    output: str
+    examples: tuple[str, ...] = ()
+
+
+# (group, name) -> "module:Class"; YAML files of the group name it as `<name>_schema` in their defaults list.
+SCHEMAS: dict[tuple[str, str], str] = {}
+
+RECIPES: dict[str, Recipe] = {}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a recipe's name and a config group stand for; tests bring their own."""
+
+    recipes: Mapping[str, Recipe]
+    schemas: Mapping[tuple[str, str], str]
+    search_dirs: tuple[Path, ...] = (CONFIG_DIR,)
+
+
+PROJECT = Tables(RECIPES, SCHEMAS)
+
+
+def load_config(recipe_name: str, overrides: Sequence[str] = (), tables: Tables = PROJECT) -> Any:
+    """The checked config of one job: an instance of its recipe's dataclass, with no OmegaConf left in it.
+
+    Raises:
+        ConfigError: an unknown key, wrong type, value out of range, missing value, or settings that contradict each other.
+    """
+    register_schemas(recipe_name, tables)
+    with open_folders(recipe_name, tables.search_dirs) as folders:
+        return build_config(compose_config(folders, overrides), folders, tables)
+
+
+def register_schemas(recipe_name: str, tables: Tables = PROJECT) -> type:
+    """Import a recipe's dataclasses and put them into Hydra's ConfigStore; returns the top-level one."""
+    recipe = tables.recipes[recipe_name]
+    store = ConfigStore.instance()
+    top = _resolve(recipe.config)
+    store.store(name=f"{recipe_name}_schema", node=top)
+    for (group, name), target in tables.schemas.items():
+        if group in recipe.groups:
+            store.store(group=group, name=f"{name}_schema", node=_resolve(target))
+    return top
+
+
+def build_config(composed: Composed, folders: ConfigFolders, tables: Tables = PROJECT) -> Any:
+    """Check a composed config and turn it into dataclasses: missing values, references, ranges, then `__post_init__`."""
+    tree, recipe_name = composed.tree, folders.config_name
+    if OmegaConf.get_type(tree) is not _resolve(tables.recipes[recipe_name].config):
+        raise ConfigError(f"{folders.file_of(recipe_name)}: its defaults list must begin with {recipe_name}_schema")
+    _refuse_untyped(composed, tables, folders)
+    _refuse_missing(tree)
+    _resolve_references(tree)
+    for leaf in leaves(tree):
+        _check_leaf(leaf)
+    return OmegaConf.to_object(tree)
+
+
+def _resolve(target: str) -> type:
+    module, _, name = target.partition(":")
+    cls = getattr(importlib.import_module(module), name)
+    assert is_dataclass(cls) and isinstance(cls, type), f"{target} is no dataclass"
+    return cls
+
+
+def _refuse_missing(tree: DictConfig) -> None:
+    missing = [leaf for leaf in leaves(tree) if leaf.value == "???"]
+    if not missing:
+        return
+    first = missing[0]
+    others = f"; also missing: {', '.join(leaf.key for leaf in missing[1:])}" if missing[1:] else ""
+    raise ConfigError(
+        f"{first.key} is missing: give {first.key}=VALUE, {expected_text(first.annotation, first.field)}{others}"
+    )
+
+
+def _resolve_references(tree: DictConfig) -> None:
+    """Replace `${...}` by what it stands for, key by key, so that an error names the key."""
+    references = [leaf for leaf in leaves(tree) if _has_reference(leaf.value)]
+    for leaf in references:
+        try:
+            OmegaConf.select(tree, leaf.key, throw_on_resolution_failure=True)
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{leaf.key}={leaf.value}: cannot be filled in ({reason})") from error
+    OmegaConf.resolve(tree)
+
+
+def _has_reference(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_reference(item) for item in value.values())
+    if isinstance(value, list):
+        return any(_has_reference(item) for item in value)
+    return isinstance(value, str) and "${" in value
+
+
+def _check_leaf(leaf: Leaf) -> None:
+    if leaf.field is None:
+        raise ConfigError(unknown_key_sentence(leaf.key, [leaf.key.rpartition(".")[0] or leaf.key]))
+    check_value(leaf.key, leaf.value, leaf.field)
+
+
+def _refuse_untyped(composed: Composed, tables: Tables, folders: ConfigFolders) -> None:
+    """A YAML file without its schema line would load as a plain mapping or as the group's base class: nothing checks it."""
+    tree = composed.tree
+    for key in map(str, tree):
+        names = [name for group, name in tables.schemas if group == key]
+        node_class = OmegaConf.get_type(tree, key) if names and not OmegaConf.is_missing(tree, key) else None
+        if node_class is not None and node_class not in [_resolve(tables.schemas[key, name]) for name in names]:
+            chosen, schemas = composed.choices.get(key), " or ".join(f"{name}_schema" for name in names)
+            raise ConfigError(f"{folders.file_of(f'{key}/{chosen}')}: its defaults list must begin with {schemas}")
