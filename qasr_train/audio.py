@@ -6,7 +6,6 @@ what libsndfile cannot read goes to torchcodec (ffmpeg) where installed. No file
 
 import io
 import logging
-import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from qasr_train.arrow_audio import is_arrow_reference, read_arrow_audio
 from qasr_train.audio_ffmpeg import decode_with_ffmpeg
 from qasr_train.audio_format import (
     HEAD_BYTES,
@@ -56,7 +56,7 @@ def load_audio(
     """Decode a recording, or a span of it.
 
     Args:
-        audio: path of an encoded file, or its bytes.
+        audio: path of an encoded file, or its bytes, or a reference into an Arrow file (`arrow_audio.py`).
         start_s, end_s: the span in seconds; None means the start / the end. Only the span is decoded.
         name: what messages call the recording besides its path, e.g. the utterance id.
 
@@ -133,11 +133,12 @@ def _level(samples: np.ndarray) -> np.ndarray:
 
 def _source(audio: str | bytes, name: str) -> Source:
     """Read the first bytes; refuse what is no plain file (a pipe would block for ever) and what is no recording."""
-    if isinstance(audio, bytes):
-        where, head = name or "<audio bytes>", audio[:HEAD_BYTES]
-    else:
+    where = name or "<audio bytes>"
+    if isinstance(audio, str):
         where = f"{audio} ({name})" if name else audio
-        head = _read_head(audio, where)
+    if isinstance(audio, str) and is_arrow_reference(audio):
+        audio = read_arrow_audio(audio)
+    head = audio[:HEAD_BYTES] if isinstance(audio, bytes) else _read_head(audio, where)
     kind = file_kind(head)
     if kind.reader is Reader.NOBODY:
         raise AudioError(f"{where}: is {kind.label}")
@@ -146,9 +147,9 @@ def _source(audio: str | bytes, name: str) -> Source:
 
 def _read_head(path: str, where: str) -> bytes:
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
         if stat.S_ISREG(mode):
-            with open(path, "rb") as file:
+            with Path(path).open("rb") as file:
                 return file.read(HEAD_BYTES)
     except FileNotFoundError:
         raise AudioError(f"{where}: no such file; check the path, and `audio_root` where paths are relative") from None
@@ -223,8 +224,8 @@ def _check_promise(file: soundfile.SoundFile, source: Source, stop: int | None) 
         tolerance = max(tolerance, 4 * lengths.samples_per_frame)  # encoders pad both ends by up to three frames
         if lengths.num_samples > held + tolerance:
             raise AudioError(
-                f"{source.where}: its header counts {held / rate_hz:.2f} s of the "
-                f"{lengths.num_samples / rate_hz:.2f} s it holds (files joined end to end?), so its end would be lost; encode it again"
+                f"{source.where}: its header counts {held / rate_hz:.2f} s of {lengths.num_samples / rate_hz:.2f} s it "
+                "holds (files joined end to end?), so its end would be lost; encode it again"
             )
         held = lengths.num_samples if lengths.has_promise else held
     else:
@@ -281,9 +282,10 @@ def _read(file: soundfile.SoundFile, start: int, num_samples: int, source: Sourc
         ) from None
     # An MP3 without a tag states its length by guess, and a decoder drops the padding of the encoder.
     if num_samples - num_read > LENGTH_TOLERANCE_S * rate_hz and source.kind is not MP3:
+        held_s, promised_s = (start + num_read) / rate_hz, (start + num_samples) / rate_hz
         raise AudioError(
-            f"{source.where}: holds {(start + num_read) / rate_hz:.2f} s of the {(start + num_samples) / rate_hz:.2f} s "
-            "its header promises (an incomplete copy?); copy it again"
+            f"{source.where}: holds {held_s:.2f} s of the {promised_s:.2f} s its header promises "
+            "(an incomplete copy?); copy it again"
         )
     return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros((0, file.channels), np.float32), *blocks])
 

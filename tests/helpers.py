@@ -1,6 +1,6 @@
 """Owns what several tests share: synthetic sound, a made-up utterance, files, and where `../shared` lies.
 
-`SHARED` is the folder of real recordings and facts beside the checkout, or None; tests reading it carry `@needs_shared`.
+`SHARED` is the folder of real recordings and facts beside the checkout, or None; its tests carry `@needs_shared`.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,106 @@
+"""Owns reading rows from JSONL, CSV, TSV and audio folders (`metadata.csv` or `.jsonl` beside the recordings).
+
+Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `source_rows.py` reads them.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qasr_train.errors import DataError
+from qasr_train.manifest import read_jsonl
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+_METADATA = ("metadata.csv", "metadata.jsonl")
+_MAX_FIELD_CHARS = 10_000_000  # the csv module stops at 131,072 by default, which a long transcript may pass
+
+
+def read_table(path: Path) -> Rows:
+    """Rows of a CSV or TSV file by its suffix; anything else is read as JSONL."""
+    return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else read_jsonl(path)
+
+
+def read_csv(path: Path) -> Rows:
+    """Rows of a CSV or TSV file with a header line; the delimiter is a tab in .tsv, else the one the header uses.
+
+    TSV is read without quoting, as Common Voice writes it: a lone quotation mark in a sentence stays a mark, it does
+    not swallow the lines that follow.
+
+    Raises:
+        DataError: no such file, no UTF-8, no header, or a row with another number of columns (names file and line).
+    """
+    csv.field_size_limit(_MAX_FIELD_CHARS)
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header_line = file.readline()
+            if not header_line.strip():
+                raise DataError(f"{path}: holds no header line; expected the names of the columns first")
+            file.seek(0)
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(header_line)
+            if delimiter == "\t":
+                reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            else:
+                reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            yield from _dict_rows(reader, path, is_quoted=delimiter != "\t")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the path of the source") from None
+    except PermissionError:
+        raise DataError(f"{path}: cannot be read (permission denied)") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: is no CSV file ({error})") from None
+
+
+def _delimiter(header_line: str) -> str:
+    return max(",;\t|", key=header_line.count)
+
+
+def _dict_rows(reader: Any, path: Path, *, is_quoted: bool) -> Rows:
+    header = [name.strip() for name in next(reader)]
+    repeated = next((name for name in header if header.count(name) > 1), None)
+    if repeated is not None:
+        raise DataError(f"{path}:1: the column {repeated!r} stands twice in the header; rename one")
+    for cells in reader:
+        if not any(cells):
+            continue
+        where = f"{path}:{reader.line_num}"
+        if len(cells) != len(header):
+            raise DataError(
+                f"{where}: has {len(cells)} columns, the header {len(header)} ({', '.join(header)}); check delimiter and "
+                "quotes"
+            )
+        yield where, dict(zip(header, cells if is_quoted else map(_unquoted, cells), strict=True))
+
+
+def _unquoted(cell: str) -> str:
+    # `"say ""no"" now"` was quoted by its writer and is unwrapped; `"no", he said` was not and stays.
+    inner = cell[1:-1]
+    is_wrapped = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if is_wrapped else cell
+
+
+def find_metadata(folder: Path) -> list[Path]:
+    """The metadata files of an audio folder: in the folder itself, or in each of its split folders."""
+    for pattern in ("{}", "*/{}"):
+        found = sorted(path for name in _METADATA for path in folder.glob(pattern.format(name)))
+        if found:
+            return found
+    return []
+
+
+def read_audio_folder(folder: Path) -> Rows:
+    """Rows of every metadata file below `folder`; a file in `folder/train/` gives its rows `split` "train".
+
+    `file_name` is relative to the metadata file and comes out relative to `folder`. Read here because `datasets` needs
+    torchcodec to list such a folder.
+    """
+    for metadata in find_metadata(folder):
+        inner = metadata.parent.relative_to(folder)
+        for where, row in read_table(metadata):
+            if "file_name" not in row:
+                raise DataError(f"{where}: lacks the column `file_name` of an audio folder; it has {', '.join(row)}")
+            split = {} if inner == Path() or "split" in row else {"split": inner.name}
+            yield where, {**row, "file_name": str(inner / str(row["file_name"])), **split}

@@ -1,0 +1,284 @@
+"""Owns sources: where utterances come from, whatever the format, and which of them are taken.
+
+Input: a `SourceConfig`. Output: a list of `Utterance` (`load_utterances`), or a stream with an exact position
+(`stream_utterances`). `source_files.py` and `source_hf.py` read the formats, `source_rows.py` gives rows their meaning.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from qasr_train.arrow_audio import is_arrow_reference
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.languages import resolve_language
+from qasr_train.manifest import Utterance, read_jsonl
+from qasr_train.settings import check_settings, setting
+from qasr_train.source_files import Rows, find_metadata, read_audio_folder, read_csv
+from qasr_train.source_hf import HfStream, is_hub_id, read_hf, read_parquet
+from qasr_train.source_rows import RowReader, check_columns
+
+log = logging.getLogger(__name__)
+
+_NUM_PROBED_PATHS = 20
+
+
+class SourceFormat(str, Enum):
+    """How a source is stored."""
+
+    auto = "auto"
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+    hf = "hf"
+
+
+_SUFFIXES = {
+    ".jsonl": SourceFormat.jsonl,
+    ".json": SourceFormat.jsonl,
+    ".ndjson": SourceFormat.jsonl,
+    ".csv": SourceFormat.csv,
+    ".tsv": SourceFormat.csv,
+    ".parquet": SourceFormat.parquet,
+    ".pq": SourceFormat.parquet,
+}
+
+
+@dataclass
+class SourceConfig:
+    """One dataset split: where it lies, how its columns are called, and how much of it is used."""
+
+    path: str = setting(
+        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), folder (audio folder, Parquet, save_to_disk) or hub id"
+    )
+    format: SourceFormat = setting(
+        SourceFormat.auto, help="how the source is stored; auto: by suffix, folder or hub id"
+    )
+    split: str | None = setting(
+        None, help="keep the rows whose `split` says this / the split of the dataset. null: every row"
+    )
+    subset: str | None = setting(
+        None, help="configuration of a Hugging Face dataset, e.g. a language. null: its default"
+    )
+    streaming: bool = setting(False, help="read rows as they come instead of loading the list; for more than fits")
+    columns: dict[str, str] = setting(
+        {}, help="our field -> the source's column, e.g. {text: sentence}; '' leaves a column out. Others are guessed"
+    )
+    language: str | None = setting(None, help="name or ISO code for rows that state no language. null: unknown")
+    new_languages: list[str] = setting([], help="names of languages the model does not have yet, to be learned here")
+    audio_root: str | None = setting(None, help="folder where relative audio paths start. null: folder of the manifest")
+    passes_per_epoch: float = setting(
+        1.0, gt=0, help="passes over this source in an epoch; 0.25 draws another quarter each epoch"
+    )
+    max_utterances: int | None = setting(None, ge=1, help="utterances; take the first so many. null: all")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "source")
+        check_columns(self.columns)
+        try:
+            resolve_language(self.language, where="source.language", new_languages=self.new_languages)
+        except DataError as error:
+            raise ConfigError(str(error)) from None
+
+
+def load_utterances(config: SourceConfig, name: str) -> list[Utterance]:
+    """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
+
+    Audio is not opened, except that a source of whose first files not one exists is refused.
+
+    Args:
+        config: the source.
+        name: its name in the mixture; begins the ids of rows that have neither id nor path.
+
+    Raises:
+        DataError: missing or empty source, a row that is no utterance (names file, line, column), no row of the split.
+    """
+    reader = _reader(config, name, has_unique_ids=True)
+    rows = _rows(config)
+    utterances: list[Utterance] = []
+    splits: dict[str, int] = {}
+    for number, (where, row) in enumerate(rows, start=1):
+        utterance = reader(row, where, number)
+        splits[utterance.split or ""] = splits.get(utterance.split or "", 0) + 1
+        if config.split is None or utterance.split == config.split:
+            utterances.append(utterance)
+        if len(utterances) == config.max_utterances:
+            break
+    if not splits:
+        raise DataError(f"{config.path}: holds no rows; expected one row for each utterance")
+    if not utterances:
+        raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
+    reader.check_all_columns_seen(config.path)
+    _refuse_lost_audio(utterances, config)
+    if config.split is None and len(splits) > 1:
+        log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
+    return utterances
+
+
+def _reader(config: SourceConfig, name: str, *, has_unique_ids: bool) -> RowReader:
+    return RowReader(
+        config.columns,
+        language=config.language,
+        new_languages=config.new_languages,
+        audio_folder=_audio_folder(config),
+        source_name=name,
+        has_unique_ids=has_unique_ids,
+    )
+
+
+def _audio_folder(config: SourceConfig) -> str:
+    if config.audio_root is not None:
+        root = Path(config.audio_root).expanduser()
+        if not root.is_dir():
+            raise DataError(f"audio_root={config.audio_root}: no such folder; relative audio paths start there")
+        return str(root)
+    path = Path(config.path).expanduser()
+    return str(path if path.is_dir() else path.parent)
+
+
+def _splits_text(splits: dict[str, int]) -> str:
+    if set(splits) == {""}:
+        return "its rows name no split"
+    return "it holds " + ", ".join(f"{split or 'no split named'} ({count})" for split, count in splits.items())
+
+
+def _refuse_lost_audio(utterances: list[Utterance], config: SourceConfig) -> None:
+    """One sentence now instead of a million rejects later, where every path is wrong."""
+    paths = [
+        u.audio for u in utterances[:_NUM_PROBED_PATHS] if isinstance(u.audio, str) and not is_arrow_reference(u.audio)
+    ]
+    if paths and not any(Path(path).exists() for path in paths):
+        raise DataError(
+            f"{utterances[0].origin}: audio file {paths[0]} does not exist, nor does that of any of the first {len(paths)} "
+            "rows; set audio_root to the folder where the paths start"
+        )
+
+
+def _format(config: SourceConfig) -> SourceFormat:
+    """The format asked for, or the one path and suffix tell."""
+    path = Path(config.path).expanduser()
+    if config.format is not SourceFormat.auto:
+        return config.format
+    if path.is_dir():
+        return SourceFormat.hf
+    if path.suffix.lower() in _SUFFIXES:
+        return _SUFFIXES[path.suffix.lower()]
+    if path.exists():
+        raise DataError(
+            f"{path}: cannot tell its format by the suffix {path.suffix!r}; set format to jsonl, csv or parquet"
+        )
+    if is_hub_id(config.path):
+        return SourceFormat.hf
+    raise DataError(f"{path}: no such file or folder; check the path of the source")
+
+
+def _rows(config: SourceConfig) -> Rows:
+    """(place, row) of every row, whatever the format."""
+    kind, path = _format(config), Path(config.path).expanduser()
+    if kind is SourceFormat.jsonl:
+        return read_jsonl(path)
+    if kind is SourceFormat.csv:
+        return read_csv(path)
+    if kind is SourceFormat.parquet:
+        return read_parquet(path)
+    if path.is_dir() and find_metadata(path):
+        return read_audio_folder(path)
+    return read_hf(str(path) if path.exists() else config.path, subset=config.subset, split=config.split)
+
+
+class _RowStream(Protocol):
+    def rows(self, state: dict[str, Any] | None) -> Rows: ...
+    def state_dict(self) -> dict[str, Any]: ...
+
+
+class _FileStream:
+    """Rows of a file as a stream; its position is the number of rows read."""
+
+    def __init__(self, open_rows: Callable[[], Rows]) -> None:
+        self.open_rows, self.num_read = open_rows, 0
+
+    def rows(self, state: dict[str, Any] | None) -> Rows:
+        """Rows after the position in `state`, to the end."""
+        self.num_read = state["num_read"] if state else 0
+        for row in islice(self.open_rows(), self.num_read, None):
+            self.num_read += 1
+            yield row
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the row given last ends."""
+        return {"num_read": self.num_read}
+
+
+class UtteranceStream:
+    """Utterances of a source in its order, for ever: at its end it begins again. Its position can be saved."""
+
+    def __init__(self, config: SourceConfig, name: str, source: _RowStream) -> None:
+        self.config, self.source = config, source
+        self.reader = _reader(config, name, has_unique_ids=False)
+        self._start_pass()
+
+    def _start_pass(self) -> None:
+        self.num_rows, self.num_taken = 0, 0
+        self.state: dict[str, Any] | None = None
+        self._rows: Iterator[tuple[str, dict[str, Any]]] | None = None
+
+    def take(self, count: int) -> list[Utterance]:
+        """The next `count` utterances; fewer, or none, only where a whole pass holds none."""
+        taken: list[Utterance] = []
+        while len(taken) < count:
+            fresh = self._next()
+            if fresh is not None:
+                taken.append(fresh)
+            elif self.num_taken:
+                self._start_pass()
+            else:
+                break
+        return taken
+
+    def _next(self) -> Utterance | None:
+        """The next utterance of this pass, None at its end."""
+        if self.num_taken == self.config.max_utterances:
+            return None
+        if self._rows is None:
+            self._rows = self.source.rows(self.state)
+        for where, row in self._rows:
+            self.num_rows += 1
+            self.state = self.source.state_dict()
+            utterance = self.reader(row, f"{where}[row {self.num_rows}]" if ":" not in where else where, self.num_rows)
+            if self.config.split is None or utterance.split in (None, self.config.split):
+                self.num_taken += 1
+                return utterance
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position behind the utterance taken last; plain numbers and strings."""
+        return {"num_rows": self.num_rows, "num_taken": self.num_taken, "source": self.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position that `state_dict` gave."""
+        self.num_rows, self.num_taken, self.state = state["num_rows"], state["num_taken"], state["source"]
+        self._rows = None
+
+
+def stream_utterances(config: SourceConfig, name: str) -> UtteranceStream:
+    """The source as a stream; opens it, reads nothing yet.
+
+    Ids are the row's own, or the name of its audio file with the number of the row: a stream cannot know what repeats.
+
+    Raises:
+        DataError: as `load_utterances`, here or when the row is reached.
+    """
+    kind, path = _format(config), Path(config.path).expanduser()
+    if kind in (SourceFormat.hf, SourceFormat.parquet) and not (path.is_dir() and find_metadata(path)):
+        source: _RowStream = HfStream(
+            str(path) if path.exists() else config.path,
+            is_parquet=kind is SourceFormat.parquet,
+            subset=config.subset,
+            split=config.split,
+        )
+    else:
+        source = _FileStream(lambda: _rows(config))
+    return UtteranceStream(config, name, source)
