@@ -1,0 +1,31 @@
+"""Owns telling checkpoints apart by their content: the same path may hold other weights tomorrow.
+
+Input: a model config. Output: a digest of the files of a local directory; None for a hub id, which its revision names.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+_READ_BYTES = 2**22
+_COUNTED_SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".txt"}
+# Written beside a model, but no part of what it hears.
+_NOT_COUNTED = {"run.json", "checkpoint.json", "trainer_state.json"}
+
+
+def checkpoint_digest(model_config: Any) -> str | None:
+    """A digest of weights, configuration and tokenizer of `model_config.path`, and of `base` where there is one."""
+    folders = [getattr(model_config, "path", None), getattr(model_config, "base", None)]
+    digests = [_folder_digest(Path(folder)) for folder in folders if folder and Path(folder).is_dir()]
+    return "+".join(digests) or None
+
+
+def _folder_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in _COUNTED_SUFFIXES and path.name not in _NOT_COUNTED:
+            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
+            with open(path, "rb") as file:
+                while block := file.read(_READ_BYTES):
+                    digest.update(block)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""Owns what a model is evaluated on: named sets of utterances, the part each plays, and the normaliser they are scored by.
+
+Input: `SuiteConfig` (configs/suite/*.yaml). Output: `EvaluationSet`s, checked: none is empty, every row has a reference.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import Enum
+
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.normalize import NORMALIZERS
+from qasr_train.manifest import Utterance
+from qasr_train.settings import check_settings, setting
+from qasr_train.sources import SourceConfig, load_utterances
+
+
+class Role(str, Enum):
+    """What a set is for when a fine-tune is compared with its base."""
+
+    target = "target"  # should improve
+    guard = "guard"  # must not get worse
+    none = "none"
+
+
+@dataclass
+class SetConfig:
+    """One set: where its utterances come from and what it is for."""
+
+    source: SourceConfig = setting(SourceConfig(), help="where the utterances come from")
+    role: Role = setting(Role.none, help="target: should improve; guard: must not get worse; none: only reported")
+    access: str | None = setting(
+        None, help="sentence; what a person must do before the set can be loaded (licence, login). null: nothing"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "suite.sets")
+
+
+@dataclass
+class SuiteConfig:
+    """Which sets are transcribed, and how their transcripts are compared with the references."""
+
+    name: str = setting(help="name; stands in the report")
+    manifest: str | None = setting(
+        None, help="path; the manifest that `suite=own` evaluates on. null: the sets name their own sources"
+    )
+    sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
+    only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
+    normalizer: str = setting(
+        "leaderboard-2026-08", help="name; the rules applied to both texts before they are compared"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "suite")
+        if self.normalizer not in NORMALIZERS:
+            raise ConfigError(f"suite.normalizer={self.normalizer}: unknown; choose one of {', '.join(NORMALIZERS)}")
+        if not self.sets:
+            raise ConfigError(
+                "suite.sets is empty; use suite=own suite.manifest=FILE, or name a suite of configs/suite"
+            )
+        unknown = [name for name in self.only if name not in self.sets]
+        if unknown:
+            raise ConfigError(f"suite.only={unknown[0]}: no such set; choose among {', '.join(self.sets)}")
+
+    def chosen_sets(self) -> dict[str, SetConfig]:
+        """The sets to evaluate on, by name, in the order of the config."""
+        return {name: config for name, config in self.sets.items() if not self.only or name in self.only}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it."""
+
+    name: str
+    role: str | None
+    utterances: list[Utterance]
+
+
+def load_suite(config: SuiteConfig) -> list[EvaluationSet]:
+    """Load every chosen set.
+
+    Raises:
+        DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
+            states no text, an id stands twice.
+    """
+    return [_load_set(name, set_config) for name, set_config in config.chosen_sets().items()]
+
+
+def fingerprint(utterances: list[Utterance]) -> str:
+    """A digest of what decides a set's transcripts and scores, so that a changed manifest is noticed on resuming."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        audio = hashlib.sha256(utterance.audio).hexdigest() if isinstance(utterance.audio, bytes) else utterance.audio
+        fields = [utterance.id, audio, utterance.start_s, utterance.end_s, utterance.duration_s]
+        fields += [utterance.text, utterance.language, utterance.speaker, utterance.context]
+        digest.update(json.dumps(fields).encode())
+    return digest.hexdigest()[:16]
+
+
+def _load_set(name: str, config: SetConfig) -> EvaluationSet:
+    try:
+        utterances = load_utterances(config.source, name)
+    except DataError as error:
+        if config.access is None:
+            raise
+        raise DataError(f"{error} (to get set {name!r}: {config.access})") from None
+    if not utterances:
+        raise DataError(f"set {name!r}: {config.source.path} holds no utterances; check its path, split and filters")
+    without_text = [utterance for utterance in utterances if utterance.text is None]
+    if without_text:
+        first = without_text[0]
+        raise DataError(
+            f"set {name!r}: {len(without_text)} of {len(utterances)} rows state no text, the first is {first.id!r} "
+            f'({first.origin}); an evaluation needs a reference in every row ("" where there is no speech)'
+        )
+    _check_ids(name, utterances)
+    return EvaluationSet(name, None if config.role is Role.none else config.role.value, utterances)
+
+
+def _check_ids(name: str, utterances: list[Utterance]) -> None:
+    seen: dict[str, str] = {}
+    for utterance in utterances:
+        if utterance.id in seen:
+            raise DataError(
+                f"set {name!r}: id {utterance.id!r} stands twice ({seen[utterance.id]} and {utterance.origin}); ids are "
+                "unique in a set"
+            )
+        seen[utterance.id] = utterance.origin
