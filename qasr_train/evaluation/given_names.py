@@ -1,6 +1,6 @@
 """Owns the table of given names that are written in several ways and said in one, for the English normaliser.
 
-Written from general knowledge for this project; the leaderboard keeps a table of its own, of which we know only the size (about 150 pairs).
+Written from general knowledge for this project; of the leaderboard's own table we know only the size (about 150 pairs).
 A variant stands here only if it is no other English word and is said like its first spelling, or nearly so.
 """
 
@@ -183,5 +183,7 @@ _GROUPS = """
 """
 
 GIVEN_NAMES: dict[str, str] = {
-    variant: kept for kept, *variants in (line.split() for line in _GROUPS.split("\n") if line.strip()) for variant in variants
+    variant: kept
+    for kept, *variants in (line.split() for line in _GROUPS.split("\n") if line.strip())
+    for variant in variants
 }

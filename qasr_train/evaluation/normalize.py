@@ -1,7 +1,7 @@
 """Owns the table of normalisers: name (with its version) -> the rules under which two transcripts are compared.
 
-Input: raw reference and hypothesis and the reference's language. Output: what of them is aligned, and whether the row counts.
-To add one: write a function `(text, language) -> text` and a line in NORMALIZERS. A changed rule is a new name, never the old one.
+Input: raw reference and hypothesis, and the reference's language. Output: what of them is aligned; whether the row counts.
+To add one: write a function `(text, language) -> text` and a line in NORMALIZERS. A changed rule gets a new name.
 """
 
 from collections.abc import Callable

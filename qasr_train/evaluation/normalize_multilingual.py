@@ -1,6 +1,6 @@
 """Owns the rules for languages other than English: the leaderboard's (which break scripts with combining marks), and ours.
 
-Input: a raw transcript and its language (a name of `languages.py`, any other spelling, or None). Output: words apart by single spaces.
+Input: a raw transcript and the ISO code of its language, or None. Output: words apart by single spaces.
 Numbers in digits become words by `num2words` where it knows the language; docs/evaluation.md lists what that leaves.
 """
 
@@ -37,7 +37,9 @@ class _ByCategory(dict[int, str]):
 
 
 _MARKS_AND_SYMBOLS_TO_SPACES = _ByCategory("MSP")
-_SYMBOLS_TO_SPACES = _ByCategory("SP", frozenset({"Cf"}))  # Cf: joiners, direction marks, soft hyphens: nobody hears them
+_SYMBOLS_TO_SPACES = _ByCategory(
+    "SP", frozenset({"Cf"})
+)  # Cf: joiners, direction marks, soft hyphens: nobody hears them
 
 
 # ---------------------------------------------------------------- the leaderboard's
@@ -61,7 +63,7 @@ def leaderboard_multilingual(text: str, code: str | None) -> str:
 def _leaderboard_number(digits: str, code: str) -> str:
     try:
         return str(num2words(int(digits), lang=code))
-    except Exception:  # noqa: BLE001  num2words raises many kinds; the leaderboard keeps the digits for all of them
+    except Exception:  # num2words raises many kinds; the leaderboard keeps the digits for all of them
         return digits
 
 
@@ -112,18 +114,19 @@ _MAX_DIGITS = 15  # longer runs are identifiers, not quantities; read digit by d
 _TATWEEL = "\u0640"  # stretches an Arabic word on the page, and is a letter to Unicode
 # Spellings that one text has and another lacks, though nobody hears them.
 _BY_LANGUAGE: dict[str, Mapping[int, int | str]] = {
-    "tr": str.maketrans({"İ": "i", "I": "ı"}),  # before lower-casing, which would make "i̇" and "i" of them
+    "tr": {ord("İ"): "i", ord("I"): "ı"},  # before lower-casing, which would make "i̇" and "i" of them
     "ro": str.maketrans("şţŞŢ", "șțȘȚ"),  # cedilla for comma below
     "ru": str.maketrans("ёЁ", "еЕ"),
-    "fa": str.maketrans({"ي": "ی", "ك": "ک", "\u200c": " "}),  # Arabic letters for Persian ones; the half-space
+    "fa": {ord("ي"): "ی", ord("ك"): "ک", 0x200C: " "},  # Arabic letters for Persian ones; the half-space
 }
 
 
 def our_multilingual(text: str, code: str | None) -> str:
     """Text by our rules, for any language: combining marks are kept, case folded as the language does, numbers as words.
 
-    1 NFKC (full width folded), Thai and Lao vowels put together again. 2 spellings of one language made equal. 3 numbers to words,
-    thousands and decimals as the language writes them. 4 case folded. 5 punctuation, symbols to spaces, joiners deleted. 6 squeezed.
+    1 NFKC (full width folded), Thai and Lao vowels put together again. 2 spellings of one language made equal. 3 numbers to
+    words, thousands and decimals as the language writes them. 4 case folded. 5 punctuation and symbols to spaces, joiners
+    deleted. 6 spaces squeezed.
     """
     text = unicodedata.normalize("NFKC", text).replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
     text = text.replace(_TATWEEL, "")
@@ -160,7 +163,7 @@ def _our_number(written: str, code: str | None) -> str:
         return plain.replace(".", " ")
     try:
         words = str(num2words(float(plain) if is_decimal else int(plain), lang=code))
-    except Exception:  # noqa: BLE001  it raises NotImplementedError, OverflowError, IndexError ... by language and size
+    except Exception:  # it raises NotImplementedError, OverflowError, IndexError ... by language and size
         return plain.replace(".", " ")
     return words if code in _WITHOUT_SPACES else f" {words} "
 

@@ -160,7 +160,9 @@ def merge_chunks(predictions: list[Prediction]) -> tuple[list[Prediction], list[
     for row in predictions:
         if row.parent_id is not None:
             if row.chunk_index is None:
-                raise DataError(f"{row.origin}: has a `parent_id` but no `chunk_index`; give the chunk its place, from 0")
+                raise DataError(
+                    f"{row.origin}: has a `parent_id` but no `chunk_index`; give the chunk its place, from 0"
+                )
             chunks[row.set, row.parent_id].append(row)
     warnings = []
     for (_, parent_id), parts in sorted(chunks.items()):
@@ -218,7 +220,9 @@ def _row_language(value: str | None) -> str | None:
 
 def _prediction_files(path: Path) -> list[Path]:
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; `predictions` names a predictions.jsonl or a folder of manifests")
+        raise DataError(
+            f"{path}: no such file or folder; `predictions` names a predictions.jsonl or a folder of manifests"
+        )
     if not path.is_dir():
         return [path]
     if (path / "predictions.jsonl").is_file():
@@ -248,7 +252,9 @@ def _choose_system(files: list[Path], system: str | None) -> list[Path]:
             raise ConfigError(f"system={system}: no manifest of that system; those there: {known}")
         return chosen
     if len(systems) > 1:
-        raise ConfigError(f"the folder holds manifests of {len(systems)} systems; choose one with system=, of {', '.join(systems)}")
+        raise ConfigError(
+            f"the folder holds manifests of {len(systems)} systems; choose one with system=, of {', '.join(systems)}"
+        )
     return files
 
 
@@ -259,7 +265,9 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
     for name, types in _TYPES.items():
         value = row.get(name)
         if value is not None and not (isinstance(value, types) and (bool in types or not isinstance(value, bool))):
-            raise DataError(f"{where}: `{name}` is {value!r:.80}; expected {' or '.join(kind.__name__ for kind in types)}")
+            raise DataError(
+                f"{where}: `{name}` is {value!r:.80}; expected {' or '.join(kind.__name__ for kind in types)}"
+            )
     if row.get("role") not in (None, *ROLES):
         raise DataError(f"{where}: `role` is {row['role']!r}; expected one of {', '.join(ROLES)}, or null")
     values = {name: row.get(name) for name in _TYPES}
@@ -299,4 +307,6 @@ def _check_ids(predictions: list[Prediction]) -> None:
     for row in predictions:
         first = seen.setdefault((row.set, row.id), row.origin)
         if first != row.origin:
-            raise DataError(f"{row.origin}: id {row.id!r} of set {row.set!r} stands already at {first}; ids are unique in a set")
+            raise DataError(
+                f"{row.origin}: id {row.id!r} of set {row.set!r} stands already at {first}; ids are unique in a set"
+            )

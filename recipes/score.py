@@ -1,0 +1,14 @@
+"""Score saved predictions, ours or the leaderboard's, with no model and no GPU: predictions -> scores.json, report."""
+
+from qasr_train.evaluation.score import ScoreConfig, score
+from qasr_train.evaluation.tables import score_summary
+from qasr_train.recipe import run_recipe
+
+
+def run(config: ScoreConfig) -> None:
+    """Score, and print the table."""
+    print(score_summary(score(config), config.out))
+
+
+if __name__ == "__main__":
+    run_recipe("score", run)
