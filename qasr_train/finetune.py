@@ -4,7 +4,8 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 """
 
 import logging
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from accelerate.utils import broadcast_object_list, set_seed
 from qasr_train.checkpoint import latest_checkpoint
 from qasr_train.data import DataConfig, Limits, TrainingData, build_pools
 from qasr_train.device import choose_device, choose_dtype
-from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
@@ -24,7 +25,7 @@ from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.objectives import build_objective
 from qasr_train.objectives.cross_entropy import CrossEntropyConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
-from qasr_train.rundir import check_same_config, claim_run_dir, release_run_dir, save_provenance
+from qasr_train.rundir import check_same_config, claim_run_dir, plain_config, run_directory
 from qasr_train.settings import check_settings, setting
 from qasr_train.tracking import Tracker, TrackingConfig, tracker_names
 from qasr_train.trainer import Trainer, TrainerConfig
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 # Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
 MAY_CHANGE_ON_RESUME = ("resume", "tracking", "data.num_workers", "data.prefetch_batches", "trainer.keep_last")
+NO_REPLAY = (
+    "note: no source of data.train is called replay: a model trained on one domain alone forgets the others; give general "
+    "speech with data.train.replay.path=... and watch it with data.dev.guard.path=..."
+)
 
 
 @dataclass
@@ -67,25 +72,17 @@ def finetune(config: FinetuneConfig) -> None:
     """
     # 1 the device, the run directory and its record
     accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
-    run_dir, resume_from = open_run(config, accelerator)
-    try:
-        trainer, resume_from = prepare(config, accelerator, run_dir, resume_from)
-    except BaseException:
-        if accelerator.is_main_process and resume_from is None:
-            release_run_dir(run_dir)  # nothing was trained: the same command, mended, may use the name again
-        raise
+    with ExitStack() as stack:
+        run_dir, resume_from = open_run(config, accelerator, stack)
+        trainer = prepare(config, accelerator, run_dir, is_resumed=resume_from is not None)
 
-    # 7 train
-    try:
+        # 7 train
+        stack.callback(trainer.tracker.close)
         state = trainer.train(resume_from)
-    finally:
-        trainer.tracker.close()
-    accelerator.print(f"done: {state.step} steps, {state.audio_s / 3600:.2f} hours of audio; {describe_result(run_dir)}")
+    accelerator.print(f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir)}")
 
 
-def prepare(
-    config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, resume_from: Path | None
-) -> tuple[Trainer, Path | None]:
+def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, is_resumed: bool) -> Trainer:
     """Everything between the run directory and the first step."""
     set_seed(config.seed)
 
@@ -95,6 +92,8 @@ def prepare(
     model.module = apply_adaptation(model.module, config.adapt)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
     accelerator.print(count_parameters(model.module))
+    if not any(name.startswith("replay") for name in config.data.train) and not is_resumed:
+        accelerator.print(NO_REPLAY)
 
     # 3 data
     data = make_training_data(config, model, accelerator)
@@ -106,12 +105,12 @@ def prepare(
 
     # 5 tracking
     tracker = Tracker(config.tracking, accelerator, run_dir)
-    tracker.start(asdict(config))
+    tracker.start(plain_config(config))
     if validator:
         validator.tracker = tracker
 
     # 6 the trainer
-    trainer = Trainer(
+    return Trainer(
         accelerator=accelerator,
         model=model,
         objective=objective,
@@ -125,7 +124,6 @@ def prepare(
         max_failed_fraction=config.data.max_failed_fraction,
         validate=validator,
     )
-    return trainer, resume_from
 
 
 def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, project_dir: Path) -> Accelerator:
@@ -143,7 +141,7 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="bf16" if is_bf16 else "no",
-        log_with=tracker_names(tracking),
+        log_with=tracker_names(tracking) or None,
         project_dir=str(project_dir),
     )
 
@@ -156,23 +154,24 @@ def _reset_accelerate() -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def open_run(config: FinetuneConfig, accelerator: Accelerator) -> tuple[Path, Path | None]:
-    """Claim the run directory, or find where to resume; the first process decides for all.
+def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack) -> tuple[Path, Path | None]:
+    """Claim the run directory until `stack` closes, or find where to resume; the first process decides for all.
+
+    Returns:
+        The run directory, and the checkpoint to resume from (None: start at step 0).
 
     Raises:
-        ConfigError: the directory is taken, or the run in it had other settings.
+        UserError: the directory is taken or cannot be written, or the run in it had other settings.
     """
     found: list[Any] = [None, None, None]
     if accelerator.is_main_process:
         try:
-            run_dir = claim_run_dir(config.run_dir, resume=config.resume)
-            resume_from = latest_checkpoint(run_dir) if config.resume else None
-            if resume_from is not None:
-                check_same_config(run_dir, config, ignore=MAY_CHANGE_ON_RESUME)
-            save_provenance(run_dir, config, "finetune")
-            found = [run_dir, resume_from, None]
-        except (ConfigError, CheckpointError) as error:
-            found = [None, None, error]
+            if config.resume:
+                check_same_config(claim_run_dir(config.run_dir, resume=True), config, ignore=MAY_CHANGE_ON_RESUME)
+            found[0] = stack.enter_context(run_directory(config.run_dir, config, "finetune", resume=config.resume))
+            found[1] = latest_checkpoint(found[0]) if config.resume else None
+        except UserError as error:
+            found[2] = error
     broadcast_object_list(found)
     if found[2] is not None:
         raise found[2]
@@ -230,16 +229,18 @@ def count_steps(trainer: TrainerConfig, data: TrainingData) -> int:
     Raises:
         ConfigError: epochs are asked of a streamed source, which has none.
     """
-    if trainer.max_steps is not None:
+    if trainer.num_epochs is None:
+        assert trainer.max_steps is not None
         return trainer.max_steps
-    assert trainer.num_epochs is not None
     if data.is_streamed:
         raise ConfigError(
-            f"trainer.num_epochs={trainer.num_epochs:g}: a streamed source has no known end; set trainer.max_steps instead"
+            f"trainer.num_epochs={trainer.num_epochs:g}: a streamed source has no known end; set trainer.num_epochs=null "
+            "and trainer.max_steps"
         )
     whole, rest = divmod(trainer.num_epochs, 1.0)
-    steps = sum(data.num_steps(epoch) for epoch in range(int(whole)))
-    return max(1, steps + (round(rest * data.num_steps(int(whole))) if rest else 0))
+    num_steps = sum(data.num_steps(epoch) for epoch in range(int(whole)))
+    num_steps += round(rest * data.num_steps(int(whole))) if rest else 0
+    return max(1, min(num_steps, trainer.max_steps or num_steps))
 
 
 def describe_result(run_dir: Path) -> str:

@@ -54,8 +54,8 @@ class BestBy(str, Enum):
 class TrainerConfig:
     """How long and how to train, what to watch, what to keep."""
 
-    max_steps: int | None = setting(None, ge=1, help="optimizer steps; where training ends. null: see num_epochs")
-    num_epochs: float | None = setting(None, gt=0, help="epochs; where training ends. null: see max_steps")
+    num_epochs: float | None = setting(3.0, gt=0, help="epochs; training ends here or at max_steps. null: no such limit")
+    max_steps: int | None = setting(None, ge=1, help="optimizer steps; see num_epochs. null: no such limit")
     num_microbatches: int = setting(1, ge=1, help="microbatches of one optimizer step on each process (accumulation)")
     max_grad_norm: float | None = setting(1.0, gt=0, help="2-norm; longer gradients are scaled down to it. null: off")
     precision: Precision = setting(Precision.auto, help="format of the forward pass. auto: bf16 on a GPU, else fp32")
@@ -73,10 +73,8 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "trainer")
-        if (self.max_steps is None) == (self.num_epochs is None):
-            raise ConfigError(
-                f"trainer.max_steps={self.max_steps} and trainer.num_epochs={self.num_epochs}: set exactly one of them"
-            )
+        if self.max_steps is None and self.num_epochs is None:
+            raise ConfigError("trainer.num_epochs and trainer.max_steps are both null: training would never end; set one")
         refuse_fp16(self.precision, "trainer.precision")
 
 

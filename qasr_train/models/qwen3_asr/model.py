@@ -4,22 +4,27 @@ Composes the transformers modules (encoder, projector, language model, head) in 
 parts run without autograd and the 151,936-wide head sees supervised positions only.
 """
 
+import copy
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import CheckpointError
+from qasr_train.models.adapters import has_only_adapters, merge_adapter, save_adapter
 from qasr_train.models.base import Capability, Hypothesis, TokenLogits
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
+    find_base,
     load_checkpoint,
+    load_checkpoint_with_adapter,
     load_processor,
     resolve_checkpoint,
     save_native,
@@ -32,16 +37,18 @@ class Qwen3ASR(nn.Module):
     family = "qwen3_asr"
     capabilities = frozenset(Capability)
 
-    def __init__(self, module: nn.Module, processor: Qwen3ASRProcessor) -> None:
+    def __init__(self, module: nn.Module, processor: Qwen3ASRProcessor, *, path: str = "") -> None:
+        """path: the directory or hub id it came from, written into adapters as their base."""
         super().__init__()
         self.module = module
         self.processor = processor
+        self.path = path
         self.collator = Qwen3ASRCollator(processor)
 
     @property
     def core(self) -> Qwen3ASRForConditionalGeneration:
         """The transformers model itself; adapters, if any, sit inside its layers."""
-        return self.module.get_base_model() if hasattr(self.module, "get_base_model") else self.module
+        return self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
 
     def forward(self, batch: Batch) -> TokenLogits:
         """Next-token logits of the supervised positions of a training batch; see `TokenLogits`."""
@@ -83,10 +90,17 @@ class Qwen3ASR(nn.Module):
     def save(self, folder: Path) -> None:
         """Write a complete native directory; LoRA is merged into a copy of the weights, the live model is untouched.
 
+        Where LoRA is all that was trained, `adapter/` holds it too, as PEFT and vLLM load it over the base.
+
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
-        save_native(_merged(self.module), self.processor, folder)
+        if isinstance(self.module, PeftModel):
+            save_native(merge_adapter(copy.deepcopy(self.module)), self.processor, folder)
+        else:
+            save_native(self.core, self.processor, folder)
+        if has_only_adapters(self.module):
+            save_adapter(self.module, folder / "adapter", base=self.path)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Recompute layers in the backward pass instead of keeping their activations."""
@@ -137,7 +151,7 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
         raise CheckpointError(f"model.base={config.base}: only an adapter has a base, and {config.path} is a whole model")
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
-    return Qwen3ASR(module.to(device).eval(), processor)
+    return Qwen3ASR(module.to(device).eval(), processor, path=config.path)
 
 
 def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:
@@ -160,12 +174,3 @@ def _forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:
         spoken = collator.tokenizer.decode(ids[begins:], skip_special_tokens=True)
         prefixes.append(spoken.removeprefix("assistant\n"))
     return prefixes
-
-
-def _merged(module: nn.Module) -> Qwen3ASRForConditionalGeneration:
-    """The transformers model with adapters folded into the weights, as a copy; the model itself where there are none."""
-    if not hasattr(module, "get_base_model"):
-        return module  # type: ignore[return-value]
-    import copy
-
-    return copy.deepcopy(module).merge_and_unload()
