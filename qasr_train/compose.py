@@ -4,6 +4,7 @@ Input: a primary config's name, overrides ("trainer.max_steps=100"), the folders
 are typed by the schemas in Hydra's ConfigStore. Overrides of values are applied here one by one, so that an error knows its key.
 """
 
+import difflib
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -97,11 +99,12 @@ def open_folders(config_name: str, search_dirs: Sequence[Path]) -> Iterator[Conf
             )
 
 
-def compose_config(folders: ConfigFolders, overrides: Sequence[str]) -> Composed:
+def compose_config(folders: ConfigFolders, overrides: Sequence[str], *, is_complete: bool = True) -> Composed:
     """Compose `<config_name>.yaml` with overrides; values still missing stay "???".
 
     Args:
         overrides: as typed on the command line; a comma list stands for a sweep and is refused (see `expand_sweeps`).
+        is_complete: refuse a group from which nothing is chosen yet; off for --help and --cfg, which show what is missing.
 
     Raises:
         ConfigError: one sentence naming key, value, file and choices.
@@ -115,7 +118,7 @@ def compose_config(folders: ConfigFolders, overrides: Sequence[str]) -> Composed
             )
     is_group = [_is_group(override, folders) for override in parsed]
     lines = [_group_line(o, folders) for o, chosen in zip(parsed, is_group, strict=True) if chosen]
-    composed = _compose_groups(folders, [line for line in lines if line])
+    composed = _compose_groups(folders, [line for line in lines if line], is_complete=is_complete)
     for override, chosen in zip(parsed, is_group, strict=True):
         if not chosen:
             _apply(override, composed.tree)
@@ -186,10 +189,17 @@ def _group_line(override: Override, folders: ConfigFolders) -> str:
     return f"{override.get_key_element()}='{value}'"
 
 
-def _compose_groups(folders: ConfigFolders, group_lines: list[str]) -> Composed:
-    lines = [*folders.search_override, *group_lines]
+def _compose_groups(folders: ConfigFolders, group_lines: list[str], *, is_complete: bool) -> Composed:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None, "called outside open_folders"
     try:
-        tree = compose(folders.config_name, overrides=lines, return_hydra_config=True)
+        tree = hydra.compose_config(  # as hydra.compose() does; MULTIRUN alone lets a group without a choice pass
+            config_name=folders.config_name,
+            overrides=[*folders.search_override, *group_lines],
+            run_mode=RunMode.RUN if is_complete else RunMode.MULTIRUN,
+            from_shell=False,
+            with_log_configuration=False,
+        )
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{mark.name}:{mark.line + 1}" if mark else "a config file"
@@ -216,9 +226,13 @@ def _composition_sentence(error: Exception, folders: ConfigFolders) -> str:
     text = str(error)
     in_file = re.search(r"In '(.+?)'", text)
     place = f"{folders.file_of(in_file[1])}: " if in_file else ""
+    unchosen = re.search(r"You must specify '(.+?)'", text)
+    if unchosen:
+        options = ", ".join(folders.options(unchosen[1].partition("@")[0]))
+        return f"{unchosen[1]} is missing: choose {unchosen[1]}=NAME from {options}"
     no_match = re.search(r"Could not (?:override|delete) '(.+?)'", text)
     if no_match:
-        groups = [] if in_file else sorted(_compose_groups(folders, []).choices)
+        groups = [] if in_file else sorted(_compose_groups(folders, [], is_complete=False).choices)
         known = f"; its groups are {', '.join(groups)}" if groups else "; write the group as `override /group: name`"
         return f"{place}{folders.config_name} has no group {no_match[1]}{did_you_mean(no_match[1], groups)}{known}"
     full_key, class_name = re.search(r"full_key: (\S+)", text), re.search(r"object_type=(\w+)", text)
@@ -249,7 +263,7 @@ def _apply(override: Override, tree: DictConfig) -> None:
         return _delete(key, tree)
     if field_at(tree, key) is None:
         raise ConfigError(unknown_key_sentence(key, all_keys(tree)))
-    _add_entry(key, tree, is_add=override.is_add() or override.is_force_add())
+    _make_room(key, tree, is_add=override.is_add() or override.is_force_add())
     try:
         OmegaConf.update(tree, key, value, merge=True)
     except (ConfigAttributeError, ConfigKeyError, ConfigIndexError) as error:
@@ -273,19 +287,27 @@ def _wrong_value_sentence(key: str, value: Any, error: OmegaConfBaseException, t
     return f"{wrong_key}={_as_typed(value)}: expected {expected}"
 
 
-def _add_entry(key: str, tree: DictConfig, *, is_add: bool) -> None:
-    """Make room for a new entry in a dict of config dataclasses (`+data.train.extra.path=x`); only where asked for by `+`."""
+def _make_room(key: str, tree: DictConfig, *, is_add: bool) -> None:
+    """Make a new entry in a dict of config dataclasses (`data.train.extra.path=x`), unless its name looks like a typo.
+
+    Raises:
+        ConfigError: the name is near an existing one (`+key=...` adds it all the same); the section is off (null).
+    """
     parts = split_key(key)
     for length in range(1, len(parts)):
         parent_key, name = ".".join(parts[:length]), parts[length]
         parent, found = OmegaConf.select(tree, parent_key), field_at(tree, parent_key)
+        if parent is None:
+            raise ConfigError(
+                f"{key}: {parent_key} is off (null), so nothing in it can be set; choose a file that has it"
+            )
         cls = element_class(found[1]) if found else None
         if cls is None or not isinstance(parent, DictConfig) or name in parent:
             continue
-        if not is_add:
-            known = [k for k in all_keys(tree) if k.startswith(f"{parent_key}.")]
+        near = difflib.get_close_matches(name, [str(k) for k in parent], n=1, cutoff=0.75)
+        if near and not is_add:
             raise ConfigError(
-                f"{unknown_key_sentence(key, known)} (a new entry of {parent_key} is added with +{key}=...)"
+                f"unknown key {key}; did you mean {parent_key}.{near[0]}? (to add an entry {name} write +{key}=...)"
             )
         parent[name] = OmegaConf.structured(cls)
 

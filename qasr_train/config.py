@@ -38,9 +38,53 @@ class Recipe:
 
 
 # (group, name) -> "module:Class"; YAML files of the group name it as `<name>_schema` in their defaults list.
-SCHEMAS: dict[tuple[str, str], str] = {}
+SCHEMAS: dict[tuple[str, str], str] = {
+    ("model", "qwen3_asr"): "qasr_train.models.qwen3_asr.config:Qwen3ASRConfig",
+    ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
+    ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
+    ("source", "source"): "qasr_train.sources:SourceConfig",
+    ("data", "data"): "qasr_train.data:DataConfig",
+    ("optim", "optim"): "qasr_train.optim:OptimConfig",
+    ("trainer", "trainer"): "qasr_train.trainer:TrainerConfig",
+    ("decode", "decode"): "qasr_train.evaluation.transcribe:DecodeConfig",
+    ("tracking", "tracking"): "qasr_train.tracking:TrackingConfig",
+    ("suite", "suite"): "qasr_train.evaluation.suite:SuiteConfig",
+}
 
-RECIPES: dict[str, Recipe] = {}
+RECIPES: dict[str, Recipe] = {
+    "show_batch": Recipe(
+        "qasr_train.show_batch:ShowBatchConfig",
+        groups=("model", "source", "data"),
+        output="out",
+        examples=("data.train.main.path=manifest.jsonl", "data.train.main.path=manifest.jsonl out=shown.jsonl"),
+    ),
+    "finetune": Recipe(
+        "qasr_train.finetune:FinetuneConfig",
+        groups=("model", "adapt", "objective", "source", "data", "optim", "trainer", "decode", "tracking"),
+        output="run_dir",
+        examples=(
+            "data.train.main.path=train.jsonl data.dev.main.path=dev.jsonl run_dir=runs/first",
+            "experiment=medical model=qwen3_asr_0.6b data.train.target.path=manifest.jsonl",
+            "data.train.main.path=train.jsonl run_dir=runs/seeds seed=1,2,3 --multirun",
+            "run_dir=runs/first resume=true data.train.main.path=train.jsonl data.dev.main.path=dev.jsonl",
+        ),
+    ),
+    "evaluate": Recipe(
+        "qasr_train.evaluation.evaluate:EvaluateConfig",
+        groups=("model", "source", "suite", "decode"),
+        output="run_dir",
+        examples=(
+            "model=tiny suite=own suite.manifest=test.jsonl run_dir=runs/tiny",
+            "model.path=runs/first/checkpoints/best suite=own suite.manifest=test.jsonl run_dir=runs/tuned",
+        ),
+    ),
+    "score": Recipe(
+        "qasr_train.evaluation.score:ScoreConfig",
+        groups=(),
+        output="out",
+        examples=("predictions=runs/tiny/predictions.jsonl normalizer=leaderboard-2026-08 out=rescored",),
+    ),
+}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from qasr_train.compose import Composed, ConfigFolders, compose_config
-from qasr_train.config_keys import Leaf, is_optional, leaves
+from qasr_train.config_keys import ENTRY_NAME, Leaf, documented_leaves, is_optional
 from qasr_train.settings import choices_of, range_of
 
 if TYPE_CHECKING:
@@ -23,26 +23,27 @@ _OPTIONS = """\
   --config-dir DIR    also look up YAML files (DIR/experiment/mine.yaml) in a folder of your own
   QASR_DEBUG=1        in the environment: show the traceback of an error, and what the libraries print"""
 
+_GROUPS = "groups (group=name picks a YAML file of configs/<group>/; * is the one in use):"
+
 
 def help_text(name: str, recipe: "Recipe", top: type, folders: ConfigFolders, overrides: Sequence[str]) -> str:
     """The whole help of one recipe, for the config as composed with `overrides`."""
-    composed = compose_config(folders, overrides)
+    composed = compose_config(folders, overrides, is_complete=False)
+    groups = _group_lines(composed, folders)
     summary = inspect.cleandoc(top.__doc__ or "")
     examples = [f"  python recipes/{name}.py {example}" for example in recipe.examples]
     return "\n".join(
         [
             f"{name}: {summary}",
             "",
-            f"usage: python recipes/{name}.py [key=value ...] [group=name ...] [options]",
+            f"usage: python recipes/{name}.py [key=value ...]{' [group=name ...]' if groups else ''} [options]",
             *(["", "examples:", *examples] if examples else []),
             "",
             "options:",
             _OPTIONS,
             "",
-            "groups (group=name picks a YAML file of configs/<group>/; * is the one in use):",
-            *_group_lines(composed, folders),
-            "",
-            "keys (??? must be given, null means off):",
+            *([_GROUPS, *groups, ""] if groups else []),
+            "keys (??? must be given, null means off; NAME is yours to choose):",
             *_key_lines(composed),
         ]
     )
@@ -60,7 +61,14 @@ def _group_lines(composed: Composed, folders: ConfigFolders) -> list[str]:
 def _key_lines(composed: Composed) -> list[str]:
     lines: list[str] = []
     section = ""
-    for leaf in leaves(composed.tree):
+    shown_entries: dict[int, str] = {}  # field of an entry -> the first dict that has such entries
+    for leaf in documented_leaves(composed.tree):
+        entry = leaf.key.partition(f".{ENTRY_NAME}.")[0] if f".{ENTRY_NAME}." in leaf.key else ""
+        first = shown_entries.setdefault(id(leaf.field), entry) if entry else ""
+        if first != entry:  # data.dev.NAME has the keys of data.train.NAME
+            line = f"  {entry}.{ENTRY_NAME}: as {first}.{ENTRY_NAME}"
+            lines += [] if line in lines else ["", line]
+            continue
         if leaf.key.rpartition(".")[0] != section:
             section = leaf.key.rpartition(".")[0]
             lines.append("")

@@ -17,6 +17,7 @@ from qasr_train.settings import choices_of, range_of
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 MAX_LISTED_KEYS = 40
+ENTRY_NAME = "NAME"  # stands for the name of an entry in a dict of config dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +77,18 @@ def field_at(tree: DictConfig, key: str) -> tuple["dataclasses.Field[Any]", Any]
 
 def leaves(tree: DictConfig) -> Iterator[Leaf]:
     """Every setting of the tree in its order: plain values, plain lists and dicts, and sections that are off."""
-    yield from _leaves(tree, OmegaConf.get_type(tree), None, "")
+    yield from _leaves(tree, OmegaConf.get_type(tree), None, "", entry_name=None)
+
+
+def documented_leaves(tree: DictConfig) -> Iterator[Leaf]:
+    """As `leaves`, but of a dict of config dataclasses one entry called NAME stands for all there are or could be."""
+    yield from _leaves(tree, OmegaConf.get_type(tree), None, "", entry_name=ENTRY_NAME)
 
 
 def all_keys(tree: DictConfig) -> list[str]:
-    """Every key a user may set: settings and the sections they stand in."""
+    """Every key a user may set: settings, the sections they stand in, and NAME for new entries of dicts of configs."""
     keys: dict[str, None] = {}
-    for leaf in leaves(tree):
+    for leaf in [*leaves(tree), *documented_leaves(tree)]:
         parts = split_key(leaf.key)
         keys |= dict.fromkeys(".".join(parts[:length]) for length in range(1, len(parts) + 1))
     return list(keys)
@@ -102,9 +108,11 @@ def expected_text(annotation: Any, field: "dataclasses.Field[Any] | None") -> st
 def unknown_key_sentence(key: str, known: Sequence[str]) -> str:
     """ "unknown key trainer.max_step; did you mean trainer.max_steps?", or the keys of the section if nothing is near."""
     section, _, leaf = key.rpartition(".")
+    known = list(dict.fromkeys(_with_name_of(name, key) for name in known))
     siblings = [name for name in known if name.startswith(f"{section}.")] if section else []
     same_leaf = [name for name in known if split_key(name)[-1] == leaf]
-    near = same_leaf or _near_leaf(leaf, siblings or list(known))
+    near = difflib.get_close_matches(key, same_leaf, n=1, cutoff=0.8) or same_leaf
+    near = near or _near_leaf(leaf, siblings or known)
     if not near and not siblings:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     if near:
@@ -142,22 +150,26 @@ def _child(node: Any, part: str) -> Any:
     return node._get_node(part) if isinstance(node, DictConfig) and not node._is_none() else None
 
 
-def _leaves(node: Any, annotation: Any, field: Any, key: str) -> Iterator[Leaf]:
-    cls = _dataclass_of(node, annotation)
+def _leaves(node: Any, annotation: Any, field: Any, key: str, *, entry_name: str | None) -> Iterator[Leaf]:
     is_section = isinstance(node, DictConfig) and not (
         node._is_none() or node._is_missing() or node._is_interpolation()
     )
+    cls, entry_class = _dataclass_of(node, annotation), element_class(annotation)
+    children: list[tuple[str, Any, Any, Any]] | None = None  # name, node, annotation, field
     if is_section and cls is not None:
         fields = {f.name: f for f in dataclasses.fields(cls)}
         hints = get_type_hints(cls)
-        for name in node:
-            inner_key = f"{key}.{name}" if key else str(name)
-            yield from _leaves(node._get_node(name), hints.get(str(name), Any), fields.get(str(name)), inner_key)
-    elif is_section and element_class(annotation) is not None:
-        for name in node:
-            yield from _leaves(node._get_node(name), get_args(inner_type(annotation))[-1], field, f"{key}.{name}")
-    else:
+        children = [(str(n), node._get_node(n), hints.get(str(n), Any), fields.get(str(n))) for n in node]
+    elif is_section and entry_class is not None and entry_name is not None:
+        children = [(entry_name, OmegaConf.structured(entry_class), entry_class, field)]
+    elif is_section and entry_class is not None:
+        children = [(str(n), node._get_node(n), entry_class, field) for n in node]
+    if children is None:
         yield Leaf(key, field, annotation, _plain(node))
+        return
+    for name, child, child_annotation, child_field in children:
+        child_key = f"{key}.{name}" if key else name
+        yield from _leaves(child, child_annotation, child_field, child_key, entry_name=entry_name)
 
 
 def _plain(node: Any) -> Any:
@@ -177,6 +189,12 @@ def _type_text(cls: Any, annotation: Any) -> str:
     if isinstance(cls, type) and dataclasses.is_dataclass(cls):
         return f"a section with the keys {', '.join(f.name for f in dataclasses.fields(cls))}"
     return _WORDS.get(cls, "another type")
+
+
+def _with_name_of(known: str, key: str) -> str:
+    """`data.train.NAME.path` with the entry's name that the user wrote at that place."""
+    parts, given = split_key(known), split_key(key)
+    return ".".join(given[i] if part == ENTRY_NAME and i < len(given) else part for i, part in enumerate(parts))
 
 
 def _near_leaf(leaf: str, keys: Sequence[str]) -> list[str]:

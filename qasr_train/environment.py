@@ -4,6 +4,7 @@ Input: none. Output: environment variables (loader workers inherit them) and log
 HF_HUB_OFFLINE is the hub library's own and is left alone. QASR_DEBUG=1 lets the libraries talk.
 """
 
+import logging
 import os
 import sys
 
@@ -25,7 +26,8 @@ def is_debugging() -> bool:
 
 
 def prepare_environment() -> None:
-    """Set the variables, and tell the libraries that a recipe has imported already (they read them at import only)."""
+    """Set the variables and tell them to libraries imported already, which read them at import only; show our own log."""
+    _show_own_log()
     for name, value in (_ALWAYS if is_debugging() else _ALWAYS | _QUIET).items():
         os.environ.setdefault(name, value)
     hub_constants = sys.modules.get("huggingface_hub.constants")
@@ -34,7 +36,19 @@ def prepare_environment() -> None:
         setattr(hub_constants, "HF_HUB_DISABLE_TELEMETRY", is_disabled)  # noqa: B010
     for library in ("transformers", "datasets"):
         level = os.environ.get(f"{library.upper()}_VERBOSITY", "warning")
-        logging = sys.modules.get(f"{library}.utils.logging")
-        set_verbosity = getattr(logging, f"set_verbosity_{level}", None)
+        library_logging = sys.modules.get(f"{library}.utils.logging")
+        set_verbosity = getattr(library_logging, f"set_verbosity_{level}", None)
         if set_verbosity is not None:
             set_verbosity()
+
+
+def _show_own_log() -> None:
+    """Our messages go to standard error as they are, those of other processes than the first only from warnings on."""
+    log = logging.getLogger("qasr_train")
+    if log.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    log.propagate = False

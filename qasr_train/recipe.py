@@ -62,7 +62,8 @@ def run_command_line(recipe_name: str, job: Job, arguments: Sequence[str], table
             print(help_text(recipe_name, tables.recipes[recipe_name], top, folders, options.overrides))
             return 0
         if options.cfg:
-            print(OmegaConf.to_yaml(compose_config(folders, options.overrides).tree, resolve=options.resolve), end="")
+            composed = compose_config(folders, options.overrides, is_complete=False)
+            print(OmegaConf.to_yaml(composed.tree, resolve=options.resolve), end="")
             return 0
         if not options.multirun:
             configs = [("", build_config(compose_config(folders, options.overrides), folders, tables))]

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from qasr_train.errors import ConfigError, UserError
+from qasr_train.errors import ConfigError
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -245,7 +245,7 @@ def _told_plainly(path: Path) -> Iterator[None]:
         sentence = os_error_sentence(error)
         if sentence is None:
             raise
-        raise UserError(sentence) from error
+        raise ConfigError(sentence) from error
 
 
 def _in_use(run_dir: Path) -> ConfigError:
