@@ -293,6 +293,11 @@ MISTAKES = [
         lambda f: [(f / name).unlink() for name in ("vocab.json", "tokenizer_config.json")],
         "tokenizer_config.json, vocab.json missing",
     ),
+    (
+        "original",
+        edit_json("tokenizer_config.json", lambda c: c["added_tokens_decoder"].pop("326")),
+        "the tokenizer does not know <asr_text>",
+    ),
     ("original", edit_weights(lambda t: t.clear() or t.update(x=torch.zeros(1))), "69 missing .* and 66 more"),
     (
         "original",

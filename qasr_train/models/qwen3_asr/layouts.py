@@ -17,11 +17,11 @@ from typing import Any
 import huggingface_hub
 import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from peft import PeftModel
 from transformers import (
     GenerationConfig,
-    Qwen2Tokenizer,
+    PreTrainedModel,
     Qwen3ASRConfig,
-    Qwen3ASRFeatureExtractor,
     Qwen3ASRForConditionalGeneration,
     Qwen3ASRProcessor,
 )
@@ -29,8 +29,10 @@ from transformers.utils import logging as transformers_logging
 
 from qasr_train.errors import CheckpointError
 from qasr_train.languages import LANGUAGES
+from qasr_train.models.adapters import ADAPTER_CONFIG, attach_adapter, merge_adapter, read_adapter_config
 from qasr_train.models.qwen3_asr import original
-from qasr_train.models.qwen3_asr.weights import (
+from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, one_line, require_agreement
+from qasr_train.models.weights import (
     MODEL_FILE,
     read_tensors,
     require_exactly,
@@ -40,7 +42,6 @@ from qasr_train.models.qwen3_asr.weights import (
 
 BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
 TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
-SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
 MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json
 _ASSETS = Path(__file__).resolve().parents[2] / "assets"
 _HUB_FILES = ["*.json", "*.txt", "*.jinja", "*.safetensors"]
@@ -87,7 +88,7 @@ def detect_layout(folder: Path) -> Layout:
     Raises:
         CheckpointError: it is no Qwen3-ASR checkpoint; names the folder and what it is or lacks.
     """
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER_CONFIG).is_file():
         return Layout.ADAPTER
     config = _read_config(folder)
     if config.get("model_type") != "qwen3_asr":
@@ -120,9 +121,55 @@ def load_checkpoint(
     return model.eval(), processor
 
 
+def load_checkpoint_with_adapter(
+    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32, is_merged: bool = False
+) -> tuple[PreTrainedModel | PeftModel, Qwen3ASRProcessor]:
+    """Open a LoRA adapter over its base model, which may have either layout.
+
+    Args:
+        folder: holds adapter_config.json and adapter_model.safetensors.
+        base: directory or hub id of the base model; None is the one the adapter names, where a relative path is
+            looked for from here and from the adapter's folder.
+        dtype: of the base weights; the adapter's stay float32.
+        is_merged: fold the adapter into the weights and return the plain transformers model.
+
+    Raises:
+        CheckpointError: the adapter or its base is incomplete, or they do not belong together.
+    """
+    base_folder = find_base(folder, base)
+    model: Any
+    if detect_layout(base_folder) is Layout.ADAPTER:  # the run started from another adapter, which it merged
+        model, processor = load_checkpoint_with_adapter(base_folder, dtype=dtype, is_merged=True)
+    else:
+        model, processor = load_checkpoint(base_folder, dtype=dtype)
+    adapted = attach_adapter(model, folder)
+    return (merge_adapter(adapted) if is_merged else adapted), processor
+
+
+def find_base(folder: Path, base: str | None = None) -> Path:
+    """The directory of an adapter's base model; arguments and errors as for `load_checkpoint_with_adapter`."""
+    if base is not None:
+        return resolve_checkpoint(base)
+    config = read_adapter_config(folder)
+    named = config.base_model_name_or_path
+    if not named:
+        raise CheckpointError(
+            f"{folder}: {ADAPTER_CONFIG} names no base model; say which with model.base=PATH_OR_HUB_ID"
+        )
+    if (folder / named).is_dir():
+        return folder / named
+    try:
+        return resolve_checkpoint(named, config.revision)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder}: the base model of this adapter is not there ({error}); say where it is with model.base=PATH"
+        ) from error
+
+
 def load_processor(folder: Path) -> Qwen3ASRProcessor:
-    """The processor of a native or original directory, weights unread; raises as `load_checkpoint` does."""
-    return _open(Path(folder))[2]
+    """The processor of a directory, weights unread; an adapter has its base's. Raises as `load_checkpoint` does."""
+    folder = Path(folder)
+    return load_processor(find_base(folder)) if detect_layout(folder) is Layout.ADAPTER else _open(folder)[2]
 
 
 def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
@@ -131,13 +178,13 @@ def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
     if layout is Layout.ADAPTER:
         raise CheckpointError(f"{folder}: this is a LoRA adapter, not a whole model; open it together with its base")
     raw = _read_config(folder)
-    tokenizer = _load_tokenizer(folder, layout)
+    tokenizer = load_tokenizer(folder, is_original=layout is Layout.ORIGINAL)
     if layout is Layout.ORIGINAL:
         config = original.native_config(raw, tokenizer, where=folder / "config.json")
     else:
         config = _native_config(folder, raw)
-    processor = _build_processor(folder, layout, tokenizer, config)
-    _require_agreement(folder, config, processor)
+    processor = build_processor(folder, tokenizer, config, is_original=layout is Layout.ORIGINAL)
+    require_agreement(folder, config, processor)
     return layout, config, processor
 
 
@@ -160,7 +207,7 @@ def save_native(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = _plain_state(model)
-    config = copy.deepcopy(model.config)
+    config: Any = copy.deepcopy(model.config)
     if config.tie_word_embeddings:
         tensors = {name: tensor for name, tensor in tensors.items() if name not in TIED}
     config.architectures = [type(model).__name__]
@@ -213,7 +260,7 @@ def _bundled(path: str) -> Path:
 
 
 def _download(path: str, revision: str | None) -> Path:
-    _log.info("%s is not a directory here; looking for it as a hub id", path)
+    _log.warning("%s: no such directory here, looking for it on the Hugging Face Hub", path)
     try:
         return Path(huggingface_hub.snapshot_download(path, revision=revision, allow_patterns=_HUB_FILES))
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
@@ -268,75 +315,8 @@ def _native_config(folder: Path, raw: dict[str, Any]) -> Qwen3ASRConfig:
         return Qwen3ASRConfig.from_pretrained(folder)
     except Exception as error:  # strict dataclasses of huggingface_hub raise their own kinds
         raise CheckpointError(
-            f"{folder}: config.json is not valid ({_one_line(error)}); copy it from the source again"
+            f"{folder}: config.json is not valid ({one_line(error)}); copy it from the source again"
         ) from error
-
-
-def _load_tokenizer(folder: Path, layout: Layout) -> Qwen2Tokenizer:
-    needed = ["tokenizer_config.json"]
-    if not (folder / "tokenizer.json").is_file():
-        needed += ["vocab.json", "merges.txt"] if layout is Layout.ORIGINAL else ["tokenizer.json"]
-    if layout is Layout.NATIVE and not (folder / "preprocessor_config.json").is_file():
-        needed.append("processor_config.json")
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"{folder}: {', '.join(missing)} missing, without which text and audio cannot be prepared; copy "
-            f"{'it' if len(missing) == 1 else 'them'} from the model this one was made from"
-        )
-    try:
-        return Qwen2Tokenizer.from_pretrained(folder)
-    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
-        raise CheckpointError(
-            f"{folder}: the tokenizer cannot be opened ({_one_line(error)}); copy its files again"
-        ) from error
-
-
-def _build_processor(
-    folder: Path, layout: Layout, tokenizer: Qwen2Tokenizer, config: Qwen3ASRConfig
-) -> Qwen3ASRProcessor:
-    """A processor with Qwen3-ASR's extractor: the one AutoProcessor picks for an original directory is Whisper's."""
-    audio = config.audio_config
-    if layout is Layout.ORIGINAL:
-        extractor = Qwen3ASRFeatureExtractor(feature_size=audio.num_mel_bins, n_window=audio.n_window)
-        return Qwen3ASRProcessor(extractor, tokenizer, chat_template=original.native_chat_template())
-    try:
-        processor = Qwen3ASRProcessor.from_pretrained(folder)
-    except Exception as error:  # as for the tokenizer
-        raise CheckpointError(
-            f"{folder}: the processor cannot be opened ({_one_line(error)}); copy its files again"
-        ) from error
-    if processor.chat_template is None:
-        processor.chat_template = original.native_chat_template()
-    return processor
-
-
-def _require_agreement(folder: Path, config: Qwen3ASRConfig, processor: Qwen3ASRProcessor) -> None:
-    """Refuse a processor that belongs to another model: it would give other ids or features than the weights know."""
-    tokenizer, extractor, audio = processor.tokenizer, processor.feature_extractor, config.audio_config
-    vocab = tokenizer.get_vocab()
-    unknown = [token for token in (*SPECIAL_TOKENS, "<asr_text>") if token not in vocab]
-    if unknown:
-        raise CheckpointError(
-            f"{folder}: the tokenizer does not know {', '.join(unknown)}; use the tokenizer of this model"
-        )
-    pairs = [
-        ("feature extractor", type(extractor).__name__, Qwen3ASRFeatureExtractor.__name__),
-        ("feature_size", extractor.feature_size, audio.num_mel_bins),
-        ("n_window", getattr(extractor, "n_window", audio.n_window), audio.n_window),
-        ("id of <|audio_pad|>", vocab["<|audio_pad|>"], config.audio_token_id),
-    ]
-    for what, found, wanted in pairs:
-        if found != wanted:
-            raise CheckpointError(
-                f"{folder}: {what} is {found} in the processor files and {wanted} in config.json; they are of two models, "
-                "copy all files from one"
-            )
-    largest, vocab_size = max(vocab.values()), config.text_config.vocab_size
-    if largest >= vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {largest}, the model {vocab_size} entries; they are of two models"
-        )
 
 
 def _load_model(
@@ -351,9 +331,10 @@ def _load_model(
     tensors = read_tensors(stored, dtype=dtype)
     _require_tied(folder, config, tensors)
     with _no_progress_bar():
-        model, report = Qwen3ASRForConditionalGeneration.from_pretrained(
+        loaded: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
         )
+    model, report = loaded
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     return model
 
@@ -387,14 +368,10 @@ def _generation_config(folder: Path, config: Qwen3ASRConfig, layout: Layout) -> 
         values |= _read_json(folder / "generation_config.json")
     sampling = ("temperature", "top_p", "top_k", "transformers_version", "_from_model_config")  # refused when greedy
     values = {key: value for key, value in values.items() if key not in sampling}
-    ids = {"eos_token_id": list(config.eos_token_id), "pad_token_id": config.pad_token_id}
+    ids = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}
     return GenerationConfig(**(ids | values | {"do_sample": False}))
 
 
 def _plain_state(model: Qwen3ASRForConditionalGeneration) -> dict[str, torch.Tensor]:
     assert isinstance(model, Qwen3ASRForConditionalGeneration), "merge the adapter before saving the whole model"
     return model.state_dict()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

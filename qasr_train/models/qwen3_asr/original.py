@@ -118,7 +118,7 @@ def native_config(original: dict[str, Any], tokenizer: Qwen2Tokenizer, *, where:
         if name not in thinker:
             raise CheckpointError(f"{where}: thinker_config has no {name}; copy config.json from the source again")
     text = thinker["text_config"]
-    end_of_text, end_of_turn = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
+    end_of_text, end_of_turn = _ids(tokenizer, "<|endoftext|>", "<|im_end|>")
     return Qwen3ASRConfig(
         architectures=["Qwen3ASRForConditionalGeneration"],
         audio_config=_chosen(thinker["audio_config"], _AUDIO_KEYS, where)
@@ -141,7 +141,8 @@ def original_config(
     Raises:
         CheckpointError: the native model uses a rotary scaling the original layout has no word for.
     """
-    audio, text = config.audio_config, config.text_config
+    audio: Any = config.audio_config
+    text: Any = config.text_config
     rope = text.rope_parameters
     if rope.get("rope_type", "default") != "default":
         raise CheckpointError(
@@ -150,7 +151,7 @@ def original_config(
     half = text.head_dim // 2
     side = half * 20 // 64  # the published model splits 64 into 24 + 20 + 20; all three carry the same position here
     section = [half - 2 * side, side, side]
-    start, end = tokenizer.convert_tokens_to_ids(["<|audio_start|>", "<|audio_end|>"])
+    start, end = _ids(tokenizer, "<|audio_start|>", "<|audio_end|>")
     return {
         "architectures": ["Qwen3ASRForConditionalGeneration"],
         "model_type": "qwen3_asr",
@@ -204,7 +205,7 @@ def write_original_processor(processor: Qwen3ASRProcessor, folder: Path) -> None
 
 def write_original_generation_config(tokenizer: Qwen2Tokenizer, folder: Path) -> None:
     """Write generation_config.json as published: greedy, stops at either end token, padded with `<|endoftext|>`."""
-    end_of_text, end_of_turn = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
+    end_of_text, end_of_turn = _ids(tokenizer, "<|endoftext|>", "<|im_end|>")
     write_json(
         folder / "generation_config.json",
         {
@@ -281,6 +282,11 @@ def _chosen(section: dict[str, Any], keys: tuple[str, ...], where: Path) -> dict
             f"{where}: no {', '.join(missing)} in thinker_config; copy config.json from the source again"
         )
     return {key: section[key] for key in keys if section.get(key) is not None}
+
+
+def _ids(tokenizer: Qwen2Tokenizer, *tokens: str) -> list[int]:
+    vocab = tokenizer.get_vocab()
+    return [vocab[token] for token in tokens]
 
 
 def _template(layout: str) -> str:

@@ -1,0 +1,143 @@
+"""Owns LoRA adapters on disk and their life around a model: read strictly, attached, merged, saved as PEFT and vLLM take them.
+
+Input: a transformers model, an adapter folder (adapter_config.json, adapter_model.safetensors). Output: PEFT or plain models.
+"""
+
+import copy
+import json
+import warnings
+from pathlib import Path
+from typing import cast
+
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from transformers import PreTrainedModel
+
+from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models.weights import ADAPTER_FILE, read_tensors, require_exactly, stored_tensors, write_tensors
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_NAME = "default"  # PEFT's own name of the only adapter; it is not part of the names on disk
+
+
+def read_adapter_config(folder: Path) -> LoraConfig:
+    """The adapter's settings.
+
+    Raises:
+        CheckpointError: no adapter_config.json, a damaged one, or an adapter that is not LoRA.
+    """
+    file = folder / ADAPTER_CONFIG
+    if not file.is_file():
+        raise CheckpointError(
+            f"{folder}: no {ADAPTER_CONFIG}, so this is not an adapter; give the folder that holds it"
+        )
+    try:
+        kind = json.loads(file.read_text(encoding="utf-8")).get("peft_type")
+        config = PeftConfig.from_pretrained(str(folder)) if kind == "LORA" else None
+    except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
+        raise CheckpointError(f"{file}: not readable ({error}); copy the adapter again") from error
+    if not isinstance(config, LoraConfig):
+        raise CheckpointError(f"{file}: peft_type is {kind!r}, and only LORA adapters are supported")
+    return config
+
+
+def attach_adapter(model: PreTrainedModel, folder: Path, config: LoraConfig | None = None) -> PeftModel:
+    """Put a saved adapter on a model; its tensors must fit exactly, which PEFT alone only warns about.
+
+    Args:
+        model: the base; its layers are replaced in place.
+        folder: of the adapter. config: as `read_adapter_config` gave it; None reads it.
+
+    Raises:
+        CheckpointError: files missing or damaged, or the adapter was made for another model.
+    """
+    config = copy.deepcopy(config or read_adapter_config(folder))
+    config.base_model_name_or_path = None  # PEFT would warn that this model has another name
+    stored = stored_tensors(folder, ADAPTER_FILE)
+    try:
+        adapted = put_lora(model, config)
+    except ValueError as error:  # PEFT found none of the layers the adapter is for
+        raise CheckpointError(
+            f"{folder}: the adapter fits no layer of the base model ({error}); name its own base with model.base"
+        ) from error
+    needed = {name: tensor.shape for name, tensor in _adapter_state(adapted).items()}
+    require_exactly(folder, stored, needed, optional=frozenset())
+    set_peft_model_state_dict(adapted, read_tensors(stored))
+    return adapted.eval()
+
+
+def put_lora(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    """Put a fresh adapter on a model, in place; its weights are float32 whatever the base's are, the base is frozen.
+
+    Raises:
+        ValueError: the config's layers are not in the model.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT reads a property that transformers renames in version 6
+        return cast(PeftModel, get_peft_model(model, config))
+
+
+def merge_adapter(model: PeftModel, scale: float = 1.0) -> PreTrainedModel:
+    """Fold the adapter into the weights; the PEFT model is used up.
+
+    Args:
+        model: with one LoRA adapter.
+        scale: strength of the adapter; 1 as trained, 0 the base, between them a blend that forgets less of the base
+            (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", interpolates whole weights the same way).
+
+    Raises:
+        ConfigError: a scale other than 1 for DoRA, whose magnitudes do not scale.
+        CheckpointError: the adapter holds numbers that are not finite.
+    """
+    if scale != 1.0 and cast(LoraConfig, model.peft_config[ADAPTER_NAME]).use_dora:
+        raise ConfigError(f"adapter_scale={scale:g}: a DoRA adapter cannot be weakened; leave adapter_scale at 1")
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and scale != 1.0:
+            module.scale_layer(scale)
+    try:
+        return model.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the adapter holds NaN or infinite numbers ({error}); use an earlier checkpoint"
+        ) from error
+
+
+def save_adapter(model: PeftModel, folder: Path, *, base: str) -> None:
+    """Write adapter_config.json and adapter_model.safetensors, no head and no whole layers, as vLLM takes them.
+
+    Args:
+        model: with one adapter and no other trained weight (`has_only_adapters`).
+        folder: made where missing.
+        base: directory or hub id of the base model, written down for whoever opens the adapter.
+
+    Raises:
+        CheckpointError: other weights were trained too, which an adapter cannot hold.
+        OSError: disk full or no permission.
+    """
+    others = [name for name, p in model.named_parameters() if p.requires_grad and not is_adapter_name(name)]
+    if others:
+        raise CheckpointError(
+            f"{folder}: {len(others)} weights outside the adapter are trained too ({others[0]}, ...), and an adapter cannot "
+            "hold them; save the merged model"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(_adapter_state(model), folder / ADAPTER_FILE)
+    config = copy.deepcopy(model.peft_config[ADAPTER_NAME])
+    config.base_model_name_or_path, config.inference_mode = base, True
+    config.save_pretrained(str(folder))
+
+
+def has_only_adapters(model: object) -> bool:
+    """Whether `save_adapter` can hold all that is trained: LoRA is on and nothing else is trainable."""
+    if not isinstance(model, PeftModel):
+        return False
+    return all(is_adapter_name(name) for name, p in model.named_parameters() if p.requires_grad)
+
+
+def is_adapter_name(name: str) -> bool:
+    """Whether a parameter of a PEFT model belongs to its LoRA adapter."""
+    return ".lora_" in name
+
+
+def _adapter_state(model: PeftModel) -> dict:
+    return get_peft_model_state_dict(model, save_embedding_layers=False)

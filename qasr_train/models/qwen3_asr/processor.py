@@ -1,0 +1,103 @@
+"""Owns the processor of a checkpoint: tokenizer, feature extractor, chat template, and whether they fit the model.
+
+Input: a checkpoint folder and its configuration. Output: a Qwen3ASRProcessor, or a CheckpointError naming what is missing.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
+
+from qasr_train.errors import CheckpointError
+from qasr_train.models.qwen3_asr.original import native_chat_template
+
+SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
+
+
+def load_tokenizer(folder: Path, *, is_original: bool) -> Qwen2Tokenizer:
+    """The tokenizer of a folder, from tokenizer.json or from the vocab.json and merges.txt of the original layout.
+
+    Raises:
+        CheckpointError: a file that text or audio is prepared with is missing or damaged.
+    """
+    needed = ["tokenizer_config.json"]
+    if not (folder / "tokenizer.json").is_file():
+        needed += ["vocab.json", "merges.txt"] if is_original else ["tokenizer.json"]
+    if not is_original and not (folder / "preprocessor_config.json").is_file():
+        needed.append("processor_config.json")
+    missing = [name for name in needed if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: {', '.join(missing)} missing, without which text and audio cannot be prepared; copy "
+            f"{'it' if len(missing) == 1 else 'them'} from the model this one was made from"
+        )
+    try:
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder)
+    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
+        raise CheckpointError(
+            f"{folder}: the tokenizer cannot be opened ({one_line(error)}); copy its files again"
+        ) from error
+    vocab = tokenizer.get_vocab()
+    unknown = [token for token in (*SPECIAL_TOKENS, "<asr_text>") if token not in vocab]
+    if unknown:
+        raise CheckpointError(
+            f"{folder}: the tokenizer does not know {', '.join(unknown)}; use the tokenizer of this model"
+        )
+    return tokenizer
+
+
+def build_processor(
+    folder: Path, tokenizer: Qwen2Tokenizer, config: Qwen3ASRConfig, *, is_original: bool
+) -> Qwen3ASRProcessor:
+    """A processor with Qwen3-ASR's extractor: the one AutoProcessor picks for an original directory is Whisper's.
+
+    Raises:
+        CheckpointError: processor_config.json is damaged.
+    """
+    audio: Any = config.audio_config
+    if is_original:
+        extractor = Qwen3ASRFeatureExtractor(feature_size=audio.num_mel_bins, n_window=audio.n_window)
+        return Qwen3ASRProcessor(extractor, tokenizer, chat_template=native_chat_template())
+    try:
+        processor = Qwen3ASRProcessor.from_pretrained(folder)
+    except Exception as error:  # as for the tokenizer
+        raise CheckpointError(
+            f"{folder}: the processor cannot be opened ({one_line(error)}); copy its files again"
+        ) from error
+    if processor.chat_template is None:
+        processor.chat_template = native_chat_template()
+    return processor
+
+
+def require_agreement(folder: Path, config: Qwen3ASRConfig, processor: Qwen3ASRProcessor) -> None:
+    """Refuse a processor that belongs to another model: it would give other ids or features than the weights know.
+
+    Raises:
+        CheckpointError: names what differs, and both values.
+    """
+    tokenizer, extractor = processor.tokenizer, processor.feature_extractor
+    audio: Any = config.audio_config
+    text: Any = config.text_config
+    vocab = tokenizer.get_vocab()
+    pairs = [
+        ("feature extractor", type(extractor).__name__, Qwen3ASRFeatureExtractor.__name__),
+        ("feature_size", extractor.feature_size, audio.num_mel_bins),
+        ("n_window", getattr(extractor, "n_window", audio.n_window), audio.n_window),
+        ("id of <|audio_pad|>", vocab["<|audio_pad|>"], config.audio_token_id),
+    ]
+    for what, found, wanted in pairs:
+        if found != wanted:
+            raise CheckpointError(
+                f"{folder}: {what} is {found} in the processor files and {wanted} in config.json; they are of two models, "
+                "copy all files from one"
+            )
+    largest, vocab_size = max(vocab.values()), text.vocab_size
+    if largest >= vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has ids up to {largest}, the model {vocab_size} entries; they are of two models"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """A library's message, short enough to stand inside our sentence."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
