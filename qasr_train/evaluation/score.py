@@ -51,7 +51,6 @@ class ScoreConfig:
     num_resamples: int = setting(2000, ge=100, help="bootstrap samples behind an interval")
     seed: int = setting(0, ge=0, help="seed of the bootstrap")
     num_workers: int | None = setting(None, ge=1, help="processes that normalise and align. null: one per core")
-    report: bool = setting(True, help="whether to write report.md and report.html")
 
     def __post_init__(self) -> None:
         check_settings(self, "score")
@@ -84,7 +83,7 @@ class Scores:
 
 
 def score(config: ScoreConfig) -> Scores:
-    """The job of recipes/score.py: read predictions, score them, write DIR/scores.json, utterances.jsonl and the report."""
+    """The job of recipes/score.py: read predictions, score them, write OUT/scores.json and utterances.jsonl."""
     loaded = load_predictions(config.predictions, language=config.language, system=config.system)
     scores = score_predictions(
         loaded.predictions,
@@ -96,10 +95,6 @@ def score(config: ScoreConfig) -> Scores:
     scores.warnings = [*loaded.warnings, *scores.warnings]
     scores.provenance = _provenance(Path(config.predictions), loaded.system)
     write_scores(config.out, scores)
-    if config.report:
-        from qasr_train.evaluation.report import write_report
-
-        write_report(config.out, scores)
     return scores
 
 
@@ -172,13 +167,31 @@ def write_scores(directory: str | Path, scores: Scores) -> None:
         ConfigError: the directory cannot be written.
     """
     directory = Path(directory)
+    write_json(directory / "scores.json", scores_row(scores))
+    lines = (json.dumps(utterance_row(row), ensure_ascii=False) for row in scores.utterances)
+    write_text(directory / "utterances.jsonl", "\n".join(lines) + "\n")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file as `write_text` does; a number that JSON cannot hold (NaN) is our own bug."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file all or nothing (temporary file, then rename), making its directory.
+
+    Raises:
+        ConfigError: the directory cannot be written; names it and the reason.
+    """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        _replace(directory / "scores.json", json.dumps(scores_row(scores), ensure_ascii=False, indent=2) + "\n")
-        lines = (json.dumps(utterance_row(row), ensure_ascii=False) for row in scores.utterances)
-        _replace(directory / "utterances.jsonl", "\n".join(lines) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_text(text, encoding="utf-8", errors="replace")
+        part.replace(path)
     except OSError as error:
-        raise ConfigError(f"out={directory}: cannot be written ({error.strerror}); choose another directory") from None
+        raise ConfigError(
+            f"out={path.parent}: cannot be written ({error.strerror}); choose another directory"
+        ) from None
 
 
 def scores_row(scores: Scores) -> dict[str, Any]:
@@ -248,9 +261,3 @@ def _warnings(rows: Sequence[UtteranceScore]) -> list[str]:
         first = next(row for row in rows if row.failed is not None)
         warnings.append(f"{num_failed} of {len(rows)} rows failed; the first is {first.id!r}: {first.failed}")
     return warnings
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

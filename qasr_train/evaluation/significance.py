@@ -42,15 +42,19 @@ class Interval:
 class PairedTest:
     """Two systems on the same utterances; differences are candidate minus baseline, so below 0 is better.
 
-    delta_percent: difference of the pooled error rates, in points.
+    baseline_percent, candidate_percent, delta_percent: pooled error rates, and their difference in points.
     interval: of that difference.
+    upper_percent: the difference is below this with the interval's confidence (one-sided bound): how bad it may be.
     p_bootstrap: two-sided p value of the paired bootstrap.
     p_segments: two-sided p value of the matched-pairs sentence-segment test; None if no segment differs enough to tell.
     num_segments: stretches of speech in which at least one system erred.
     """
 
+    baseline_percent: float
+    candidate_percent: float
     delta_percent: float
     interval: Interval
+    upper_percent: float
     p_bootstrap: float
     p_segments: float | None
     num_segments: int
@@ -104,31 +108,44 @@ def error_rate_interval(
     return _interval(rates, confidence, unit, len(sums), num_resamples, seed)
 
 
-def paired_bootstrap(
-    baseline_errors: Counts,
-    candidate_errors: Counts,
-    lengths: Counts,
+def paired_test(
+    baseline: tuple[Counts, Counts],
+    candidate: tuple[Counts, Counts],
     speakers: Sequence[str | None],
+    differences: Sequence[int],
     *,
     confidence: float = 0.95,
     num_resamples: int = 10_000,
     seed: int = 0,
-) -> tuple[Interval, float]:
-    """Interval of the difference of two pooled error rates on the same utterances, and its two-sided p value.
+) -> PairedTest | None:
+    """Compare two systems on the same utterances; None where a reference has no word to divide by.
 
-    p is twice the smaller share of resamples in which the difference is at least 0, or at most 0 (one added to both counts,
-    so that it is never 0).
+    The interval is a paired bootstrap: one draw of utterances (or speakers) for both systems. p_bootstrap is twice the smaller
+    share of resamples in which the difference is at least 0, or at most 0 (one added to each count, so it is never 0).
 
     Args:
-        baseline_errors, candidate_errors, lengths: (utterances,) int.
+        baseline, candidate: (errors, reference lengths) of each system, each (utterances,) int.
+        differences: of all segments of all utterances, from `segment_differences`.
     """
+    if baseline[1].sum() == 0 or candidate[1].sum() == 0:
+        return None
     units, unit = resampling_units(speakers)
-    sums = np.stack([_per_unit(counts, units) for counts in (baseline_errors, candidate_errors, lengths)], axis=1)
+    sums = np.stack([_per_unit(counts, units) for counts in (*baseline, *candidate)], axis=1)
     resampled = _resampled_sums(sums, num_resamples, seed)
-    deltas = _rates(resampled[:, 1] - resampled[:, 0], resampled[:, 2])
+    resampled = resampled[(resampled[:, 1] > 0) & (resampled[:, 3] > 0)]
+    deltas = _rates(resampled[:, 2], resampled[:, 3]) - _rates(resampled[:, 0], resampled[:, 1])
     smaller = min(int((deltas >= 0).sum()), int((deltas <= 0).sum()))
-    p_value = min(1.0, 2 * (smaller + 1) / (len(deltas) + 1))
-    return _interval(deltas, confidence, unit, len(sums), num_resamples, seed), p_value
+    rates = [100.0 * float(errors.sum()) / float(lengths.sum()) for errors, lengths in (baseline, candidate)]
+    return PairedTest(
+        baseline_percent=round(rates[0], 4),
+        candidate_percent=round(rates[1], 4),
+        delta_percent=round(rates[1] - rates[0], 4),
+        interval=_interval(deltas, confidence, unit, len(sums), num_resamples, seed),
+        upper_percent=round(float(np.quantile(deltas, confidence)), 4),
+        p_bootstrap=min(1.0, 2 * (smaller + 1) / (len(deltas) + 1)),
+        p_segments=matched_pairs_p_value(differences),
+        num_segments=len(differences),
+    )
 
 
 def matched_pairs_p_value(differences: Sequence[int]) -> float | None:
@@ -241,4 +258,4 @@ def _rates(errors: Counts, lengths: Counts) -> Rates:
 def _interval(values: Rates, confidence: float, unit: str, num_units: int, num_resamples: int, seed: int) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(round(float(low), 3), round(float(high), 3), confidence, unit, num_units, num_resamples, seed)
+    return Interval(round(float(low), 4), round(float(high), 4), confidence, unit, num_units, num_resamples, seed)

@@ -1,6 +1,6 @@
 """Owns the tables a person reads: what stands in them, and how they look on a terminal and in Markdown.
 
-Input: `Scores`. Output: `Table`s of strings; the HTML report draws the same ones.
+Input: `Scores`, `Comparison`. Output: `Table`s of strings; the HTML report draws the same ones.
 """
 
 import itertools
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qasr_train.evaluation.alignment import UtteranceScore
+from qasr_train.evaluation.compare import Comparison, GroupComparison
+from qasr_train.evaluation.gate import p_text
 from qasr_train.evaluation.metrics import GroupScore, percent, primary_metric_of
 from qasr_train.evaluation.score import Scores
 from qasr_train.evaluation.significance import Interval
@@ -58,8 +60,8 @@ def role_table(scores: Scores) -> Table:
     return Table("By role", _SCORE_HEADERS, [_score_row(name, group) for name, group in scores.roles.items()])
 
 
-_SCORE_HEADERS = ["", "utterances", "words", "WER %", "95 % interval", "CER %", "sub", "del", "ins", "left out", "RTFx"]
-_SCORE_NOTE = "The metric that is primary for the language carries a star; the interval is that of the primary metric."
+_SCORE_HEADERS = ["", "utterances", "words", "WER %", "interval", "CER %", "sub", "del", "ins", "left out", "RTFx"]
+_SCORE_NOTE = "The metric that is primary for the language carries a star; the bootstrap interval is of that metric."
 
 
 def _score_row(name: str, group: GroupScore) -> list[str]:
@@ -76,6 +78,77 @@ def _score_row(name: str, group: GroupScore) -> list[str]:
         str(group.insertions),
         str(group.num_not_scored or ""),
         number(group.rtfx, 1),
+    ]
+
+
+def comparison_summary(comparison: Comparison, directory: str) -> str:
+    """What recipes/compare.py prints."""
+    parts = [text_table(comparison_table(comparison)), verdict_text(comparison)]
+    parts.extend(f"warning: {warning}" for warning in comparison.warnings)
+    parts.append(f"normalizer {comparison.normalizer}; comparison and report in {directory}")
+    return "\n\n".join(parts)
+
+
+def verdict_text(comparison: Comparison) -> str:
+    """The gate's verdict in words, a line per set."""
+    verdict = comparison.verdict
+    if verdict.passed is None:
+        return (
+            "gate: not judged, since no set is a target or a guard; name them with gate.target=[...] gate.guard=[...]"
+        )
+    lines = [
+        f"  {'ok  ' if check.passed else 'FAIL'}  {check.role} {check.set}: {check.sentence}"
+        for check in verdict.checks
+    ]
+    return "\n".join([f"gate: {verdict.word}", *lines])
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Gain and loss per set, per language where there are several, and over all."""
+    rows = [_comparison_row(name, comparison.roles.get(name) or "", group) for name, group in comparison.sets.items()]
+    if len(comparison.languages) > 1:
+        rows += [_comparison_row(name, "language", group) for name, group in comparison.languages.items()]
+    if len(comparison.sets) > 1:
+        rows.append(_comparison_row("all sets, pooled", "", comparison.overall))
+    headers = [
+        "",
+        "role",
+        "utterances",
+        "metric",
+        "baseline %",
+        "candidate %",
+        "change",
+        "interval",
+        "p",
+        "p (segments)",
+        "better/worse",
+        "",
+    ]
+    note = (
+        "Change in points, below 0 is better; interval and p: paired bootstrap; p (segments): matched-pairs sentence-segment "
+        "test. A mark says that p is below the gate's alpha: + better, - worse."
+    )
+    return Table("Gain and loss against the baseline", headers, rows, note)
+
+
+def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
+    test = group.test
+    if test is None:
+        return [name, role, str(group.num_utterances), group.metric.upper(), *[ABSENT] * 6, "", ""]
+    is_sure = test.p_bootstrap < 1 - test.interval.confidence
+    return [
+        name,
+        role,
+        str(group.num_utterances),
+        group.metric.upper(),
+        number(test.baseline_percent),
+        number(test.candidate_percent),
+        f"{test.delta_percent:+.2f}",
+        f"{test.interval.low_percent:+.2f} to {test.interval.high_percent:+.2f}",
+        p_text(test.p_bootstrap),
+        p_text(test.p_segments),
+        f"{group.num_better}/{group.num_worse}",
+        ("+" if test.delta_percent < 0 else "-") if is_sure else "",
     ]
 
 

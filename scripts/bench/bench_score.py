@@ -39,7 +39,6 @@ def main() -> None:
             normalizer=arguments.normalizer,
             language="en",
             num_workers=arguments.workers,
-            report=False,
         )
         start = time.perf_counter()
         scores = score(config)

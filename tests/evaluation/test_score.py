@@ -149,7 +149,7 @@ def test_the_leaderboards_example_of_chunked_manifests(tmp_path):
     (tmp_path / f"MODEL_org-model-x_DATASET_{name}.jsonl").write_text("\n".join(lines))
     clean = {"audio_filepath": "a", "duration": 4.0, "time": 0.04, "text": "yes", "pred_text": "Yes."}
     (tmp_path / f"MODEL_org-model-x_DATASET_{other}.jsonl").write_text(json.dumps(clean))
-    scores = score(ScoreConfig(str(tmp_path), str(tmp_path / "out"), "leaderboard-2026-08", report=False))
+    scores = score(ScoreConfig(str(tmp_path), str(tmp_path / "out"), "leaderboard-2026-08"))
     expected = example["result"][f"org/model-x | {name}"]
     group = scores.sets[name]
     assert (group.wer_percent, group.rtfx) == (expected["wer"], expected["rtfx"])
@@ -167,7 +167,7 @@ def test_files_hold_what_the_contract_names(tmp_path):
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, [_prediction("one </script>", "won </script>", id="u1", speaker="x")])
     out = tmp_path / "out"
-    score(ScoreConfig(str(path), str(out), "none", report=False))
+    score(ScoreConfig(str(path), str(out), "none"))
     stored = json.loads((out / "scores.json").read_text(encoding="utf-8"))
     (cell,) = stored["set_languages"]
     for name in ("set", "language", "wer_percent", "cer_percent", "substitutions", "deletions", "insertions",

@@ -11,7 +11,7 @@ from qasr_train.evaluation.significance import (
     MIN_SPEAKERS,
     error_rate_interval,
     matched_pairs_p_value,
-    paired_bootstrap,
+    paired_test,
     resampling_units,
     segment_differences,
 )
@@ -93,17 +93,25 @@ def test_paired_bootstrap_sees_a_steady_small_gain_that_unpaired_intervals_do_no
     lengths = rng.integers(5, 20, 400)
     baseline = rng.binomial(lengths, rng.beta(1, 4, size=400))  # utterances differ widely
     candidate = np.maximum(baseline - (np.arange(400) % 10 == 0), 0)  # one error fewer in every tenth
-    delta, p_value = paired_bootstrap(baseline, candidate, lengths, [None] * 400)
-    assert delta.high_percent < 0
-    assert p_value < 0.001
+    test = paired_test((baseline, lengths), (candidate, lengths), [None] * 400, [])
+    assert test.delta_percent == round(100 * (candidate.sum() - baseline.sum()) / lengths.sum(), 4)
+    assert test.interval.high_percent < 0
+    assert test.delta_percent < test.upper_percent < test.interval.high_percent
+    assert test.p_bootstrap < 0.001
     alone = [error_rate_interval(errors, lengths, [None] * 400) for errors in (baseline, candidate)]
     assert alone[1].high_percent > alone[0].low_percent
 
 
 def test_paired_bootstrap_of_a_system_with_itself_is_no_difference():
     errors, lengths = _counts(1, 0, 2), _counts(5, 5, 5)
-    delta, p_value = paired_bootstrap(errors, errors, lengths, [None] * 3)
-    assert (delta.low_percent, delta.high_percent, p_value) == (0.0, 0.0, 1.0)
+    test = paired_test((errors, lengths), (errors, lengths), [None] * 3, [])
+    assert (test.interval.low_percent, test.interval.high_percent, test.p_bootstrap, test.p_segments) == (
+        0.0,
+        0.0,
+        1.0,
+        None,
+    )
+    assert paired_test((errors, 0 * lengths), (errors, 0 * lengths), [None] * 3, []) is None
 
 
 def test_paired_bootstrap_is_wrong_about_equal_systems_one_time_in_twenty():
@@ -112,7 +120,8 @@ def test_paired_bootstrap_is_wrong_about_equal_systems_one_time_in_twenty():
     p_values = []
     for _ in range(200):
         pair = rng.binomial(10, 0.1, size=(2, 200))
-        p_values.append(paired_bootstrap(pair[0], pair[1], lengths, [None] * 200, num_resamples=500)[1])
+        test = paired_test((pair[0], lengths), (pair[1], lengths), [None] * 200, [], num_resamples=500)
+        p_values.append(test.p_bootstrap)
     assert 0.01 <= np.mean(np.asarray(p_values) < 0.05) <= 0.10
 
 

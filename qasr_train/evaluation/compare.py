@@ -1,0 +1,318 @@
+"""Owns the comparison of two runs on the same utterances: differences, how sure they are, and the gate's verdict.
+
+Input: two scored run folders (or predictions, scored here). Output: `Comparison`, and comparison.json.
+"""
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.alignment import UTTERANCE_FIELDS, UtteranceScore, tokens
+from qasr_train.evaluation.gate import GateConfig, Verdict, judge
+from qasr_train.evaluation.metrics import Resampling, primary_metric_of
+from qasr_train.evaluation.normalize import get_normalizer
+from qasr_train.evaluation.predictions import load_predictions
+from qasr_train.evaluation.score import library_versions, score_predictions, write_json
+from qasr_train.evaluation.significance import Counts, PairedTest, paired_test, segment_differences
+from qasr_train.manifest import read_jsonl
+from qasr_train.settings import check_settings, setting
+
+COMPARISON_VERSION = 1
+_DEFAULT_NORMALIZER = "qasr-1"
+
+
+@dataclass
+class CompareConfig:
+    """Comparing two runs."""
+
+    baseline: str = setting(help="path; run folder with scores.json and utterances.jsonl, or predictions")
+    candidate: str = setting(help="path; run folder with scores.json and utterances.jsonl, or predictions")
+    out: str = setting(help="path; directory for comparison.json, report.md and report.html")
+    normalizer: str | None = setting(
+        None, help="name; score both anew by these rules. null: as they were scored, else qasr-1"
+    )
+    gate: GateConfig = setting(
+        GateConfig(), help="when the candidate may replace the baseline; exit status 1 if it may not"
+    )
+    num_resamples: int = setting(10_000, ge=100, help="bootstrap samples behind intervals and p values")
+    seed: int = setting(0, ge=0, help="seed of the bootstrap")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "compare")
+        if self.normalizer is not None:
+            get_normalizer(self.normalizer)
+
+
+@dataclass(slots=True)
+class Run:
+    """One scored system: where it came from, its normaliser, its rows."""
+
+    path: str
+    normalizer: str
+    utterances: list[UtteranceScore]
+
+
+@dataclass(slots=True)
+class GroupComparison:
+    """Two systems on one group of utterances.
+
+    metric: "wer" or "cer", the primary one of the group's languages. test: None if there are no reference words.
+    num_better, num_worse: utterances with fewer and with more errors than under the baseline.
+    """
+
+    metric: str
+    num_utterances: int
+    num_better: int
+    num_worse: int
+    test: PairedTest | None
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Everything two runs compared to. warnings say what was left out of it."""
+
+    baseline: str
+    candidate: str
+    normalizer: str
+    overall: GroupComparison
+    sets: dict[str, GroupComparison]
+    languages: dict[str, GroupComparison]
+    roles: dict[str, str | None]
+    verdict: Verdict
+    gate: GateConfig
+    warnings: list[str]
+    versions: dict[str, str]
+    pairs: list["Pair"]
+
+
+@dataclass(slots=True)
+class Pair:
+    """One utterance under both systems."""
+
+    baseline: UtteranceScore
+    candidate: UtteranceScore
+
+
+def compare(config: CompareConfig) -> Comparison:
+    """The job of recipes/compare.py: pair two runs, test the differences, judge, write OUT/comparison.json."""
+    baseline, candidate = load_run(config.baseline, config.normalizer), load_run(config.candidate, config.normalizer)
+    comparison = compare_runs(baseline, candidate, config.gate, num_resamples=config.num_resamples, seed=config.seed)
+    write_json(Path(config.out) / "comparison.json", comparison_row(comparison))
+    return comparison
+
+
+def load_run(path: str | Path, normalizer: str | None = None) -> Run:
+    """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
+
+    Raises:
+        DataError, ConfigError: nothing there; damaged files (file:line).
+    """
+    path = Path(path)
+    scores_file = path / "scores.json"
+    stored = _read_scores(scores_file) if scores_file.is_file() else None
+    if stored is not None and normalizer in (None, stored):
+        return Run(str(path), stored, _read_utterances(path / "utterances.jsonl"))
+    if stored is not None and not (path / "predictions.jsonl").is_file():
+        raise ConfigError(
+            f"{path}: was scored by {stored}, and has no predictions.jsonl to score by {normalizer} instead"
+        )
+    name = normalizer or _DEFAULT_NORMALIZER
+    predictions = load_predictions(path).predictions
+    return Run(
+        str(path), name, score_predictions(predictions, name, resampling=Resampling(num_resamples=100)).utterances
+    )
+
+
+def compare_runs(
+    baseline: Run, candidate: Run, gate: GateConfig | None = None, *, num_resamples: int = 10_000, seed: int = 0
+) -> Comparison:
+    """Compare two runs utterance by utterance, paired by (set, id).
+
+    Raises:
+        DataError: other normalisers, other references, or no utterance in common.
+        ConfigError: the gate names a set that is not there.
+    """
+    gate = gate or GateConfig()
+    if baseline.normalizer != candidate.normalizer:
+        raise DataError(
+            f"{baseline.path} was scored by {baseline.normalizer} and {candidate.path} by {candidate.normalizer}; "
+            "give normalizer= to score both by the same rules"
+        )
+    pairs, warnings = _pair(baseline, candidate)
+    groups = _Groups(pairs, baseline.normalizer, Resampling(1 - gate.alpha, num_resamples, seed))
+    sets = groups.by(lambda pair: pair.candidate.set)
+    roles = _roles(pairs, gate)
+    return Comparison(
+        baseline=baseline.path,
+        candidate=candidate.path,
+        normalizer=baseline.normalizer,
+        overall=groups.by(lambda pair: "")[""],
+        sets=sets,
+        languages=groups.by(lambda pair: pair.candidate.language or "unknown"),
+        roles=roles,
+        verdict=judge({name: group.test for name, group in sets.items()}, roles, gate),
+        gate=gate,
+        warnings=warnings,
+        versions=library_versions(),
+        pairs=pairs,
+    )
+
+
+def comparison_row(comparison: Comparison) -> dict[str, Any]:
+    """The content of comparison.json."""
+    row = {
+        field.name: getattr(comparison, field.name) for field in dataclasses.fields(comparison) if field.name != "pairs"
+    }
+    row = json.loads(json.dumps(row, default=dataclasses.asdict))
+    row["verdict"] = {"word": comparison.verdict.word, **row["verdict"]}
+    return {"version": COMPARISON_VERSION, **row}
+
+
+class _Groups:
+    """Compares parts of the pairs; the segments of an utterance are found once."""
+
+    def __init__(self, pairs: Sequence[Pair], normalizer: str, resampling: Resampling) -> None:
+        self._pairs = pairs
+        self._normalizer = get_normalizer(normalizer)
+        self._resampling = resampling
+        self._segments: dict[tuple[int, str], list[int]] = {}
+
+    def by(self, key: Callable[[Pair], Any]) -> dict[Any, GroupComparison]:
+        """The comparison per value of `key`."""
+        parts: dict[Any, list[int]] = defaultdict(list)
+        for index, pair in enumerate(self._pairs):
+            parts[key(pair)].append(index)
+        return {name: self._compare(parts[name]) for name in sorted(parts)}
+
+    def _compare(self, indices: list[int]) -> GroupComparison:
+        pairs = [self._pairs[index] for index in indices]
+        metric = primary_metric_of({pair.candidate.language for pair in pairs})
+        ours = counts_of([pair.baseline for pair in pairs], metric)
+        theirs = counts_of([pair.candidate for pair in pairs], metric)
+        segments = [difference for index in indices for difference in self._segments_of(index, metric)]
+        speakers = [pair.candidate.speaker for pair in pairs]
+        return GroupComparison(
+            metric=metric,
+            num_utterances=len(pairs),
+            num_better=int((theirs[0] < ours[0]).sum()),
+            num_worse=int((theirs[0] > ours[0]).sum()),
+            test=paired_test(ours, theirs, speakers, segments, **dataclasses.asdict(self._resampling)),
+        )
+
+    def _segments_of(self, index: int, metric: str) -> list[int]:
+        key = (index, metric)
+        if key not in self._segments:
+            self._segments[key] = self._find_segments(self._pairs[index], metric)
+        return self._segments[key]
+
+    def _find_segments(self, pair: Pair, metric: str) -> list[int]:
+        ours, theirs = pair.baseline, pair.candidate
+        texts = [ours.normalized_reference, ours.normalized_hypothesis, theirs.normalized_hypothesis]
+        if ours.normalized_reference != theirs.normalized_reference:  # each joined its own compounds: undo that
+            raw = (ours.reference or "", ours.hypothesis, theirs.hypothesis)
+            texts = [self._normalizer.normalize(text, theirs.language) for text in raw]
+        language = theirs.language if metric == "cer" else None
+        reference, first, second = (tokens(text, language) for text in texts)
+        merges = self._normalizer.merges_compounds and metric == "wer"
+        return segment_differences(reference, first, second, merges_compounds=merges)
+
+
+def counts_of(rows: Sequence[UtteranceScore], metric: str) -> tuple[Counts, Counts]:
+    """(errors, reference lengths) per row, in words or characters: two (rows,) int arrays."""
+    if metric == "cer":
+        counts = [(row.num_character_errors, row.num_reference_characters) for row in rows]
+    else:
+        counts = [(row.num_errors, row.num_reference_words) for row in rows]
+    errors, lengths = np.asarray(counts, dtype=np.int64).T
+    return errors, lengths
+
+
+def _pair(baseline: Run, candidate: Run) -> tuple[list[Pair], list[str]]:
+    theirs = {(row.set, row.id): row for row in candidate.utterances}
+    shared = [Pair(row, theirs[row.set, row.id]) for row in baseline.utterances if (row.set, row.id) in theirs]
+    if not shared:
+        raise DataError(
+            f"{baseline.path} and {candidate.path} have no utterance in common (same set and id); nothing to compare"
+        )
+    others = [pair for pair in shared if pair.baseline.reference != pair.candidate.reference]
+    if others:
+        first = others[0]
+        raise DataError(
+            f"{len(others)} of {len(shared)} shared utterances have another reference, the first {first.baseline.id!r} of set "
+            f"{first.baseline.set!r}: {first.baseline.reference!r:.80} and {first.candidate.reference!r:.80}; "
+            "evaluate both systems on the same manifest"
+        )
+    pairs = [pair for pair in shared if pair.baseline.is_scored and pair.candidate.is_scored]
+    if not pairs:
+        raise DataError(
+            f"of {len(shared)} shared utterances none is scored in both runs; see not_scored in their scores.json"
+        )
+    return pairs, _left_out(baseline, candidate, shared, pairs)
+
+
+def _left_out(baseline: Run, candidate: Run, shared: list[Pair], pairs: list[Pair]) -> list[str]:
+    warnings = []
+    for run in (baseline, candidate):
+        num_alone = len(run.utterances) - len(shared)
+        if num_alone:
+            warnings.append(f"{num_alone} utterances stand only in {run.path}; they are left out")
+    failed = [
+        sum(row.failed is not None for row in rows)
+        for rows in zip(*((p.baseline, p.candidate) for p in shared), strict=True)
+    ]
+    if len(pairs) < len(shared):
+        warnings.append(
+            f"{len(shared) - len(pairs)} shared utterances are not scored in both runs and left out "
+            f"(failed: {failed[0]} under the baseline, {failed[1]} under the candidate)"
+        )
+    return warnings
+
+
+def _roles(pairs: Sequence[Pair], gate: GateConfig) -> dict[str, str | None]:
+    """The role per set: what the gate names, else what the rows say."""
+    said: dict[str, set[str]] = defaultdict(set)
+    for pair in pairs:
+        role = pair.candidate.role or pair.baseline.role
+        said[pair.candidate.set].update([role] if role else [])
+    roles: dict[str, str | None] = {}
+    for name in sorted(said):
+        if len(said[name]) > 1:
+            raise DataError(f"set {name!r} has rows with role target and rows with role guard; give a set one role")
+        roles[name] = next(iter(said[name]), None)
+    for role, names in (("target", gate.target), ("guard", gate.guard)):
+        if names is None:
+            continue
+        for name in names:
+            if name not in roles:
+                raise ConfigError(f"gate.{role}: no set {name!r} in both runs; there are {', '.join(roles)}")
+        roles = {
+            name: role if name in names else (None if said_role == role else said_role)
+            for name, said_role in roles.items()
+        }
+    return roles
+
+
+def _read_scores(path: Path) -> str:
+    """The normaliser that a scores.json names."""
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["normalizer"]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: is not the scores.json of a run; score it again with recipes/score.py") from None
+    return get_normalizer(str(name)).name
+
+
+def _read_utterances(path: Path) -> list[UtteranceScore]:
+    rows = []
+    for where, row in read_jsonl(path):
+        missing = [name for name in UTTERANCE_FIELDS if name not in row]
+        if missing:
+            raise DataError(f"{where}: has no `{missing[0]}`; score the run again with recipes/score.py")
+        rows.append(UtteranceScore(**{name: row[name] for name in UTTERANCE_FIELDS}))
+    return rows
