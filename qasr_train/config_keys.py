@@ -194,7 +194,8 @@ def _type_text(cls: Any, annotation: Any) -> str:
 def _with_name_of(known: str, key: str) -> str:
     """`data.train.NAME.path` with the entry's name that the user wrote at that place."""
     parts, given = split_key(known), split_key(key)
-    return ".".join(given[i] if part == ENTRY_NAME and i < len(given) else part for i, part in enumerate(parts))
+    last = min(len(parts), len(given)) - 1
+    return ".".join(given[i] if part == ENTRY_NAME and i < last else part for i, part in enumerate(parts))
 
 
 def _near_leaf(leaf: str, keys: Sequence[str]) -> list[str]:

@@ -85,6 +85,13 @@ class ExampleConfig:
             )
 
 
+@dataclass
+class OffConfig:
+    """A config with a section that is off."""
+
+    extra: ExampleSource | None = setting(None, help="section. null: off")
+
+
 RECIPES = {
     "example": Recipe(
         "tests.example_job:ExampleConfig",
