@@ -1,13 +1,15 @@
 """Compare two runs on the same utterances: gains, losses, how sure they are; exit status 1 when the gate fails."""
 
 from qasr_train.evaluation.compare import CompareConfig, compare
+from qasr_train.evaluation.report import write_comparison_report
 from qasr_train.evaluation.tables import comparison_summary
 from qasr_train.recipe import run_recipe
 
 
 def run(config: CompareConfig) -> int:
-    """Compare, print the table and the verdict."""
+    """Compare, write the report, print the table and the verdict."""
     comparison = compare(config)
+    write_comparison_report(config.out, comparison)
     print(comparison_summary(comparison, config.out))
     return int(comparison.verdict.passed is False)
 

@@ -1,13 +1,16 @@
 """Score saved predictions, ours or the leaderboard's, with no model and no GPU: predictions -> scores.json, report."""
 
+from qasr_train.evaluation.report import write_report
 from qasr_train.evaluation.score import ScoreConfig, score
 from qasr_train.evaluation.tables import score_summary
 from qasr_train.recipe import run_recipe
 
 
 def run(config: ScoreConfig) -> None:
-    """Score, and print the table."""
-    print(score_summary(score(config), config.out))
+    """Score, write the report, print the table."""
+    scores = score(config)
+    write_report(config.out, scores)
+    print(score_summary(scores, config.out))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Owns the tables a person reads: what stands in them, and how they look on a terminal and in Markdown.
 
-Input: `Scores`, `Comparison`. Output: `Table`s of strings; the HTML report draws the same ones.
+Input: `Scores`, `Comparison`, `Confusions`. Output: `Table`s of strings; the HTML report draws the same ones.
 """
 
 import itertools
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, GroupComparison
+from qasr_train.evaluation.confusions import Confusions
 from qasr_train.evaluation.gate import p_text
 from qasr_train.evaluation.metrics import GroupScore, percent, primary_metric_of
 from qasr_train.evaluation.score import Scores
@@ -210,6 +211,20 @@ def trouble_table(scores: Scores) -> Table:
         "Cut off: the limit of new tokens was hit. Non-speech clips have an empty reference."
     )
     return Table("Other ways to go wrong", headers, rows, note)
+
+
+def confusion_tables(confusions: Confusions, num_rows: int = 20) -> list[Table]:
+    """The most frequent substitutions, deletions and insertions; words, or characters in languages without spaces."""
+    substitutions = [
+        [said, heard, str(count)] for (said, heard), count in confusions.substitutions.most_common(num_rows)
+    ]
+    deletions = [[word, str(count)] for word, count in confusions.deletions.most_common(num_rows)]
+    insertions = [[word, str(count)] for word, count in confusions.insertions.most_common(num_rows)]
+    return [
+        Table("Most frequent substitutions", ["reference", "heard as", "times"], substitutions),
+        Table("Most frequent deletions", ["left out", "times"], deletions),
+        Table("Most frequent insertions", ["put in", "times"], insertions),
+    ]
 
 
 def number(value: float | None, places: int = 2) -> str:

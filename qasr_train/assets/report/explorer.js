@@ -1,0 +1,154 @@
+"use strict";
+// The table of utterances: sorted, filtered and drawn a page at a time. Texts are only ever set as text, never as markup.
+// Keys of a row: s set, i id, l language, d seconds, e errors, w error rate %, c [sub, del, ins], f flags, r reference,
+// h hypothesis, a aligned pieces (a text both have, or [reference word, output word]; null: too long), b the baseline's {w, h, a}.
+(() => {
+  const PAGE_ROWS = 50;
+  const holder = document.getElementById("explorer");
+  const data = document.getElementById("rows");
+  if (!holder || !data) return;
+  const rows = JSON.parse(data.textContent);
+  const hasBaseline = rows.some((row) => row.b);
+  rows.forEach((row) => { row.find = (row.i + "\n" + row.r + "\n" + row.h).toLowerCase(); });
+
+  const columns = [
+    { title: "utterance", key: (row) => row.i, width: "17%" },
+    { title: "set", key: (row) => row.s, width: "13%" },
+    { title: "language", key: (row) => row.l, width: "9%" },
+    { title: "seconds", key: (row) => row.d ?? -1, width: "8%" },
+    { title: "errors", key: (row) => row.e, width: "8%" },
+    { title: "rate %", key: (row) => row.w, width: "8%" },
+  ];
+  if (hasBaseline) columns.push({ title: "change", key: (row) => (row.b ? row.w - row.b.w : 0), width: "8%" });
+  columns.push({ title: "reference and output", key: (row) => row.r });
+
+  let sortColumn = null, isRising = false, page = 0, shown = rows;
+
+  const make = (tag, properties, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+  const unique = (values) => [...new Set(values)].sort();
+  const choice = (label, values) => {
+    const select = make("select", { onchange: refresh });
+    select.append(make("option", { value: "", textContent: "all" }));
+    values.forEach((value) => select.append(make("option", { value, textContent: value })));
+    return [make("label", {}, label, select), select];
+  };
+
+  const [setLabel, setChoice] = choice("set", unique(rows.map((row) => row.s)));
+  const [languageLabel, languageChoice] = choice("language", unique(rows.map((row) => row.l)));
+  const [flagLabel, flagChoice] = choice("only", unique(rows.flatMap((row) => row.f)));
+  if (hasBaseline) ["better", "worse"].forEach((value) => flagChoice.append(make("option", { value, textContent: value + " than baseline" })));
+  const rateFrom = make("input", { type: "number", min: 0, step: 5, value: "", oninput: refresh });
+  const rateTo = make("input", { type: "number", min: 0, step: 5, value: "", oninput: refresh });
+  const search = make("input", { type: "search", placeholder: "id or text", oninput: refresh });
+  const count = make("span", { id: "count" });
+  const head = make("tr", {});
+  const body = make("tbody", {});
+  const previous = make("button", { type: "button", textContent: "previous", onclick: () => turn(-1) });
+  const next = make("button", { type: "button", textContent: "next", onclick: () => turn(1) });
+  const where = make("span", {});
+
+  columns.forEach((column, number) => {
+    const button = make("button", { type: "button", textContent: column.title, onclick: () => sortBy(number) });
+    const cell = make("th", { className: number > 2 && number < columns.length - 1 ? "" : "text" }, button);
+    if (column.width) cell.style.width = column.width;
+    head.append(cell);
+  });
+  holder.append(
+    make("div", { className: "filters" }, setLabel, languageLabel, flagLabel, make("label", {}, "rate % from", rateFrom),
+      make("label", {}, "to", rateTo), make("label", {}, "find", search), count),
+    make("table", { className: "rows" }, make("thead", {}, head), body),
+    make("div", { className: "pages" }, previous, where, next),
+  );
+  refresh();
+
+  function refresh() {
+    const words = search.value.toLowerCase();
+    const from = rateFrom.value === "" ? -Infinity : Number(rateFrom.value);
+    const to = rateTo.value === "" ? Infinity : Number(rateTo.value);
+    shown = rows.filter((row) => (!setChoice.value || row.s === setChoice.value)
+      && (!languageChoice.value || row.l === languageChoice.value) && row.w >= from && row.w <= to
+      && hasFlag(row, flagChoice.value) && row.find.includes(words));
+    if (sortColumn !== null) {
+      const key = columns[sortColumn].key;
+      const sign = isRising ? 1 : -1;
+      shown.sort((a, b) => { const x = key(a), y = key(b); return x < y ? -sign : x > y ? sign : 0; });
+    }
+    page = 0;
+    draw();
+  }
+
+  function hasFlag(row, flag) {
+    if (!flag) return true;
+    if (flag === "better") return Boolean(row.b) && row.w < row.b.w;
+    if (flag === "worse") return Boolean(row.b) && row.w > row.b.w;
+    return row.f.includes(flag);
+  }
+
+  function sortBy(number) {
+    isRising = sortColumn === number ? !isRising : typeof columns[number].key(rows[0]) === "string";
+    sortColumn = number;
+    [...head.children].forEach((cell, index) => {
+      cell.firstChild.textContent = columns[index].title + (index === number ? (isRising ? " ▲" : " ▼") : "");
+      cell.setAttribute("aria-sort", index === number ? (isRising ? "ascending" : "descending") : "none");
+    });
+    refresh();
+  }
+
+  function turn(step) {
+    page += step;
+    draw();
+    holder.scrollIntoView();
+  }
+
+  function draw() {
+    const start = page * PAGE_ROWS;
+    const end = Math.min(start + PAGE_ROWS, shown.length);
+    body.replaceChildren(...shown.slice(start, end).map(drawRow));
+    count.textContent = shown.length + " of " + rows.length;
+    where.textContent = shown.length ? (start + 1) + " to " + end : "none";
+    previous.disabled = page === 0;
+    next.disabled = end >= shown.length;
+  }
+
+  function drawRow(row) {
+    const cells = [make("td", { className: "text" }, row.i), make("td", { className: "text" }, row.s), make("td", { className: "text" }, row.l)];
+    cells[0].dir = "auto";
+    cells.push(make("td", {}, row.d === null ? "" : row.d.toFixed(1)));
+    const counts = make("td", { title: row.c[0] + " substitutions, " + row.c[1] + " deletions, " + row.c[2] + " insertions of words" }, String(row.e));
+    cells.push(counts, make("td", {}, row.w.toFixed(1)));
+    if (hasBaseline) cells.push(make("td", {}, row.b ? signed(row.w - row.b.w) : ""));
+    const said = make("td", { className: "said" }, aligned(row.a));
+    row.f.forEach((flag) => said.append(make("span", { className: "flag", textContent: flag })));
+    if (row.b) said.append(make("div", { className: "before", title: "baseline, " + row.b.w.toFixed(1) + " %" }, aligned(row.b.a)));
+    const raw = make("details", { className: "raw" }, make("summary", {}, "raw texts"), text("reference: " + row.r), text("output: " + row.h));
+    if (row.b) raw.append(text("baseline: " + row.b.h));
+    said.append(raw);
+    return make("tr", {}, ...cells, said);
+  }
+
+  function signed(value) {
+    return (value > 0 ? "+" : "") + value.toFixed(1);
+  }
+
+  function text(content) {
+    return make("div", { textContent: content, dir: "auto" });
+  }
+
+  function aligned(pieces) {
+    const line = make("div", { dir: "auto" });
+    if (pieces === null) return make("div", {}, "(too long to align; see the raw texts)");
+    pieces.forEach((piece, number) => {
+      if (number) line.append(" ");
+      if (typeof piece === "string") { line.append(piece); return; }
+      if (piece[0]) line.append(make("del", { textContent: piece[0] }));
+      if (piece[0] && piece[1]) line.append(" ");
+      if (piece[1]) line.append(make("ins", { textContent: piece[1] }));
+    });
+    if (!pieces.length) line.append("(both empty)");
+    return line;
+  }
+})();

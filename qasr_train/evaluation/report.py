@@ -1,0 +1,253 @@
+"""Owns what stands in a report: its tables, picture, error explorer and provenance; writes report.md and report.html.
+
+Input: `Scores` (with a baseline run, if there is one) or a `Comparison`. Output: two files that say the same.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qasr_train.evaluation.alignment import UtteranceScore
+from qasr_train.evaluation.compare import Comparison, Run, compare_runs, load_run
+from qasr_train.evaluation.confusions import aligned_pieces, count_confusions
+from qasr_train.evaluation.gate import GateConfig
+from qasr_train.evaluation.metrics import primary_metric_of
+from qasr_train.evaluation.plots import Bar, error_rate_plot
+from qasr_train.evaluation.report_html import render_html
+from qasr_train.evaluation.score import Scores, write_text
+from qasr_train.evaluation.tables import (
+    Table,
+    comparison_table,
+    confusion_tables,
+    duration_table,
+    headline_table,
+    language_table,
+    markdown_table,
+    markdown_text,
+    role_table,
+    trouble_table,
+    verdict_text,
+)
+
+# The explorer holds at most so many utterances, those with the most errors first; a page of 5,000 stays quick.
+MAX_EXPLORED = 10_000
+
+
+@dataclass(slots=True)
+class Report:
+    """Content of a report, the same for Markdown and HTML. All text in it is unescaped.
+
+    lead: paragraphs under the title. plot: an `<svg>` element or "". explored: rows of the error explorer (`explorer_row`).
+    """
+
+    title: str
+    lead: list[str]
+    tables: list[Table]
+    plot: str
+    explored: list[dict[str, Any]]
+    num_utterances: int
+    provenance: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def write_report(
+    directory: str | Path, scores: Scores, baseline: str | Path | None = None, *, gate: GateConfig | None = None
+) -> Path:
+    """Write DIRECTORY/report.md and report.html of a scored run; returns the HTML file.
+
+    Args:
+        baseline: a run folder to show gain and loss against; its utterances are paired by set and id.
+        gate: rules of the verdict; only used with a baseline.
+
+    Raises:
+        DataError, ConfigError: the baseline cannot be read or compared; the directory cannot be written.
+    """
+    comparison = None
+    if baseline is not None:
+        run = Run(str(directory), scores.normalizer, scores.utterances)
+        comparison = compare_runs(load_run(baseline, scores.normalizer), run, gate)
+    return _write(Path(directory), scores_report(scores, comparison))
+
+
+def write_comparison_report(directory: str | Path, comparison: Comparison) -> Path:
+    """Write DIRECTORY/report.md and report.html of a comparison; returns the HTML file."""
+    return _write(Path(directory), comparison_report(comparison))
+
+
+def scores_report(scores: Scores, comparison: Comparison | None = None) -> Report:
+    """The report of one run."""
+    tables = [headline_table(scores)]
+    lead = [f"Normaliser {scores.normalizer}; {len(scores.utterances)} utterances in {len(scores.sets)} sets."]
+    if comparison is not None:
+        tables.append(comparison_table(comparison))
+        lead.append(f"Baseline: {comparison.baseline}")
+        lead.append(verdict_text(comparison))
+    tables += [language_table(scores)] if len(scores.languages) > 1 else []
+    tables += [role_table(scores)] if scores.roles else []
+    tables += [duration_table(scores), trouble_table(scores)]
+    tables += confusion_tables(count_confusions(scores.utterances, scores.normalizer))
+    explored = worst_first(scores.utterances)
+    before = {(pair.candidate.set, pair.candidate.id): pair.baseline for pair in comparison.pairs} if comparison else {}
+    return Report(
+        title=f"Speech recognition scores: {_name(scores)}",
+        lead=lead,
+        tables=[table for table in tables if table.rows],
+        plot=_comparison_plot(comparison) if comparison else _scores_plot(scores),
+        explored=[
+            explorer_row(row, scores.normalizer, before.get((row.set, row.id))) for row in explored[:MAX_EXPLORED]
+        ],
+        num_utterances=len(scores.utterances),
+        provenance={"normalizer": scores.normalizer, "versions": scores.versions, **scores.provenance},
+        warnings=[*scores.warnings, *(comparison.warnings if comparison else [])],
+    )
+
+
+def comparison_report(comparison: Comparison) -> Report:
+    """The report of two runs."""
+    rows = [pair.candidate for pair in comparison.pairs]
+    before = {(pair.candidate.set, pair.candidate.id): pair.baseline for pair in comparison.pairs}
+    explored = sorted(rows, key=lambda row: _rate(before[row.set, row.id]) - _rate(row))
+    confusions = count_confusions(rows, comparison.normalizer)
+    return Report(
+        title="Speech recognition: candidate against baseline",
+        lead=[
+            f"Baseline: {comparison.baseline}",
+            f"Candidate: {comparison.candidate}",
+            f"Normaliser {comparison.normalizer}; {len(rows)} utterances scored in both runs.",
+            verdict_text(comparison),
+        ],
+        tables=[table for table in [comparison_table(comparison), *confusion_tables(confusions)] if table.rows],
+        plot=_comparison_plot(comparison),
+        explored=[explorer_row(row, comparison.normalizer, before[row.set, row.id]) for row in explored[:MAX_EXPLORED]],
+        num_utterances=len(rows),
+        provenance={
+            "baseline": comparison.baseline,
+            "candidate": comparison.candidate,
+            "normalizer": comparison.normalizer,
+            "gate": dataclasses.asdict(comparison.gate),
+            "versions": comparison.versions,
+        },
+        warnings=comparison.warnings,
+    )
+
+
+def render_markdown(report: Report) -> str:
+    """report.md; transcripts in it are escaped."""
+    parts = [f"# {markdown_text(report.title)}", ""]
+    for paragraph in report.lead:
+        parts += ["  \n".join(markdown_text(line) for line in paragraph.splitlines()), ""]
+    parts += [f"> warning: {markdown_text(warning)}\n" for warning in report.warnings]
+    parts += [markdown_table(table) for table in report.tables]
+    parts.append(markdown_table(_worst_table(report)))
+    content = json.dumps(report.provenance, ensure_ascii=False, indent=2)
+    parts += ["## Provenance", "", *("    " + line for line in content.splitlines()), ""]
+    return "\n".join(parts)
+
+
+def worst_first(rows: Sequence[UtteranceScore]) -> list[UtteranceScore]:
+    """Rows by falling number of errors; what is not scored comes last."""
+    return sorted(rows, key=lambda row: (not row.is_scored, -_num_errors(row), row.set, row.id))
+
+
+def explorer_row(row: UtteranceScore, normalizer: str, baseline: UtteranceScore | None = None) -> dict[str, Any]:
+    """One row of the error explorer, short keys since there are thousands: explorer.js says what each means."""
+    flags = [
+        name
+        for name, is_set in (
+            ("failed", row.failed is not None),
+            ("left out", not row.is_scored),
+            ("empty", bool(row.normalized_reference) and not row.normalized_hypothesis),
+            ("loop", row.has_loop),
+            ("cut off", bool(row.is_truncated)),
+            ("words in non-speech", not row.normalized_reference and bool(row.normalized_hypothesis)),
+            (
+                "wrong language",
+                bool(row.language and row.predicted_language) and row.language != row.predicted_language,
+            ),
+        )
+        if is_set
+    ]
+    content: dict[str, Any] = {
+        "s": row.set,
+        "i": row.id,
+        "l": row.language or "unknown",
+        "d": row.duration_s,
+        "e": _num_errors(row),
+        "w": round(_rate(row), 1),
+        "c": [row.substitutions, row.deletions, row.insertions],
+        "f": flags,
+        "r": row.reference or "",
+        "h": row.hypothesis,
+        "a": aligned_pieces(row, normalizer),
+    }
+    if baseline is not None:
+        content["b"] = {
+            "w": round(_rate(baseline), 1),
+            "h": baseline.hypothesis,
+            "a": aligned_pieces(baseline, normalizer),
+        }
+    return content
+
+
+def _worst_table(report: Report, num_rows: int = 20) -> Table:
+    """The Markdown twin of the explorer: its first rows."""
+    headers = ["utterance", "set", "errors", "reference", "hypothesis"]
+    rows = [[row["i"], row["s"], str(row["e"]), _clip(row["r"]), _clip(row["h"])] for row in report.explored[:num_rows]]
+    return Table(
+        "Utterances to look at first", headers, rows, "All of them stand in utterances.jsonl and in report.html."
+    )
+
+
+def _clip(text: str, max_characters: int = 300) -> str:
+    return text if len(text) <= max_characters else text[:max_characters] + "…"
+
+
+def _num_errors(row: UtteranceScore) -> int:
+    return row.num_character_errors if primary_metric_of({row.language}) == "cer" else row.num_errors
+
+
+def _rate(row: UtteranceScore) -> float:
+    """Percent of one utterance, for sorting rows only; against an empty reference each inserted word counts as 100."""
+    is_cer = primary_metric_of({row.language}) == "cer"
+    length = row.num_reference_characters if is_cer else row.num_reference_words
+    return 100.0 * _num_errors(row) / max(1, length)
+
+
+def _scores_plot(scores: Scores) -> str:
+    bars = [
+        Bar(name, "", group.primary_percent, group.primary_interval)
+        for name, group in scores.sets.items()
+        if group.primary_percent is not None
+    ]
+    return error_rate_plot(bars, _axis_label({group.primary_metric for group in scores.sets.values()}))
+
+
+def _comparison_plot(comparison: Comparison) -> str:
+    bars = []
+    for name, group in comparison.sets.items():
+        if group.test is not None:
+            bars += [
+                Bar(name, "baseline", group.test.baseline_percent),
+                Bar(name, "candidate", group.test.candidate_percent),
+            ]
+    return error_rate_plot(bars, _axis_label({group.metric for group in comparison.sets.values()}))
+
+
+def _axis_label(metrics: set[str]) -> str:
+    return f"{' or '.join(sorted(metrics)).upper()} in percent; lower is better"
+
+
+def _name(scores: Scores) -> str:
+    run = scores.provenance.get("run") or {}
+    name = scores.provenance.get("system") or (run.get("name") if isinstance(run, dict) else None)
+    return str(name or scores.provenance.get("predictions") or "a run")
+
+
+def _write(directory: Path, report: Report) -> Path:
+    write_text(directory / "report.md", render_markdown(report))
+    path = directory / "report.html"
+    write_text(path, render_html(report))
+    return path

@@ -1,0 +1,107 @@
+"""Owns how a report looks as one HTML file that needs no network; every text in it is untrusted and escaped.
+
+Input: a `Report`. Output: HTML. The script and style stand in assets/report; the page's policy runs that script and nothing else.
+"""
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from qasr_train.evaluation.tables import Table
+
+if TYPE_CHECKING:
+    from qasr_train.evaluation.report import Report
+
+_LEFT_ALIGNED = frozenset({"", "reference", "heard as", "left out", "put in", "role", "seconds"})
+
+
+def render_html(report: "Report") -> str:
+    """The whole page. `report.plot` is our own `<svg>`; all other text is escaped."""
+    script, style = _asset("explorer.js"), _asset("report.css")
+    body = [
+        f"<h1>{_text(report.title)}</h1>",
+        *(f"<p>{_lines(paragraph)}</p>" for paragraph in report.lead),
+        *(f'<p class="warning">warning: {_text(warning)}</p>' for warning in report.warnings),
+        *(_table(table) for table in report.tables[:1]),
+        f'<figure aria-label="error rates">{report.plot}</figure>' if report.plot else "",
+        *(_table(table) for table in report.tables[1:]),
+        _explorer(report),
+        "<h2>Provenance</h2>",
+        f"<pre>{_text(json.dumps(report.provenance, ensure_ascii=False, indent=2))}</pre>",
+    ]
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{_text(report.title)}</title><style>{style}</style></head><body><main>",
+            *body,
+            f"</main><script>{script}</script></body></html>",
+            "",
+        ]
+    )
+
+
+def _policy(script: str) -> str:
+    """Only our own script may run (named by its hash); nothing may be loaded from anywhere."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
+
+
+def _explorer(report: "Report") -> str:
+    if not report.explored:
+        return ""
+    note = ""
+    if len(report.explored) < report.num_utterances:
+        note = f" The first {len(report.explored)} of {report.num_utterances}; the rest stands in utterances.jsonl."
+    return "\n".join(
+        [
+            "<h2>Utterances</h2>",
+            f"<p>Normalised words side by side: <del>in the reference only</del> <ins>in the output only</ins>.{note}</p>",
+            '<div id="explorer"><noscript>The table of utterances needs JavaScript.</noscript></div>',
+            f'<script type="application/json" id="rows">{_json(report.explored)}</script>',
+        ]
+    )
+
+
+def _json(content: Any) -> str:
+    """JSON that can stand inside a script element: nothing in it can end the element or start a comment."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _table(table: Table) -> str:
+    header = "".join(_cell("th", cell, table.headers[column]) for column, cell in enumerate(table.headers))
+    rows = "\n".join(f"<tr>{_row(row, table.headers)}</tr>" for row in table.rows)
+    note = f"<p>{_text(table.note)}</p>" if table.note else ""
+    heading = f"<h2>{_text(table.title)}</h2>"
+    return f'{heading}\n{note}<div class="wide"><table><thead><tr>{header}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
+
+
+def _row(cells: Sequence[str], headers: Sequence[str]) -> str:
+    return "".join(_cell("td", cell, header) for cell, header in zip(cells, headers, strict=True))
+
+
+def _cell(tag: str, content: str, header: str) -> str:
+    kind = ' class="text" dir="auto"' if header in _LEFT_ALIGNED else ""
+    return f"<{tag}{kind}>{_text(content)}</{tag}>"
+
+
+def _lines(paragraph: str) -> str:
+    return "<br>".join(_text(line) for line in paragraph.splitlines())
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _asset(name: str) -> str:
+    return files("qasr_train").joinpath("assets", "report", name).read_text(encoding="utf-8")
