@@ -37,7 +37,7 @@ def plan_transcription(
     *,
     language: str = AUTO,
     batch_seconds: float = 120.0,
-    max_batch_rows: int = 64,
+    max_batch_rows: int | None = 64,
     longest_s: float | None = None,
 ) -> list[PlannedBatch]:
     """Which utterances are decoded together: one forced language a batch, similar durations, longest batches first.
@@ -64,7 +64,7 @@ def plan_transcription(
             unreadable.append(index)
         else:
             groups.setdefault(_forced_language(utterance, language), []).append(index)
-    planned = [([index], None) for index in unreadable]
+    planned: list[tuple[list[int], str | None]] = [([index], None) for index in unreadable]
     for forced, members in groups.items():
         lengths_s = [durations_s[index] or 0.0 for index in members]
         for rows in sorted_batches(lengths_s, batch_seconds=batch_seconds, max_rows=max_batch_rows):

@@ -42,13 +42,10 @@ class SuiteConfig:
     """Which sets are transcribed, and how their transcripts are compared with the references."""
 
     name: str = setting(help="name; stands in the report")
-    manifest: str | None = setting(
-        None, help="path; the manifest that `suite=own` evaluates on. null: the sets name their own sources"
-    )
     sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
     only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
     normalizer: str = setting(
-        "leaderboard-2026-08", help="name; the rules applied to both texts before they are compared"
+        "qasr-1", help="name; the rules applied to both texts before they are compared"
     )
 
     def __post_init__(self) -> None:
@@ -66,6 +63,13 @@ class SuiteConfig:
     def chosen_sets(self) -> dict[str, SetConfig]:
         """The sets to evaluate on, by name, in the order of the config."""
         return {name: config for name, config in self.sets.items() if not self.only or name in self.only}
+
+
+@dataclass
+class OwnSuiteConfig(SuiteConfig):
+    """The suite of a user's own manifest: configs/suite/own.yaml makes a set of it."""
+
+    manifest: str = setting(help="path; your manifest, or another source (CSV, Parquet, folder, hub id)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,6 @@ from qasr_train.evaluation.decode_plan import (
 )
 from qasr_train.evaluation.long_audio import join_texts, split_at_silences
 from qasr_train.evaluation.predictions import Prediction
-from qasr_train.evaluation.progress import Progress
 from qasr_train.languages import LANGUAGES, resolve_language
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import ASRModel, Capability, Hypothesis
@@ -42,7 +41,7 @@ TOKENS_BESIDES_SPEECH = 64
 TOKENS_PER_S = 16
 
 
-class LongAudio(str, Enum):
+class LongAudio(Enum):  # not a str: it would lose its method `split`
     """What to do with a recording longer than one pass takes."""
 
     split = "split"  # cut at silences, transcribe the pieces, join their texts
@@ -101,7 +100,7 @@ class DecodeLimits:
     """What bounds one pass: padded seconds and rows of a batch, seconds of a clip, new tokens (None: `token_limit`)."""
 
     batch_seconds: float = 120.0
-    max_batch_rows: int = 64
+    max_batch_rows: int | None = 64
     max_duration_s: float = 1200.0
     max_new_tokens: int | None = None
 
@@ -114,7 +113,7 @@ def transcribe_utterances(
     use_context: bool = True,
     max_new_tokens: int | None = None,
     batch_seconds: float = 120.0,
-    max_batch_rows: int = 64,
+    max_batch_rows: int | None = 64,
     max_duration_s: float = 1200.0,
     long_audio: LongAudio = LongAudio.split,
     max_failed_fraction: float = 0.1,
@@ -122,34 +121,24 @@ def transcribe_utterances(
     rank: int = 0,
     num_ranks: int = 1,
     set_name: str = "",
-    show_progress: bool = False,
 ) -> list[Prediction]:
     """Transcripts of the utterances, in their order; of this rank's share only where several ranks work.
 
     Args:
-        model: a loaded recogniser, on any device; its training mode is left to `model.transcribe`.
-        utterances: what to transcribe; audio is decoded here, in `num_workers` threads.
-        language: AUTO, REFERENCE (each row's own) or a name the model knows, see `plan_transcription`.
+        model: a loaded recogniser, on any device.
+        language: AUTO, REFERENCE (each row's own) or a language's name, see `plan_transcription`.
         use_context: whether a row's context goes into the prompt.
-        max_new_tokens: None: by `token_limit`.
-        batch_seconds, max_batch_rows: budget of a batch, in padded seconds of audio and in rows.
-        max_duration_s, long_audio: the longest clip of one pass, and what happens to longer ones.
+        max_new_tokens, batch_seconds, max_batch_rows, max_duration_s: see `DecodeConfig`.
         max_failed_fraction: past this share of unreadable recordings it stops.
+        num_workers: threads that decode audio.
         rank, num_ranks: batches rank, rank + num_ranks, ... are this process's; together the ranks do each once.
 
     Raises:
         DataError: too many recordings fail, or one is too long where `long_audio` is "error".
         ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
     """
-    plan = plan_transcription(
-        utterances,
-        language=language,
-        batch_seconds=batch_seconds,
-        max_batch_rows=max_batch_rows,
-        longest_s=max_duration_s if long_audio is LongAudio.error else None,
-    )
-    share = plan[rank::num_ranks]
     limits = DecodeLimits(batch_seconds, max_batch_rows, max_duration_s, max_new_tokens)
+    share = plan_batches(utterances, limits, language=language, long_audio=long_audio)[rank::num_ranks]
     batches = transcribe_batches(
         model,
         utterances,
@@ -160,15 +149,25 @@ def transcribe_utterances(
         num_workers=num_workers,
         set_name=set_name,
     )
-    by_index: dict[int, Prediction] = {}
     failures = FailureCount(set_name, len(utterances), max_failed_fraction)
-    total = sum(len(batch.indices) for batch in share)
-    with Progress(total, label=set_name or "transcribe", is_shown=show_progress) as progress:
-        for batch, predictions in zip(share, batches, strict=True):
-            by_index.update(zip(batch.indices, predictions, strict=True))
-            failures.add(predictions)
-            progress.add(predictions)
+    by_index: dict[int, Prediction] = {}
+    for batch, predictions in zip(share, batches, strict=True):
+        by_index.update(zip(batch.indices, predictions, strict=True))
+        failures.add(predictions)
     return [by_index[index] for index in sorted(by_index)]
+
+
+def plan_batches(
+    utterances: Sequence[Utterance], limits: DecodeLimits, *, language: str, long_audio: LongAudio
+) -> list[PlannedBatch]:
+    """`plan_transcription` within the limits; refuses a recording known to be too long where that is an error."""
+    return plan_transcription(
+        utterances,
+        language=language,
+        batch_seconds=limits.batch_seconds,
+        max_batch_rows=limits.max_batch_rows,
+        longest_s=limits.max_duration_s if long_audio is LongAudio.error else None,
+    )
 
 
 def transcribe_batches(
@@ -277,9 +276,9 @@ class _Decoder:
     def _decode(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
         """(hypothesis, its share of the inference time in seconds) of each, in passes planned by their real lengths."""
         lengths_s = [len(recording.waveform) / SAMPLE_RATE_HZ for recording in recordings]
-        budget = {"batch_seconds": self.limits.batch_seconds, "max_rows": self.limits.max_batch_rows}
+        budget_s, max_rows = self.limits.batch_seconds, self.limits.max_batch_rows
         heard: dict[int, tuple[Hypothesis, float]] = {}
-        for rows in sorted_batches(lengths_s, **budget) if recordings else []:
+        for rows in sorted_batches(lengths_s, batch_seconds=budget_s, max_rows=max_rows) if recordings else []:
             rows = sorted(rows)
             heard.update(zip(rows, self._fit([recordings[row] for row in rows], language), strict=True))
         return [heard[row] for row in range(len(recordings))]

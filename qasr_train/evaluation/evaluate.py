@@ -1,0 +1,332 @@
+"""Owns the evaluation job, `recipes/evaluate.py`: model + suite + decode -> predictions -> scores -> report.
+
+Input: EvaluateConfig. Output: a run directory, see docs/evaluation.md; a table on stdout. Killed at any moment it goes
+on with resume=true; under `accelerate launch` the processes share the batches, and the result is that of one.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qasr_train.device import Device, Precision, choose_device, choose_dtype, refuse_fp16
+from qasr_train.errors import ConfigError, UserError
+from qasr_train.evaluation.alignment import score_utterances
+from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
+from qasr_train.evaluation.decode_plan import PlannedBatch
+from qasr_train.evaluation.journal import PREDICTIONS, Journal, Key, Row, finish, gather_partials, read_partials
+from qasr_train.evaluation.predictions import Prediction, load_predictions
+from qasr_train.evaluation.processes import Processes, join_processes
+from qasr_train.evaluation.progress import ErrorCounts, Progress
+from qasr_train.evaluation.score import score_predictions, write_scores
+from qasr_train.evaluation.suite import EvaluationSet, SuiteConfig, fingerprint, load_suite
+from qasr_train.evaluation.tables import score_summary
+from qasr_train.evaluation.transcribe import DecodeConfig, FailureCount, plan_batches, transcribe_batches
+from qasr_train.models import load_model
+from qasr_train.models.base import ASRModel
+from qasr_train.rundir import (
+    RUN_FILE,
+    check_same_config,
+    claim_run_dir,
+    read_run,
+    release_if_unused,
+    save_provenance,
+    write_json,
+)
+from qasr_train.settings import MISSING, check_settings, setting
+
+# What may differ when a run is resumed: it changes neither a transcript nor its time.
+MAY_CHANGE_ON_RESUME = (
+    "run_dir",
+    "resume",
+    "baseline",
+    "failed_as_empty",
+    "decode.num_workers",
+    "decode.max_failed_fraction",
+    "decode.num_warmup_batches",
+    "decode.check_batch_invariance",
+)
+
+
+@dataclass
+class EvaluateConfig:
+    """Transcribe a suite with a model, score it, write the report."""
+
+    model: Any = setting(help="section; the checkpoint to evaluate")
+    suite: SuiteConfig = setting(help="section; what is transcribed, and the rules of scoring")
+    decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
+    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    resume: bool = setting(False, help="go on with the run that run_dir holds")
+    baseline: str | None = setting(
+        None, help="directory; an evaluated run (of the base model) to compare with in the report. null: none"
+    )
+    failed_as_empty: bool = setting(
+        False, help="whether a recording that failed counts as an empty text; else it is left out"
+    )
+    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
+    precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
+    seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "evaluate")
+        refuse_fp16(self.precision, "precision")
+        if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
+            raise ConfigError(
+                f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"
+            )
+
+
+def evaluate(config: EvaluateConfig) -> None:
+    """Evaluate as the config says; see the module's docstring.
+
+    Raises:
+        UserError: any mistake in config, data or checkpoint; too many unreadable recordings; an interruption.
+    """
+    # 1 whatever can be refused before a weight is read
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.precision, device)
+    processes = join_processes(device)
+    sets = load_suite(config.suite)
+
+    # 2 the run directory and the record of what is evaluated
+    run_dir = Path(config.run_dir)
+    if processes.is_main:
+        open_run(config, sets, processes, dtype)
+    processes.wait()
+
+    # 3 transcripts
+    try:
+        if not (run_dir / PREDICTIONS).exists():
+            transcribe_suite(config, sets, run_dir, processes, dtype)
+    except BaseException as error:
+        if processes.is_main and not config.resume:
+            release_if_unused(run_dir)  # nothing was transcribed: the same command, mended, may use the name again
+        if isinstance(error, KeyboardInterrupt):
+            raise UserError(_interrupted(sets, run_dir)) from None
+        raise
+
+    # 4 scores and report
+    if processes.is_main:
+        score_run(config, run_dir)
+
+
+def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: Processes, dtype: torch.dtype) -> None:
+    """Claim the run directory, or check that what it holds was begun with the same model, suite and decode settings.
+
+    Raises:
+        ConfigError: the directory is taken; a setting, the weights or a manifest changed since the run began.
+    """
+    run_dir = claim_run_dir(config.run_dir, resume=config.resume)
+    inputs = {
+        "model": {"weights": checkpoint_digest(config.model), "precision": str(dtype).removeprefix("torch.")},
+        "device": processes.device.type,
+        "sets": {
+            one.name: {"num_utterances": len(one.utterances), "digest": fingerprint(one.utterances)} for one in sets
+        },
+    }
+    if config.resume:
+        check_same_config(run_dir, config, ignore=MAY_CHANGE_ON_RESUME)
+        _check_same_inputs(run_dir, read_run(run_dir).get("inputs", inputs), inputs)
+    save_provenance(run_dir, config, "evaluate")
+    record_in_run(run_dir, inputs=inputs)
+
+
+def transcribe_suite(
+    config: EvaluateConfig, sets: Sequence[EvaluationSet], run_dir: Path, processes: Processes, dtype: torch.dtype
+) -> None:
+    """Write predictions.jsonl: transcribe this process's share of what is missing; rank 0 joins the shares.
+
+    Raises:
+        UserError: the model cannot be loaded or told what the settings say; too many recordings cannot be read.
+    """
+    decode = config.decode
+    plans = [
+        plan_batches(one.utterances, decode.limits(), language=decode.language, long_audio=decode.long_audio)
+        for one in sets
+    ]
+    if processes.is_main:
+        gather_partials(run_dir)
+    processes.wait()
+    done = read_partials(run_dir)
+    processes.wait()
+    model = load_model(config.model, device=processes.device, dtype=dtype)
+    _warm_up(model, sets, plans, config.decode)
+    pending = [
+        _pending(one, plan, done)[processes.rank :: processes.num_ranks] for one, plan in zip(sets, plans, strict=True)
+    ]
+    num_pending = sum(len(batch.indices) for share in pending for batch in share)
+    normalizer = config.suite.normalizer
+
+    def count_errors(prediction: Prediction) -> ErrorCounts:
+        [score] = score_utterances([prediction], normalizer)
+        return (score.num_errors, score.num_reference_words) if score.is_scored else (0, 0)
+
+    bar = Progress(num_pending, label="transcribe", is_shown=processes.is_main, count_errors=count_errors)
+    with Journal(run_dir, processes.rank) as journal, bar as progress:
+        for one, batches in zip(sets, pending, strict=True):
+            failures = _failures(one, config.decode, done)
+            for predictions in _transcribe(model, one, batches, config.decode):
+                journal.append(predictions)
+                progress.add(predictions)
+                failures.add(predictions)
+    processes.wait()
+    if processes.is_main:
+        record_in_run(run_dir, num_processes=processes.num_ranks)
+        _join_shares(config, sets, plans, run_dir, model)
+
+
+def check_batch_invariance(
+    model: ASRModel,
+    sets: Sequence[EvaluationSet],
+    plans: Sequence[Sequence[PlannedBatch]],
+    rows: dict[Key, Row],
+    decode: DecodeConfig,
+    seed: int,
+) -> dict[str, Any]:
+    """Transcribe a sample again, each utterance alone, and count whose text or language differs from its batch's.
+
+    Returns: {"num_checked", "num_different", "different": [{"set", "id", "in_batch", "alone"}]}. Only utterances that had
+    companions are drawn; the token limit is that of the clip alone, so a repetition loop may show here too.
+    """
+    candidates = [
+        (one, PlannedBatch([index], batch.language))
+        for one, plan in zip(sets, plans, strict=True)
+        for batch in plan
+        if len(batch.indices) > 1
+        for index in batch.indices
+        if not rows[one.name, one.utterances[index].id]["failed"]
+    ]
+    chosen = random.Random(seed).sample(candidates, min(decode.check_batch_invariance, len(candidates)))
+    different = []
+    for one, alone in chosen:
+        [[prediction]] = list(_transcribe(model, one, [alone], decode))
+        row = rows[one.name, prediction.id]
+        if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
+            texts = {"in_batch": row["pred_text"], "alone": prediction.pred_text}
+            different.append({"set": one.name, "id": prediction.id, **texts})
+    return {"num_checked": len(chosen), "num_different": len(different), "different": different}
+
+
+def score_run(config: EvaluateConfig, run_dir: Path) -> None:
+    """Score the predictions of a run directory, write scores and report, print the table."""
+    from qasr_train.evaluation.report import write_report  # brings matplotlib
+
+    loaded = load_predictions(run_dir)
+    scores = score_predictions(loaded.predictions, config.suite.normalizer, failed_as_empty=config.failed_as_empty)
+    run = read_run(run_dir)
+    scores.provenance = {"predictions": str(run_dir), "run": run}
+    scores.warnings = [*loaded.warnings, *scores.warnings, *_warnings(loaded.predictions, run)]
+    write_scores(run_dir, scores)
+    write_report(run_dir, scores, baseline=config.baseline)
+    print(score_summary(scores, str(run_dir)))
+
+
+def record_in_run(run_dir: Path, **values: Any) -> None:
+    """Add what is known now to run.json."""
+    write_json(run_dir / RUN_FILE, read_run(run_dir) | values)
+
+
+def _pending(one: EvaluationSet, plan: Sequence[PlannedBatch], done: dict[Key, Row]) -> list[PlannedBatch]:
+    """The batches not wholly done. One cut short is done again as a whole: an utterance keeps its companions."""
+    return [batch for batch in plan if any((one.name, one.utterances[i].id) not in done for i in batch.indices)]
+
+
+def _failures(one: EvaluationSet, decode: DecodeConfig, done: dict[Key, Row]) -> FailureCount:
+    """Counts failures of a set on from those of earlier tries."""
+    reasons = [row["failed"] for (name, _), row in done.items() if name == one.name and row["failed"]]
+    return FailureCount(one.name, len(one.utterances), decode.max_failed_fraction, reasons=reasons)
+
+
+def _transcribe(
+    model: ASRModel, one: EvaluationSet, batches: Sequence[PlannedBatch], decode: DecodeConfig
+) -> Iterator[list[Prediction]]:
+    return transcribe_batches(
+        model,
+        one.utterances,
+        batches,
+        limits=decode.limits(),
+        use_context=decode.use_context,
+        long_audio=decode.long_audio,
+        num_workers=decode.num_workers,
+        set_name=one.name,
+        role=one.role,
+    )
+
+
+def _warm_up(
+    model: ASRModel, sets: Sequence[EvaluationSet], plans: Sequence[Sequence[PlannedBatch]], decode: DecodeConfig
+) -> None:
+    """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""
+    one, plan = sets[0], plans[0]
+    stride = max(1, len(plan) // max(1, decode.num_warmup_batches))
+    for _ in _transcribe(model, one, plan[::stride][: decode.num_warmup_batches], decode):
+        pass
+
+
+def _join_shares(
+    config: EvaluateConfig,
+    sets: Sequence[EvaluationSet],
+    plans: Sequence[Sequence[PlannedBatch]],
+    run_dir: Path,
+    model: ASRModel,
+) -> None:
+    """Check the whole, record what is known of it, and write predictions.jsonl."""
+    rows = read_partials(run_dir)
+    for one in sets:
+        _failures(one, config.decode, rows).add([])
+    if config.decode.check_batch_invariance:
+        checked = check_batch_invariance(model, sets, plans, rows, config.decode, config.seed)
+        record_in_run(run_dir, batch_invariance=checked)
+    record_in_run(run_dir, num_parameters=sum(parameter.numel() for parameter in model.module.parameters()))
+    finish(run_dir, [(one.name, utterance.id) for one in sets for utterance in one.utterances])
+
+
+def _check_same_inputs(run_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    if before.get("model") != now["model"]:
+        raise ConfigError(
+            f"resume: the weights of model.path, or the precision, are not those {run_dir} was begun with "
+            f"({before.get('model')} -> {now['model']}); give another run_dir"
+        )
+    if before.get("device") != now["device"]:
+        raise ConfigError(
+            f"resume: {run_dir} was begun with device={before.get('device')}, this is {now['device']}; set it, or give "
+            "another run_dir"
+        )
+    for name, state in now["sets"].items():
+        earlier = before.get("sets", {}).get(name)
+        if earlier != state:
+            raise ConfigError(
+                f"resume: the utterances of set {name!r} are not those {run_dir} was begun with ({earlier} -> {state}); "
+                "restore the manifest, or give another run_dir"
+            )
+
+
+def _interrupted(sets: Sequence[EvaluationSet], run_dir: Path) -> str:
+    num_utterances = sum(len(one.utterances) for one in sets)
+    num_done = len(read_partials(run_dir))
+    if not num_done:
+        return (
+            f"interrupted before the first of {num_utterances} utterances was transcribed; run the same command again"
+        )
+    return f"interrupted; {num_done} of {num_utterances} utterances are in {run_dir}: the same command with resume=true goes on"
+
+
+def _warnings(predictions: Sequence[Prediction], run: dict[str, Any]) -> list[str]:
+    """What a reader of the figures should know of how they came about."""
+    warnings = []
+    truncated = [prediction.id for prediction in predictions if prediction.is_truncated]
+    if truncated:
+        warnings.append(
+            f"{len(truncated)} of {len(predictions)} transcripts met the limit of new tokens and are cut short; the first "
+            f"is {truncated[0]!r}"
+        )
+    checked = run.get("batch_invariance", {})
+    if checked.get("num_different"):
+        warnings.append(
+            f"{checked['num_different']} of {checked['num_checked']} utterances gave another text alone than in their batch; "
+            f"the first is {checked['different'][0]['id']!r} (run.json has all)"
+        )
+    return warnings
