@@ -208,7 +208,8 @@ def _compose_groups(folders: ConfigFolders, group_lines: list[str], *, is_comple
         raise ConfigError(_missing_file_sentence(error, folders)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_composition_sentence(error, folders)) from error
-    choices = {str(k): v for k, v in tree.hydra.runtime.choices.items() if not str(k).startswith("hydra/")}
+    chosen: dict[str, str | None] = OmegaConf.to_container(tree.hydra.runtime.choices)  # type: ignore[assignment]
+    choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
     with open_dict(tree):
         del tree["hydra"]
     OmegaConf.set_struct(tree, None)  # typed nodes stay closed by their schema; plain dicts take new entries

@@ -49,9 +49,20 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("decode", "decode"): "qasr_train.evaluation.transcribe:DecodeConfig",
     ("tracking", "tracking"): "qasr_train.tracking:TrackingConfig",
     ("suite", "suite"): "qasr_train.evaluation.suite:SuiteConfig",
+    ("suite", "own_suite"): "qasr_train.evaluation.suite:OwnSuiteConfig",
 }
 
 RECIPES: dict[str, Recipe] = {
+    "prepare": Recipe(
+        "qasr_train.prepare.job:PrepareConfig",
+        groups=(),
+        output="out",
+        examples=(
+            "source.path=raw.jsonl out=prepared/",
+            "source.path=corpus.tsv source.columns.text=sentence out=prepared/ convert=true",
+            "source.path=raw.jsonl out=prepared/ split.test_fraction=0.05 split.dev_fraction=0.05",
+        ),
+    ),
     "show_batch": Recipe(
         "qasr_train.show_batch:ShowBatchConfig",
         groups=("model", "source", "data"),
@@ -83,6 +94,21 @@ RECIPES: dict[str, Recipe] = {
         groups=(),
         output="out",
         examples=("predictions=runs/tiny/predictions.jsonl normalizer=leaderboard-2026-08 out=rescored",),
+    ),
+    "compare": Recipe(
+        "qasr_train.evaluation.compare:CompareConfig",
+        groups=(),
+        output="out",
+        examples=(
+            "baseline=runs/base candidate=runs/tuned out=compared",
+            "baseline=runs/base candidate=runs/tuned out=compared gate.max_guard_loss_points=3.0",
+        ),
+    ),
+    "export": Recipe(
+        "qasr_train.export:ExportConfig",
+        groups=(),
+        output="out",
+        examples=("checkpoint=runs/first/checkpoints/best layout=original out=exported",),
     ),
 }
 
@@ -127,7 +153,7 @@ def build_config(composed: Composed, folders: ConfigFolders, tables: Tables = PR
     tree, recipe_name = composed.tree, folders.config_name
     if OmegaConf.get_type(tree) is not _resolve(tables.recipes[recipe_name].config):
         raise ConfigError(f"{folders.file_of(recipe_name)}: its defaults list must begin with {recipe_name}_schema")
-    _refuse_untyped(composed, tables, folders)
+    refuse_untyped(composed, tables, folders)
     _refuse_missing(tree)
     _resolve_references(tree)
     for leaf in leaves(tree):
@@ -179,7 +205,7 @@ def _check_leaf(leaf: Leaf) -> None:
     check_value(leaf.key, leaf.value, leaf.field)
 
 
-def _refuse_untyped(composed: Composed, tables: Tables, folders: ConfigFolders) -> None:
+def refuse_untyped(composed: Composed, tables: Tables, folders: ConfigFolders) -> None:
     """A YAML file without its schema line would load as a plain mapping or as the group's base class: nothing checks it."""
     tree = composed.tree
     for key in map(str, tree):

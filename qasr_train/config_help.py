@@ -54,7 +54,8 @@ def _group_lines(composed: Composed, folders: ConfigFolders) -> list[str]:
     for group, chosen in sorted(composed.choices.items()):
         options = folders.options(group.partition("@")[0])
         names = ", ".join(f"{name}*" if name == chosen else name for name in options)
-        lines += _wrapped(f"  {group}: ", names)
+        must_choose = " (one must be chosen)" if chosen == "???" else ""
+        lines += _wrapped(f"  {group}: ", names + must_choose)
     return lines
 
 

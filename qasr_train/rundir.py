@@ -249,8 +249,8 @@ def _told_plainly(path: Path) -> Iterator[None]:
 
 
 def _in_use(run_dir: Path) -> ConfigError:
-    hint = "set resume=true to go on with it" if (run_dir / RUN_FILE).exists() else "nothing in it is overwritten"
-    return ConfigError(f"{run_dir}: exists and is not empty; choose another run_dir, or {hint}")
+    hint = ", or set resume=true to go on with it" if (run_dir / RUN_FILE).exists() else ": nothing is ever overwritten"
+    return ConfigError(f"{run_dir}: exists and is not empty; choose another run_dir{hint}")
 
 
 def _git(code_dir: Path, *arguments: str) -> str | None:

@@ -3,7 +3,9 @@
 Set before any library is imported; `gpu` and `slow` tests skip with a reason, `shared` ones do so in tests/helpers.py.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 
 for name, value in {
     "OMP_NUM_THREADS": "2",
@@ -42,3 +44,13 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(autouse=True)
+def own_log_as_it_was() -> Iterator[None]:
+    """A recipe run inside a test shows our log on standard error; the next test starts without that."""
+    yield
+    log = logging.getLogger("qasr_train")
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)
+    log.propagate = True
