@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import cast
 
+import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
@@ -89,8 +90,7 @@ def merge_adapter(model: PeftModel, scale: float = 1.0) -> PreTrainedModel:
         ConfigError: a scale other than 1 for DoRA, whose magnitudes do not scale.
         CheckpointError: the adapter holds numbers that are not finite.
     """
-    if scale != 1.0 and cast(LoraConfig, model.peft_config[ADAPTER_NAME]).use_dora:
-        raise ConfigError(f"adapter_scale={scale:g}: a DoRA adapter cannot be weakened; leave adapter_scale at 1")
+    _refuse_weak_dora(cast(LoraConfig, model.peft_config[ADAPTER_NAME]), scale)
     for module in model.modules():
         if isinstance(module, LoraLayer) and scale != 1.0:
             module.scale_layer(scale)
@@ -127,6 +127,35 @@ def save_adapter(model: PeftModel, folder: Path, *, base: str) -> None:
     config.save_pretrained(str(folder))
 
 
+def export_adapter(folder: Path, out: Path, *, scale: float, dtype: torch.dtype, base: str | None) -> None:
+    """Write a saved adapter again, at another strength, in another number format or for a base at another place.
+
+    Args:
+        folder: holds the adapter. out: where it goes.
+        scale: factor on the update, see `merge_adapter`.
+        dtype: of the weights on disk. base: the base model to name; None keeps the name it has.
+
+    Raises:
+        CheckpointError, ConfigError: as for `attach_adapter` and `merge_adapter`, except that the base is not opened.
+        OSError: disk full or no permission.
+    """
+    config = read_adapter_config(folder)
+    _refuse_weak_dora(config, scale)
+    tensors = read_tensors(stored_tensors(folder, ADAPTER_FILE))
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{folder}: {name} holds NaN or infinite numbers; use an earlier checkpoint")
+        if ".lora_B" in name or ".lora_embedding_B" in name:  # the update is B times A, so one of the two carries it
+            tensors[name] = tensor * scale
+    out.mkdir(parents=True, exist_ok=True)
+    write_tensors(tensors, out / ADAPTER_FILE, dtype=dtype)
+    named = config.base_model_name_or_path
+    if base is None and named and (folder / named).is_dir():  # a path relative to where the adapter lay
+        base = str((folder / named).resolve())
+    config.base_model_name_or_path = base or named
+    config.save_pretrained(str(out))
+
+
 def has_only_adapters(model: object) -> bool:
     """Whether `save_adapter` can hold all that is trained: LoRA is on and nothing else is trainable."""
     if not isinstance(model, PeftModel):
@@ -137,6 +166,11 @@ def has_only_adapters(model: object) -> bool:
 def is_adapter_name(name: str) -> bool:
     """Whether a parameter of a PEFT model belongs to its LoRA adapter."""
     return ".lora_" in name
+
+
+def _refuse_weak_dora(config: LoraConfig, scale: float) -> None:
+    if scale != 1.0 and config.use_dora:
+        raise ConfigError(f"adapter_scale={scale:g}: a DoRA adapter cannot be weakened; leave adapter_scale at 1")
 
 
 def _adapter_state(model: PeftModel) -> dict:

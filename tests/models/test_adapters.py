@@ -14,6 +14,7 @@ from qasr_train.models.adapters import attach_adapter, has_only_adapters, merge_
 from qasr_train.models.qwen3_asr.layouts import (
     find_base,
     load_checkpoint_with_adapter,
+    load_merged,
     load_processor,
     save_native,
     save_original,
@@ -62,7 +63,7 @@ def test_an_adapter_opens_over_either_layout_and_gives_the_same_as_when_it_was_s
 
 
 def test_a_merged_adapter_is_a_plain_model_that_says_the_same(saved: Path) -> None:
-    model, _ = load_checkpoint_with_adapter(saved / "adapter", is_merged=True)
+    model, _ = load_merged(saved / "adapter")
     assert model.state_dict().keys() == tiny_model().state_dict().keys()
     torch.testing.assert_close(logits(model), logits(adapted_model()), rtol=1e-4, atol=1e-5)
 

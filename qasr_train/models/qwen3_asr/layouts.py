@@ -20,7 +20,6 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from peft import PeftModel
 from transformers import (
     GenerationConfig,
-    PreTrainedModel,
     Qwen3ASRConfig,
     Qwen3ASRForConditionalGeneration,
     Qwen3ASRProcessor,
@@ -122,28 +121,37 @@ def load_checkpoint(
 
 
 def load_checkpoint_with_adapter(
-    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32, is_merged: bool = False
-) -> tuple[PreTrainedModel | PeftModel, Qwen3ASRProcessor]:
-    """Open a LoRA adapter over its base model, which may have either layout.
+    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[PeftModel, Qwen3ASRProcessor]:
+    """Open a LoRA adapter over its base model, which may have any layout; adapters of adapters are merged on the way.
 
     Args:
         folder: holds adapter_config.json and adapter_model.safetensors.
         base: directory or hub id of the base model; None is the one the adapter names, where a relative path is
             looked for from here and from the adapter's folder.
         dtype: of the base weights; the adapter's stay float32.
-        is_merged: fold the adapter into the weights and return the plain transformers model.
 
     Raises:
         CheckpointError: the adapter or its base is incomplete, or they do not belong together.
     """
     base_folder = find_base(folder, base)
-    model: Any
-    if detect_layout(base_folder) is Layout.ADAPTER:  # the run started from another adapter, which it merged
-        model, processor = load_checkpoint_with_adapter(base_folder, dtype=dtype, is_merged=True)
-    else:
-        model, processor = load_checkpoint(base_folder, dtype=dtype)
-    adapted = attach_adapter(model, folder)
-    return (merge_adapter(adapted) if is_merged else adapted), processor
+    is_adapter = detect_layout(base_folder) is Layout.ADAPTER
+    model, processor = (load_merged if is_adapter else load_checkpoint)(base_folder, dtype=dtype)
+    return attach_adapter(model, folder), processor
+
+
+def load_merged(
+    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32, scale: float = 1.0
+) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
+    """An adapter folded into its base model at a strength of `scale`; otherwise as `load_checkpoint_with_adapter`.
+
+    Raises:
+        CheckpointError, ConfigError: as there, and as `merge_adapter`.
+    """
+    adapted, processor = load_checkpoint_with_adapter(folder, base=base, dtype=dtype)
+    merged = merge_adapter(adapted, scale)
+    assert isinstance(merged, Qwen3ASRForConditionalGeneration)
+    return merged, processor
 
 
 def find_base(folder: Path, base: str | None = None) -> Path:
@@ -284,7 +292,9 @@ def _neither(path: str, revision: str | None, reason: str) -> str:
 def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
-        inner = sorted(str(p.parent.relative_to(folder)) for p in folder.glob("**/config.json"))[:3]
+        inner = sorted(
+            str(p.parent.relative_to(folder)) for depth in ("*", "*/*") for p in folder.glob(f"{depth}/config.json")
+        )[:3]
         hint = f"did you mean {', '.join(inner)} inside it?" if inner else "copy the complete checkpoint"
         raise CheckpointError(f"{folder}: no config.json, so this is not a model directory; {hint}")
     return _read_json(file)

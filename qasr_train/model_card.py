@@ -1,0 +1,248 @@
+"""Owns the model card of an export: where the model comes from, what it was trained on, its scores, how to load it, licence.
+
+Input: the export's settings, the run that made the checkpoint, scores. Output: README.md. It names no file, speaker or
+sentence of the training data, so that it can be published with the weights.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_MAX_GENERATIONS = 10  # runs that started from runs, followed back to a published model
+_PUBLISHED = "Qwen/"
+
+_USAGE = {
+    "native": """```python
+from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
+
+processor = AutoProcessor.from_pretrained("THIS_FOLDER")
+model = Qwen3ASRForConditionalGeneration.from_pretrained("THIS_FOLDER", dtype="auto", device_map="auto")
+inputs = processor.apply_transcription_request("speech.wav", language="English").to(model.device, model.dtype)
+output = model.generate(**inputs, max_new_tokens=512)
+print(processor.decode(output[:, inputs["input_ids"].shape[1]:], return_format="transcription_only"))
+```""",
+    "original": """```python
+import torch
+from qwen_asr import Qwen3ASRModel
+
+model = Qwen3ASRModel.from_pretrained("THIS_FOLDER", dtype=torch.bfloat16, device_map="cuda:0")
+print(model.transcribe(audio="speech.wav", language="English")[0].text)
+```
+
+or `vllm serve THIS_FOLDER`.""",
+    "adapter": """```python
+from peft import PeftModel
+from transformers import Qwen3ASRForConditionalGeneration
+
+model = Qwen3ASRForConditionalGeneration.from_pretrained("BASE_MODEL")  # in the native layout
+model = PeftModel.from_pretrained(model, "THIS_FOLDER")
+```
+
+or `vllm serve BASE_MODEL --enable-lora --lora-modules tuned=THIS_FOLDER` (an adapter on the encoder or projector needs
+`--enable-tower-connector-lora` too).""",
+}
+
+
+@dataclass
+class Origin:
+    """Where a checkpoint comes from.
+
+    base: hub id or bundled name of the model training started from, None where it is not known.
+    run: the record of the fine-tune (run.json), {} where there is none. state: the checkpoint's train state, or {}.
+    """
+
+    base: str | None
+    run: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, dict[str, Any]]:
+        """Settings of the training sources, by the names the user gave them."""
+        return self.run.get("config", {}).get("data", {}).get("train") or {}
+
+    @property
+    def new_languages(self) -> list[str]:
+        """Languages the run added to the model's own, in order."""
+        names = [name for source in self.sources.values() for name in source.get("new_languages") or []]
+        return list(dict.fromkeys(names))
+
+
+def find_origin(checkpoint: str, folder: Path, base: str | None) -> Origin:
+    """The run that made a checkpoint, and the published model at the beginning of it all.
+
+    Args:
+        checkpoint: as the user gave it. folder: where it lies. base: what its adapter names, or None.
+    """
+    run = _run_of(folder)
+    reference = base or (_model_path(run) if run else checkpoint)
+    return Origin(base=_published_base(reference), run=run, state=_read(folder / "state" / "train_state.json"))
+
+
+def model_card(
+    *,
+    layout: str,
+    dtype: str,
+    adapter_scale: float | None,
+    origin: Origin,
+    scores: Sequence[tuple[str, dict[str, Any]]],
+) -> str:
+    """The text of README.md.
+
+    Args:
+        layout: native, original or adapter. dtype: of the weights.
+        adapter_scale: strength at which an adapter was merged or kept; None where none was involved.
+        scores: (name of the run folder, content of its scores.json) of each evaluation to show.
+    """
+    parts = [
+        _front_matter(layout, origin),
+        f"# Qwen3-ASR, {'fine-tuned' if origin.run else 'exported'} with qasr_train",
+        _description(layout, dtype, adapter_scale, origin),
+        _training(origin),
+        _score_tables(scores),
+        "## Use\n\n" + _USAGE[layout],
+        _licence(origin),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(layout: str, origin: Origin) -> str:
+    lines = [
+        "pipeline_tag: automatic-speech-recognition",
+        f"library_name: {'peft' if layout == 'adapter' else 'transformers'}",
+    ]
+    if origin.base and origin.base.startswith(_PUBLISHED):
+        lines += [f"base_model: {origin.base}", "license: apache-2.0"]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _description(layout: str, dtype: str, adapter_scale: float | None, origin: Origin) -> str:
+    base = origin.base or "a local Qwen3-ASR checkpoint"
+    what = {
+        "native": "the native layout of transformers",
+        "original": "the original layout, as qwen-asr and vLLM read it",
+        "adapter": "a LoRA adapter, to be loaded over its base",
+    }[layout]
+    text = f"Speech recognition model made from {base}. This folder holds {what}; weights in {dtype}."
+    if adapter_scale is not None and adapter_scale != 1.0:
+        text += (
+            f" The adapter counts {adapter_scale:g} times as much as it was trained with: figures measured on the run's own "
+            "checkpoints are not this model's."
+        )
+    return text
+
+
+def _training(origin: Origin) -> str:
+    if not origin.run:
+        return ""
+    config, state = origin.run.get("config", {}), origin.state
+    lines = ["## Training", ""]
+    if state:
+        lines.append(
+            f"- {state.get('step', 0):,} steps over {state.get('audio_s', 0) / 3600:.2f} hours of audio in "
+            f"{state.get('num_utterances', 0):,} utterances, each pass counted"
+        )
+    for name, source in origin.sources.items():
+        language = source.get("language") or "as its rows say"
+        lines.append(f"- source `{name}`: {source.get('passes_per_epoch', 1.0):g} passes an epoch, language {language}")
+    lines.append(f"- trained weights: {_adaptation(config.get('adapt') or {})}")
+    lines.append(f"- peak learning rate {(config.get('optim') or {}).get('lr')}, seed {config.get('seed')}")
+    git, versions = origin.run.get("git") or {}, origin.run.get("versions") or {}
+    commit = f" at commit {git['commit'][:12]}{' with local changes' if git.get('is_dirty') else ''}" if git else ""
+    libraries = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers", "peft") if name in versions)
+    lines.append(f"- qasr_train{commit}; {libraries}")
+    return "\n".join(lines)
+
+
+def _adaptation(adapt: dict[str, Any]) -> str:
+    parts = []
+    if adapt.get("trainable"):
+        frozen = f", except {', '.join(adapt['frozen'])}" if adapt.get("frozen") else ""
+        parts.append(f"{', '.join(adapt['trainable'])}{frozen}")
+    if lora := adapt.get("lora"):
+        where = ", ".join(part for part in ("encoder", "projector", "decoder") if lora.get(part))
+        kind = "DoRA" if lora.get("use_dora") else "rsLoRA" if lora.get("use_rslora") else "LoRA"
+        parts.append(f"{kind} of rank {lora.get('rank')}, alpha {lora.get('alpha'):g}, in {where}")
+    return "; ".join(parts) or "not recorded"
+
+
+def _score_tables(scores: Sequence[tuple[str, dict[str, Any]]]) -> str:
+    if not scores:
+        return ""
+    lines = [
+        "## Scores",
+        "",
+        "| run | set | utterances | WER % | CER % | interval | normalizer |",
+        "|---|---|---:|---:|---:|---|---|",
+    ]
+    for run, content in scores:
+        for name, group in content["sets"].items():
+            interval = group.get("cer_interval" if group.get("primary_metric") == "cer" else "interval")
+            cells = [run, name, f"{group.get('num_utterances', 0):,}"]
+            cells += [_number(group.get("wer_percent")), _number(group.get("cer_percent"))]
+            cells += [_interval(interval), content["normalizer"]]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += [
+        "",
+        "Pooled over each set; the interval is of CER where a language is written without spaces, else of WER.",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _interval(interval: dict[str, Any] | None) -> str:
+    return f"{interval['low_percent']:.2f} to {interval['high_percent']:.2f}" if interval else "–"
+
+
+def _licence(origin: Origin) -> str:
+    published = (
+        "The published Qwen3-ASR models are under the Apache License 2.0, which asks that this notice stays with them."
+    )
+    if origin.base and not origin.base.startswith(_PUBLISHED):
+        published = f"The licence of {origin.base} applies."
+    return (
+        f"## Licence\n\n{published} Whether a fine-tuned model may be passed on also depends on the recordings it learned from: "
+        "check their terms, and the consent of the speakers, before you publish it."
+    )
+
+
+def _published_base(reference: str | None) -> str | None:
+    """The hub id or bundled name a chain of runs began with; None if it ends at a local folder nobody knows."""
+    for _ in range(_MAX_GENERATIONS):
+        if reference is None:
+            return None
+        folder = Path(reference).expanduser()
+        if not folder.is_dir():
+            is_public = reference.startswith("bundled:") or _HUB_ID.fullmatch(reference)
+            return reference if is_public else None
+        run = _run_of(folder)
+        reference = _model_path(run) if run else None
+    return None
+
+
+def _run_of(folder: Path) -> dict[str, Any]:
+    """The run.json of the fine-tune a checkpoint or its adapter belongs to; {} where there is none."""
+    folder = folder.resolve()
+    for parent in (folder, *list(folder.parents)[:3]):  # run/checkpoints/step_000100/adapter
+        record = _read(parent / "run.json")
+        if record.get("recipe") == "finetune":
+            return record
+    return {}
+
+
+def _model_path(run: dict[str, Any]) -> str | None:
+    return run.get("config", {}).get("model", {}).get("path")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # the card says less; the export itself does not depend on it
+    return content if isinstance(content, dict) else {}
