@@ -218,9 +218,13 @@ def write_json(path: Path, record: dict[str, Any]) -> None:
     _write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
 
-def os_error_sentence(error: OSError) -> str | None:
-    """What to tell of a full disk, or of a place that may not be read or written; None for any other OSError."""
-    name = error.filename if error.filename is not None else "a file"
+def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
+    """What to tell of a full disk, or of a place that may not be read or written; None for any other OSError.
+
+    Args:
+        path: what was being written; an error in the middle of a file does not name it.
+    """
+    name = error.filename if error.filename is not None else path or "a file"
     if error.errno in _NO_SPACE:
         return f"{name}: no space left on the disk; free some, or choose another output folder"
     if error.errno in _NO_PERMISSION:
@@ -230,9 +234,12 @@ def os_error_sentence(error: OSError) -> str | None:
 
 def _write_text(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
-    with _told_plainly(path):
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+    try:
+        with _told_plainly(path):
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -242,7 +249,7 @@ def _told_plainly(path: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError):
         raise ConfigError(f"{path}: is a file or lies below one; choose a folder for run_dir") from None
     except OSError as error:
-        sentence = os_error_sentence(error)
+        sentence = os_error_sentence(error, path)
         if sentence is None:
             raise
         raise ConfigError(sentence) from error
