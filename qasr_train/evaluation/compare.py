@@ -20,7 +20,14 @@ from qasr_train.evaluation.metrics import Resampling, primary_metric_of
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.predictions import load_predictions
 from qasr_train.evaluation.score import library_versions, score_predictions, write_json
-from qasr_train.evaluation.significance import Counts, PairedTest, paired_test, segment_differences
+from qasr_train.evaluation.significance import (
+    Counts,
+    Interval,
+    PairedTest,
+    error_rate_interval,
+    paired_test,
+    segment_differences,
+)
 from qasr_train.manifest import read_jsonl
 from qasr_train.settings import check_settings, setting
 
@@ -64,6 +71,7 @@ class GroupComparison:
     """Two systems on one group of utterances.
 
     metric: "wer" or "cer", the primary one of the group's languages. test: None if there are no reference words.
+    baseline_interval, candidate_interval: of each rate by itself, for pictures.
     num_better, num_worse: utterances with fewer and with more errors than under the baseline.
     """
 
@@ -72,6 +80,8 @@ class GroupComparison:
     num_better: int
     num_worse: int
     test: PairedTest | None
+    baseline_interval: Interval | None
+    candidate_interval: Interval | None
 
 
 @dataclass(slots=True)
@@ -198,12 +208,15 @@ class _Groups:
         theirs = counts_of([pair.candidate for pair in pairs], metric)
         segments = [difference for index in indices for difference in self._segments_of(index, metric)]
         speakers = [pair.candidate.speaker for pair in pairs]
+        options = dataclasses.asdict(self._resampling)
         return GroupComparison(
             metric=metric,
             num_utterances=len(pairs),
             num_better=int((theirs[0] < ours[0]).sum()),
             num_worse=int((theirs[0] > ours[0]).sum()),
-            test=paired_test(ours, theirs, speakers, segments, **dataclasses.asdict(self._resampling)),
+            test=paired_test(ours, theirs, speakers, segments, **options),
+            baseline_interval=error_rate_interval(*ours, speakers, **options),
+            candidate_interval=error_rate_interval(*theirs, speakers, **options),
         )
 
     def _segments_of(self, index: int, metric: str) -> list[int]:

@@ -17,6 +17,7 @@ from qasr_train.languages import LANGUAGE_CODES, resolve_language
 from qasr_train.manifest import read_jsonl
 
 PREDICTIONS_VERSION = 1
+PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluation has so far, see journal.py
 
 # Files that lie beside predictions in a run folder and hold something else.
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
@@ -227,6 +228,10 @@ def _prediction_files(path: Path) -> list[Path]:
         return [path]
     if (path / "predictions.jsonl").is_file():
         return [path / "predictions.jsonl"]
+    if (path / PARTIAL_PREDICTIONS).exists():
+        raise DataError(
+            f"{path}: holds an evaluation that is not finished; finish it with the same command and resume=true"
+        )
     files = sorted(file for file in path.rglob("*.jsonl") if file.name not in _NOT_PREDICTIONS)
     named = [file for file in files if file.name.startswith("MODEL_")]
     if not files:

@@ -4,6 +4,7 @@ Input: `Scores` (with a baseline run, if there is one) or a `Comparison`. Output
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from typing import Any
 
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, Run, compare_runs, load_run
-from qasr_train.evaluation.confusions import aligned_pieces, count_confusions
-from qasr_train.evaluation.gate import GateConfig
+from qasr_train.evaluation.confusions import Piece, aligned_pieces, count_confusions
+from qasr_train.evaluation.gate import GateConfig, Verdict, verdict_text
 from qasr_train.evaluation.metrics import primary_metric_of
 from qasr_train.evaluation.plots import Bar, error_rate_plot
 from qasr_train.evaluation.report_html import render_html
@@ -29,8 +30,8 @@ from qasr_train.evaluation.tables import (
     markdown_text,
     role_table,
     trouble_table,
-    verdict_text,
 )
+from qasr_train.languages import CER_LANGUAGES
 
 # The explorer holds at most so many utterances, those with the most errors first; a page of 5,000 stays quick.
 MAX_EXPLORED = 10_000
@@ -41,6 +42,7 @@ class Report:
     """Content of a report, the same for Markdown and HTML. All text in it is unescaped.
 
     lead: paragraphs under the title. plot: an `<svg>` element or "". explored: rows of the error explorer (`explorer_row`).
+    verdict: of the gate, where a baseline was given.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Report:
     explored: list[dict[str, Any]]
     num_utterances: int
     provenance: dict[str, Any]
+    verdict: Verdict | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -84,7 +87,6 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
     if comparison is not None:
         tables.append(comparison_table(comparison))
         lead.append(f"Baseline: {comparison.baseline}")
-        lead.append(verdict_text(comparison))
     tables += [language_table(scores)] if len(scores.languages) > 1 else []
     tables += [role_table(scores)] if scores.roles else []
     tables += [duration_table(scores), trouble_table(scores)]
@@ -101,6 +103,7 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
         ],
         num_utterances=len(scores.utterances),
         provenance={"normalizer": scores.normalizer, "versions": scores.versions, **scores.provenance},
+        verdict=comparison.verdict if comparison else None,
         warnings=[*scores.warnings, *(comparison.warnings if comparison else [])],
     )
 
@@ -117,7 +120,6 @@ def comparison_report(comparison: Comparison) -> Report:
             f"Baseline: {comparison.baseline}",
             f"Candidate: {comparison.candidate}",
             f"Normaliser {comparison.normalizer}; {len(rows)} utterances scored in both runs.",
-            verdict_text(comparison),
         ],
         tables=[table for table in [comparison_table(comparison), *confusion_tables(confusions)] if table.rows],
         plot=_comparison_plot(comparison),
@@ -130,6 +132,7 @@ def comparison_report(comparison: Comparison) -> Report:
             "gate": dataclasses.asdict(comparison.gate),
             "versions": comparison.versions,
         },
+        verdict=comparison.verdict,
         warnings=comparison.warnings,
     )
 
@@ -137,7 +140,8 @@ def comparison_report(comparison: Comparison) -> Report:
 def render_markdown(report: Report) -> str:
     """report.md; transcripts in it are escaped."""
     parts = [f"# {markdown_text(report.title)}", ""]
-    for paragraph in report.lead:
+    lead = [*report.lead, verdict_text(report.verdict)] if report.verdict else report.lead
+    for paragraph in lead:
         parts += ["  \n".join(markdown_text(line) for line in paragraph.splitlines()), ""]
     parts += [f"> warning: {markdown_text(warning)}\n" for warning in report.warnings]
     parts += [markdown_table(table) for table in report.tables]
@@ -159,7 +163,7 @@ def explorer_row(row: UtteranceScore, normalizer: str, baseline: UtteranceScore 
         for name, is_set in (
             ("failed", row.failed is not None),
             ("left out", not row.is_scored),
-            ("empty", bool(row.normalized_reference) and not row.normalized_hypothesis),
+            ("empty", row.failed is None and bool(row.normalized_reference) and not row.normalized_hypothesis),
             ("loop", row.has_loop),
             ("cut off", bool(row.is_truncated)),
             ("words in non-speech", not row.normalized_reference and bool(row.normalized_hypothesis)),
@@ -181,15 +185,34 @@ def explorer_row(row: UtteranceScore, normalizer: str, baseline: UtteranceScore 
         "f": flags,
         "r": row.reference or "",
         "h": row.hypothesis,
-        "a": aligned_pieces(row, normalizer),
+        "a": _drawn_pieces(row, normalizer),
     }
     if baseline is not None:
         content["b"] = {
             "w": round(_rate(baseline), 1),
             "h": baseline.hypothesis,
-            "a": aligned_pieces(baseline, normalizer),
+            "a": _drawn_pieces(baseline, normalizer),
         }
     return content
+
+
+def _drawn_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
+    """Aligned pieces, neighbouring insertions (and deletions) as one: a loop of 10,000 words must not be 10,000 elements."""
+    pieces = aligned_pieces(row, normalizer)
+    if pieces is None:
+        return None
+    separator = "" if row.language in CER_LANGUAGES else " "
+    drawn: list[Piece] = []
+    for _, group in itertools.groupby(
+        pieces, key=lambda piece: "same" if isinstance(piece, str) else (not piece[0], not piece[1])
+    ):
+        run = list(group)
+        if isinstance(run[0], str) or (run[0][0] and run[0][1]):
+            drawn += run
+        else:
+            said, heard = ([piece[side] for piece in run if piece[side]] for side in (0, 1))
+            drawn.append((separator.join(said), separator.join(heard)))
+    return drawn
 
 
 def _worst_table(report: Report, num_rows: int = 20) -> Table:
@@ -230,8 +253,8 @@ def _comparison_plot(comparison: Comparison) -> str:
     for name, group in comparison.sets.items():
         if group.test is not None:
             bars += [
-                Bar(name, "baseline", group.test.baseline_percent),
-                Bar(name, "candidate", group.test.candidate_percent),
+                Bar(name, "baseline", group.test.baseline_percent, group.baseline_interval),
+                Bar(name, "candidate", group.test.candidate_percent, group.candidate_interval),
             ]
     return error_rate_plot(bars, _axis_label({group.metric for group in comparison.sets.values()}))
 

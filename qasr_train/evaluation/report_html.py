@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from qasr_train.evaluation.gate import Verdict, verdict_text
 from qasr_train.evaluation.tables import Table
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # report.py imports this module
     from qasr_train.evaluation.report import Report
 
-_LEFT_ALIGNED = frozenset({"", "reference", "heard as", "left out", "put in", "role", "seconds"})
+_LEFT_ALIGNED = frozenset({"", "reference", "heard as", "word", "role", "seconds"})
+_MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
 
 
 def render_html(report: "Report") -> str:
@@ -24,11 +26,12 @@ def render_html(report: "Report") -> str:
     script, style = _asset("explorer.js"), _asset("report.css")
     body = [
         f"<h1>{_text(report.title)}</h1>",
-        *(f"<p>{_lines(paragraph)}</p>" for paragraph in report.lead),
+        *(f"<p>{_text(paragraph)}</p>" for paragraph in report.lead),
+        _verdict(report.verdict),
         *(f'<p class="warning">warning: {_text(warning)}</p>' for warning in report.warnings),
         *(_table(table) for table in report.tables[:1]),
         f'<figure aria-label="error rates">{report.plot}</figure>' if report.plot else "",
-        *(_table(table) for table in report.tables[1:]),
+        *_tables(report.tables[1:]),
         _explorer(report),
         "<h2>Provenance</h2>",
         f"<pre>{_text(json.dumps(report.provenance, ensure_ascii=False, indent=2))}</pre>",
@@ -78,6 +81,26 @@ def _json(content: Any) -> str:
     return text
 
 
+def _verdict(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    if verdict.passed is None:
+        return f'<div class="gate"><b>Gate not judged</b>: {_text(verdict_text(verdict).partition(", ")[2])}</div>'
+    checks = "".join(
+        f'<li class="{"good" if check.passed else "bad"}"><b>{"ok" if check.passed else "fail"}</b> '
+        f"{_text(check.role)} {_text(check.set)}: {_text(check.sentence)}</li>"
+        for check in verdict.checks
+    )
+    return f'<div class="gate {"good" if verdict.passed else "bad"}"><b>Gate {_text(verdict.word)}</b><ul>{checks}</ul></div>'
+
+
+def _tables(tables: Sequence[Table]) -> list[str]:
+    narrow = [table for table in tables if len(table.headers) <= _MAX_NARROW_COLUMNS]
+    wide = [table for table in tables if len(table.headers) > _MAX_NARROW_COLUMNS]
+    beside = "".join(f"<section>{_table(table)}</section>" for table in narrow)
+    return [*(_table(table) for table in wide), f'<div class="beside">{beside}</div>']
+
+
 def _table(table: Table) -> str:
     header = "".join(_cell("th", cell, table.headers[column]) for column, cell in enumerate(table.headers))
     rows = "\n".join(f"<tr>{_row(row, table.headers)}</tr>" for row in table.rows)
@@ -92,11 +115,9 @@ def _row(cells: Sequence[str], headers: Sequence[str]) -> str:
 
 def _cell(tag: str, content: str, header: str) -> str:
     kind = ' class="text" dir="auto"' if header in _LEFT_ALIGNED else ""
+    if header == "change" and content.endswith("*"):
+        kind = f' class="{"good" if content.startswith("-") else "bad"}"'
     return f"<{tag}{kind}>{_text(content)}</{tag}>"
-
-
-def _lines(paragraph: str) -> str:
-    return "<br>".join(_text(line) for line in paragraph.splitlines())
 
 
 def _text(text: str) -> str:

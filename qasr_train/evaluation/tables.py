@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, GroupComparison
 from qasr_train.evaluation.confusions import Confusions
-from qasr_train.evaluation.gate import p_text
+from qasr_train.evaluation.gate import p_text, verdict_text
 from qasr_train.evaluation.metrics import GroupScore, percent, primary_metric_of
 from qasr_train.evaluation.score import Scores
 from qasr_train.evaluation.significance import Interval
@@ -84,24 +84,10 @@ def _score_row(name: str, group: GroupScore) -> list[str]:
 
 def comparison_summary(comparison: Comparison, directory: str) -> str:
     """What recipes/compare.py prints."""
-    parts = [text_table(comparison_table(comparison)), verdict_text(comparison)]
+    parts = [text_table(comparison_table(comparison)), verdict_text(comparison.verdict)]
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append(f"normalizer {comparison.normalizer}; comparison and report in {directory}")
     return "\n\n".join(parts)
-
-
-def verdict_text(comparison: Comparison) -> str:
-    """The gate's verdict in words, a line per set."""
-    verdict = comparison.verdict
-    if verdict.passed is None:
-        return (
-            "gate: not judged, since no set is a target or a guard; name them with gate.target=[...] gate.guard=[...]"
-        )
-    lines = [
-        f"  {'ok  ' if check.passed else 'FAIL'}  {check.role} {check.set}: {check.sentence}"
-        for check in verdict.checks
-    ]
-    return "\n".join([f"gate: {verdict.word}", *lines])
 
 
 def comparison_table(comparison: Comparison) -> Table:
@@ -123,11 +109,10 @@ def comparison_table(comparison: Comparison) -> Table:
         "p",
         "p (segments)",
         "better/worse",
-        "",
     ]
     note = (
         "Change in points, below 0 is better; interval and p: paired bootstrap; p (segments): matched-pairs sentence-segment "
-        "test. A mark says that p is below the gate's alpha: + better, - worse."
+        "test; better/worse: utterances with fewer and more errors. A star says that p is below the gate's alpha."
     )
     return Table("Gain and loss against the baseline", headers, rows, note)
 
@@ -135,8 +120,7 @@ def comparison_table(comparison: Comparison) -> Table:
 def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
     test = group.test
     if test is None:
-        return [name, role, str(group.num_utterances), group.metric.upper(), *[ABSENT] * 6, "", ""]
-    is_sure = test.p_bootstrap < 1 - test.interval.confidence
+        return [name, role, str(group.num_utterances), group.metric.upper(), *[ABSENT] * 6, ""]
     return [
         name,
         role,
@@ -144,12 +128,11 @@ def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
         group.metric.upper(),
         number(test.baseline_percent),
         number(test.candidate_percent),
-        f"{test.delta_percent:+.2f}",
+        f"{test.delta_percent:+.2f}" + (" *" if test.p_bootstrap < 1 - test.interval.confidence else ""),
         f"{test.interval.low_percent:+.2f} to {test.interval.high_percent:+.2f}",
         p_text(test.p_bootstrap),
         p_text(test.p_segments),
         f"{group.num_better}/{group.num_worse}",
-        ("+" if test.delta_percent < 0 else "-") if is_sure else "",
     ]
 
 
@@ -222,8 +205,8 @@ def confusion_tables(confusions: Confusions, num_rows: int = 20) -> list[Table]:
     insertions = [[word, str(count)] for word, count in confusions.insertions.most_common(num_rows)]
     return [
         Table("Most frequent substitutions", ["reference", "heard as", "times"], substitutions),
-        Table("Most frequent deletions", ["left out", "times"], deletions),
-        Table("Most frequent insertions", ["put in", "times"], insertions),
+        Table("Most frequent deletions", ["word", "times"], deletions),
+        Table("Most frequent insertions", ["word", "times"], insertions),
     ]
 
 

@@ -9,19 +9,25 @@
   if (!holder || !data) return;
   const rows = JSON.parse(data.textContent);
   const hasBaseline = rows.some((row) => row.b);
-  rows.forEach((row) => { row.find = (row.i + "\n" + row.r + "\n" + row.h).toLowerCase(); });
+  rows.forEach((row) => { row.find = [row.i, row.r, row.h, row.b ? row.b.h : ""].join("\n").toLowerCase(); });
 
+  const number = (value) => (value === null ? "" : value.toFixed(1));
+  const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(1);
+  const differ = (key) => new Set(rows.map(key)).size > 1;
+  // key: what to sort by; cell: what to draw, where it is not the key itself.
   const columns = [
-    { title: "utterance", key: (row) => row.i, width: "17%" },
-    { title: "set", key: (row) => row.s, width: "13%" },
-    { title: "language", key: (row) => row.l, width: "9%" },
-    { title: "seconds", key: (row) => row.d ?? -1, width: "8%" },
-    { title: "errors", key: (row) => row.e, width: "8%" },
-    { title: "rate %", key: (row) => row.w, width: "8%" },
-  ];
-  if (hasBaseline) columns.push({ title: "change", key: (row) => (row.b ? row.w - row.b.w : 0), width: "8%" });
-  columns.push({ title: "reference and output", key: (row) => row.r });
+    { title: "utterance", key: (row) => row.i, width: "13%", isText: true },
+    differ((row) => row.s) && { title: "set", key: (row) => row.s, width: "11%", isText: true },
+    differ((row) => row.l) && { title: "language", key: (row) => row.l, width: "8%", isText: true },
+    { title: "seconds", key: (row) => row.d ?? -1, cell: (row) => number(row.d), width: "7%" },
+    { title: "errors", key: (row) => row.e, width: "6.5%",
+      hint: (row) => row.c[0] + " substitutions, " + row.c[1] + " deletions, " + row.c[2] + " insertions of words" },
+    { title: "rate %", key: (row) => row.w, cell: (row) => number(row.w), width: "6.5%" },
+    hasBaseline && { title: "change", key: (row) => (row.b ? row.w - row.b.w : 0), cell: (row) => (row.b ? signed(row.w - row.b.w) : ""), width: "7.5%" },
+    { title: "reference and output", key: (row) => row.r, isText: true },
+  ].filter(Boolean);
 
+  const order = new Intl.Collator(undefined, { numeric: true });
   let sortColumn = null, isRising = false, page = 0, shown = rows;
 
   const make = (tag, properties, ...children) => {
@@ -51,9 +57,9 @@
   const next = make("button", { type: "button", textContent: "next", onclick: () => turn(1) });
   const where = make("span", {});
 
-  columns.forEach((column, number) => {
-    const button = make("button", { type: "button", textContent: column.title, onclick: () => sortBy(number) });
-    const cell = make("th", { className: number > 2 && number < columns.length - 1 ? "" : "text" }, button);
+  columns.forEach((column, index) => {
+    const button = make("button", { type: "button", textContent: column.title, onclick: () => sortBy(index) });
+    const cell = make("th", { className: column.isText ? "text" : "" }, button);
     if (column.width) cell.style.width = column.width;
     head.append(cell);
   });
@@ -75,7 +81,7 @@
     if (sortColumn !== null) {
       const key = columns[sortColumn].key;
       const sign = isRising ? 1 : -1;
-      shown.sort((a, b) => { const x = key(a), y = key(b); return x < y ? -sign : x > y ? sign : 0; });
+      shown.sort((a, b) => { const x = key(a), y = key(b); return sign * (typeof x === "string" ? order.compare(x, y) : x - y); });
     }
     page = 0;
     draw();
@@ -88,12 +94,12 @@
     return row.f.includes(flag);
   }
 
-  function sortBy(number) {
-    isRising = sortColumn === number ? !isRising : typeof columns[number].key(rows[0]) === "string";
-    sortColumn = number;
+  function sortBy(chosen) {
+    isRising = sortColumn === chosen ? !isRising : Boolean(columns[chosen].isText);
+    sortColumn = chosen;
     [...head.children].forEach((cell, index) => {
-      cell.firstChild.textContent = columns[index].title + (index === number ? (isRising ? " ▲" : " ▼") : "");
-      cell.setAttribute("aria-sort", index === number ? (isRising ? "ascending" : "descending") : "none");
+      cell.firstChild.textContent = columns[index].title + (index === chosen ? (isRising ? " ▲" : " ▼") : "");
+      cell.setAttribute("aria-sort", index === chosen ? (isRising ? "ascending" : "descending") : "none");
     });
     refresh();
   }
@@ -115,23 +121,17 @@
   }
 
   function drawRow(row) {
-    const cells = [make("td", { className: "text" }, row.i), make("td", { className: "text" }, row.s), make("td", { className: "text" }, row.l)];
-    cells[0].dir = "auto";
-    cells.push(make("td", {}, row.d === null ? "" : row.d.toFixed(1)));
-    const counts = make("td", { title: row.c[0] + " substitutions, " + row.c[1] + " deletions, " + row.c[2] + " insertions of words" }, String(row.e));
-    cells.push(counts, make("td", {}, row.w.toFixed(1)));
-    if (hasBaseline) cells.push(make("td", {}, row.b ? signed(row.w - row.b.w) : ""));
+    const cells = columns.slice(0, -1).map((column) => make("td", {
+      className: column.isText ? "text" : "", dir: column.isText ? "auto" : "", title: column.hint ? column.hint(row) : "",
+      textContent: (column.cell ?? column.key)(row),
+    }));
     const said = make("td", { className: "said" }, aligned(row.a));
     row.f.forEach((flag) => said.append(make("span", { className: "flag", textContent: flag })));
-    if (row.b) said.append(make("div", { className: "before", title: "baseline, " + row.b.w.toFixed(1) + " %" }, aligned(row.b.a)));
+    if (row.b) said.append(make("div", { className: "before", title: "baseline, " + number(row.b.w) + " %" }, aligned(row.b.a)));
     const raw = make("details", { className: "raw" }, make("summary", {}, "raw texts"), text("reference: " + row.r), text("output: " + row.h));
     if (row.b) raw.append(text("baseline: " + row.b.h));
     said.append(raw);
     return make("tr", {}, ...cells, said);
-  }
-
-  function signed(value) {
-    return (value > 0 ? "+" : "") + value.toFixed(1);
   }
 
   function text(content) {
@@ -141,8 +141,8 @@
   function aligned(pieces) {
     const line = make("div", { dir: "auto" });
     if (pieces === null) return make("div", {}, "(too long to align; see the raw texts)");
-    pieces.forEach((piece, number) => {
-      if (number) line.append(" ");
+    pieces.forEach((piece, index) => {
+      if (index) line.append(" ");
       if (typeof piece === "string") { line.append(piece); return; }
       if (piece[0]) line.append(make("del", { textContent: piece[0] }));
       if (piece[0] && piece[1]) line.append(" ");
