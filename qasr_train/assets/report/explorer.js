@@ -127,7 +127,8 @@
     }));
     const said = make("td", { className: "said" }, aligned(row.a));
     row.f.forEach((flag) => said.append(make("span", { className: "flag", textContent: flag })));
-    if (row.b) said.append(make("div", { className: "before", title: "baseline, " + number(row.b.w) + " %" }, aligned(row.b.a)));
+    const isSame = row.b && row.b.h === row.h;
+    if (row.b) said.append(make("div", { className: "before", title: "baseline, " + number(row.b.w) + " %" }, isSame ? "baseline: the same" : aligned(row.b.a)));
     const raw = make("details", { className: "raw" }, make("summary", {}, "raw texts"), text("reference: " + row.r), text("output: " + row.h));
     if (row.b) raw.append(text("baseline: " + row.b.h));
     said.append(raw);
