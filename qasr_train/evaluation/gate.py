@@ -1,4 +1,4 @@
-"""Owns the gate: whether a candidate may replace the baseline. Target sets must improve, guard sets must not lose more than a margin.
+"""Owns the gate: whether a candidate may replace the baseline. Targets must improve, guards must not lose more than a margin.
 
 Input: the paired tests per set and which sets are which. Output: `Verdict`, one check per set with its sentence.
 """

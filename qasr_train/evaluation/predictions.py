@@ -278,11 +278,19 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
     values = {name: row.get(name) for name in _TYPES}
     for name in ("id", "parent_id", "speaker"):
         values[name] = None if values[name] is None else str(values[name])
+    values = {
+        name: _without_lone_surrogates(value) if isinstance(value, str) else value for name, value in values.items()
+    }
     values["id"] = values["id"] or ""
     values["set"] = values["set"] or ""
     values["pred_text"] = values["pred_text"] or ""
     seconds = {name: _seconds(row, _JSON_NAMES[name], where) for name in _JSON_NAMES}
     return Prediction(**values, **seconds, origin=where)  # type: ignore[arg-type]
+
+
+def _without_lone_surrogates(text: str) -> str:
+    """JSON may escape half a character ("\\ud800"), which no file can hold; it becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:

@@ -138,3 +138,8 @@ def test_a_folder_of_two_systems_asks_which_one(tmp_path):
     with pytest.raises(ConfigError, match="system=c: no manifest of that system; those there: a, b"):
         load_predictions(tmp_path, system="c")
     assert load_predictions(tmp_path, system="b").system == "b"
+
+
+def test_half_a_character_becomes_the_replacement_character(tmp_path):
+    path = _write(tmp_path / "p.jsonl", ['{"text": "a", "pred_text": "x\\ud800y \\ud83d\\ude00"}'])
+    assert load_predictions(path).predictions[0].pred_text == "x\ufffdy \U0001f600"
