@@ -84,7 +84,7 @@ class SourceConfig:
             raise ConfigError(str(error)) from None
 
 
-def load_utterances(config: SourceConfig, name: str) -> list[Utterance]:
+def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = True) -> list[Utterance]:
     """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
 
     Audio is not opened, except that a source of whose first files not one exists is refused.
@@ -92,6 +92,7 @@ def load_utterances(config: SourceConfig, name: str) -> list[Utterance]:
     Args:
         config: the source.
         name: its name in the mixture; begins the ids of rows that have neither id nor path.
+        is_one_split: warn where no split was chosen and rows of several came, as training on test rows by oversight would.
 
     Raises:
         DataError: missing or empty source, a row that is no utterance (names file, line, column), no row of the split.
@@ -113,7 +114,7 @@ def load_utterances(config: SourceConfig, name: str) -> list[Utterance]:
         raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
     reader.check_all_columns_seen(config.path)
     _refuse_lost_audio(utterances, config)
-    if config.split is None and len(splits) > 1:
+    if is_one_split and config.split is None and len(splits) > 1:
         log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
     return utterances
 

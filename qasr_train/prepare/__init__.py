@@ -1,0 +1,1 @@
+"""Preparing data: raw corpus -> checked manifest, rejects with reasons, summary. The job is in `job.py`."""
