@@ -85,8 +85,8 @@ def require_exactly(
         )
 
 
-def read_tensors(stored: Mapping[str, StoredTensor], *, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
-    """The tensors under the keys of `stored`, on the CPU, converted to `dtype` (None: as they are on disk).
+def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
+    """The tensors under the keys of `stored`, as they are on disk: the files are mapped, not copied into memory.
 
     Raises:
         CheckpointError: a file cannot be read to its end.
@@ -99,8 +99,7 @@ def read_tensors(stored: Mapping[str, StoredTensor], *, dtype: torch.dtype | Non
         try:
             with safe_open(file, framework="pt") as opened:
                 for key, name in names.items():
-                    tensor = opened.get_tensor(name)
-                    tensors[key] = tensor if dtype is None else tensor.to(dtype)
+                    tensors[key] = opened.get_tensor(name)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{file}: cannot be read ({error}); copy the checkpoint again") from error
     return tensors
@@ -112,15 +111,22 @@ def write_tensors(tensors: Mapping[str, torch.Tensor], file: Path, *, dtype: tor
     Raises:
         OSError: disk full, no permission; carries the operating system's number.
     """
+    part = file.with_name(f"{file.name}.part")
     copies = {
         name: tensor.detach().to("cpu", dtype or tensor.dtype, copy=False).contiguous()
         for name, tensor in tensors.items()
     }
     try:
-        save_file(_without_aliases(copies), file, metadata={"format": "pt"})
+        part.touch()
+        mode = part.stat().st_mode  # what the user's umask makes of a new file; safetensors lets nobody else read it
+        save_file(_without_aliases(copies), part, metadata={"format": "pt"})
+        part.chmod(mode)
+        part.replace(file)  # the model may be mapped from the very file that is replaced
     except SafetensorError as error:  # safetensors wraps what the operating system said in a sentence
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error), str(file)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _without_aliases(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -371,3 +371,18 @@ def test_a_failed_write_keeps_the_operating_systems_reason(tmp_path: Path) -> No
     with pytest.raises(OSError, match="directory") as caught:
         save_native(tiny_model(), tiny_processor(), tmp_path)
     assert caught.value.errno
+
+
+def test_a_model_can_be_saved_over_the_directory_it_came_from(saved: Path, tmp_path: Path) -> None:
+    folder = broken(saved, tmp_path, "native", lambda f: None)
+    model, processor = load_checkpoint(folder)
+    save_native(model, processor, folder)
+    assert_same_weights(load_checkpoint(folder)[0], tiny_model())
+    assert_same_weights(model, tiny_model())
+
+
+def test_weights_are_as_readable_as_other_files(saved: Path) -> None:
+    modes = {
+        (saved / "native" / name).stat().st_mode for name in ("model.safetensors", "tokenizer.json", "config.json")
+    }
+    assert len(modes) == 1

@@ -261,7 +261,7 @@ def _bundled(path: str) -> Path:
     folder = _ASSETS / path.removeprefix(BUNDLED)
     if folder.is_dir() and folder.parent == _ASSETS:
         return folder
-    names = sorted(f"{BUNDLED}{p.name}" for p in _ASSETS.iterdir() if p.is_dir()) if _ASSETS.is_dir() else []
+    names = sorted(f"{BUNDLED}{config.parent.name}" for config in _ASSETS.glob("*/config.json"))
     raise CheckpointError(
         f"{path}: no such bundled checkpoint; there is {', '.join(names) or 'none in this installation'}"
     )
@@ -338,8 +338,7 @@ def _load_model(
     with torch.device("meta"):
         needed = {name: t.shape for name, t in Qwen3ASRForConditionalGeneration(config).state_dict().items()}
     require_exactly(folder, stored, needed, optional=TIED if config.tie_word_embeddings else frozenset())
-    tensors = read_tensors(stored, dtype=dtype)
-    _require_tied(folder, config, tensors)
+    tensors = _without_tied_head(folder, config, read_tensors(stored))
     with _no_progress_bar():
         loaded: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
@@ -361,14 +360,19 @@ def _no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _require_tied(folder: Path, config: Qwen3ASRConfig, tensors: dict[str, torch.Tensor]) -> None:
-    """A stored head that differs from the embeddings it is tied to would be dropped silently; refuse it."""
+def _without_tied_head(
+    folder: Path, config: Qwen3ASRConfig, tensors: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Leave out a stored head that repeats the embeddings; one that differs would be dropped silently, so refuse it."""
     head, embeddings = tensors.get("lm_head.weight"), tensors["model.language_model.embed_tokens.weight"]
-    if config.tie_word_embeddings and head is not None and not torch.equal(head, embeddings):
+    if not config.tie_word_embeddings or head is None:
+        return tensors
+    if not torch.equal(head, embeddings):
         raise CheckpointError(
             f"{folder}: lm_head differs from the token embeddings although config.json ties them; set tie_word_embeddings "
             "to what the weights were trained with"
         )
+    return {name: tensor for name, tensor in tensors.items() if name not in TIED}
 
 
 def _generation_config(folder: Path, config: Qwen3ASRConfig, layout: Layout) -> GenerationConfig:
