@@ -6,19 +6,28 @@ A variant stands here only if it is no other English word and is said like its f
 
 # First the spelling kept, then those folded into it.
 _GROUPS = """
+    abby abbie
+    ahmed ahmad
     aidan aiden
+    aisha ayesha
     alan allan allen
+    alexander aleksander alexandr
+    alexandra aleksandra
     alison allison alyson
     amy aimee
     anne ann
     anthony antony
     ashley ashleigh
     barry barrie
+    becky beckie
     bennett bennet
+    billy billie
+    bobby bobbie
     brian bryan
     brittany britney brittney
     caitlin kaitlin kaitlyn katelyn caitlyn
     caleb kaleb
+    callum calum
     cameron camron
     carl karl
     carla karla
@@ -26,6 +35,7 @@ _GROUPS = """
     caroline carolyn
     catherine katherine kathryn catharine katharine
     cathy kathy
+    charlie charley
     chelsea chelsey
     cheryl sheryl
     chloe khloe
@@ -51,9 +61,11 @@ _GROUPS = """
     derek derrick
     devin devon
     diane dianne
+    dmitri dmitry dimitri
     dominic dominick
     donovan donavan
     dylan dillon
+    eddie eddy
     edmund edmond
     elaine elayne
     elizabeth elisabeth
@@ -62,12 +74,16 @@ _GROUPS = """
     emmanuel emanuel
     eric erik erick
     erica erika
+    ewan euan
+    finley finlay
     frances francis
+    freddie freddy
     frederick fredrick frederic
+    gabriella gabriela
     garrett garret
     gary garry
-    geoffrey jeffrey jeffery
     geoff jeff
+    geoffrey jeffrey jeffery
     gerald jerald
     gerard jerard
     gillian jillian
@@ -82,6 +98,7 @@ _GROUPS = """
     ian iain
     isaac issac
     isabel isabelle isobel
+    isabella isabela izabella
     jackson jaxon
     jacob jakob
     jacqueline jaqueline jacquelyn
@@ -94,6 +111,7 @@ _GROUPS = """
     jeremy jeremey
     jerry gerry
     jessica jessika
+    jimmy jimmie
     john jon
     johnny jonny
     jonathan johnathan jonathon
@@ -103,8 +121,11 @@ _GROUPS = """
     karen karin
     kate cate
     katie katy
+    keira kiera
     kelly kelley
     kelsey kelsie
+    khalid khaled
+    kieran keiran kieron
     kimberly kimberley
     kristen kristin
     kurt curt
@@ -112,35 +133,44 @@ _GROUPS = """
     laurie lori
     lawrence laurence
     leah lea
+    lee leigh
+    leila layla
     leslie lesley
     lewis louis
+    lily lilly
     linda lynda
     lindsay lindsey
     lucas lukas
     lucy lucie
     lynn lynne
     mackenzie mckenzie
+    maddie maddy
     madeleine madeline madelyn
     malcolm malcom
     marc mark
+    marcelo marcello
     marcus markus
     margaret margret
     marianne maryann
     marilyn marylin
     martin martyn
+    mateo matteo
     matthew mathew
     megan meghan meagan
     melissa melisa
     michael micheal mikael
     michelle michele
     mitchell mitchel
-    mohammed mohamed muhammad mohammad
+    mohammed mohamed muhammad mohammad mohamad muhammed
     molly mollie
     monica monika
+    natalia natalya
     natalie nathalie
     neil neal
     nicholas nicolas nikolas
     nicole nichole
+    nikolai nikolay
+    omar umar
     oscar oskar
     philip phillip
     rachel rachael
@@ -148,11 +178,14 @@ _GROUPS = """
     randall randal
     rebecca rebekah
     robin robyn
+    ronnie ronny
     rosemary rosemarie
     russell russel
+    sally sallie
     sara sarah
     scott scot
     sean shawn shaun
+    sergei sergey
     shannon shanon
     sharon sharron
     shelly shelley
@@ -163,12 +196,17 @@ _GROUPS = """
     steven stephen
     stuart stewart
     susanna susannah
+    susie suzie suzy
     suzanne susanne
     sydney sidney
     sylvia silvia
+    tatiana tatyana
     teresa theresa
+    thomas tomas
     timothy timothee
     toby tobey
+    tom thom
+    tommy tommie
     tony toni
     tracy tracey
     tyler tylor
@@ -177,6 +215,8 @@ _GROUPS = """
     victor viktor
     victoria viktoria
     vivian vivien vivienne
+    yuri yury
+    yusuf yousef youssef
     zachary zackary
     zack zach zac
     zoe zoey

@@ -21,6 +21,8 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 
 # Files that lie beside predictions in a run folder and hold something else.
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
+# A row with neither is one of the leaderboard's, whatever its file is called.
+_OUR_MARKS = {"language", "version"}
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "audio_filepath": (str,),
@@ -107,9 +109,14 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
     predictions: list[Prediction] = []
     warnings: list[str] = []
     for file in files:
-        rows = [_prediction(row, where) for where, row in read_jsonl(file)]
+        rows: list[Prediction] = []
+        is_ours = False
+        for where, row in read_jsonl(file):
+            rows.append(_prediction(row, where))
+            is_ours = is_ours or not _OUR_MARKS.isdisjoint(row)
         merged, chunk_warnings = merge_chunks(rows)
-        _complete(merged, file, default_language)
+        is_leaderboards = _name_parts(file)[1] is not None or not is_ours
+        _complete(merged, file, default_language or ("English" if is_leaderboards else None))
         predictions.extend(merged)
         warnings.extend(chunk_warnings)
     if not predictions:
@@ -305,8 +312,6 @@ def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:
 def _complete(predictions: list[Prediction], file: Path, default_language: str | None) -> None:
     """Fill in id, set and language where the rows of one file do not say them."""
     dataset = _name_parts(file)[1]
-    if dataset and default_language is None:
-        default_language = "English"
     paths = [row.audio_filepath for row in predictions]
     has_unique_paths = None not in paths and len(set(paths)) == len(paths)
     for number, row in enumerate(predictions):

@@ -69,6 +69,11 @@ def test_a_rows_own_language_wins_over_the_command_lines(tmp_path):
     assert [row.language for row in load_predictions(path).predictions] == ["German", None, "Swahili"]
 
 
+def test_rows_of_the_leaderboards_shape_are_english_whatever_the_file_is_called(tmp_path):
+    assert load_predictions(_write(tmp_path / "p.jsonl", [_row()])).predictions[0].language == "English"
+    assert load_predictions(_write(tmp_path / "q.jsonl", [_row(version=1)])).predictions[0].language is None
+
+
 def test_rows_without_id_or_path_of_their_own_are_numbered(tmp_path):
     path = _write(tmp_path / "p.jsonl", [_row(), _row()])
     assert [row.id for row in load_predictions(path).predictions] == ["row_0", "row_1"]
