@@ -147,7 +147,7 @@ def _training(origin: Origin) -> str:
         )
     for name, source in origin.sources.items():
         language = source.get("language") or "as its rows say"
-        lines.append(f"- source `{name}`: {source.get('passes_per_epoch', 1.0):g} passes an epoch, language {language}")
+        lines.append(f"- source `{name}`: passes an epoch {source.get('passes_per_epoch', 1.0):g}, language {language}")
     lines.append(f"- trained weights: {_adaptation(config.get('adapt') or {})}")
     lines.append(f"- peak learning rate {(config.get('optim') or {}).get('lr')}, seed {config.get('seed')}")
     git, versions = origin.run.get("git") or {}, origin.run.get("versions") or {}

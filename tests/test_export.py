@@ -139,7 +139,7 @@ def test_the_card_tells_the_origin_and_the_scores_and_no_path(run: Path, tmp_pat
     assert text.startswith("---\npipeline_tag: automatic-speech-recognition\nlibrary_name: transformers\n")
     assert "base_model: Qwen/Qwen3-ASR-0.6B\nlicense: apache-2.0\n---" in text
     assert "100 steps over 1.50 hours of audio in 1,250 utterances" in text
-    assert "source `target`: 2 passes an epoch" in text
+    assert "source `target`: passes an epoch 2" in text
     assert "LoRA of rank 2, alpha 4, in decoder" in text
     assert "commit 0123456789ab with local changes; torch 2.13.0, peft 0.21" in text
     assert "| tuned | medical | 1,200 | 12.35 | 4.00 | 11.00 to 13.50 | qasr-1 |" in text

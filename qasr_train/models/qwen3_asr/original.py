@@ -143,14 +143,6 @@ def original_config(
     """
     audio: Any = config.audio_config
     text: Any = config.text_config
-    rope = text.rope_parameters
-    if rope.get("rope_type", "default") != "default":
-        raise CheckpointError(
-            f"rope_type={rope['rope_type']}: the original layout knows only the default; export layout=native"
-        )
-    half = text.head_dim // 2
-    side = half * 20 // 64  # the published model splits 64 into 24 + 20 + 20; all three carry the same position here
-    section = [half - 2 * side, side, side]
     start, end = _ids(tokenizer, "<|audio_start|>", "<|audio_end|>")
     return {
         "architectures": ["Qwen3ASRForConditionalGeneration"],
@@ -173,18 +165,30 @@ def original_config(
             "text_config": {
                 **{key: getattr(text, key) for key in _TEXT_KEYS},
                 "model_type": "qwen3",
-                "rope_scaling": {
-                    "interleaved": True,
-                    "mrope_interleaved": True,
-                    "mrope_section": section,
-                    "rope_type": "default",
-                    "type": "default",
-                },
-                "rope_theta": rope["rope_theta"],
+                **_original_rope(text),
             },
         },
         "transformers_version": "4.57.6",  # the version qwen-asr pins, whose classes read this file
     }
+
+
+def _original_rope(text: Any) -> dict[str, Any]:
+    """Rotary settings in the original words; all three sections of a head carry the same position in this model."""
+    rope = text.rope_parameters
+    if rope.get("rope_type", "default") != "default":
+        raise CheckpointError(
+            f"rope_type={rope['rope_type']}: the original layout knows only the default; export layout=native"
+        )
+    half = text.head_dim // 2
+    side = half * 20 // 64  # the published model splits 64 into 24 + 20 + 20
+    scaling = {
+        "interleaved": True,
+        "mrope_interleaved": True,
+        "mrope_section": [half - 2 * side, side, side],
+        "rope_type": "default",
+        "type": "default",
+    }
+    return {"rope_scaling": scaling, "rope_theta": rope["rope_theta"]}
 
 
 def write_original_processor(processor: Qwen3ASRProcessor, folder: Path) -> None:
