@@ -20,6 +20,7 @@ from qasr_train.audio_format import (
     HEAD_BYTES,
     LENGTH_TOLERANCE_S,
     MP3,
+    UNKNOWN,
     Reader,
     Source,
     check_size,
@@ -181,16 +182,30 @@ def _open(source: Source) -> soundfile.SoundFile | None:
         return None
     audio = source.audio
     # A path goes in as it is (a Python file costs a callback a read), but libsndfile believes a suffix of .mp3 or .raw
-    # over the content, so such names are read first.
-    if isinstance(audio, str) and source.kind is not MP3 and Path(audio).suffix.lower() in (".mp3", ".raw"):
+    # over the content, so files misnamed like that are read first.
+    suffix = Path(audio).suffix.lower() if isinstance(audio, str) else ""
+    if suffix == ".raw" or (suffix == ".mp3" and source.kind not in (MP3, UNKNOWN)):
         audio = source.read_bytes()
     try:
-        return soundfile.SoundFile(io.BytesIO(audio) if isinstance(audio, bytes) else audio)
+        return soundfile.SoundFile(_Bytes(audio) if isinstance(audio, bytes) else audio)
     except (soundfile.SoundFileError, TypeError, OSError) as error:
         reason = (getattr(error, "error_string", None) or str(error)).strip(". ")
-    if any(words in reason.lower() for words in ("not recognised", "unknown format", "unimplemented")):
+    if source.kind is UNKNOWN or any(
+        words in reason.lower() for words in ("not recognised", "unknown format", "unimplemented")
+    ):
         return None
     raise AudioError(f"{source.where}: damaged {source.kind.label} file ({reason}); copy or encode it again")
+
+
+class _Bytes(io.BytesIO):
+    """Bytes as libsndfile reads them: in a damaged file it seeks to before the start, which must not print a traceback."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move, or stay where the target does not exist."""
+        try:
+            return super().seek(offset, whence)
+        except ValueError:
+            return self.tell()
 
 
 def _checked_rate(file: soundfile.SoundFile, where: str) -> int:
@@ -215,9 +230,9 @@ def _check_promise(file: soundfile.SoundFile, source: Source, stop: int | None) 
     """
     held, rate_hz = file.frames, file.samplerate
     promised, tolerance = held, round(LENGTH_TOLERANCE_S * rate_hz)
-    if stop is not None and stop <= held and source.kind is not MP3:
+    if stop is not None and stop <= held and file.format != "MP3":
         return
-    if source.kind is MP3:
+    if file.format == "MP3":
         lengths = mp3_lengths(source.read_bytes()) if stop is None or stop > held - tolerance else None
         if lengths is None:
             return
@@ -281,7 +296,7 @@ def _read(file: soundfile.SoundFile, start: int, num_samples: int, source: Sourc
             f"{source.where}: damaged or cut off within its {file.frames / rate_hz:.2f} s ({reason}); copy it again"
         ) from None
     # An MP3 without a tag states its length by guess, and a decoder drops the padding of the encoder.
-    if num_samples - num_read > LENGTH_TOLERANCE_S * rate_hz and source.kind is not MP3:
+    if num_samples - num_read > LENGTH_TOLERANCE_S * rate_hz and file.format != "MP3":
         held_s, promised_s = (start + num_read) / rate_hz, (start + num_samples) / rate_hz
         raise AudioError(
             f"{source.where}: holds {held_s:.2f} s of the {promised_s:.2f} s its header promises "

@@ -56,7 +56,7 @@ def check_size(num_samples: float, rate_hz: float, num_channels: int, where: str
         )
 
 
-UNKNOWN = FileKind("of no known kind", Reader.FFMPEG)
+UNKNOWN = FileKind("of no known kind", Reader.SOUNDFILE)  # libsndfile knows rarer formats than the table below
 MP3 = FileKind("MP3", Reader.SOUNDFILE)
 _GIT_LFS = FileKind("a git-LFS pointer, not the recording (run `git lfs pull`)", Reader.NOBODY)
 _WEB_PAGE = FileKind("a web page or XML, not a recording (download it again)", Reader.NOBODY)

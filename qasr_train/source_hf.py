@@ -110,6 +110,11 @@ def _asked(path: str, load: Callable[[], Any]) -> Any:
         return load()
     except Exception as error:  # `datasets` raises ValueError, OSError, ImportError and classes of its own
         causes = f"{error} {error.__cause__ or ''} {getattr(error.__cause__, '__cause__', '') or ''}"
+        if "torchcodec" in causes and Path(path).is_dir():
+            raise DataError(
+                f"{path}: holds recordings but no metadata.csv (columns file_name and text, one row a recording); write "
+                "one, or name a manifest"
+            ) from None
         if "torchcodec" in causes:
             raise DataError(
                 f"{path}: `datasets` needs torchcodec to list this audio folder; download it "
@@ -134,7 +139,7 @@ def _dataset_rows(dataset: "Dataset", label: str, split_name: str | None) -> Row
     """Rows of a map-style dataset straight from its Arrow files."""
     if getattr(dataset, "_indices", None) is not None:
         dataset = dataset.flatten_indices()
-    files = [entry["filename"] for entry in dataset.cache_files]
+    files = [str(Path(entry["filename"]).absolute()) for entry in dataset.cache_files]
     names = _class_names(dataset.features)
     number = 0
     for file in files:

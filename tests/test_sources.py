@@ -216,6 +216,14 @@ def test_a_saved_dataset_needs_no_torchcodec_and_names_its_labels(folder: Path) 
     assert [len(load_audio(u.audio)) for u in utterances] == [3200, 4800, 1600]
 
 
+def test_a_relative_path_gives_references_that_hold_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hf_dataset(folder).save_to_disk(str(folder / "saved"))
+    monkeypatch.chdir(folder)
+    utterances = load("saved")
+    monkeypatch.chdir("/")
+    assert len(load_audio(utterances[0].audio)) == 1600
+
+
 def test_splits_of_a_saved_dataset(folder: Path) -> None:
     dataset = hf_dataset(folder)
     datasets.DatasetDict(train=dataset, test=dataset.select([1])).save_to_disk(str(folder / "saved"))
@@ -249,6 +257,8 @@ def test_an_empty_folder_and_a_missing_path_are_named(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: cannot be loaded as a dataset"):
         load(folder / "empty")
+    with pytest.raises(DataError, match=r"wav: holds recordings but no metadata.csv"):
+        load(folder / "wav")
     with pytest.raises(DataError, match=r"nowhere.jsonl: no such file"):
         load(folder / "nowhere.jsonl")
     with pytest.raises(DataError, match=r"no_such_folder: no such file or folder"):
