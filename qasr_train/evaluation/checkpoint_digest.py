@@ -16,7 +16,8 @@ _NOT_COUNTED = {"run.json", "checkpoint.json", "trainer_state.json"}
 def checkpoint_digest(model_config: Any) -> str | None:
     """A digest of weights, configuration and tokenizer of `model_config.path`, and of `base` where there is one."""
     folders = [getattr(model_config, "path", None), getattr(model_config, "base", None)]
-    digests = [_folder_digest(Path(folder)) for folder in folders if folder and Path(folder).is_dir()]
+    local = [Path(folder).expanduser() for folder in folders if folder]
+    digests = [_folder_digest(folder) for folder in local if folder.is_dir()]
     return "+".join(digests) or None
 
 

@@ -4,8 +4,8 @@ Input: EvaluateConfig. Output: a run directory, see docs/evaluation.md; a table 
 on with resume=true; under `accelerate launch` the processes share the batches, and the result is that of one.
 """
 
-import random
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,15 @@ import torch
 
 from qasr_train.device import Device, Precision, choose_device, choose_dtype, refuse_fp16
 from qasr_train.errors import ConfigError, UserError
-from qasr_train.evaluation.alignment import score_utterances
 from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
-from qasr_train.evaluation.decode_plan import PlannedBatch
-from qasr_train.evaluation.journal import PREDICTIONS, Journal, Key, Row, finish, gather_partials, read_partials
+from qasr_train.evaluation.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import Processes, join_processes
-from qasr_train.evaluation.progress import ErrorCounts, Progress
 from qasr_train.evaluation.score import score_predictions, write_scores
 from qasr_train.evaluation.suite import EvaluationSet, SuiteConfig, fingerprint, load_suite
+from qasr_train.evaluation.suite_run import SuiteRun
 from qasr_train.evaluation.tables import score_summary
-from qasr_train.evaluation.transcribe import DecodeConfig, FailureCount, plan_batches, transcribe_batches
+from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import load_model
 from qasr_train.models.base import ASRModel
 from qasr_train.rundir import (
@@ -100,10 +98,17 @@ def evaluate(config: EvaluateConfig) -> None:
     # 3 transcripts
     try:
         if not (run_dir / PREDICTIONS).exists():
-            transcribe_suite(config, sets, run_dir, processes, dtype)
+            model_max_duration_s = getattr(config.model, "max_duration_s", math.inf)
+            run = SuiteRun(sets, config.decode, model_max_duration_s, run_dir, processes)
+            model = load_model(config.model, device=processes.device, dtype=dtype)
+            run.transcribe(model, config.suite.normalizer)
+            processes.wait()
+            if processes.is_main:
+                finish_run(config, run, model)
     except BaseException as error:
         if processes.is_main and not config.resume:
-            release_if_unused(run_dir)  # nothing was transcribed: the same command, mended, may use the name again
+            discard_if_nothing_done(run_dir)  # then the same command, mended, may use the name again
+            release_if_unused(run_dir)
         if isinstance(error, KeyboardInterrupt):
             raise UserError(_interrupted(sets, run_dir)) from None
         raise
@@ -134,80 +139,21 @@ def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: P
     record_in_run(run_dir, inputs=inputs)
 
 
-def transcribe_suite(
-    config: EvaluateConfig, sets: Sequence[EvaluationSet], run_dir: Path, processes: Processes, dtype: torch.dtype
-) -> None:
-    """Write predictions.jsonl: transcribe this process's share of what is missing; rank 0 joins the shares.
+def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
+    """Check the shares of all processes, record what is known of them, and write predictions.jsonl.
 
     Raises:
-        UserError: the model cannot be loaded or told what the settings say; too many recordings cannot be read.
+        DataError: more recordings failed than the settings allow.
     """
-    decode = config.decode
-    plans = [
-        plan_batches(one.utterances, decode.limits(), language=decode.language, long_audio=decode.long_audio)
-        for one in sets
-    ]
-    if processes.is_main:
-        gather_partials(run_dir)
-    processes.wait()
-    done = read_partials(run_dir)
-    processes.wait()
-    model = load_model(config.model, device=processes.device, dtype=dtype)
-    _warm_up(model, sets, plans, config.decode)
-    pending = [
-        _pending(one, plan, done)[processes.rank :: processes.num_ranks] for one, plan in zip(sets, plans, strict=True)
-    ]
-    num_pending = sum(len(batch.indices) for share in pending for batch in share)
-    normalizer = config.suite.normalizer
-
-    def count_errors(prediction: Prediction) -> ErrorCounts:
-        [score] = score_utterances([prediction], normalizer)
-        return (score.num_errors, score.num_reference_words) if score.is_scored else (0, 0)
-
-    bar = Progress(num_pending, label="transcribe", is_shown=processes.is_main, count_errors=count_errors)
-    with Journal(run_dir, processes.rank) as journal, bar as progress:
-        for one, batches in zip(sets, pending, strict=True):
-            failures = _failures(one, config.decode, done)
-            for predictions in _transcribe(model, one, batches, config.decode):
-                journal.append(predictions)
-                progress.add(predictions)
-                failures.add(predictions)
-    processes.wait()
-    if processes.is_main:
-        record_in_run(run_dir, num_processes=processes.num_ranks)
-        _join_shares(config, sets, plans, run_dir, model)
-
-
-def check_batch_invariance(
-    model: ASRModel,
-    sets: Sequence[EvaluationSet],
-    plans: Sequence[Sequence[PlannedBatch]],
-    rows: dict[Key, Row],
-    decode: DecodeConfig,
-    seed: int,
-) -> dict[str, Any]:
-    """Transcribe a sample again, each utterance alone, and count whose text or language differs from its batch's.
-
-    Returns: {"num_checked", "num_different", "different": [{"set", "id", "in_batch", "alone"}]}. Only utterances that had
-    companions are drawn; the token limit is that of the clip alone, so a repetition loop may show here too.
-    """
-    candidates = [
-        (one, PlannedBatch([index], batch.language))
-        for one, plan in zip(sets, plans, strict=True)
-        for batch in plan
-        if len(batch.indices) > 1
-        for index in batch.indices
-        if not rows[one.name, one.utterances[index].id]["failed"]
-    ]
-    chosen = random.Random(seed).sample(candidates, min(decode.check_batch_invariance, len(candidates)))
-    different = []
-    for one, alone in chosen:
-        [[prediction]] = list(_transcribe(model, one, [alone], decode))
-        row = rows[one.name, prediction.id]
-        if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
-            texts = {"in_batch": row["pred_text"], "alone": prediction.pred_text}
-            different.append({"set": one.name, "id": prediction.id, **texts})
-    return {"num_checked": len(chosen), "num_different": len(different), "different": different}
+    run.check_failures()
+    checked = run.check_batch_invariance(model, config.decode.check_batch_invariance, config.seed)
+    record_in_run(
+        run.run_dir,
+        batch_invariance=checked,
+        num_processes=run.processes.num_ranks,
+        num_parameters=sum(parameter.numel() for parameter in model.module.parameters()),
+    )
+    run.finish()
 
 
 def score_run(config: EvaluateConfig, run_dir: Path) -> None:
@@ -227,61 +173,6 @@ def score_run(config: EvaluateConfig, run_dir: Path) -> None:
 def record_in_run(run_dir: Path, **values: Any) -> None:
     """Add what is known now to run.json."""
     write_json(run_dir / RUN_FILE, read_run(run_dir) | values)
-
-
-def _pending(one: EvaluationSet, plan: Sequence[PlannedBatch], done: dict[Key, Row]) -> list[PlannedBatch]:
-    """The batches not wholly done. One cut short is done again as a whole: an utterance keeps its companions."""
-    return [batch for batch in plan if any((one.name, one.utterances[i].id) not in done for i in batch.indices)]
-
-
-def _failures(one: EvaluationSet, decode: DecodeConfig, done: dict[Key, Row]) -> FailureCount:
-    """Counts failures of a set on from those of earlier tries."""
-    reasons = [row["failed"] for (name, _), row in done.items() if name == one.name and row["failed"]]
-    return FailureCount(one.name, len(one.utterances), decode.max_failed_fraction, reasons=reasons)
-
-
-def _transcribe(
-    model: ASRModel, one: EvaluationSet, batches: Sequence[PlannedBatch], decode: DecodeConfig
-) -> Iterator[list[Prediction]]:
-    return transcribe_batches(
-        model,
-        one.utterances,
-        batches,
-        limits=decode.limits(),
-        use_context=decode.use_context,
-        long_audio=decode.long_audio,
-        num_workers=decode.num_workers,
-        set_name=one.name,
-        role=one.role,
-    )
-
-
-def _warm_up(
-    model: ASRModel, sets: Sequence[EvaluationSet], plans: Sequence[Sequence[PlannedBatch]], decode: DecodeConfig
-) -> None:
-    """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""
-    one, plan = sets[0], plans[0]
-    stride = max(1, len(plan) // max(1, decode.num_warmup_batches))
-    for _ in _transcribe(model, one, plan[::stride][: decode.num_warmup_batches], decode):
-        pass
-
-
-def _join_shares(
-    config: EvaluateConfig,
-    sets: Sequence[EvaluationSet],
-    plans: Sequence[Sequence[PlannedBatch]],
-    run_dir: Path,
-    model: ASRModel,
-) -> None:
-    """Check the whole, record what is known of it, and write predictions.jsonl."""
-    rows = read_partials(run_dir)
-    for one in sets:
-        _failures(one, config.decode, rows).add([])
-    if config.decode.check_batch_invariance:
-        checked = check_batch_invariance(model, sets, plans, rows, config.decode, config.seed)
-        record_in_run(run_dir, batch_invariance=checked)
-    record_in_run(run_dir, num_parameters=sum(parameter.numel() for parameter in model.module.parameters()))
-    finish(run_dir, [(one.name, utterance.id) for one in sets for utterance in one.utterances])
 
 
 def _check_same_inputs(run_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from qasr_train.evaluation.predictions import Prediction, prediction_to_row
+from qasr_train.evaluation.predictions import PARTIAL_PREDICTIONS, Prediction, prediction_to_row
 
 PREDICTIONS = "predictions.jsonl"
-PARTIAL = "predictions.partial.jsonl"
 Key = tuple[str, str]  # set, utterance id
 Row = dict[str, Any]
 
@@ -40,7 +39,7 @@ class Journal:
 
 def partial_path(run_dir: Path, rank: int) -> Path:
     """Where a rank writes."""
-    return run_dir / (PARTIAL if rank == 0 else f"predictions.partial.rank{rank}.jsonl")
+    return run_dir / (PARTIAL_PREDICTIONS if rank == 0 else f"predictions.partial.rank{rank}.jsonl")
 
 
 def gather_partials(run_dir: Path) -> None:
@@ -49,9 +48,9 @@ def gather_partials(run_dir: Path) -> None:
     A line that a kill cut short is dropped; of a prediction made twice the later one stays.
     """
     if _partial_files(run_dir):
-        _write_rows(run_dir / PARTIAL, read_partials(run_dir).values())
+        _write_rows(run_dir / PARTIAL_PREDICTIONS, read_partials(run_dir).values())
     for path in _partial_files(run_dir):
-        if path.name != PARTIAL:
+        if path.name != PARTIAL_PREDICTIONS:
             path.unlink()
 
 
@@ -59,12 +58,12 @@ def read_partials(run_dir: Path) -> dict[Key, Row]:
     """The rows written so far by all ranks."""
     rows: dict[Key, Row] = {}
     for path in _partial_files(run_dir):
-        for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline was cut short
+        for line in path.read_bytes().splitlines():
             try:
                 row = json.loads(line)
                 rows[row["set"], row["id"]] = row
             except (ValueError, KeyError, TypeError):
-                continue  # a torn block of the file system: the utterance is transcribed again
+                continue  # cut short by a kill: the utterance is transcribed again
     return rows
 
 
@@ -76,6 +75,13 @@ def finish(run_dir: Path, keys: Sequence[Key]) -> None:
     _write_rows(run_dir / PREDICTIONS, (rows[key] for key in keys))
     for path in _partial_files(run_dir):
         path.unlink()
+
+
+def discard_if_nothing_done(run_dir: Path) -> None:
+    """Remove the partial files where they hold failures alone."""
+    if all(row["failed"] for row in read_partials(run_dir).values()):
+        for path in _partial_files(run_dir):
+            path.unlink()
 
 
 def _partial_files(run_dir: Path) -> list[Path]:

@@ -63,7 +63,9 @@ class DecodeConfig:
     )
     batch_seconds: float = setting(120.0, gt=0, help="seconds; rows of a batch times its longest clip")
     max_batch_rows: int = setting(64, ge=1, help="rows; the most of a batch")
-    max_duration_s: float = setting(1200.0, ge=5, help="seconds; the longest clip transcribed in one pass")
+    max_duration_s: float | None = setting(
+        None, ge=5, help="seconds; the longest clip transcribed in one pass. null: what the model takes"
+    )
     long_audio: LongAudio = setting(LongAudio.split, help="a longer clip: cut at silences, stop, or count as failed")
     max_failed_fraction: float = setting(
         0.1, ge=0, le=1, help="share of a set; when more of its recordings cannot be read, the run stops"
@@ -90,9 +92,10 @@ class DecodeConfig:
             ) from None
         return name or AUTO
 
-    def limits(self) -> "DecodeLimits":
-        """The settings that bound one pass."""
-        return DecodeLimits(self.batch_seconds, self.max_batch_rows, self.max_duration_s, self.max_new_tokens)
+    def limits(self, model_max_duration_s: float) -> "DecodeLimits":
+        """The settings that bound one pass; no clip is longer than the model takes."""
+        longest_s = min(self.max_duration_s or model_max_duration_s, model_max_duration_s)
+        return DecodeLimits(self.batch_seconds, self.max_batch_rows, longest_s, self.max_new_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,20 +210,21 @@ def token_limit(duration_s: float) -> int:
 class FailureCount:
     """Counts recordings that could not be transcribed and stops past a share of all."""
 
-    def __init__(
-        self, set_name: str, num_utterances: int, max_failed_fraction: float, *, reasons: Iterable[str] = ()
-    ) -> None:
-        """reasons: those of recordings that failed in an earlier try."""
+    def __init__(self, set_name: str, num_utterances: int, max_failed_fraction: float) -> None:
         self.set_name, self.num_utterances, self.max_failed_fraction = set_name, num_utterances, max_failed_fraction
-        self.reasons = list(reasons)
+        self.reasons: list[str] = []
 
     def add(self, predictions: Iterable[Prediction]) -> None:
-        """Count the failed ones.
+        """Count the failed ones; raises DataError as `add_reasons`."""
+        self.add_reasons([prediction.failed for prediction in predictions if prediction.failed])
+
+    def add_reasons(self, reasons: Iterable[str]) -> None:
+        """Count failures by their reasons.
 
         Raises:
             DataError: they are more than the share allowed; names the first reason.
         """
-        self.reasons += [prediction.failed for prediction in predictions if prediction.failed]
+        self.reasons += reasons
         if len(self.reasons) > self.max_failed_fraction * self.num_utterances:
             where = f"set {self.set_name!r}: " if self.set_name else ""
             raise DataError(

@@ -12,18 +12,20 @@ import pytest
 import torch
 
 from qasr_train.config import load_config
-from qasr_train.errors import ConfigError, DataError, UserError
+from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
 from qasr_train.evaluation import evaluate as job
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.journal import Journal, finish, gather_partials, partial_path, read_partials
-from qasr_train.evaluation.predictions import Prediction
+from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.suite import Role, SetConfig, SuiteConfig
 from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.models import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources import SourceConfig
 from tests.evaluation.fake_job import NamingModel, load_fake
 from tests.helpers import ROOT, tone, write_wav
 from tests.helpers_fake_model import FakeModel
+from tests.helpers_model import tiny_model, tiny_processor
 
 TEXTS = ["one", "two words", "three words here", "four words stand here", "five", "six sixes"]
 Make = Callable[..., EvaluateConfig]
@@ -145,6 +147,16 @@ def test_batch_invariance_counts_who_is_heard_differently_alone(make: Make, tmp_
     assert any(warning.startswith("1 of 6 utterances gave another text alone") for warning in warnings)
 
 
+def test_recordings_that_failed_are_not_in_the_sample_of_batch_invariance(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "u5.wav").write_bytes(b"RIFF broken")
+    rows = rows_of(tmp_path / "m.jsonl")
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row | {"duration": 1.0}) + "\n" for row in rows))
+    decode = DecodeConfig(max_failed_fraction=0.5, check_batch_invariance=50, num_warmup_batches=0)
+    evaluate(make(decode=decode))
+    checked = json.loads((tmp_path / "run" / "run.json").read_text())["batch_invariance"]
+    assert checked["num_checked"] == 5
+
+
 def test_warm_up_is_transcribed_besides_and_changes_nothing(make: Make, tmp_path: Path) -> None:
     model = perfect()
     evaluate(make(model, decode=DecodeConfig(max_batch_rows=2, num_warmup_batches=2, check_batch_invariance=0)))
@@ -166,6 +178,29 @@ def test_the_same_id_in_two_sets_is_no_conflict(make: Make, tmp_path: Path, mani
     rows = rows_of(tmp_path / "run" / "predictions.jsonl")
     assert [(row["set"], row["id"]) for row in rows] == [(name, f"u{n}") for name in "ab" for n in range(6)]
     assert {row["set"]: row["role"] for row in rows} == {"a": None, "b": "guard"}
+
+
+def test_no_clip_is_longer_than_the_model_takes(make: Make, tmp_path: Path) -> None:
+    write_wav(tmp_path / "u0.wav", tone(6.0))
+    config = make(model := perfect())
+    config.model.max_duration_s = 5.0
+    evaluate(config)
+    assert max(max(lengths) for lengths in model.durations_s) <= 5.0
+    assert sum(row["duration"] for row in rows_of(tmp_path / "run" / "predictions.jsonl")) == pytest.approx(6 + 4.0)
+
+
+def test_the_real_classes_go_the_whole_way(tmp_path: Path, manifest: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    tiny_processor().save_pretrained(tmp_path / "model")
+    overrides = ["decode.max_new_tokens=3", "decode.check_batch_invariance=2", "device=cpu"]
+    evaluate(load_config("evaluate", [f"model.path={tmp_path / 'model'}", *arguments(tmp_path, "run"), *overrides]))
+    rows = rows_of(tmp_path / "run" / "predictions.jsonl")
+    assert [row["id"] for row in rows] == [f"u{number}" for number in range(6)]
+    assert all(1 <= row["num_tokens"] <= 3 and row["time"] > 0 for row in rows)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["batch_invariance"]["num_checked"] == 2
+    assert run["inputs"]["model"]["weights"]
+    assert run["num_parameters"] == sum(p.numel() for p in tiny_model().parameters())
 
 
 # --- interrupted and resumed --------------------------------------------------------------------------------------------
@@ -260,6 +295,26 @@ def test_resuming_a_finished_run_scores_it_again_without_a_model(make: Make, tmp
     assert model.batches == []
     after = (tmp_path / "run" / "scores.json").read_text()
     assert json.loads(after)["overall"] == json.loads(before)["overall"]
+
+
+def test_a_resumed_run_tries_failed_recordings_again_and_nothing_else(make: Make, tmp_path: Path) -> None:
+    good = (tmp_path / "u2.wav").read_bytes()
+    (tmp_path / "u2.wav").write_bytes(b"<html>")
+    decode = DecodeConfig(max_batch_rows=2, num_warmup_batches=0, check_batch_invariance=0, max_failed_fraction=0.9)
+
+    def stop(ids: list[str]) -> None:
+        if ids == ["u0", "u1"]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(UserError, match="interrupted; 4 of 6"):
+        evaluate(make(FakeModel(perfect().texts, before_batch=stop), decode=decode))
+    (tmp_path / "u2.wav").write_bytes(good)  # the file server is back
+    model = perfect()
+    evaluate(make(model, decode=decode, resume=True))
+    assert sorted(model.batches) == [["u0", "u1"], ["u2"]]
+    rows = rows_of(tmp_path / "run" / "predictions.jsonl")
+    assert [row["pred_text"] for row in rows] == TEXTS
+    assert [row["failed"] for row in rows] == [None] * 6
 
 
 @pytest.fixture
@@ -374,8 +429,24 @@ def test_a_baseline_that_is_no_run_is_refused_at_load(make: Make, tmp_path: Path
         make(baseline=str(tmp_path))
 
 
-def test_a_run_that_fails_before_its_first_transcript_frees_the_name(make: Make, tmp_path: Path) -> None:
+def test_a_run_that_transcribed_nothing_frees_the_name(make: Make, tmp_path: Path, manifest: Path) -> None:
     for number in range(6):
         (tmp_path / f"u{number}.wav").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"set 'ward': . of 6 recordings could not be transcribed"):
         evaluate(make())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_that_cannot_be_loaded_frees_the_name(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make()
+    monkeypatch.setattr(job, "load_model", load_model)
+    with pytest.raises(CheckpointError, match=r"model: no such directory"):
+        evaluate(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_run_is_not_scored_as_if_it_were_whole(stopped: Make, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"run: holds an evaluation that is not finished; finish it .* resume=true"):
+        load_predictions(tmp_path / "run")

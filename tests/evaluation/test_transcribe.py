@@ -68,6 +68,13 @@ def test_durations_missing_in_the_manifest_are_read_from_the_files(tmp_path: Pat
     assert [b.indices for b in plan_transcription(utterances, batch_seconds=4.0)] == [[1], [3], [0, 2]]
 
 
+def test_the_longest_batches_come_first_whatever_their_language(tmp_path: Path) -> None:
+    utterances = spoken(tmp_path, [1.0, 3.0, 2.0])
+    utterances = [replace(u, language=name) for u, name in zip(utterances, ["German", "French", "Thai"], strict=True)]
+    plan = plan_transcription(utterances, language=REFERENCE)
+    assert [(b.indices, b.language) for b in plan] == [([1], "French"), ([2], "Thai"), ([0], "German")]
+
+
 def test_a_manifest_that_understates_durations_does_not_overfill_a_batch(tmp_path: Path) -> None:
     utterances = [replace(u, duration_s=0.1) for u in spoken(tmp_path, [3.0, 3.0])]
     model = FakeModel()
