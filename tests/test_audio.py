@@ -308,6 +308,13 @@ def test_integers_stored_as_float_are_refused(tmp_path: Path) -> None:
     assert float(load_audio(str(write_wav(tmp_path / "b.wav", tone(0.1) * MAX_PEAK, subtype="FLOAT"))).max()) > 40
 
 
+@pytest.mark.filterwarnings("error")
+def test_infinities_of_both_signs_are_refused_without_a_warning() -> None:
+    samples = np.concatenate([tone(0.1), [np.inf, -np.inf]])
+    with pytest.raises(AudioError, match="u1: 2 of 1602 samples are NaN or infinite, the first at 0.100 s"):
+        load_audio(encoded(samples, format="WAV", subtype="FLOAT"), name="u1")
+
+
 def test_paths_that_are_no_file_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")  # opening it would wait for a writer for ever
     for path, words in [
