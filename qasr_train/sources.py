@@ -16,6 +16,7 @@ from qasr_train.arrow_audio import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.languages import resolve_language
 from qasr_train.manifest import Utterance, read_jsonl
+from qasr_train.patterns import matches
 from qasr_train.settings import check_settings, setting
 from qasr_train.source_files import Rows, find_metadata, read_audio_folder, read_csv
 from qasr_train.source_hf import HfStream, is_hub_id, read_hf, read_parquet
@@ -24,6 +25,7 @@ from qasr_train.source_rows import RowReader, check_columns
 log = logging.getLogger(__name__)
 
 _NUM_PROBED_PATHS = 20
+_FILTERED = ("id", "speaker", "language", "audio")
 
 
 class SourceFormat(str, Enum):
@@ -60,6 +62,9 @@ class SourceConfig:
     split: str | None = setting(
         None, help="keep the rows whose `split` says this / the split of the dataset. null: every row"
     )
+    only: dict[str, str] = setting(
+        {}, help="id, speaker, language or audio -> glob or re:...; keep the rows that match all, e.g. {speaker: f*}"
+    )
     subset: str | None = setting(
         None, help="configuration of a Hugging Face dataset, e.g. a language. null: its default"
     )
@@ -78,6 +83,10 @@ class SourceConfig:
     def __post_init__(self) -> None:
         check_settings(self, "source")
         check_columns(self.columns)
+        for field, pattern in self.only.items():
+            if field not in _FILTERED:
+                raise ConfigError(f"source.only: {field!r} cannot be filtered by; choose from {', '.join(_FILTERED)}")
+            matches(f"source.only.{field}", pattern, "")
         try:
             resolve_language(self.language, where="source.language", new_languages=self.new_languages)
         except DataError as error:
@@ -104,12 +113,14 @@ def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = Tru
     for number, (where, row) in enumerate(rows, start=1):
         utterance = reader(row, where, number)
         splits[utterance.split or ""] = splits.get(utterance.split or "", 0) + 1
-        if config.split is None or utterance.split == config.split:
+        if (config.split is None or utterance.split == config.split) and _is_wanted(utterance, config.only):
             utterances.append(utterance)
         if len(utterances) == config.max_utterances:
             break
     if not splits:
         raise DataError(f"{config.path}: holds no rows; expected one row for each utterance")
+    if not utterances and config.only:
+        raise DataError(f"{config.path}: no row matches only={config.only}; {_splits_text(splits)}")
     if not utterances:
         raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
     reader.check_all_columns_seen(config.path)
@@ -117,6 +128,12 @@ def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = Tru
     if is_one_split and config.split is None and len(splits) > 1:
         log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
     return utterances
+
+
+def _is_wanted(utterance: Utterance, only: dict[str, str]) -> bool:
+    return all(
+        matches(f"source.only.{field}", pattern, str(getattr(utterance, field) or "")) for field, pattern in only.items()
+    )
 
 
 def _reader(config: SourceConfig, name: str, *, has_unique_ids: bool) -> RowReader:
@@ -249,7 +266,8 @@ class UtteranceStream:
             self.num_rows += 1
             self.state = self.source.state_dict()
             utterance = self.reader(row, f"{where}[row {self.num_rows}]" if ":" not in where else where, self.num_rows)
-            if self.config.split is None or utterance.split in (None, self.config.split):
+            is_of_split = self.config.split is None or utterance.split in (None, self.config.split)
+            if is_of_split and _is_wanted(utterance, self.config.only):
                 self.num_taken += 1
                 return utterance
         return None

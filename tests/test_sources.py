@@ -487,3 +487,18 @@ def test_a_hundred_thousand_rows_take_a_second_or_two(folder: Path) -> None:
     assert time.perf_counter() - begin < 10  # 1 s on one idle core; a slow, busy machine may take longer
     assert len(utterances) == 100_000 and utterances[-1].text == "hello 99999"
     assert np.unique([id(u.language) for u in utterances]).size == 1  # one string, not a hundred thousand
+
+
+def test_only_keeps_the_rows_that_match_every_pattern(tmp_path: Path):
+    rows = [("a_1", "fay"), ("a_2", "max"), ("b_1", "fay"), ("a_10", "fay")]
+    lines = [json.dumps({"id": i, "audio": "x.wav", "text": "t", "speaker": s}) for i, s in rows]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("\n".join(lines))
+    (tmp_path / "x.wav").write_bytes(b"")
+    config = SourceConfig(path=str(manifest), only={"id": r"re:a_\d", "speaker": "f*"})
+    assert [u.id for u in load_utterances(config, "main")] == ["a_1"]
+    assert [u.id for u in stream_utterances(config, "main").take(1)] == ["a_1"]
+    with pytest.raises(DataError, match="no row matches only="):
+        load_utterances(SourceConfig(path=str(manifest), only={"id": "c*"}), "main")
+    with pytest.raises(ConfigError, match="'text' cannot be filtered by; choose from id, speaker"):
+        SourceConfig(path="m.jsonl", only={"text": "x"})

@@ -8,7 +8,6 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from peft import LoraConfig, PeftModel
@@ -17,6 +16,7 @@ from transformers import PreTrainedModel
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.adapters import is_adapter_name, merge_adapter, put_lora
+from qasr_train.patterns import REGEX, matches
 from qasr_train.settings import check_settings, setting
 
 # Where each part lies in a transformers speech model; a tied head is the embeddings, an untied one has its own name.
@@ -27,7 +27,6 @@ PARTS = {
     "lm_head.": "decoder",
 }
 ADAPTERS = "adapters"  # the optimizer's group of LoRA weights, whatever part they sit in
-REGEX = "re:"  # a pattern that begins so is a regular expression, any other is a glob
 _NUM_NEAR_NAMES = 4
 _NUMBER = "#"  # stands for a layer's number in the name of its kind
 
@@ -214,13 +213,8 @@ def _matching(key: str, patterns: Iterable[str], names: Iterable[str]) -> set[st
 
 
 def _matches(key: str, pattern: str, name: str) -> bool:
-    if pattern.startswith(REGEX):
-        try:
-            return re.fullmatch(pattern.removeprefix(REGEX), name) is not None
-        except re.error as error:
-            raise ConfigError(f"{key}: {pattern!r} is no regular expression ({error}); correct it") from error
-    last = name.rpartition(".")[2]
-    return fnmatchcase(name, pattern) or ("." not in pattern and fnmatchcase(last, pattern))
+    is_bare_glob = "." not in pattern and not pattern.startswith(REGEX)
+    return matches(key, pattern, name) or (is_bare_glob and matches(key, pattern, name.rpartition(".")[2]))
 
 
 def _near(pattern: str, names: list[str]) -> str:
