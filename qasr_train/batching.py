@@ -13,9 +13,16 @@ LENGTH_JITTER = 0.05  # so that the same clips do not meet in every epoch; costs
 
 
 def plan_batches(
-    durations_s: Sequence[float], *, batch_seconds: float, max_rows: int | None, seed: Sequence[int], num_processes: int = 1
+    durations_s: Sequence[float],
+    *,
+    batch_seconds: float,
+    max_rows: int | None,
+    seed: Sequence[int],
+    num_processes: int = 1,
 ) -> list[list[int]]:
     """Batches of similar durations in random order; every index exactly once; a multiple of `num_processes` batches.
+
+    Where every batch is down to one row, empty ones make up the number.
 
     Args:
         durations_s: seconds of each utterance; none longer than `batch_seconds`.
@@ -82,15 +89,17 @@ def _fill(order: np.ndarray, durations: np.ndarray, batch_seconds: float, max_ro
 
 
 def _split_evenly(batches: list[list[int]], num_processes: int) -> list[list[int]]:
-    """Halve the largest batches until their number is a multiple of the number of processes."""
+    """Halve the largest batches until their number is a multiple of the number of processes; then add empty ones."""
     batches = list(batches)
     while len(batches) % num_processes:
         widest = max(range(len(batches)), key=lambda i: len(batches[i]))
         rows = batches[widest]
-        if len(rows) < 2:
+        if len(rows) < 2 and len(batches) < num_processes:
             raise ConfigError(
                 f"data: {len(batches)} utterances cannot be shared by {num_processes} processes; launch fewer processes "
                 "or give more data"
             )
+        if len(rows) < 2:
+            return [*batches, *([] for _ in range(-len(batches) % num_processes))]
         batches[widest : widest + 1] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
     return batches

@@ -75,7 +75,9 @@ def write_checkpoint(
             raise
         kept = latest_checkpoint(run_dir)
         left = f"{kept} is intact" if kept else "no earlier checkpoint exists"
-        raise CheckpointError(f"{folder}: could not be saved, {reason}; {left}; free space, then resume=true") from error
+        raise CheckpointError(
+            f"{folder}: could not be saved, {reason}; {left}; free space, then resume=true"
+        ) from error
     return folder
 
 
@@ -142,9 +144,7 @@ def apply_retention(run_dir: Path, *, keep_last: int, best_step: int | None) -> 
 
 def _inventory(folder: Path) -> dict[str, dict[str, Any]]:
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {
-        str(p.relative_to(folder)): {"num_bytes": p.stat().st_size, "sha256": _sha256(p)} for p in files
-    }
+    return {str(p.relative_to(folder)): {"num_bytes": p.stat().st_size, "sha256": _sha256(p)} for p in files}
 
 
 def _sha256(path: Path) -> str:
@@ -173,7 +173,11 @@ def _sync_directory(folder: Path) -> None:
 def _disk_reason(error: Exception) -> str | None:
     """Why a write failed, in words, where the disk is to blame. safetensors and torch wrap the system's error in text."""
     text = str(error)
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "os error 28" in text:
+    if (
+        getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        or "No space left" in text
+        or "os error 28" in text
+    ):
         return "the disk is full"
     if "PytorchStreamWriter failed" in text or "unexpected pos" in text:
         return "the disk is full or went away"

@@ -4,28 +4,25 @@ Input: named sources. Output: an iterator of optimizer steps, each a list of mic
 function of (seed, epoch, step) alone, so a resumed run goes on without replaying anything.
 """
 
-import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch.utils.data import DataLoader, Dataset
-
-from qasr_train.audio import load_audio, probe_audio
-from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.audio import probe_audio
 from qasr_train.batching import epoch_indices, plan_batches, sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.loading import LoadedBatch, PlannedBatches, make_loader
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig, UtteranceStream, load_utterances, stream_utterances
 
 log = logging.getLogger(__name__)
+
+UNREADABLE = "the audio cannot be opened"
 
 
 class TooLong(str, Enum):
@@ -125,13 +122,30 @@ class StreamPool:
         else:
             self.starts[epoch] = self.stream.state_dict()
         kept: list[Utterance] = []
+        dropped_before = dict(self.keep.dropped)
+        num_dropped = 0  # since the last one that was kept
         while len(kept) < self.window:
             fresh = self.stream.take(self.window - len(kept))
             if not fresh:
                 raise DataError(f"source {self.name!r}: the stream gave no utterance; check its path and split")
-            kept.extend(self.keep(measure_durations(fresh), self.name))
+            chosen = self.keep.within(measure_durations(fresh, skip=self._skip))
+            num_dropped = 0 if chosen else num_dropped + len(fresh)
+            if num_dropped >= max(self.window, 1000):
+                raise DataError(
+                    f"source {self.name!r}: none of the last {num_dropped} utterances is within the limits of length "
+                    f"({self.keep.dropped}); change data.min_duration_s, data.max_duration_s or data.max_target_tokens"
+                )
+            kept.extend(chosen)
         self.starts[epoch + 1] = self.stream.state_dict()
+        for reason, number in self.keep.dropped.items():
+            if fresh_number := number - dropped_before.get(reason, 0):
+                log.info("source %s: dropped %d of its next utterances: %s", self.name, fresh_number, reason)
         return kept
+
+    def _skip(self, error: AudioError) -> None:
+        """Leave out a recording that cannot be opened: no list was checked before, and one file must not end a stream."""
+        log.warning("source %s: left out, %s", self.name, error)
+        self.keep.dropped[UNREADABLE] = self.keep.dropped.get(UNREADABLE, 0) + 1
 
 
 class Limits:
@@ -140,6 +154,7 @@ class Limits:
     def __init__(self, config: DataConfig, collator: Collator, *, model_max_duration_s: float) -> None:
         self.config, self.collator = config, collator
         self.max_duration_s = min(config.max_duration_s, model_max_duration_s)
+        self.duration_key = "data" if config.max_duration_s <= model_max_duration_s else "model"
         self.dropped: dict[str, int] = {}
 
     def __call__(self, utterances: list[Utterance], source: str) -> list[Utterance]:
@@ -148,17 +163,26 @@ class Limits:
         Raises:
             DataError: one is over a limit and `data.too_long` is error (names its id), or none is left.
         """
-        kept = [u for u in utterances if not self._drops(u)]
+        kept = self.within(utterances)
         if not kept:
-            raise DataError(f"source {source!r}: no utterance is left within the limits of length ({self.dropped})")
+            raise DataError(
+                f"source {source!r}: none of its {len(utterances)} utterances is within the limits of length "
+                f"({self.dropped}); change data.min_duration_s, data.max_duration_s or data.max_target_tokens"
+            )
         return kept
+
+    def within(self, utterances: list[Utterance]) -> list[Utterance]:
+        """As calling it, but none may be left."""
+        return [u for u in utterances if not self._drops(u)]
 
     def _drops(self, utterance: Utterance) -> bool:
         duration_s = utterance.duration_s or 0.0
         if duration_s < self.config.min_duration_s:
             return self._count(f"shorter than {self.config.min_duration_s:g} s")
         if duration_s > self.max_duration_s:
-            self._refuse(utterance, f"lasts {duration_s:.1f} s, over data.max_duration_s={self.max_duration_s:g}")
+            self._refuse(
+                utterance, f"lasts {duration_s:.1f} s, over {self.duration_key}.max_duration_s={self.max_duration_s:g}"
+            )
             return self._count(f"longer than {self.max_duration_s:g} s")
         limit = self.config.max_target_tokens
         # A token is at least one byte, so nearly all rows pass without being tokenized; 16: language tag and end.
@@ -181,34 +205,47 @@ class Limits:
         return True
 
 
-def measure_durations(utterances: list[Utterance]) -> list[Utterance]:
+def measure_durations(
+    utterances: list[Utterance], *, skip: Callable[[AudioError], None] | None = None
+) -> list[Utterance]:
     """The same utterances with `duration_s` set, read from the audio headers where the manifest does not say.
+
+    Args:
+        utterances: of one source.
+        skip: called for a recording that cannot be opened, which is then left out; None: it is an error.
 
     Raises:
         AudioError: a recording cannot be opened (names it).
     """
-    missing = [i for i, u in enumerate(utterances) if u.duration_s is None]
+    missing = [u for u in utterances if u.duration_s is None]
     if not missing:
         return utterances
     if len(missing) > 1000:
         log.info("%d utterances state no duration; reading the headers (recipes/prepare.py does it once)", len(missing))
-    measured = list(utterances)
+    measured: list[Utterance] = []
     with ThreadPoolExecutor(max_workers=8) as threads:
-        for i, utterance in zip(missing, threads.map(_with_duration, [utterances[i] for i in missing]), strict=True):
-            measured[i] = utterance
+        found = threads.map(_with_duration, missing)
+        for result in (utterance if utterance.duration_s is not None else next(found) for utterance in utterances):
+            if isinstance(result, Utterance):
+                measured.append(result)
+            elif skip is None:
+                raise result
+            else:
+                skip(result)
     return measured
 
 
-def _with_duration(utterance: Utterance) -> Utterance:
+def _with_duration(utterance: Utterance) -> Utterance | AudioError:
     end_s = utterance.end_s
-    if end_s is None:
-        end_s = probe_audio(utterance.audio, name=utterance.id).duration_s
+    try:
+        if end_s is None:
+            end_s = probe_audio(utterance.audio, name=utterance.id).duration_s
+    except AudioError as error:
+        return error
     return replace(utterance, duration_s=max(0.0, end_s - (utterance.start_s or 0.0)))
 
 
-def build_pools(
-    sources: dict[str, SourceConfig], *, limits: Limits, stream_window: int, seed: int
-) -> dict[str, Pool]:
+def build_pools(sources: dict[str, SourceConfig], *, limits: Limits, stream_window: int, seed: int) -> dict[str, Pool]:
     """Open every source and apply the limits; streams are opened, not read."""
     pools: dict[str, Pool] = {}
     for number, (name, source) in enumerate(sources.items()):
@@ -219,62 +256,6 @@ def build_pools(
         utterances = limits(measure_durations(load_utterances(source, name)), name)
         pools[name] = ListPool(name, utterances, source.passes_per_epoch, (seed, number))
     return pools
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAudio:
-    """An utterance whose recording could not be decoded in training."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedBatch:
-    """What a loader worker hands over: the batch, and the clips that are not in it because they would not decode."""
-
-    batch: Batch
-    failed: list[FailedAudio]
-
-
-class PlannedBatches(Dataset[LoadedBatch]):
-    """Batch i of a plan, decoded and collated; runs in loader workers."""
-
-    def __init__(self, utterances: list[Utterance], plan: list[list[int]], collator: Collator) -> None:
-        self.utterances, self.plan, self.collator = utterances, plan, collator
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, index: int) -> LoadedBatch:
-        recordings, failed = [], []
-        for i in self.plan[index]:
-            utterance = self.utterances[i]
-            try:
-                recordings.append(load_recording(utterance))
-            except AudioError as error:
-                failed.append(FailedAudio(utterance.id, str(error)))
-        if recordings:
-            return LoadedBatch(self.collator.for_training(recordings), failed)
-        return LoadedBatch(_nothing_to_learn(self.utterances[self.plan[index][0]], self.collator), failed)
-
-
-def load_recording(utterance: Utterance) -> Recording:
-    """Decode an utterance's audio to 16 kHz mono.
-
-    Raises:
-        AudioError: it cannot be decoded.
-    """
-    waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
-    return Recording(utterance, waveform)
-
-
-def _nothing_to_learn(utterance: Utterance, collator: Collator) -> Batch:
-    """A batch without targets: every process must still run its step when all clips of its batch fail."""
-    silence = torch.zeros(8000).numpy()
-    batch = collator.for_training([Recording(replace(utterance, text=""), silence)])
-    assert batch.labels is not None
-    return replace(batch, ids=[], labels=torch.full_like(batch.labels, IGNORED), duration_s=torch.zeros(1))
 
 
 @dataclass
@@ -295,6 +276,7 @@ class TrainingData:
     pin_memory: bool = False
     rank: int = 0
     num_processes: int = 1
+    _planned: dict[int, tuple[list[Utterance], list[list[int]]]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def is_streamed(self) -> bool:
@@ -302,7 +284,12 @@ class TrainingData:
         return any(isinstance(pool, StreamPool) for pool in self.pools.values())
 
     def plan(self, epoch: int) -> tuple[list[Utterance], list[list[int]]]:
-        """The utterances of an epoch and this process's batches of them."""
+        """The utterances of an epoch and this process's batches of them; the last one asked for is remembered."""
+        if epoch not in self._planned:
+            self._planned = {epoch: self._plan(epoch)}
+        return self._planned[epoch]
+
+    def _plan(self, epoch: int) -> tuple[list[Utterance], list[list[int]]]:
         utterances = [u for pool in self.pools.values() for u in pool.draw(epoch)]
         batches = plan_batches(
             [u.duration_s or 0.0 for u in utterances],
@@ -345,36 +332,14 @@ class TrainingData:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Undo of `state_dict`."""
+        self._planned = {}
         for name, entry in state.items():
             pool = self.pools.get(name)
             if not isinstance(pool, StreamPool):
-                raise ConfigError(f"data.train.{name}: the checkpoint streamed this source; resume with the same sources")
+                raise ConfigError(
+                    f"data.train.{name}: the checkpoint streamed this source; resume with the same sources"
+                )
             pool.starts = {entry["epoch"]: entry["start"]}
-
-
-def make_loader(
-    dataset: PlannedBatches, *, num_workers: int, prefetch_batches: int, pin_memory: bool = False
-) -> DataLoader[LoadedBatch]:
-    """A loader that hands over the batches in the order of the plan."""
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        shuffle=False,
-        num_workers=num_workers,
-        prefetch_factor=prefetch_batches if num_workers else None,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker if num_workers else None,
-        # A loader draws a seed from its generator; from the global one it would shift dropout after a resume.
-        generator=torch.Generator().manual_seed(0),
-    )
-
-
-def _start_worker(worker_id: int) -> None:
-    import signal
-
-    torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the main process decides when its workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def validation_batches(
@@ -384,12 +349,3 @@ def validation_batches(
     return sorted_batches(
         [u.duration_s or 0.0 for u in utterances], batch_seconds=batch_seconds, max_rows=max_batch_rows
     )
-
-
-def append_failed_audio(run_dir: Path, failed: list[FailedAudio], *, rank: int) -> None:
-    """List unreadable clips in `failed_audio.jsonl` (processes other than the first: `failed_audio.rankN.jsonl`)."""
-    if not failed:
-        return
-    name = "failed_audio.jsonl" if rank == 0 else f"failed_audio.rank{rank}.jsonl"
-    with open(run_dir / name, "a", encoding="utf-8") as out:
-        out.writelines(json.dumps({"id": one.id, "reason": one.reason}, ensure_ascii=False) + "\n" for one in failed)

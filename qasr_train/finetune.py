@@ -186,8 +186,7 @@ def make_training_data(config: FinetuneConfig, model: ASRModel, accelerator: Acc
     pools = build_pools(config.data.train, limits=limits, stream_window=config.data.stream_window, seed=config.seed)
     for pool in pools.values():
         accelerator.print(pool.describe())
-    for reason, number in limits.dropped.items():
-        accelerator.print(f"dropped {number} utterances: {reason}")
+    print_dropped(limits, "data.train", accelerator)
     return TrainingData(
         pools=pools,
         collator=model.collator,
@@ -210,10 +209,12 @@ def make_validator(
     if not config.data.dev:
         return None
     limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
+    dev_sets = load_dev_sets(config.data.dev, limits, max_utterances=config.trainer.max_dev_utterances)
+    print_dropped(limits, "data.dev", accelerator)
     return Validator(
         accelerator=accelerator,
         model=model,
-        dev_sets=load_dev_sets(config.data.dev, limits, max_utterances=config.trainer.max_dev_utterances),
+        dev_sets=dev_sets,
         decode=config.decode,
         normalizer=config.normalizer,
         batch_seconds=config.data.batch_seconds,
@@ -221,6 +222,12 @@ def make_validator(
         num_samples=config.trainer.num_samples,
         run_dir=run_dir,
     )
+
+
+def print_dropped(limits: Limits, key: str, accelerator: Accelerator) -> None:
+    """Say what the limits of length dropped; streamed sources are not read yet and say it as they are."""
+    for reason, number in limits.dropped.items():
+        accelerator.print(f"{key}: dropped {number} utterances: {reason}")
 
 
 def count_steps(trainer: TrainerConfig, data: TrainingData) -> int:

@@ -48,9 +48,7 @@ CER_LANGUAGES = frozenset({"Chinese", "Cantonese", "Japanese", "Korean", "Thai"}
 _OTHER_CODES = {"cmn": "Chinese", "zho": "Chinese", "mandarin": "Chinese", "tl": "Filipino", "tgl": "Filipino"}
 _UNKNOWN = {"", "none", "unknown", "auto", "und", "null"}
 _BY_SPELLING = (
-    {name.lower(): name for name in LANGUAGES}
-    | {code: name for name, code in LANGUAGE_CODES.items()}
-    | _OTHER_CODES
+    {name.lower(): name for name in LANGUAGES} | {code: name for name, code in LANGUAGE_CODES.items()} | _OTHER_CODES
 )
 
 

@@ -80,7 +80,9 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 try:
                     row = json.loads(line)
                 except json.JSONDecodeError as error:
-                    raise DataError(f"{where}: this line is not JSON ({error.msg}); expected one JSON object a line") from None
+                    raise DataError(
+                        f"{where}: this line is not JSON ({error.msg}); expected one JSON object a line"
+                    ) from None
                 if not isinstance(row, dict):
                     raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
                 yield where, row
@@ -91,13 +93,17 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     except PermissionError:
         raise DataError(f"{path}: cannot be read (permission denied)") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); expected a JSONL file") from None
+        raise DataError(
+            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); expected a JSONL file"
+        ) from None
 
 
 def utterance_to_row(utterance: Utterance) -> dict[str, Any]:
     """The manifest row of an utterance: its fields that are set, and the contract's version. Bytes cannot be written."""
     if isinstance(utterance.audio, bytes):
-        raise DataError(f"utterance {utterance.id!r}: audio bytes cannot stand in a JSONL manifest; convert them to files")
+        raise DataError(
+            f"utterance {utterance.id!r}: audio bytes cannot stand in a JSONL manifest; convert them to files"
+        )
     row = {"version": MANIFEST_VERSION}
     for field in dataclasses.fields(utterance):
         value = getattr(utterance, field.name)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,9 @@ class OptimConfig:
     lr_projector: float | None = setting(None, gt=0, help="peak learning rate; projector. null: lr")
     lr_decoder: float | None = setting(None, gt=0, help="peak learning rate; language model and head. null: lr")
     lr_adapters: float | None = setting(None, gt=0, help="peak learning rate; LoRA weights. null: lr")
-    weight_decay: float = setting(0.0, ge=0, help="decoupled decay per unit of learning rate; never on biases and norms")
+    weight_decay: float = setting(
+        0.0, ge=0, help="decoupled decay per unit of learning rate; never on biases and norms"
+    )
     beta1: float = setting(0.9, ge=0, lt=1, help="decay of AdamW's mean of gradients")
     beta2: float = setting(0.98, ge=0, lt=1, help="decay of AdamW's mean of squared gradients")
     eps: float = setting(1e-8, gt=0, help="AdamW's term against division by zero")
@@ -60,7 +63,7 @@ def build_optimizer(groups: Mapping[str, Iterable[tuple[str, nn.Parameter]]], co
     Raises:
         ConfigError: no parameter is trainable.
     """
-    param_groups = []
+    param_groups: list[dict[str, Any]] = []
     for part, named in groups.items():
         trained = [(name, p) for name, p in named if p.requires_grad]
         for is_decayed in (True, False):
@@ -69,7 +72,9 @@ def build_optimizer(groups: Mapping[str, Iterable[tuple[str, nn.Parameter]]], co
             if params:
                 decay = config.weight_decay if is_decayed else 0.0
                 peak = config.peak_lr(part)
-                param_groups.append({"params": params, "part": part, "lr": peak, "peak_lr": peak, "weight_decay": decay})
+                param_groups.append(
+                    {"params": params, "part": part, "lr": peak, "peak_lr": peak, "weight_decay": decay}
+                )
     if not param_groups:
         raise ConfigError("adapt: no parameter is trainable; choose adapt=lora or adapt=full, or widen adapt.trainable")
     is_cuda = param_groups[0]["params"][0].device.type == "cuda"

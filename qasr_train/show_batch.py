@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qasr_train.batch import IGNORED, Batch
-from qasr_train.data import DataConfig, Limits, load_recording, measure_durations
+from qasr_train.data import DataConfig, Limits, measure_durations
 from qasr_train.errors import ConfigError
+from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models import load_collator
-from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.models.base import Collator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import load_utterances
@@ -59,7 +60,7 @@ def show_batch(config: ShowBatchConfig) -> None:
     print(f"{path}: {len(rows)} utterances")
 
 
-def choose_utterances(config: ShowBatchConfig, collator: Qwen3ASRCollator) -> list[Utterance]:
+def choose_utterances(config: ShowBatchConfig, collator: Collator) -> list[Utterance]:
     """The utterances to show: those named, or the first of each source in turn."""
     limits = Limits(config.data, collator, model_max_duration_s=config.model.max_duration_s)
     by_source = [
@@ -74,7 +75,7 @@ def choose_utterances(config: ShowBatchConfig, collator: Qwen3ASRCollator) -> li
     return [u for utterances in by_source for u in utterances[:share]][: config.num_utterances]
 
 
-def describe_row(batch: Batch, row: int, collator: Qwen3ASRCollator) -> dict[str, object]:
+def describe_row(batch: Batch, row: int, collator: Collator) -> dict[str, object]:
     """A row of a padded batch as plain values; labels are IGNORED (-100) where nothing is supervised."""
     assert batch.labels is not None
     input_ids = batch.input_ids[row].tolist()
@@ -84,11 +85,11 @@ def describe_row(batch: Batch, row: int, collator: Qwen3ASRCollator) -> dict[str
         "labels": batch.labels[row].tolist(),
         "attention_mask": batch.attention_mask[row].tolist(),
         "num_mel_frames": int(batch.input_features_mask[row].sum()),
-        "num_audio_tokens": input_ids.count(collator.audio_id),
+        "num_audio_tokens": sum(token == collator.audio_id for token in input_ids),
     }
 
 
-def picture(batch: Batch, row: int, utterance: Utterance, collator: Qwen3ASRCollator, *, color: bool) -> str:
+def picture(batch: Batch, row: int, utterance: Utterance, collator: Collator, *, color: bool) -> str:
     """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green)."""
     assert batch.labels is not None
     ids, labels = batch.input_ids[row].tolist(), batch.labels[row].tolist()
@@ -105,15 +106,16 @@ def picture(batch: Batch, row: int, utterance: Utterance, collator: Qwen3ASRColl
             parts.append(_token(collator, ids[position], labels[position] != IGNORED, color=color))
         position += run
     num_supervised = sum(label != IGNORED for label in labels)
+    num_audio = sum(token == collator.audio_id for token in ids)
     return (
         f"{utterance.id}  {float(batch.duration_s[row]):.2f} s, {utterance.language or 'language unknown'}\n"
         f"  {int(batch.input_features_mask[row].sum())} mel frames of {batch.input_features.shape[2]}, "
-        f"{ids.count(collator.audio_id)} audio tokens, {sum(mask)} tokens of {len(ids)}, {num_supervised} supervised\n"
+        f"{num_audio} audio tokens, {sum(mask)} tokens of {len(ids)}, {num_supervised} supervised\n"
         f"  {''.join(parts)}\n"
     )
 
 
-def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int) -> int:
+def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int | None) -> int:
     """How many positions from `begin` are padding, or audio placeholders; 1 for any other token."""
     end = begin + 1
     if not mask[begin]:
@@ -125,8 +127,8 @@ def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int) -> i
     return end - begin
 
 
-def _token(collator: Qwen3ASRCollator, token_id: int, is_supervised: bool, *, color: bool) -> str:
-    text = collator.tokenizer.decode([token_id]).replace("\n", "\\n")
+def _token(collator: Collator, token_id: int, is_supervised: bool, *, color: bool) -> str:
+    text = collator.token_text(token_id).replace("\n", "\\n")
     if is_supervised:
         return f"{_SUPERVISED}[{text}]{_RESET}" if color else f"[{text}]"
     return f"{_GIVEN}{text}{_RESET}" if color else text

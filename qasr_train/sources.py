@@ -132,7 +132,8 @@ def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = Tru
 
 def _is_wanted(utterance: Utterance, only: dict[str, str]) -> bool:
     return all(
-        matches(f"source.only.{field}", pattern, str(getattr(utterance, field) or "")) for field, pattern in only.items()
+        matches(f"source.only.{field}", pattern, str(getattr(utterance, field) or ""))
+        for field, pattern in only.items()
     )
 
 

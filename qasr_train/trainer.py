@@ -29,10 +29,11 @@ from qasr_train.checkpoint import (
     set_link,
     write_checkpoint,
 )
-from qasr_train.data import LoadedBatch, TrainingData, append_failed_audio
+from qasr_train.data import TrainingData
 from qasr_train.device import Device, Precision, refuse_fp16
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.interrupt import Interrupt
+from qasr_train.loading import LoadedBatch, append_failed_audio
 from qasr_train.models.base import ASRModel
 from qasr_train.objectives import Objective
 from qasr_train.optim import set_lr
@@ -54,7 +55,9 @@ class BestBy(str, Enum):
 class TrainerConfig:
     """How long and how to train, what to watch, what to keep."""
 
-    num_epochs: float | None = setting(3.0, gt=0, help="epochs; training ends here or at max_steps. null: no such limit")
+    num_epochs: float | None = setting(
+        3.0, gt=0, help="epochs; training ends here or at max_steps. null: no such limit"
+    )
     max_steps: int | None = setting(None, ge=1, help="optimizer steps; see num_epochs. null: no such limit")
     num_microbatches: int = setting(1, ge=1, help="microbatches of one optimizer step on each process (accumulation)")
     max_grad_norm: float | None = setting(1.0, gt=0, help="2-norm; longer gradients are scaled down to it. null: off")
@@ -74,7 +77,9 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         check_settings(self, "trainer")
         if self.max_steps is None and self.num_epochs is None:
-            raise ConfigError("trainer.num_epochs and trainer.max_steps are both null: training would never end; set one")
+            raise ConfigError(
+                "trainer.num_epochs and trainer.max_steps are both null: training would never end; set one"
+            )
         refuse_fp16(self.precision, "trainer.precision")
 
 

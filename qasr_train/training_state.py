@@ -40,8 +40,10 @@ def load_training_state(folder: Path, model: ASRModel, optimizer: torch.optim.Op
     saved = load_file(folder / TRAINED)
     trained = trained_parameters(model)
     if other := sorted(saved.keys() ^ trained.keys()):
-        raise CheckpointError(f"{folder.parent}: trained other parameters than this run would, e.g. {other[0]}; resume "
-                              "with the same adapt settings")
+        raise CheckpointError(
+            f"{folder.parent}: trained other parameters than this run would, e.g. {other[0]}; resume "
+            "with the same adapt settings"
+        )
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(saved[name])

@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from tqdm import tqdm
 
-from qasr_train.data import Limits, load_recording, measure_durations, validation_batches
+from qasr_train.data import Limits, measure_durations, validation_batches
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.evaluation.score import score_predictions
 from qasr_train.evaluation.transcribe import DecodeConfig, transcribe_utterances
+from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import ASRModel
 from qasr_train.objectives.cross_entropy import CrossEntropy
@@ -38,8 +40,8 @@ def load_dev_sets(
         if source.streaming:
             raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
         utterances = limits(measure_durations(load_utterances(source, name)), name)
-        stride = max(1.0, len(utterances) / (max_utterances or len(utterances)))
-        dev_sets[name] = [utterances[int(i * stride)] for i in range(int(len(utterances) / stride))]
+        num_kept = min(len(utterances), max_utterances or len(utterances))
+        dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
     return dev_sets
 
 
@@ -76,15 +78,14 @@ class Validator:
         figures["dev/loss_nats"] = total_nats / max(1, num_targets)
         figures["dev/error_rate"] = sum(rates) / len(rates)
         shown = ", ".join(f"{name} {rate:.1f} %" for name, rate in zip(self.dev_sets, rates, strict=True))
-        self.accelerator.print(f"step {step}: dev error rate {shown}, loss {figures['dev/loss_nats']:.3f}")
+        if self.accelerator.is_main_process:  # tqdm.write leaves an open progress bar whole
+            tqdm.write(f"step {step}: dev error rate {shown}, loss {figures['dev/loss_nats']:.3f}")
         return figures
 
     @torch.no_grad()
     def _loss(self, utterances: list[Utterance]) -> tuple[float, int]:
         """Cross entropy summed over all targets in nats, and their number, over all processes."""
-        batches = validation_batches(
-            utterances, batch_seconds=self.batch_seconds, max_batch_rows=self.max_batch_rows
-        )
+        batches = validation_batches(utterances, batch_seconds=self.batch_seconds, max_batch_rows=self.max_batch_rows)
         objective = CrossEntropy()
         totals = torch.zeros(2, dtype=torch.float64)
         for rows in batches[self.accelerator.process_index :: self.accelerator.num_processes]:

@@ -1,4 +1,6 @@
-"""Owns what holds for every test: two threads, no network, no window, and which tests skip where.
+"""Owns what holds for every test: one thread, no network, no window, and which tests skip where.
+
+One thread: two that wait for each other are far slower on a busy machine.
 
 Set before any library is imported; `gpu` and `slow` tests skip with a reason, `shared` ones do so in tests/helpers.py.
 """
@@ -8,8 +10,8 @@ import os
 from collections.abc import Iterator
 
 for name, value in {
-    "OMP_NUM_THREADS": "2",
-    "MKL_NUM_THREADS": "2",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -54,7 +54,7 @@ class FakeModel:
     durations_s: list[list[float]] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
 
-    def token_logits(self, batch: Batch) -> TokenLogits:
+    def __call__(self, batch: Batch) -> TokenLogits:
         raise NotImplementedError("evaluation does not train")
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:

@@ -49,6 +49,11 @@ def test_processes_get_equally_many_batches(num_processes: int):
     assert sorted(i for batch in plan for i in batch) == list(range(101))
 
 
+def test_single_rows_that_do_not_divide_are_made_up_with_empty_batches():
+    plan = plan_batches(durations(10), batch_seconds=60, max_rows=1, seed=(0, 0), num_processes=4)
+    assert sorted(plan) == [[], [], *([i] for i in range(10))]
+
+
 def test_fewer_utterances_than_processes_is_refused():
     with pytest.raises(ConfigError, match="3 utterances cannot be shared by 4 processes"):
         plan_batches([1.0, 1.0, 1.0], batch_seconds=60, max_rows=None, seed=(0,), num_processes=4)

@@ -26,9 +26,7 @@ def test_linear_and_constant_schedules_by_hand():
 def test_parts_have_their_own_learning_rate_and_norms_do_not_decay():
     encoder, decoder = nn.Linear(2, 2), nn.LayerNorm(2)
     config = OptimConfig(lr=1e-3, lr_encoder=5e-3, weight_decay=0.1)
-    optimizer = build_optimizer(
-        {"encoder": encoder.named_parameters(), "decoder": decoder.named_parameters()}, config
-    )
+    optimizer = build_optimizer({"encoder": encoder.named_parameters(), "decoder": decoder.named_parameters()}, config)
     found = {(g["part"], g["params"][0].ndim): (g["lr"], g["weight_decay"]) for g in optimizer.param_groups}
     assert found == {("encoder", 2): (5e-3, 0.1), ("encoder", 1): (5e-3, 0.0), ("decoder", 1): (1e-3, 0.0)}
     set_lr(optimizer, 0.5)

@@ -12,9 +12,10 @@ from accelerate import Accelerator
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.checkpoint import latest_checkpoint
-from qasr_train.data import ListPool, LoadedBatch, TrainingData
+from qasr_train.data import ListPool, TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.finetune import make_accelerator
+from qasr_train.loading import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, parameter_groups
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
@@ -93,8 +94,6 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 
 def load(trainer: Trainer, rows: list[Utterance]) -> LoadedBatch:
-    from qasr_train.data import load_recording
-
     return LoadedBatch(trainer.model.collator.for_training([load_recording(u) for u in rows]), [])
 
 

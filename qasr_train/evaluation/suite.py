@@ -44,9 +44,7 @@ class SuiteConfig:
     name: str = setting(help="name; stands in the report")
     sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
     only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
-    normalizer: str = setting(
-        "qasr-1", help="name; the rules applied to both texts before they are compared"
-    )
+    normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
 
     def __post_init__(self) -> None:
         check_settings(self, "suite")

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 from qasr_train.batch import Batch, Recording
+from qasr_train.manifest import Utterance
+
+if TYPE_CHECKING:  # some three seconds to import, and needed for the annotations alone
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 
 class Capability(str, Enum):
     """What an objective or a recipe may need of a family; a missing one is refused when the config is loaded."""
 
-    TOKEN_LOSS = "token_loss"  # forward() gives next-token logits of supervised positions
+    TOKEN_LOSS = "token_loss"  # calling the model gives next-token logits of supervised positions
     ADAPTERS = "adapters"  # LoRA can be put on its linear layers
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
@@ -55,26 +60,45 @@ class TokenLogits:
 class Collator(Protocol):
     """Turns recordings into a Batch on the CPU; picklable, so that it runs in loader workers."""
 
+    @property
+    def audio_id(self) -> int | None:
+        """The token that stands for audio in `input_ids`; None where audio takes no positions there."""
+
     def for_training(self, recordings: Sequence[Recording]) -> Batch:
         """Prompt and target, with labels on the target alone."""
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         """Prompt only; `language` forces the language, None lets the model tell it."""
 
+    def num_target_tokens(self, utterance: Utterance) -> int:
+        """Supervised tokens of an utterance, without opening its audio."""
+
+    def token_text(self, token_id: int) -> str:
+        """One token for reading, special ones by their names."""
+
 
 class ASRModel(Protocol):
-    """A loaded speech recogniser: what training, evaluation and export need of it."""
+    """A loaded speech recogniser: what training, evaluation and export need of it. An nn.Module, as Accelerate wraps it.
+
+    module: the transformers model, or the PEFT model around it; training puts adapters on it.
+    """
 
     family: str
     capabilities: frozenset[Capability]
-    module: torch.nn.Module
-    collator: Collator
+    module: "PreTrainedModel | PeftModel"
 
-    def token_logits(self, batch: Batch) -> TokenLogits:
+    @property
+    def collator(self) -> Collator:
+        """What prepares batches for this model."""
+
+    def __call__(self, batch: Batch) -> TokenLogits:
         """Logits of the supervised positions of a training batch."""
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts of a transcription batch, in row order."""
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Recompute activations in the backward pass instead of keeping them."""
 
     def save(self, folder: Path) -> None:
         """Write a complete directory that plain `from_pretrained` loads."""

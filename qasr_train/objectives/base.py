@@ -1,14 +1,13 @@
 """Owns what an objective returns and is: `(model, batch) -> LossSum`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from torch import nn
 
 from qasr_train.batch import Batch
-from qasr_train.models.base import Capability
+from qasr_train.models.base import Capability, TokenLogits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +24,5 @@ class Objective(Protocol):
 
     needs: frozenset[Capability]
 
-    def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
+    def __call__(self, model: Callable[[Batch], TokenLogits], batch: Batch) -> LossSum:
         """The loss of one microbatch, as a sum and a count."""

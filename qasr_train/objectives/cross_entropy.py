@@ -1,12 +1,12 @@
 """Owns the token cross entropy: a SUM over supervised tokens and their COUNT; only the trainer divides."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import nn
 
 from qasr_train.batch import Batch
-from qasr_train.models.base import Capability
+from qasr_train.models.base import Capability, TokenLogits
 from qasr_train.objectives.base import LossSum
 from qasr_train.settings import check_settings, setting
 
@@ -30,7 +30,7 @@ class CrossEntropy:
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
-    def __call__(self, model: nn.Module, batch: Batch) -> LossSum:
+    def __call__(self, model: Callable[[Batch], TokenLogits], batch: Batch) -> LossSum:
         """model: a family's model, possibly wrapped for several processes; batch: a training batch on its device."""
         out = model(batch)
         loss_nats = F.cross_entropy(

@@ -77,7 +77,10 @@ def test_a_forced_language_equals_the_processors_request(real_processor):
 
 def test_companions_and_padding_change_neither_labels_nor_features(collator):
     short = recording(0.7, text="zero", id="short")
-    others = [recording(4.3, 1, text="a much longer sentence than that", id="long"), recording(1.0, 2, text="", id="none")]
+    others = [
+        recording(4.3, 1, text="a much longer sentence than that", id="long"),
+        recording(1.0, 2, text="", id="none"),
+    ]
     alone, together = collator.for_training([short]), collator.for_training([others[0], short, others[1]])
     width, frames = alone.input_ids.shape[1], alone.input_features.shape[2]
     assert torch.equal(together.input_ids[1, :width], alone.input_ids[0])
@@ -134,7 +137,9 @@ def test_a_marker_in_the_transcript_is_refused(collator):
         collator.for_training([recording(text="a<asr_text>b")])
 
 
-@pytest.mark.parametrize(("num_frames", "num_tokens"), [(50, 7), (100, 13), (101, 14), (108, 14), (109, 15), (800, 104)])
+@pytest.mark.parametrize(
+    ("num_frames", "num_tokens"), [(50, 7), (100, 13), (101, 14), (108, 14), (109, 15), (800, 104)]
+)
 def test_audio_tokens_by_hand(collator, num_frames: int, num_tokens: int):
     # 13 a whole 100-frame chunk; the rest through three halvings, each rounded up: 50 -> 25 -> 13 -> 7
     assert collator.num_audio_tokens(num_frames) == num_tokens

@@ -81,6 +81,10 @@ class Qwen3ASRCollator:
         """Supervised tokens of an utterance: language tag, transcript and end token."""
         return len(self._sequences([0], [target_text(utterance)], [None], supervised=True)[0].target)
 
+    def token_text(self, token_id: int) -> str:
+        """One token for reading, special ones by their names."""
+        return self.tokenizer.decode([token_id])
+
     def num_audio_tokens(self, num_mel_frames: int) -> int:
         """Positions the encoder makes of so many mel frames: 13 a 100-frame chunk, three stride-2 convolutions of the rest."""
         chunks, rest = divmod(num_mel_frames, self.chunk_frames)
@@ -91,7 +95,7 @@ class Qwen3ASRCollator:
     def _collate(
         self,
         recordings: Sequence[Recording],
-        targets: list[tuple[str, str] | None],
+        targets: Sequence[tuple[str, str] | None],
         *,
         supervised: bool,
         contexts: list[str | None],
@@ -114,7 +118,7 @@ class Qwen3ASRCollator:
     def _sequences(
         self,
         num_audio: list[int],
-        targets: list[tuple[str, str] | None],
+        targets: Sequence[tuple[str, str] | None],
         contexts: list[str | None],
         *,
         supervised: bool,
@@ -133,9 +137,7 @@ class Qwen3ASRCollator:
                 rows.append(TokenRow(prompt + spoken, []))
         return rows
 
-    def _pad(
-        self, sequences: list[TokenRow], *, supervised: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _pad(self, sequences: list[TokenRow], *, supervised: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """int64 [B, T] ids, attention mask and labels; padded on the right in training, on the left for generation."""
         widths = [len(s.prompt) + len(s.target) for s in sequences]
         shape = (len(sequences), max(widths))

@@ -7,11 +7,12 @@ parts run without autograd and the 151,936-wide head sees supervised positions o
 import copy
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import CheckpointError
@@ -36,8 +37,10 @@ class Qwen3ASR(nn.Module):
 
     family = "qwen3_asr"
     capabilities = frozenset(Capability)
+    module: PreTrainedModel | PeftModel
+    collator: Qwen3ASRCollator
 
-    def __init__(self, module: nn.Module, processor: Qwen3ASRProcessor, *, path: str = "") -> None:
+    def __init__(self, module: PreTrainedModel | PeftModel, processor: Qwen3ASRProcessor, *, path: str = "") -> None:
         """path: the directory or hub id it came from, written into adapters as their base."""
         super().__init__()
         self.module = module
@@ -48,7 +51,8 @@ class Qwen3ASR(nn.Module):
     @property
     def core(self) -> Qwen3ASRForConditionalGeneration:
         """The transformers model itself; adapters, if any, sit inside its layers."""
-        return self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
+        inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
+        return cast(Qwen3ASRForConditionalGeneration, inner)
 
     def forward(self, batch: Batch) -> TokenLogits:
         """Next-token logits of the supervised positions of a training batch; see `TokenLogits`."""
@@ -59,17 +63,18 @@ class Qwen3ASR(nn.Module):
         assert batch.labels is not None, "forward() wants a training batch"
         is_target = batch.labels[:, 1:] != IGNORED
         logits = core.lm_head(hidden[:, :-1][is_target])
-        row = torch.arange(len(batch), device=is_target.device)[:, None].expand_as(is_target)[is_target]
+        row = torch.arange(len(is_target), device=is_target.device)[:, None].expand_as(is_target)[is_target]
         return TokenLogits(logits=logits, targets=batch.labels[:, 1:][is_target], row=row)
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts of a transcription batch, in row order; stops a row at `<|im_end|>` or `<|endoftext|>`."""
         core, collator = self.core, self.collator
+        generate = cast(Any, core).generate  # transformers types its `self` as a protocol the class does not meet
         was_training = core.training
         core.eval()
         end_ids = [collator.end_id, collator.pad_id]
-        generated = core.generate(
+        generated = generate(
             input_ids=batch.input_ids,
             attention_mask=batch.attention_mask,
             input_features=batch.input_features.to(core.dtype),
@@ -95,19 +100,24 @@ class Qwen3ASR(nn.Module):
         Raises:
             OSError: the disk is full or the folder cannot be written.
         """
-        if isinstance(self.module, PeftModel):
-            save_native(merge_adapter(copy.deepcopy(self.module)), self.processor, folder)
-        else:
+        if not isinstance(self.module, PeftModel):
             save_native(self.core, self.processor, folder)
+            return
+        merged = merge_adapter(copy.deepcopy(self.module))
+        save_native(cast(Qwen3ASRForConditionalGeneration, merged), self.processor, folder)
         if has_only_adapters(self.module):
             save_adapter(self.module, folder / "adapter", base=self.path)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Recompute layers in the backward pass instead of keeping their activations."""
-        if enabled:
-            self.core.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        else:
-            self.core.gradient_checkpointing_disable()
+        layers = [layer for layer in self.core.modules() if getattr(layer, "gradient_checkpointing", None) is not None]
+        if enabled == any(layer.gradient_checkpointing for layer in layers):
+            return
+        # Newer transformers call the pair `activation_...` and warn of the old name.
+        new = f"activation_checkpointing_{'enable' if enabled else 'disable'}"
+        name = new if hasattr(self.core, new) else new.replace("activation", "gradient")
+        settings = ({"use_reentrant": False},) if enabled else ()
+        getattr(self.core, name)(*settings)
 
     def _embed(self, batch: Batch) -> torch.Tensor:
         """float [B, T, D]: token embeddings, with the encoder's output where the audio placeholders stand."""
@@ -127,7 +137,7 @@ class Qwen3ASR(nn.Module):
         ends = [i for i, token in enumerate(ids) if token in (self.collator.end_id, self.collator.pad_id)]
         kept = ids[: ends[0]] if ends else ids
         raw_text = prefix + self.collator.tokenizer.decode(kept, skip_special_tokens=True)
-        parsed = self.processor.parse_output(raw_text)
+        parsed = cast(dict[str, Any], self.processor.parse_output(raw_text))  # a list only for a list
         return Hypothesis(
             id=utterance_id,
             text=parsed["transcription"],
@@ -145,13 +155,17 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
     """
     folder = resolve_checkpoint(config.path, config.revision)
+    module: PreTrainedModel | PeftModel
     if detect_layout(folder) is Layout.ADAPTER:
         module, processor = load_checkpoint_with_adapter(folder, base=config.base, dtype=dtype)
     elif config.base is not None:
-        raise CheckpointError(f"model.base={config.base}: only an adapter has a base, and {config.path} is a whole model")
+        raise CheckpointError(
+            f"model.base={config.base}: only an adapter has a base, and {config.path} is a whole model"
+        )
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
-    return Qwen3ASR(module.to(device).eval(), processor, path=config.path)
+    cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
+    return Qwen3ASR(module.eval(), processor, path=config.path)
 
 
 def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:

@@ -1,0 +1,107 @@
+"""Owns turning planned batches into tensors in loader workers: decoding, collating, listing what would not decode.
+
+Input: utterances and a plan of index lists. Output: `LoadedBatch`es in the order of the plan.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from qasr_train.audio import load_audio
+from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.errors import AudioError
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import Collator
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAudio:
+    """An utterance whose recording could not be decoded in training."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBatch:
+    """What a loader worker hands over: the batch, and the clips that are not in it because they would not decode."""
+
+    batch: Batch
+    failed: list[FailedAudio]
+
+
+class PlannedBatches(Dataset[LoadedBatch]):
+    """Batch i of a plan, decoded and collated; runs in loader workers."""
+
+    def __init__(self, utterances: list[Utterance], plan: list[list[int]], collator: Collator) -> None:
+        self.utterances, self.plan, self.collator = utterances, plan, collator
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> LoadedBatch:
+        recordings, failed = [], []
+        for i in self.plan[index]:
+            utterance = self.utterances[i]
+            try:
+                recordings.append(load_recording(utterance))
+            except AudioError as error:
+                failed.append(FailedAudio(utterance.id, str(error)))
+        if recordings:
+            return LoadedBatch(self.collator.for_training(recordings), failed)
+        return LoadedBatch(_nothing_to_learn(self.utterances[0], self.collator), failed)
+
+
+def load_recording(utterance: Utterance) -> Recording:
+    """Decode an utterance's audio to 16 kHz mono.
+
+    Raises:
+        AudioError: it cannot be decoded.
+    """
+    waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
+    return Recording(utterance, waveform)
+
+
+def _nothing_to_learn(utterance: Utterance, collator: Collator) -> Batch:
+    """A batch without targets: every process must still run its step when its batch is empty or all its clips fail."""
+    silence = torch.zeros(8000).numpy()
+    batch = collator.for_training([Recording(replace(utterance, text=""), silence)])
+    assert batch.labels is not None
+    return replace(batch, ids=[], labels=torch.full_like(batch.labels, IGNORED), duration_s=torch.zeros(1))
+
+
+def make_loader(
+    dataset: PlannedBatches, *, num_workers: int, prefetch_batches: int, pin_memory: bool = False
+) -> DataLoader[LoadedBatch]:
+    """A loader that hands over the batches in the order of the plan."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        shuffle=False,
+        num_workers=num_workers,
+        prefetch_factor=prefetch_batches if num_workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker if num_workers else None,
+        # A loader draws a seed from its generator; from the global one it would shift dropout after a resume.
+        generator=torch.Generator().manual_seed(0),
+    )
+
+
+def _start_worker(worker_id: int) -> None:
+    import signal
+
+    torch.set_num_threads(1)
+    # Ctrl-C reaches the whole process group; the main process decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def append_failed_audio(run_dir: Path, failed: list[FailedAudio], *, rank: int) -> None:
+    """List unreadable clips in `failed_audio.jsonl` (processes other than the first: `failed_audio.rankN.jsonl`)."""
+    if not failed:
+        return
+    name = "failed_audio.jsonl" if rank == 0 else f"failed_audio.rank{rank}.jsonl"
+    with open(run_dir / name, "a", encoding="utf-8") as out:
+        out.writelines(json.dumps({"id": one.id, "reason": one.reason}, ensure_ascii=False) + "\n" for one in failed)
