@@ -1,0 +1,126 @@
+"""What every family of `FAMILIES` keeps to; a new one adds a line to TINY and is tested by all of this."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from qasr_train.batch import IGNORED, Recording
+from qasr_train.config import SCHEMAS, load_config
+from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models import FAMILIES, load_collator, load_model
+from qasr_train.models.base import ASRModel, Capability, Hypothesis
+from qasr_train.models.qwen3_asr.layouts import save_native
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from tests.helpers import tone, utterance
+from tests.helpers_model import tiny_model, tiny_processor
+
+# family -> writes a tiny checkpoint of random weights into a folder
+TINY: dict[str, Callable[[Path], None]] = {
+    "qwen3_asr": lambda folder: save_native(tiny_model(), tiny_processor(), folder),
+}
+
+pytestmark = pytest.mark.parametrize("family", sorted(FAMILIES))
+
+
+@pytest.fixture
+def config(family: str, tmp_path: Path) -> Any:
+    TINY[family](tmp_path / "model")
+    return FAMILIES[family].config(path=str(tmp_path / "model"))
+
+
+@pytest.fixture
+def model(config: Any) -> ASRModel:
+    return load_model(config, device="cpu")
+
+
+def recordings() -> list[Recording]:
+    """Clips of unequal lengths, one of them with no speech and one in no known language."""
+    fields = [{"text": "two small pills", "language": "English"}, {"text": ""}, {"text": "quick fox", "language": None}]
+    return [Recording(utterance(id=f"u{i}", **row), tone(0.6 + 0.8 * i)) for i, row in enumerate(fields)]
+
+
+def test_the_config_is_a_schema_and_knows_its_family(family: str, config: Any):
+    assert config.family == family
+    assert f"{FAMILIES[family].config.__module__}:{FAMILIES[family].config.__name__}" in SCHEMAS.values()
+
+
+def test_what_it_claims_it_has(family: str, model: ASRModel):
+    assert model.family == family
+    assert model.capabilities <= frozenset(Capability)
+    assert isinstance(model, torch.nn.Module)
+    assert not model.module.training
+
+
+def test_the_collator_needs_no_weights_and_travels_to_workers(family: str, config: Any, model: ASRModel):
+    for path in Path(config.path).glob("*.safetensors"):
+        path.unlink()
+    travelled = pickle.loads(pickle.dumps(load_collator(config)))
+    expected = model.collator.for_training(recordings())
+    batch = travelled.for_training(recordings())
+    assert torch.equal(batch.input_ids, expected.input_ids)
+    assert torch.equal(batch.labels, expected.labels)
+    assert torch.equal(batch.input_features, expected.input_features)
+
+
+def test_a_training_batch_keeps_its_contract(family: str, model: ASRModel):
+    batch = model.collator.for_training(recordings())
+    assert batch.ids == ["u0", "u1", "u2"]
+    assert batch.duration_s.tolist() == pytest.approx([0.6, 1.4, 2.2])
+    assert batch.labels is not None
+    is_target = batch.labels != IGNORED
+    assert torch.equal(batch.labels[is_target], batch.input_ids[is_target])
+    assert (batch.attention_mask[is_target] == 1).all()
+    for row, one in enumerate(recordings()):
+        assert model.collator.num_target_tokens(one.utterance) == int(is_target[row].sum()) > 0
+    assert "two small pills" in "".join(model.collator.token_text(i) for i in batch.labels[0][is_target[0]].tolist())
+    for row in range(3):
+        assert not batch.input_features[row].T[batch.input_features_mask[row] == 0].any()
+
+
+def test_a_transcription_batch_has_no_labels_and_one_hypothesis_a_row(family: str, model: ASRModel):
+    batch = model.collator.for_transcription(recordings(), language=None, use_context=True)
+    assert batch.labels is None
+    heard = model.transcribe(batch, max_new_tokens=3)
+    assert [h.id for h in heard] == ["u0", "u1", "u2"]
+    assert all(isinstance(h, Hypothesis) and 1 <= h.num_tokens <= 3 for h in heard)
+
+
+def test_a_step_of_the_loss_lowers_it(family: str, model: ASRModel):
+    if Capability.TOKEN_LOSS not in model.capabilities:
+        pytest.skip(f"{family} has no token loss")
+    batch = model.collator.for_training(recordings())
+    optimizer = torch.optim.SGD(model.module.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(2):
+        loss = CrossEntropy()(model, batch)
+        assert loss.num_targets == batch.num_targets
+        losses.append(float(loss.total.detach()))
+        optimizer.zero_grad()
+        (loss.total / loss.num_targets).backward()
+        optimizer.step()
+    assert losses[1] < losses[0]
+
+
+def test_it_comes_back_as_it_was_saved(family: str, model: ASRModel, tmp_path: Path):
+    model.save(tmp_path / "again")
+    again = load_model(FAMILIES[family].config(path=str(tmp_path / "again")), device="cpu")
+    expected = model.module.state_dict()
+    state = again.module.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_folder_without_a_model_is_refused_by_name(family: str, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="empty"):
+        load_model(FAMILIES[family].config(path=str(tmp_path / "empty")), device="cpu")
+
+
+def test_an_unknown_family_lists_those_there_are(family: str):
+    config = load_config("show_batch", ["data.train.main.path=x", "model.path=x", "model.family=whisperer"])
+    with pytest.raises(ConfigError, match=rf"model.family='whisperer' is not a family; choose one of .*{family}"):
+        load_model(config.model, device="cpu")
