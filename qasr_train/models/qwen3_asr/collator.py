@@ -177,7 +177,8 @@ class Qwen3ASRCollator:
 class LogMel:
     """Log-mel of one clip by itself, equal to Qwen3ASRFeatureExtractor on that clip alone (within 1e-5).
 
-    Frames by unfold + rfft instead of torch.stft: 2-3 times faster on a CPU core (docs/benchmarks.md).
+    On a CPU core a quarter faster than the extractor on single clips, four times faster than it on a padded batch
+    (scripts/bench/bench_features.py, docs/benchmarks.md).
     """
 
     def __init__(self, *, n_fft: int, hop_samples: int, min_samples: int, filters: torch.Tensor) -> None:
