@@ -109,9 +109,17 @@ class Tracker:
 
         # Paths, host name, command line and code of the machine stay here.
         settings = wandb.Settings(
-            console="off", disable_git=True, disable_code=True, save_code=False, x_disable_meta=True, silent=True
+            console="off",
+            disable_git=True,
+            disable_code=True,
+            save_code=False,
+            x_disable_meta=True,
+            x_save_requirements=False,
+            silent=True,
+            host="-",  # else the machine's own name is sent
         )
-        return {"wandb": {"name": self.config.name, "mode": self.config.mode.value, "settings": settings}}
+        name, mode = self.config.name, self.config.mode.value
+        return {"wandb": {"name": name, "mode": mode, "dir": str(self.path.parent), "settings": settings}}
 
 
 def tracker_names(config: TrackingConfig) -> list[str]:
