@@ -6,6 +6,7 @@ sources, limits and collator; loads no model weights.
 
 import json
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from qasr_train.batch import IGNORED, Batch
@@ -17,7 +18,7 @@ from qasr_train.models import load_collator
 from qasr_train.models.base import Collator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.settings import check_settings, setting
-from qasr_train.sources import load_utterances
+from qasr_train.sources import SourceConfig, load_utterances, stream_utterances
 
 _SUPERVISED, _GIVEN = "\033[1;32m", "\033[2m"
 _RESET = "\033[0m"
@@ -64,15 +65,22 @@ def choose_utterances(config: ShowBatchConfig, collator: Collator) -> list[Utter
     """The utterances to show: those named, or the first of each source in turn."""
     limits = Limits(config.data, collator, model_max_duration_s=config.model.max_duration_s)
     by_source = [
-        limits(measure_durations(load_utterances(source, name)), name) for name, source in config.data.train.items()
+        limits(measure_durations(_read(source, name, config)), name) for name, source in config.data.train.items()
     ]
     if config.ids:
         known = {u.id: u for utterances in by_source for u in utterances}
         if missing := [one for one in config.ids if one not in known]:
             raise ConfigError(f"ids={missing}: no such utterance in data.train ({len(known)} are there)")
         return [known[one] for one in config.ids]
-    share = -(-config.num_utterances // len(by_source))
-    return [u for utterances in by_source for u in utterances[:share]][: config.num_utterances]
+    in_turn = [u for together in zip_longest(*by_source) for u in together if u is not None]
+    return in_turn[: config.num_utterances]
+
+
+def _read(source: SourceConfig, name: str, config: ShowBatchConfig) -> list[Utterance]:
+    """All utterances of a source; of a streamed one the first, which are a window where some are asked for by id."""
+    if not source.streaming:
+        return load_utterances(source, name)
+    return stream_utterances(source, name).take(config.data.stream_window if config.ids else config.num_utterances)
 
 
 def describe_row(batch: Batch, row: int, collator: Collator) -> dict[str, object]:
