@@ -1,0 +1,92 @@
+"""Word error rate of a tiny model on synthetic sets, per language, by greedy decoding.
+
+python scripts/demo/measure.py --checkpoint qasr_train/assets/tiny --work /tmp/tiny_base
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import jiwer
+import torch
+from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scripts.demo.clips import ClipStore, plan_test_clips, synthesise_store
+from scripts.demo.examples import Example, collate, extract_features
+
+
+@dataclass(frozen=True)
+class WordErrorRates:
+    """Percent of words wrong, pooled over the set and per language, and percent of clips with the right language."""
+
+    total: float
+    per_language: dict[str, float]
+    language_accuracy: float
+
+
+def measure_wer(
+    model: Qwen3ASRForConditionalGeneration, processor: Qwen3ASRProcessor, store: ClipStore
+) -> WordErrorRates:
+    """Transcribes the whole store with the language free.  Leaves the model in its training mode."""
+    outputs = transcribe(model, processor, [store.audio(i) for i in range(len(store.clips))])
+    references = [clip.text for clip in store.clips]
+    languages = [clip.language for clip in store.clips]
+    hypotheses = [output["transcription"] for output in outputs]
+    per_language = {}
+    for language in dict.fromkeys(languages):
+        rows = [i for i, name in enumerate(languages) if name == language]
+        per_language[language] = 100 * jiwer.wer([references[i] for i in rows], [hypotheses[i] for i in rows])
+    num_right = sum(output["language"] == name for output, name in zip(outputs, languages, strict=True))
+    return WordErrorRates(100 * jiwer.wer(references, hypotheses), per_language, 100 * num_right / len(languages))
+
+
+@torch.inference_mode()
+def transcribe(
+    model: Qwen3ASRForConditionalGeneration, processor: Qwen3ASRProcessor, waveforms: list, batch_size: int = 24
+) -> list[dict[str, str | None]]:
+    """[S] float32 waveforms -> dicts with `language` and `transcription`, in order."""
+    was_training = model.training
+    model.eval()
+    outputs = []
+    for start in range(0, len(waveforms), batch_size):
+        features = [extract_features(samples, processor) for samples in waveforms[start : start + batch_size]]
+        batch = collate([Example(row, "", "", "") for row in features], processor, is_prompt_only=True)
+        generated = model.generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            input_features=batch.features.to(model.dtype),
+            input_features_mask=batch.features_mask,
+            max_new_tokens=60,
+            do_sample=False,
+        )
+        outputs += processor.decode(generated[:, batch.input_ids.shape[1] :], return_format="parsed")
+    model.train(was_training)
+    return outputs
+
+
+def main() -> None:
+    """Measures a saved checkpoint on sets that training did not look at."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="directory for the synthesised audio")
+    parser.add_argument("--clips-per-language", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1000)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    processor = AutoProcessor.from_pretrained(arguments.checkpoint)
+    model = Qwen3ASRForConditionalGeneration.from_pretrained(arguments.checkpoint, dtype=torch.float32)
+    for name, is_held_out in (("trained timbres", False), ("new timbres", True)):
+        plan = plan_test_clips(arguments.clips_per_language, arguments.seed + is_held_out, is_held_out)
+        store = synthesise_store(plan, arguments.work / f"test_{int(is_held_out)}", num_processes=1)
+        rates = measure_wer(model, processor, store)
+        per_language = ", ".join(f"{language} {value:.1f}" for language, value in rates.per_language.items())
+        print(f"{name}: WER {rates.total:.1f} % ({per_language}); language right in {rates.language_accuracy:.1f} %")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Text to 16 kHz speech with eSpeak NG, driven by ctypes (500-900 times real time on one core).
+
+Owns the list of timbres, and which of them no training ever uses.  In: text, voice, rate, pitch.  Out: float32 samples.
+eSpeak NG is GPL-3-or-later: it is an optional extra, imported here only when a `Synthesizer` is made, and never shipped.
+Its output is NOT bit-exact inside one process (the wave generator keeps state): never compare hashes of audio.
+"""
+
+import ctypes
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+SAMPLE_RATE_HZ = 16_000
+
+# Every timbre ("variant") of eSpeak NG 1.52 except joke voices that are hard even for people, and "rob", which
+# crashes the library (segmentation fault on some Spanish words).
+ALL_TIMBRES = (
+    "Alex Alicia Andrea Andy Annie AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo Jacky Lee Marco Mario Michael Mike "
+    "Nguyen Reed RicishayMax RicishayMax2 RicishayMax3 Storm Tweaky UniRobot adam anika announcer antonio aunty belinda "
+    "benjamin boris caleb david ed edward edward2 f1 f2 f3 f4 f5 grandma grandpa gustave ian iven iven2 iven3 iven4 john "
+    "kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 linda m1 m2 m3 m4 m5 m6 m7 m8 marcelo max michel miguel mike2 "
+    "norbert pablo paul pedro quincy robert robosoft robosoft2 robosoft3 robosoft4 robosoft5 robosoft6 robosoft7 "
+    "robosoft8 sandro shelby steph steph2 steph3 travis victor whisper zac"
+).split()
+
+# Never heard in training: five named after women and seven after men, spread over the makers of the variants.
+HELD_OUT_TIMBRES = "f5 Annie belinda linda shelby m4 m7 adam Hugo michel victor klatt4".split()
+TRAINED_TIMBRES = [name for name in ALL_TIMBRES if name not in HELD_OUT_TIMBRES]
+
+# eSpeak language names per language, as the model names them; several accents where eSpeak has them.
+ACCENTS = {
+    "English": ["en-us", "en-us", "en", "en-gb-x-rp", "en-gb-scotland", "en-029"],
+    "German": ["de"],
+    "Spanish": ["es", "es-419"],
+    "French": ["fr", "fr-be", "fr-ch"],
+}
+
+# Training and test settings never coincide: rates in words a minute and pitches (0..99) are on two shifted grids.
+TRAINED_RATES_WPM = range(110, 201, 10)
+HELD_OUT_RATES_WPM = range(125, 196, 10)
+TRAINED_PITCHES = range(15, 86, 10)
+HELD_OUT_PITCHES = range(20, 81, 10)
+
+_SYNCHRONOUS_OUTPUT = 2
+_DO_NOT_EXIT_ON_ERROR = 0x8000
+_UTF8 = 1
+_RATE, _PITCH, _PITCH_RANGE, _WORD_GAP = 1, 3, 4, 7
+_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How one sentence is spoken: an eSpeak voice ("en-us+f3"), words a minute, and eSpeak's 0..99 pitch settings."""
+
+    voice: str
+    rate_wpm: int
+    pitch: int
+    pitch_range: int
+
+
+class Synthesizer:
+    """eSpeak NG in this process.  It has global state in C, so make one a process and never share it over threads."""
+
+    def __init__(self) -> None:
+        self._library = _load_library()
+        self._pieces: list[np.ndarray] = []
+        self._callback = _SYNTH_CALLBACK(self._collect)  # kept: C holds only a bare pointer to it
+        self._native_rate_hz = self._library.espeak_Initialize(
+            _SYNCHRONOUS_OUTPUT, 0, _data_directory(), _DO_NOT_EXIT_ON_ERROR
+        )
+        if self._native_rate_hz <= 0:
+            raise ValueError("eSpeak NG could not start: reinstall it with pip install 'qasr_train[demo]'")
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, delivery: Delivery) -> np.ndarray:
+        """Returns [S] float32 at 16 kHz in -1..1, silence at both ends cut to 10 ms."""
+        library = self._library
+        if library.espeak_SetVoiceByName(delivery.voice.encode()) != 0:
+            raise ValueError(f"eSpeak NG has no voice {delivery.voice!r}")
+        for parameter, value in (
+            (_RATE, delivery.rate_wpm),
+            (_PITCH, delivery.pitch),
+            (_PITCH_RANGE, delivery.pitch_range),
+            (_WORD_GAP, 0),
+        ):
+            library.espeak_SetParameter(parameter, value, 0)
+        encoded = text.encode() + b"\0"
+        self._pieces.clear()
+        library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None)
+        library.espeak_Synchronize()
+        if not self._pieces:
+            raise ValueError(f"eSpeak NG made no sound for {text!r} with voice {delivery.voice!r}")
+        samples = np.concatenate(self._pieces).astype(np.float32) / 32768.0
+        return _trim(soxr.resample(samples, self._native_rate_hz, SAMPLE_RATE_HZ, quality="MQ"))
+
+    def _collect(self, wav: object, num_samples: int, _events: object) -> int:
+        if wav and num_samples > 0:
+            self._pieces.append(np.ctypeslib.as_array(wav, shape=(num_samples,)).copy())
+        return 0
+
+
+def draw_delivery(language: str, timbres: list[str], is_held_out: bool, rng: random.Random) -> Delivery:
+    """A random voice of `language` from `timbres`; rate and pitch from the held-out grid or the training grid."""
+    rates = HELD_OUT_RATES_WPM if is_held_out else TRAINED_RATES_WPM
+    pitches = HELD_OUT_PITCHES if is_held_out else TRAINED_PITCHES
+    return Delivery(
+        voice=f"{rng.choice(ACCENTS[language])}+{rng.choice(timbres)}",
+        rate_wpm=rng.choice(rates),
+        pitch=rng.choice(pitches),
+        pitch_range=rng.choice((20, 35, 50, 65, 80)),
+    )
+
+
+def require_espeak() -> None:
+    """Raises ValueError naming the extra to install when the optional package is missing."""
+    try:
+        import espeakng_loader  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "synthesising speech needs the package espeakng-loader: pip install 'qasr_train[demo]'"
+        ) from None
+
+
+def _data_directory() -> bytes:
+    import espeakng_loader
+
+    return str(espeakng_loader.get_data_path()).encode()
+
+
+def _load_library() -> ctypes.CDLL:
+    """The C library with every argument type given: a `size_t` passed as an int crashes on 64-bit machines."""
+    require_espeak()
+    import espeakng_loader
+
+    library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
+    c_int, c_uint, c_char_p, c_void_p = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_void_p
+    argument_types: dict[str, list[type]] = {
+        "espeak_Initialize": [c_int, c_int, c_char_p, c_int],
+        "espeak_SetSynthCallback": [_SYNTH_CALLBACK],
+        "espeak_SetVoiceByName": [c_char_p],
+        "espeak_SetParameter": [c_int, c_int, c_int],
+        "espeak_Synth": [c_char_p, ctypes.c_size_t, c_uint, c_int, c_uint, c_uint, ctypes.POINTER(c_uint), c_void_p],
+        "espeak_Synchronize": [],
+    }
+    for name, types in argument_types.items():
+        function: Callable[..., int] = getattr(library, name)
+        function.argtypes = types
+        function.restype = None if name == "espeak_SetSynthCallback" else c_int
+    return library
+
+
+def _trim(samples: np.ndarray, threshold: float = 0.004, margin_samples: int = 160) -> np.ndarray:
+    """[S] -> [S'] float32 without the near-silence that eSpeak puts around a sentence (up to 0.3 s)."""
+    loud = np.flatnonzero(np.abs(samples) > threshold)
+    if loud.size == 0:
+        return samples
+    return samples[max(0, loud[0] - margin_samples) : loud[-1] + margin_samples]
