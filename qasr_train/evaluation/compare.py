@@ -48,6 +48,7 @@ class CompareConfig:
     gate: GateConfig = setting(
         GateConfig(), help="when the candidate may replace the baseline; exit status 1 if it may not"
     )
+    note: str | None = setting(None, help="sentences for the head of the report: what the figures show or do not. null: none")
     num_resamples: int = setting(10_000, ge=100, help="bootstrap samples behind intervals and p values")
     seed: int = setting(0, ge=0, help="seed of the bootstrap")
 
@@ -100,6 +101,7 @@ class Comparison:
     warnings: list[str]
     versions: dict[str, str]
     pairs: list["Pair"]
+    note: str | None = None
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ def compare(config: CompareConfig) -> Comparison:
     """The job of recipes/compare.py: pair two runs, test the differences, judge, write OUT/comparison.json."""
     baseline, candidate = load_run(config.baseline, config.normalizer), load_run(config.candidate, config.normalizer)
     comparison = compare_runs(baseline, candidate, config.gate, num_resamples=config.num_resamples, seed=config.seed)
+    comparison.note = config.note
     write_json(Path(config.out) / "comparison.json", comparison_row(comparison))
     return comparison
 

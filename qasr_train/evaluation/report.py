@@ -120,6 +120,7 @@ def comparison_report(comparison: Comparison) -> Report:
             f"Baseline: {comparison.baseline}",
             f"Candidate: {comparison.candidate}",
             f"Normaliser {comparison.normalizer}; {len(rows)} utterances scored in both runs.",
+            *([comparison.note] if comparison.note else []),
         ],
         tables=[table for table in [comparison_table(comparison), *confusion_tables(confusions)] if table.rows],
         plot=_comparison_plot(comparison),

@@ -165,3 +165,16 @@ def test_damaged_run_folders_are_named(tmp_path):
         load_run(tmp_path)
     with pytest.raises(DataError, match="nope: no such file or folder"):
         load_run(tmp_path / "nope")
+
+
+def test_a_note_stands_at_the_head_of_the_report(tmp_path):
+    from qasr_train.evaluation.report import write_comparison_report
+
+    for name, hypotheses in (("a", ["a b c x"]), ("b", ["a b c d"])):
+        write_predictions(tmp_path / name / "predictions.jsonl", _rows(hypotheses))
+    config = CompareConfig(
+        str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "out"), note="Synthetic <voices> only.", num_resamples=100
+    )
+    write_comparison_report(config.out, compare(config))
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.index("Synthetic &lt;voices&gt; only.") < html.index("<table")
