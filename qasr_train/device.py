@@ -27,8 +27,8 @@ class Precision(str, Enum):
     fp16 = "fp16"  # always refused, with the reason: see refuse_fp16
 
 
-def choose_device(device: Device) -> torch.device:
-    """The device meant; "auto" takes a GPU where there is one.
+def choose_device(device: Device, *, key: str = "device") -> torch.device:
+    """The device meant; "auto" takes a GPU where there is one. key: the setting's name, for the message.
 
     Raises:
         ConfigError: a GPU was asked for and torch sees none.
@@ -36,7 +36,7 @@ def choose_device(device: Device) -> torch.device:
     has_gpu = torch.cuda.is_available()
     if device is Device.cuda and not has_gpu:
         build = "its CUDA build finds no GPU" if torch.version.cuda else "this is its CPU build"
-        raise ConfigError(f"device=cuda: torch {torch.__version__} sees no GPU ({build}); set device=cpu, or auto")
+        raise ConfigError(f"{key}=cuda: torch {torch.__version__} sees no GPU ({build}); set {key}=cpu, or auto")
     return torch.device("cuda" if has_gpu and device is not Device.cpu else "cpu")
 
 

@@ -17,6 +17,7 @@ from qasr_train.checkpoint import latest_checkpoint
 from qasr_train.data import DataConfig, Limits, TrainingData, build_pools
 from qasr_train.device import choose_device, choose_dtype
 from qasr_train.errors import ConfigError, UserError
+from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
@@ -60,6 +61,7 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "finetune")
+        get_normalizer(self.normalizer)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
 
@@ -132,7 +134,7 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     Raises:
         ConfigError: a GPU was asked for and there is none.
     """
-    device = choose_device(trainer.device)
+    device = choose_device(trainer.device, key="trainer.device")
     is_bf16 = choose_dtype(trainer.precision, device) is torch.bfloat16
     if device.type == "cpu":
         # Denormal numbers made LoRA on the encoder six times slower on a CPU (docs/benchmarks.md).

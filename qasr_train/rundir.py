@@ -40,6 +40,7 @@ _PACKAGES = (
 )
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IN_THE_WAY = {errno.EISDIR: "is a folder", errno.ENOTDIR: "lies below a file", errno.EEXIST: "exists and is a file"}
 _CODE_DIR = Path(__file__).resolve().parent
 
 
@@ -229,6 +230,8 @@ def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
         return f"{name}: no space left on the disk; free some, or choose another output folder"
     if error.errno in _NO_PERMISSION:
         return f"{name}: cannot be read or written ({error.strerror}); choose a place where you may"
+    if error.errno in _IN_THE_WAY:
+        return f"{name}: {_IN_THE_WAY[error.errno]}; choose another path"
     return None
 
 
@@ -248,6 +251,8 @@ def _told_plainly(path: Path) -> Iterator[None]:
         yield
     except (FileExistsError, NotADirectoryError):
         raise ConfigError(f"{path}: is a file or lies below one; choose a folder for run_dir") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: cannot be made there; choose another folder for run_dir") from None
     except OSError as error:
         sentence = os_error_sentence(error, path)
         if sentence is None:

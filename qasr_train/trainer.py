@@ -306,7 +306,8 @@ class Trainer:
         if state.num_failed > max(self.max_failed_fraction * num_read, self.max_failed_fraction * 100):
             raise DataError(
                 f"{state.num_failed} of {num_read} clips could not be read, over data.max_failed_fraction="
-                f"{self.max_failed_fraction:g}; see {self.run_dir / 'failed_audio.jsonl'}"
+                f"{self.max_failed_fraction:g}{f', the last: {failed[-1].reason}' if failed else ''}; see "
+                f"{self.run_dir / 'failed_audio.jsonl'}"
             )
 
     def _is_due(self, every: int | None, state: TrainState) -> bool:
