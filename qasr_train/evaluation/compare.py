@@ -48,7 +48,9 @@ class CompareConfig:
     gate: GateConfig = setting(
         GateConfig(), help="when the candidate may replace the baseline; exit status 1 if it may not"
     )
-    note: str | None = setting(None, help="sentences for the head of the report: what the figures show or do not. null: none")
+    note: str | None = setting(
+        None, help="sentences for the head of the report: what the figures show or do not. null: none"
+    )
     num_resamples: int = setting(10_000, ge=100, help="bootstrap samples behind intervals and p values")
     seed: int = setting(0, ge=0, help="seed of the bootstrap")
 

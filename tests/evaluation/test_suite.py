@@ -84,7 +84,9 @@ def test_ones_own_manifest_is_one_setting(tmp_path: Path) -> None:
 
 
 def test_digits_are_the_test_rows_alone(tmp_path: Path) -> None:
-    manifest = write_rows(tmp_path, [{"id": i, "split": s} for i, s in (("fsdd_a", "train"), ("fsdd_b", "test"), ("ljs_c", "test"))])
+    manifest = write_rows(
+        tmp_path, [{"id": i, "split": s} for i, s in (("fsdd_a", "train"), ("fsdd_b", "test"), ("ljs_c", "test"))]
+    )
     [digits] = load_suite(composed("real_digits", f"suite.sets.digits.source.path={manifest}"))
     assert [u.id for u in digits.utterances] == ["fsdd_b"]
     assert digits.role == "target"
