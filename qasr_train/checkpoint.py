@@ -55,8 +55,6 @@ def write_checkpoint(
         CheckpointError: the disk is full or not writable; the checkpoints before are untouched.
     """
     folder = checkpoint_path(run_dir, state.step)
-    if folder.exists():
-        return folder
     part = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -67,6 +65,8 @@ def write_checkpoint(
         record = {"version": CHECKPOINT_VERSION, "step": state.step, "files": _inventory(part)}
         (part / RECORD).write_text(json.dumps(record, indent=1))
         _sync_tree(part)
+        if folder.exists():  # a damaged one, which a resume went back behind
+            shutil.rmtree(folder)
         part.rename(folder)
         _sync_directory(folder.parent)
     except Exception as error:

@@ -146,6 +146,7 @@ class Trainer:
     tracker: Tracker
     max_failed_fraction: float
     validate: Callable[[int], Mapping[str, float]] | None = None
+    _saved_step: int | None = field(default=None, init=False, repr=False)
 
     def train(self, resume_from: Path | None = None) -> TrainState:
         """Train from the start, or from a checkpoint, to the last step or until patience is out.
@@ -164,6 +165,7 @@ class Trainer:
             self.data.load_state_dict(state.data)
             load_training_state(resume_from / "state", self.model, self.optimizer, rank=self.accelerator.process_index)
             self.tracker.forget_after(state.step)
+            self._saved_step = state.step
         elif self.validate and self.config.validate_at_start:
             self.tracker.log(self.validate(0), step=0)
 
@@ -227,9 +229,11 @@ class Trainer:
         )
 
     def save(self, state: TrainState) -> Path:
-        """Write the checkpoint of this step, unless it is there; all processes take part."""
-        generators = gather_object([generator_state()])
+        """Write the checkpoint of this step, unless that is done; all processes take part."""
         folder = checkpoint_path(self.run_dir, state.step)
+        if state.step == self._saved_step:
+            return folder
+        generators = gather_object([generator_state()])
         if self.accelerator.is_main_process:
             write_checkpoint(
                 self.run_dir,
@@ -242,6 +246,7 @@ class Trainer:
                 set_link(self.run_dir, "best", folder)
             apply_retention(self.run_dir, keep_last=self.config.keep_last, best_step=state.best_step)
         self.accelerator.wait_for_everyone()
+        self._saved_step = state.step
         return folder
 
     def _steps(self, state: TrainState) -> Iterator[tuple[list[LoadedBatch], float]]:

@@ -72,6 +72,13 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, error: Excep
     assert find_fault(before) is None
 
 
+def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path: Path):
+    folder = save(tmp_path, 1)
+    (folder / "model.safetensors").write_bytes(b"torn")
+    assert save(tmp_path, 1) == folder
+    assert find_fault(folder) is None
+
+
 def test_a_bug_while_saving_is_not_called_a_full_disk(tmp_path: Path):
     with pytest.raises(KeyError):
         save(tmp_path, 1, fails=KeyError("x"))
