@@ -1,9 +1,10 @@
-"""Owns reading rows from JSONL, CSV, TSV and audio folders (`metadata.csv` or `.jsonl` beside the recordings).
+"""Owns reading rows from JSONL, JSON arrays, CSV, TSV and audio folders (`metadata.csv` or `.jsonl` beside the recordings).
 
 Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `source_rows.py` reads them.
 """
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,52 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _MAX_FIELD_CHARS = 10_000_000  # the csv module stops at 131,072 by default, which a long transcript may pass
+_MAX_ARRAY_BYTES = 200_000_000  # an array is parsed whole, at some ten times its size in memory
 
 
 def read_table(path: Path) -> Rows:
     """Rows of a CSV or TSV file by its suffix; anything else is read as JSONL."""
     return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else read_jsonl(path)
+
+
+def read_json(path: Path) -> Rows:
+    """Rows of a JSONL file, or of a file that is one JSON array of objects.
+
+    Raises:
+        DataError: as `read_jsonl`; an array that is broken, holds something else than objects, or is too large.
+    """
+    if not _is_array(path):
+        yield from read_jsonl(path)
+        return
+    if path.stat().st_size > _MAX_ARRAY_BYTES:
+        raise DataError(
+            f"{path}: is one JSON array of {path.stat().st_size / 1e6:.0f} MB, too large to be read whole; write one "
+            "object a line (`jq -c '.[]' FILE > FILE.jsonl`)"
+        )
+    try:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}: begins as a JSON array but is none ({error.msg}); expected a list of objects, or one "
+            "object a line"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{path}: is a JSON array nested too deep; expected a list of objects") from None
+    for number, item in enumerate(items, start=1):
+        if not isinstance(item, dict):
+            raise DataError(f"{path}:item {number}: expected a JSON object, got {type(item).__name__}")
+        yield f"{path}:item {number}", item
+
+
+def _is_array(path: Path) -> bool:
+    """Whether the first character that is no space is a bracket; False where the file cannot be opened."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    except OSError:
+        return False
 
 
 def read_csv(path: Path) -> Rows:
@@ -91,16 +133,19 @@ def find_metadata(folder: Path) -> list[Path]:
     return []
 
 
-def read_audio_folder(folder: Path) -> Rows:
+def read_audio_folder(folder: Path, split: str | None = None) -> Rows:
     """Rows of every metadata file below `folder`; a file in `folder/train/` gives its rows `split` "train".
+
+    With `split`, where a folder is called so, only its metadata is read.
 
     `file_name` is relative to the metadata file and comes out relative to `folder`. Read here because `datasets` needs
     torchcodec to list such a folder.
     """
-    for metadata in find_metadata(folder):
+    found = find_metadata(folder)
+    for metadata in [path for path in found if path.parent == folder / (split or "")] or found:
         inner = metadata.parent.relative_to(folder)
         for where, row in read_table(metadata):
             if "file_name" not in row:
                 raise DataError(f"{where}: lacks the column `file_name` of an audio folder; it has {', '.join(row)}")
-            split = {} if inner == Path() or "split" in row else {"split": inner.name}
-            yield where, {**row, "file_name": str(inner / str(row["file_name"])), **split}
+            named = {} if inner == Path() or "split" in row else {"split": inner.name}
+            yield where, {**row, "file_name": str(inner / str(row["file_name"])), **named}

@@ -1,10 +1,12 @@
 """Owns reading rows from Hugging Face datasets (hub id, `save_to_disk` folder, local folder) and Parquet files.
 
-Input: path, subset and split of a `SourceConfig`. Output: (place, row) pairs; audio bytes stay on disk as Arrow
+Input: path, subset, split and revision of a `SourceConfig`. Output: (place, row) pairs; audio bytes stay on disk as Arrow
 references (map-style) or come row by row (streaming). `datasets` never decodes audio, so torchcodec is not needed.
 """
 
 import copy
+import functools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,9 +20,10 @@ from qasr_train.arrow_audio import arrow_reference, open_arrow
 from qasr_train.errors import DataError
 
 if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
+    from datasets import Dataset, DatasetBuilder, IterableDataset
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
+_UNREACHABLE = {"ConnectError", "ConnectTimeout"}  # of httpx, whichever version the hub's library comes with
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -29,13 +32,15 @@ def is_hub_id(path: str) -> bool:
     return bool(_HUB_ID.fullmatch(path)) and not Path(path).parent.exists()
 
 
-def read_hf(path: str, *, subset: str | None, split: str | None) -> Rows:
+def read_hf(path: str, *, subset: str | None, split: str | None, revision: str | None = None) -> Rows:
     """Rows of a Hugging Face dataset; `split` None gives every split, and each row says which it is of.
+
+    With `split`, only the files of that split are downloaded and read.
 
     Raises:
         DataError: the dataset cannot be reached or read, or has no such split (lists the splits).
     """
-    for split_name, dataset in _load(path, subset, split).items():
+    for split_name, dataset in _load(path, subset, split, revision).items():
         yield from _dataset_rows(dataset, f"{path}[{split_name}]" if split_name else path, split_name)
 
 
@@ -80,23 +85,79 @@ def _load_parquet(files: list[str], *, streaming: bool) -> Any:
     )
 
 
-def _load(path: str, subset: str | None, split: str | None) -> dict[str | None, "Dataset"]:
-    """Split name (None where the dataset has no splits) -> dataset."""
-    import datasets
+def _load(
+    path: str, subset: str | None, split: str | None, revision: str | None
+) -> Mapping[str | None, "Dataset | IterableDataset"]:
+    """Split name (None where the dataset has no splits) -> dataset; with `split`, that one."""
+    if _is_saved(Path(path)):
+        return _load_saved(Path(path), split)
+    builder = _builder(path, subset, split, revision)
+    _asked(path, builder.download_and_prepare)
+    return _chosen(path, _asked(path, builder.as_dataset), split)
 
+
+def _chosen(path: str, splits: Mapping[str, Any], split: str | None) -> dict[str | None, Any]:
+    if split is None:
+        return dict(splits.items())
+    if split not in splits:
+        raise DataError(f"{path}: has no split {split!r}; it has {', '.join(map(str, splits))}")
+    return {split: splits[split]}
+
+
+def _refuse_slice(path: str, split: str | None) -> None:
     if split is not None and not re.fullmatch(r"[\w.-]+", split):
         raise DataError(f"{path}: split={split!r} is no name of a split; slices are not supported, use max_utterances")
-    if _is_saved(Path(path)):
-        loaded = _asked(path, lambda: datasets.load_from_disk(path, keep_in_memory=False))
-    else:
-        loaded = _asked(path, lambda: datasets.load_dataset(path, subset, keep_in_memory=False))
-    if not isinstance(loaded, Mapping):
-        return {None: loaded}
+
+
+def _load_saved(path: Path, split: str | None) -> dict[str | None, Any]:
+    """What `save_to_disk` wrote; of several splits, only the files of the one asked for are opened."""
+    import datasets
+
+    if not (path / "dataset_dict.json").is_file():
+        return {None: _asked(str(path), lambda: datasets.load_from_disk(str(path)))}
+    names = _asked(str(path), lambda: json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
+    _refuse_slice(str(path), split)
+    folders = _chosen(str(path), {name: str(path / name) for name in names}, split)
+    return {
+        name: _asked(folder, functools.partial(datasets.load_from_disk, folder)) for name, folder in folders.items()
+    }
+
+
+def _builder(path: str, subset: str | None, split: str | None, revision: str | None) -> "DatasetBuilder":
+    """What can load the dataset; with `split`, it knows of no other files than those of that split."""
+    import datasets
+
     if split is None:
-        return dict(loaded)
-    if split not in loaded:
-        raise DataError(f"{path}: has no split {split!r}; it has {', '.join(loaded)}")
-    return {split: loaded[split]}
+        return _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=None))
+    _refuse_slice(path, split)
+    # A cache of its own: `datasets` would take a lone split in the common one for the whole dataset.
+    name = f"{revision or 'default'}-{split}".replace("/", "-")
+    cache_dir = str(Path(datasets.config.HF_DATASETS_CACHE) / "one_split" / name)
+    builder = _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=cache_dir))
+    files = builder.config.data_files
+    if files:  # none where the hub is out of reach and a copy in the cache is read
+        _chosen(path, files, split)
+        builder.config = copy.copy(builder.config)
+        builder.config.data_files = type(files)({split: files[split]})
+        # What the card says of all splits together: rows to be verified, disk space to be demanded.
+        info = builder.info
+        info.splits = info.download_checksums = info.download_size = info.dataset_size = info.size_in_bytes = None
+    return builder
+
+
+def _find_builder(path: str, subset: str | None, revision: str | None, cache_dir: str | None) -> "DatasetBuilder":
+    import datasets
+
+    try:
+        return datasets.load_dataset_builder(path, subset, revision=revision, cache_dir=cache_dir)
+    except ValueError as error:
+        if subset is None or "not found. Available" not in str(error):
+            raise
+        # refs/convert/parquet, and a download of it, has a folder for each subset but no card that says so.
+        try:
+            return datasets.load_dataset_builder(path, data_dir=subset, revision=revision, cache_dir=cache_dir)
+        except Exception:
+            raise error from None
 
 
 def _is_saved(path: Path) -> bool:
@@ -109,19 +170,39 @@ def _asked(path: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # `datasets` raises ValueError, OSError, ImportError and classes of its own
-        causes = f"{error} {error.__cause__ or ''} {getattr(error.__cause__, '__cause__', '') or ''}"
-        if "torchcodec" in causes and Path(path).is_dir():
-            raise DataError(
-                f"{path}: holds recordings but no metadata.csv (columns file_name and text, one row a recording); write "
-                "one, or name a manifest"
-            ) from None
-        if "torchcodec" in causes:
-            raise DataError(
-                f"{path}: `datasets` needs torchcodec to list this audio folder; download it "
-                "(`hf download --repo-type dataset ID --local-dir DIR`) and set path=DIR"
-            ) from None
-        reason = _first_line(error.__cause__ or error)
-        raise DataError(f"{path}: cannot be loaded as a dataset ({type(error).__name__}: {reason})") from None
+        raise DataError(f"{path}: {_explained(error, is_folder=Path(path).is_dir())}") from None
+
+
+def _explained(error: Exception, *, is_folder: bool) -> str:
+    """What went wrong and what to do."""
+    causes = f"{error} {error.__cause__ or ''} {getattr(error.__cause__, '__cause__', '') or ''}"
+    kind = type(error).__name__
+    if "torchcodec" in causes and is_folder:
+        return (
+            "holds recordings but no metadata.csv (columns file_name and text, one row a recording); write one, or name "
+            "a manifest"
+        )
+    if "torchcodec" in causes:
+        return (
+            "`datasets` needs torchcodec to list this audio folder; download it "
+            "(`hf download --repo-type dataset ID --local-dir DIR`) and set path=DIR"
+        )
+    if "scripts are no longer supported" in causes:
+        return (
+            "is read by a script of its own, which `datasets` no longer runs; set revision=refs/convert/parquet, where "
+            "the hub keeps a Parquet copy of many such datasets"
+        )
+    if isinstance(error, ConnectionError) or kind in _UNREACHABLE or "Couldn't find cache for" in causes:
+        return (
+            f"the hub cannot be reached ({_first_line(error)}); check the network, or download the dataset elsewhere "
+            "(`hf download --repo-type dataset ID --local-dir DIR`) and set path=DIR"
+        )
+    if found := re.search(r"available configs: \[(.*)\]", causes):
+        return f"has several subsets; set subset to one of {found[1]}"
+    if found := re.search(r"BuilderConfig ('.*') not found. Available: \[(.*)\]", causes):
+        return f"has no subset {found[1]}; it has {found[2]}"
+    is_telling = kind == "DatasetNotFoundError"  # its cause says "404 Client Error"
+    return f"cannot be loaded as a dataset ({kind}: {_first_line(error if is_telling else error.__cause__ or error)})"
 
 
 def _first_line(error: BaseException) -> str:
@@ -195,22 +276,23 @@ def _finished(row: dict[str, Any], names: Mapping[str, list[str]], split_name: s
 class HfStream:
     """Rows of a dataset read as they come, once through from wherever `load_state_dict` put it."""
 
-    def __init__(self, path: str, *, is_parquet: bool, subset: str | None, split: str | None) -> None:
+    def __init__(
+        self, path: str, *, is_parquet: bool, subset: str | None, split: str | None, revision: str | None = None
+    ) -> None:
         self.path, self.split = path, split
-        self.dataset = self._open(is_parquet, subset, split)
+        self.dataset = self._open(is_parquet, subset, revision)
         self.class_names = _class_names(self.dataset.features)
         self._first_state = copy.deepcopy(self.dataset.state_dict())
 
-    def _open(self, is_parquet: bool, subset: str | None, split: str | None) -> "IterableDataset":
-        import datasets
-
+    def _open(self, is_parquet: bool, subset: str | None, revision: str | None) -> "IterableDataset":
         if is_parquet:
             dataset = _load_parquet(_parquet_files(Path(self.path)), streaming=True)
         elif _is_saved(Path(self.path)):
-            dataset = self._without_decoding(self._one_split(_load(self.path, subset, split))).to_iterable_dataset()
+            dataset = self._one_split(_load_saved(Path(self.path), self.split))
+            dataset = self._without_decoding(dataset).to_iterable_dataset()
         else:
-            loaded = _asked(self.path, lambda: datasets.load_dataset(self.path, subset, streaming=True))
-            dataset = self._one_split(dict(loaded))
+            builder = _builder(self.path, subset, self.split, revision)
+            dataset = self._one_split(_asked(self.path, builder.as_streaming_dataset))
         return self._without_decoding(dataset)
 
     def _one_split(self, splits: Mapping[Any, Any]) -> Any:

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 from qasr_train.arrow_audio import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.languages import resolve_language
-from qasr_train.manifest import Utterance, read_jsonl
+from qasr_train.manifest import Utterance
 from qasr_train.patterns import matches
 from qasr_train.settings import check_settings, setting
-from qasr_train.source_files import Rows, find_metadata, read_audio_folder, read_csv
+from qasr_train.source_files import Rows, find_metadata, read_audio_folder, read_csv, read_json
 from qasr_train.source_hf import HfStream, is_hub_id, read_hf, read_parquet
 from qasr_train.source_rows import RowReader, check_columns
 
@@ -67,6 +67,10 @@ class SourceConfig:
     )
     subset: str | None = setting(
         None, help="configuration of a Hugging Face dataset, e.g. a language. null: its default"
+    )
+    revision: str | None = setting(
+        None,
+        help="git revision of a hub id: branch, tag or commit, e.g. refs/convert/parquet. null: its default branch",
     )
     streaming: bool = setting(False, help="read rows as they come instead of loading the list; for more than fits")
     columns: dict[str, str] = setting(
@@ -179,6 +183,8 @@ def _refuse_lost_audio(utterances: list[Utterance], config: SourceConfig) -> Non
 def _format(config: SourceConfig) -> SourceFormat:
     """The format asked for, or the one path and suffix tell."""
     path = Path(config.path).expanduser()
+    if config.revision is not None and path.exists():
+        log.warning("%s: is read as it lies here; revision=%s is for hub ids", path, config.revision)
     if config.format is not SourceFormat.auto:
         return config.format
     if path.is_dir():
@@ -198,14 +204,20 @@ def _rows(config: SourceConfig) -> Rows:
     """(place, row) of every row, whatever the format."""
     kind, path = _format(config), Path(config.path).expanduser()
     if kind is SourceFormat.jsonl:
-        return read_jsonl(path)
+        return read_json(path)
     if kind is SourceFormat.csv:
         return read_csv(path)
     if kind is SourceFormat.parquet:
         return read_parquet(path)
     if path.is_dir() and find_metadata(path):
-        return read_audio_folder(path)
-    return read_hf(str(path) if path.exists() else config.path, subset=config.subset, split=config.split)
+        return read_audio_folder(path, split=config.split)
+    return read_hf(_dataset(config), subset=config.subset, split=config.split, revision=config.revision)
+
+
+def _dataset(config: SourceConfig) -> str:
+    """The folder or the hub id."""
+    path = Path(config.path).expanduser()
+    return str(path) if path.exists() else config.path
 
 
 class _RowStream(Protocol):
@@ -294,10 +306,11 @@ def stream_utterances(config: SourceConfig, name: str) -> UtteranceStream:
     kind, path = _format(config), Path(config.path).expanduser()
     if kind in (SourceFormat.hf, SourceFormat.parquet) and not (path.is_dir() and find_metadata(path)):
         source: _RowStream = HfStream(
-            str(path) if path.exists() else config.path,
+            _dataset(config),
             is_parquet=kind is SourceFormat.parquet,
             subset=config.subset,
             split=config.split,
+            revision=config.revision,
         )
     else:
         source = _FileStream(lambda: _rows(config))

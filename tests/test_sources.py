@@ -128,6 +128,45 @@ def test_empty_text_is_no_speech_and_null_text_is_not_known(folder: Path) -> Non
     assert fields(load(path), "text") == [("",), (None,)]
 
 
+def test_a_json_array_gives_its_objects(folder: Path) -> None:
+    rows = [{"audio": f"wav/{name}.wav", "text": f"text {name}"} for name in "ab"]
+    (folder / "m.json").write_text("\ufeff\n " + json.dumps(rows, indent=2), encoding="utf-8")
+    assert fields(load(folder / "m.json"), "id", "text", "origin") == [
+        ("a", "text a", f"{folder / 'm.json'}:item 1"),
+        ("b", "text b", f"{folder / 'm.json'}:item 2"),
+    ]
+    stream = stream_utterances(SourceConfig(path=str(folder / "m.json"), streaming=True), "main")
+    assert [(u.id, u.text) for u in stream.take(3)] == [("a-1", "text a"), ("b-2", "text b"), ("a-1", "text a")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('[{"audio": "wav/a.wav", "text": "x"}, 5]', r"m.json:item 2: expected a JSON object, got int"),
+        ('[{"audio": "wav/a.wav", "text": "x"}, {"audio": "wav/b.wav"}]', r"m.json:item 2: lacks a column for `text`"),
+        (
+            '[{"audio": "wav/a.wav",\n"text": "x"},',
+            r"m.json:2: begins as a JSON array but is none .*; expected a list of",
+        ),
+        ('[{"audio": 1}]\n[{"audio": 2}]', r"m.json:2: begins as a JSON array but is none \(Extra data\)"),
+        ("[" * 100_000, r"m.json: is a JSON array nested too deep"),
+        ("[]", r"m.json: holds no rows"),
+    ],
+)
+def test_a_json_array_of_something_else_is_named(folder: Path, content: str, words: str) -> None:
+    (folder / "m.json").write_text(content)
+    with pytest.raises(DataError, match=words):
+        load(folder / "m.json")
+
+
+def test_a_json_array_too_large_to_be_read_whole_is_refused(folder: Path) -> None:
+    with open(folder / "m.json", "wb") as file:  # a hole: takes no space on disk
+        file.write(b"[")
+        file.truncate(300_000_000)
+    with pytest.raises(DataError, match=r"m.json: is one JSON array of 300 MB, too large .* \(`jq -c '\.\[\]' FILE"):
+        load(folder / "m.json")
+
+
 # -- CSV, TSV, Parquet, datasets ------------------------------------------------------------------------------------
 
 
