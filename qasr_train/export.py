@@ -19,12 +19,12 @@ from qasr_train.errors import ConfigError
 from qasr_train.languages import LANGUAGES
 from qasr_train.model_card import Origin, find_origin, model_card
 from qasr_train.models.adapters import ADAPTER_CONFIG, export_adapter, read_adapter_config
+from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
     load_checkpoint,
     load_merged,
-    resolve_checkpoint,
     save_native,
     save_original,
 )

@@ -5,18 +5,12 @@ Weights are loaded strictly: transformers alone opens an original directory as a
 """
 
 import copy
-import json
-import logging
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from peft import PeftModel
 from transformers import (
     GenerationConfig,
@@ -24,13 +18,13 @@ from transformers import (
     Qwen3ASRForConditionalGeneration,
     Qwen3ASRProcessor,
 )
-from transformers.utils import logging as transformers_logging
 
 from qasr_train.errors import CheckpointError
 from qasr_train.languages import LANGUAGES
 from qasr_train.models.adapters import ADAPTER_CONFIG, attach_adapter, merge_adapter, read_adapter_config
+from qasr_train.models.folders import no_progress_bar, one_line, read_config, read_json, resolve_checkpoint
 from qasr_train.models.qwen3_asr import original
-from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, one_line, require_agreement
+from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, require_agreement
 from qasr_train.models.weights import (
     MODEL_FILE,
     read_tensors,
@@ -39,13 +33,8 @@ from qasr_train.models.weights import (
     write_tensors,
 )
 
-BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
 TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
 MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json
-_ASSETS = Path(__file__).resolve().parents[2] / "assets"
-_HUB_FILES = ["*.json", "*.txt", "*.jinja", "*.safetensors"]
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_log = logging.getLogger(__name__)
 
 
 class Layout(Enum):
@@ -56,31 +45,6 @@ class Layout(Enum):
     ADAPTER = "adapter"  # PEFT: adapter_config.json, weights that need a base model
 
 
-def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
-    """The local directory of a checkpoint; only a hub id that is no directory here is looked up on the Hub.
-
-    Args:
-        path: a directory, `bundled:NAME`, or a hub id (`owner/name`).
-        revision: git revision of a hub id; None is its default branch.
-
-    Raises:
-        CheckpointError: it is neither; names both readings and why each failed.
-    """
-    if path.startswith(BUNDLED):
-        return _bundled(path)
-    folder = Path(path).expanduser()
-    if path and folder.is_dir():
-        return folder
-    if path and folder.exists():
-        raise CheckpointError(f"{path}: this is a file; give the directory that holds config.json and the weights")
-    if not _HUB_ID.fullmatch(path):
-        raise CheckpointError(
-            f"{path}: no such directory (looked from {Path.cwd()}), and not a hub id either, which reads owner/name; "
-            "correct the path"
-        )
-    return _download(path, revision)
-
-
 def detect_layout(folder: Path) -> Layout:
     """Which layout a directory has, from its files alone.
 
@@ -89,7 +53,7 @@ def detect_layout(folder: Path) -> Layout:
     """
     if (folder / ADAPTER_CONFIG).is_file():
         return Layout.ADAPTER
-    config = _read_config(folder)
+    config = read_config(folder)
     if config.get("model_type") != "qwen3_asr":
         raise CheckpointError(
             f"{folder}: config.json says model_type {config.get('model_type')!r}, and this family loads 'qwen3_asr' only"
@@ -185,7 +149,7 @@ def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
     layout = detect_layout(folder)
     if layout is Layout.ADAPTER:
         raise CheckpointError(f"{folder}: this is a LoRA adapter, not a whole model; open it together with its base")
-    raw = _read_config(folder)
+    raw = read_config(folder)
     tokenizer = load_tokenizer(folder, is_original=layout is Layout.ORIGINAL)
     if layout is Layout.ORIGINAL:
         config = original.native_config(raw, tokenizer, where=folder / "config.json")
@@ -257,61 +221,6 @@ def save_original(
     original.write_original_processor(processor, folder)
 
 
-def _bundled(path: str) -> Path:
-    folder = _ASSETS / path.removeprefix(BUNDLED)
-    if folder.is_dir() and folder.parent == _ASSETS:
-        return folder
-    names = sorted(f"{BUNDLED}{config.parent.name}" for config in _ASSETS.glob("*/config.json"))
-    raise CheckpointError(
-        f"{path}: no such bundled checkpoint; there is {', '.join(names) or 'none in this installation'}"
-    )
-
-
-def _download(path: str, revision: str | None) -> Path:
-    _log.warning("%s: no such directory here, looking for it on the Hugging Face Hub", path)
-    try:
-        return Path(huggingface_hub.snapshot_download(path, revision=revision, allow_patterns=_HUB_FILES))
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
-        reason = "the Hub cannot be reached (or HF_HUB_OFFLINE is set) and no copy is in the local cache"
-        raise CheckpointError(_neither(path, revision, reason)) from error
-    except HFValidationError as error:
-        raise CheckpointError(_neither(path, revision, "the name is not allowed there")) from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no answer"
-        reason = f"the Hub answered {status}: it does not exist there, or needs `hf auth login`"
-        raise CheckpointError(_neither(path, revision, reason)) from error
-    except OSError as error:
-        raise CheckpointError(_neither(path, revision, f"downloading failed ({error})")) from error
-
-
-def _neither(path: str, revision: str | None, reason: str) -> str:
-    at = f" at revision {revision}" if revision else ""
-    return f"{path}: not a directory here ({Path.cwd()}), and as a hub id{at}: {reason}; correct the path or get the model first"
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    if not file.is_file():
-        inner = sorted(
-            str(p.parent.relative_to(folder)) for depth in ("*", "*/*") for p in folder.glob(f"{depth}/config.json")
-        )[:3]
-        hint = f"did you mean {', '.join(inner)} inside it?" if inner else "copy the complete checkpoint"
-        raise CheckpointError(f"{folder}: no config.json, so this is not a model directory; {hint}")
-    return _read_json(file)
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{file}: not readable as JSON ({error}); copy it from the source again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(
-            f"{file}: holds {type(content).__name__} instead of an object; copy it from the source again"
-        )
-    return content
-
-
 def _native_config(folder: Path, raw: dict[str, Any]) -> Qwen3ASRConfig:
     architectures = raw.get("architectures") or ["Qwen3ASRForConditionalGeneration"]
     if architectures != ["Qwen3ASRForConditionalGeneration"]:
@@ -339,25 +248,13 @@ def _load_model(
         needed = {name: t.shape for name, t in Qwen3ASRForConditionalGeneration(config).state_dict().items()}
     require_exactly(folder, stored, needed, optional=TIED if config.tie_word_embeddings else frozenset())
     tensors = _without_tied_head(folder, config, read_tensors(stored))
-    with _no_progress_bar():
+    with no_progress_bar():
         loaded: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
         )
     model, report = loaded
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
     return model
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers' bar of tensors, which lasts a moment, out of our output."""
-    was_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            transformers_logging.enable_progress_bar()
 
 
 def _without_tied_head(
@@ -379,7 +276,7 @@ def _generation_config(folder: Path, config: Qwen3ASRConfig, layout: Layout) -> 
     """Greedy, the end tokens of the model; other values of a native generation_config.json are kept."""
     values: dict[str, Any] = {"max_new_tokens": MAX_NEW_TOKENS}
     if layout is Layout.NATIVE and (folder / "generation_config.json").is_file():
-        values |= _read_json(folder / "generation_config.json")
+        values |= read_json(folder / "generation_config.json")
     sampling = ("temperature", "top_p", "top_k", "transformers_version", "_from_model_config")  # refused when greedy
     values = {key: value for key, value in values.items() if key not in sampling}
     ids = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}

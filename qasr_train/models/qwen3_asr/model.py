@@ -18,6 +18,7 @@ from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.adapters import has_only_adapters, merge_adapter, save_adapter
 from qasr_train.models.base import Capability, Hypothesis, TokenLogits
+from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import (
@@ -27,7 +28,6 @@ from qasr_train.models.qwen3_asr.layouts import (
     load_checkpoint,
     load_checkpoint_with_adapter,
     load_processor,
-    resolve_checkpoint,
     save_native,
 )
 

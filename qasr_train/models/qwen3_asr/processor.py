@@ -9,6 +9,7 @@ from typing import Any
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
 from qasr_train.errors import CheckpointError
+from qasr_train.models.folders import one_line
 from qasr_train.models.qwen3_asr.original import native_chat_template
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
@@ -96,8 +97,3 @@ def require_agreement(folder: Path, config: Qwen3ASRConfig, processor: Qwen3ASRP
         raise CheckpointError(
             f"{folder}: the tokenizer has ids up to {largest}, the model {vocab_size} entries; they are of two models"
         )
-
-
-def one_line(error: Exception) -> str:
-    """A library's message, short enough to stand inside our sentence."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

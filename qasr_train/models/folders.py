@@ -1,0 +1,128 @@
+"""Owns where a checkpoint lies: a directory, a bundled one, or a hub id downloaded once; and reading its JSON files.
+
+Input: `model.path` as the user gave it. Output: a local folder, or a CheckpointError that says why it is none.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from transformers.utils import logging as transformers_logging
+
+from qasr_train.errors import CheckpointError
+
+BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
+_ASSETS = Path(__file__).resolve().parents[1] / "assets"
+_HUB_FILES = ["*.json", "*.txt", "*.jinja", "*.safetensors", "*.model"]
+_HUB_FILES_LEFT = ["*fp32*"]  # openai/whisper-large-v3 holds its weights a second time in float32
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_log = logging.getLogger(__name__)
+
+
+def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
+    """The local directory of a checkpoint; only a hub id that is no directory here is looked up on the Hub.
+
+    Args:
+        path: a directory, `bundled:NAME`, or a hub id (`owner/name`).
+        revision: git revision of a hub id; None is its default branch.
+
+    Raises:
+        CheckpointError: it is neither; names both readings and why each failed.
+    """
+    if path.startswith(BUNDLED):
+        return _bundled(path)
+    folder = Path(path).expanduser()
+    if path and folder.is_dir():
+        return folder
+    if path and folder.exists():
+        raise CheckpointError(f"{path}: this is a file; give the directory that holds config.json and the weights")
+    if not _HUB_ID.fullmatch(path):
+        raise CheckpointError(
+            f"{path}: no such directory (looked from {Path.cwd()}), and not a hub id either, which reads owner/name; "
+            "correct the path"
+        )
+    return _download(path, revision)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The parsed config.json of a model directory; a CheckpointError names the folder and what to look for."""
+    file = folder / "config.json"
+    if not file.is_file():
+        inner = sorted(
+            str(p.parent.relative_to(folder)) for depth in ("*", "*/*") for p in folder.glob(f"{depth}/config.json")
+        )[:3]
+        hint = f"did you mean {', '.join(inner)} inside it?" if inner else "copy the complete checkpoint"
+        raise CheckpointError(f"{folder}: no config.json, so this is not a model directory; {hint}")
+    return read_json(file)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file, or a CheckpointError that names it."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{file}: not readable as JSON ({error}); copy it from the source again") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f"{file}: holds {type(content).__name__} instead of an object; copy it from the source again"
+        )
+    return content
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Keep transformers' bar of tensors, which lasts a moment, out of our output."""
+    was_on = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            transformers_logging.enable_progress_bar()
+
+
+def one_line(error: Exception) -> str:
+    """A library's message, short enough to stand inside our sentence."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _bundled(path: str) -> Path:
+    folder = _ASSETS / path.removeprefix(BUNDLED)
+    if folder.is_dir() and folder.parent == _ASSETS:
+        return folder
+    names = sorted(f"{BUNDLED}{config.parent.name}" for config in _ASSETS.glob("*/config.json"))
+    raise CheckpointError(
+        f"{path}: no such bundled checkpoint; there is {', '.join(names) or 'none in this installation'}"
+    )
+
+
+def _download(path: str, revision: str | None) -> Path:
+    _log.warning("%s: no such directory here, looking for it on the Hugging Face Hub", path)
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                path, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_FILES_LEFT
+            )
+        )
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
+        reason = "the Hub cannot be reached (or HF_HUB_OFFLINE is set) and no copy is in the local cache"
+        raise CheckpointError(_neither(path, revision, reason)) from error
+    except HFValidationError as error:
+        raise CheckpointError(_neither(path, revision, "the name is not allowed there")) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no answer"
+        reason = f"the Hub answered {status}: it does not exist there, or needs `hf auth login`"
+        raise CheckpointError(_neither(path, revision, reason)) from error
+    except OSError as error:
+        raise CheckpointError(_neither(path, revision, f"downloading failed ({error})")) from error
+
+
+def _neither(path: str, revision: str | None, reason: str) -> str:
+    at = f" at revision {revision}" if revision else ""
+    return f"{path}: not a directory here ({Path.cwd()}), and as a hub id{at}: {reason}; correct the path or get the model first"
