@@ -27,7 +27,10 @@ _STEP_NAME = re.compile(r"step_(\d+)$")
 
 @dataclass
 class TrainState:
-    """Where a run stands. step: optimizer steps done. epoch, step_in_epoch: the position in the data."""
+    """Where a run stands. step: optimizer steps done. epoch, step_in_epoch: the position in the data.
+
+    value_before, best_value: of the figure that decides on the dev sets, before the first step and at the best checkpoint.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -35,6 +38,7 @@ class TrainState:
     audio_s: float = 0.0
     num_utterances: int = 0
     num_failed: int = 0
+    value_before: float | None = None
     best_value: float | None = None
     best_step: int | None = None
     num_validations_without_gain: int = 0

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
 
-from qasr_train.checkpoint import latest_checkpoint
+from qasr_train.checkpoint import TrainState, latest_checkpoint
 from qasr_train.data import DataConfig, Limits, TrainingData, build_pools
 from qasr_train.device import choose_device, choose_dtype
 from qasr_train.errors import ConfigError, UserError
@@ -81,7 +81,7 @@ def finetune(config: FinetuneConfig) -> None:
         # 7 train
         stack.callback(trainer.tracker.close)
         state = trainer.train(resume_from)
-    accelerator.print(f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir)}")
+    accelerator.print(f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir, state)}")
 
 
 def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, is_resumed: bool) -> Trainer:
@@ -252,7 +252,11 @@ def count_steps(trainer: TrainerConfig, data: TrainingData) -> int:
     return max(1, min(num_steps, trainer.max_steps or num_steps))
 
 
-def describe_result(run_dir: Path) -> str:
-    """Where the result lies, and how to evaluate it."""
-    name = "best" if (run_dir / "checkpoints" / "best").exists() else "last"
-    return f"evaluate it with model.path={run_dir / 'checkpoints' / name}"
+def describe_result(run_dir: Path, state: TrainState) -> str:
+    """Where the result lies, how to evaluate it, and whether the dev sets say that it is one."""
+    if state.best_step is None:
+        return f"evaluate it with model.path={run_dir / 'checkpoints' / 'last'}"
+    found = f"best at step {state.best_step}; evaluate it with model.path={run_dir / 'checkpoints' / 'best'}"
+    if state.value_before is not None and state.best_value is not None and state.best_value >= state.value_before:
+        return f"warning: no checkpoint is better on the dev sets than the model was before training; {found}"
+    return found

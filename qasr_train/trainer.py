@@ -50,6 +50,11 @@ class BestBy(str, Enum):
     error_rate = "error_rate"
     loss = "loss"
 
+    @property
+    def figure(self) -> str:
+        """Its name among the figures of a validation."""
+        return "dev/error_rate" if self is BestBy.error_rate else "dev/loss_nats"
+
 
 @dataclass
 class TrainerConfig:
@@ -167,7 +172,9 @@ class Trainer:
             self.tracker.forget_after(state.step)
             self._saved_step = state.step
         elif self.validate and self.config.validate_at_start:
-            self.tracker.log(self.validate(0), step=0)
+            figures = self.validate(0)
+            self.tracker.log(figures, step=0)
+            state.value_before = figures[self.config.best_by.figure]
 
         # 3 the loop
         with ExitStack() as stack:
@@ -327,7 +334,7 @@ class Trainer:
         """Validate, and save with `best` pointing here where this is the best so far."""
         figures = validate(state.step)
         self.tracker.log(figures, step=state.step)
-        value = figures["dev/error_rate" if self.config.best_by is BestBy.error_rate else "dev/loss_nats"]
+        value = figures[self.config.best_by.figure]
         if state.best_value is None or value < state.best_value:
             state.best_value, state.best_step, state.num_validations_without_gain = value, state.step, 0
         else:
