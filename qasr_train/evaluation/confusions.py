@@ -14,7 +14,7 @@ from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.languages import CER_LANGUAGES
 
 # A pair with more cells than this takes seconds and says little when drawn (10k words against 10k words is 100 million).
-_MAX_CELLS = 4_000_000
+MAX_CELLS = 4_000_000
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ def aligned_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
         tokens(row.normalized_reference, row.language),
         tokens(row.normalized_hypothesis, row.language),
     )
-    if len(reference) * len(hypothesis) > _MAX_CELLS:
+    if len(reference) * len(hypothesis) > MAX_CELLS:
         return None
     separator = "" if row.language in CER_LANGUAGES else " "
     pieces: list[Piece] = []

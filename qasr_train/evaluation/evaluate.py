@@ -22,6 +22,7 @@ from qasr_train.evaluation.score import score_predictions, write_scores
 from qasr_train.evaluation.suite import EvaluationSet, SuiteConfig, fingerprint, load_suite
 from qasr_train.evaluation.suite_run import SuiteRun
 from qasr_train.evaluation.tables import score_summary
+from qasr_train.evaluation.terms import TermList, read_terms
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import load_model
 from qasr_train.models.base import ASRModel
@@ -42,6 +43,7 @@ MAY_CHANGE_ON_RESUME = (
     "resume",
     "baseline",
     "failed_as_empty",
+    "suite.terms",
     "decode.num_workers",
     "decode.max_failed_fraction",
     "decode.num_warmup_batches",
@@ -88,6 +90,7 @@ def evaluate(config: EvaluateConfig) -> None:
     dtype = choose_dtype(config.precision, device)
     processes = join_processes(device)
     sets = load_suite(config.suite)
+    terms = read_terms(config.suite.terms, "suite.terms") if config.suite.terms else None
 
     # 2 the run directory and the record of what is evaluated
     run_dir = Path(config.run_dir)
@@ -115,7 +118,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
     # 4 scores and report
     if processes.is_main:
-        score_run(config, run_dir)
+        score_run(config, run_dir, terms)
 
 
 def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: Processes, dtype: torch.dtype) -> None:
@@ -156,12 +159,14 @@ def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
     run.finish()
 
 
-def score_run(config: EvaluateConfig, run_dir: Path) -> None:
+def score_run(config: EvaluateConfig, run_dir: Path, terms: TermList | None = None) -> None:
     """Score the predictions of a run directory, write scores and report, print the table."""
     from qasr_train.evaluation.report import write_report  # brings matplotlib
 
     loaded = load_predictions(run_dir)
-    scores = score_predictions(loaded.predictions, config.suite.normalizer, failed_as_empty=config.failed_as_empty)
+    scores = score_predictions(
+        loaded.predictions, config.suite.normalizer, failed_as_empty=config.failed_as_empty, terms=terms
+    )
     run = read_run(run_dir)
     scores.provenance = {"predictions": str(run_dir), "run": run}
     scores.warnings = [*loaded.warnings, *scores.warnings, *_warnings(loaded.predictions, run)]

@@ -14,6 +14,7 @@ from typing import Any
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, Run, compare_runs, load_run
 from qasr_train.evaluation.confusions import Piece, aligned_pieces, count_confusions
+from qasr_train.evaluation.entities import UtteranceTerms
 from qasr_train.evaluation.gate import GateConfig, Verdict, verdict_text
 from qasr_train.evaluation.metrics import primary_metric_of
 from qasr_train.evaluation.plots import Bar, error_rate_plot
@@ -29,6 +30,7 @@ from qasr_train.evaluation.tables import (
     markdown_table,
     markdown_text,
     role_table,
+    term_tables,
     trouble_table,
 )
 from qasr_train.languages import CER_LANGUAGES
@@ -89,17 +91,21 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
         lead.append(f"Baseline: {comparison.baseline}")
     tables += [language_table(scores)] if len(scores.languages) > 1 else []
     tables += [role_table(scores)] if scores.roles else []
+    tables += term_tables(scores)
     tables += [duration_table(scores), trouble_table(scores)]
     tables += confusion_tables(count_confusions(scores.utterances, scores.normalizer))
     explored = worst_first(scores.utterances)
     before = {(pair.candidate.set, pair.candidate.id): pair.baseline for pair in comparison.pairs} if comparison else {}
+    terms = scores.entities.utterances if scores.entities else [None] * len(scores.utterances)
+    terms_of = {(row.set, row.id): one for row, one in zip(scores.utterances, terms, strict=True)}
     return Report(
         title=f"Speech recognition scores: {_name(scores)}",
         lead=lead,
         tables=[table for table in tables if table.rows],
         plot=_comparison_plot(comparison) if comparison else _scores_plot(scores),
         explored=[
-            explorer_row(row, scores.normalizer, before.get((row.set, row.id))) for row in explored[:MAX_EXPLORED]
+            explorer_row(row, scores.normalizer, before.get((row.set, row.id)), terms_of[row.set, row.id])
+            for row in explored[:MAX_EXPLORED]
         ],
         num_utterances=len(scores.utterances),
         provenance={"normalizer": scores.normalizer, "versions": scores.versions, **scores.provenance},
@@ -157,9 +163,39 @@ def worst_first(rows: Sequence[UtteranceScore]) -> list[UtteranceScore]:
     return sorted(rows, key=lambda row: (not row.is_scored, -_num_errors(row), row.set, row.id))
 
 
-def explorer_row(row: UtteranceScore, normalizer: str, baseline: UtteranceScore | None = None) -> dict[str, Any]:
+def explorer_row(
+    row: UtteranceScore,
+    normalizer: str,
+    baseline: UtteranceScore | None = None,
+    terms: UtteranceTerms | None = None,
+) -> dict[str, Any]:
     """One row of the error explorer, short keys since there are thousands: explorer.js says what each means."""
-    flags = [
+    content: dict[str, Any] = {
+        "s": row.set,
+        "i": row.id,
+        "l": row.language or "unknown",
+        "d": row.duration_s,
+        "e": _num_errors(row),
+        "w": round(_rate(row), 1),
+        "c": [row.substitutions, row.deletions, row.insertions],
+        "f": _flags(row, terms),
+        "r": row.reference or "",
+        "h": row.hypothesis,
+        "a": _drawn_pieces(row, normalizer),
+    }
+    if terms is not None:
+        content["t"] = sorted({*terms.reference, *terms.hypothesis})
+    if baseline is not None:
+        content["b"] = {
+            "w": round(_rate(baseline), 1),
+            "h": baseline.hypothesis,
+            "a": _drawn_pieces(baseline, normalizer),
+        }
+    return content
+
+
+def _flags(row: UtteranceScore, terms: UtteranceTerms | None) -> list[str]:
+    return [
         name
         for name, is_set in (
             ("failed", row.failed is not None),
@@ -172,29 +208,11 @@ def explorer_row(row: UtteranceScore, normalizer: str, baseline: UtteranceScore 
                 "wrong language",
                 bool(row.language and row.predicted_language) and row.language != row.predicted_language,
             ),
+            ("term missed", terms is not None and bool(terms.missed)),
+            ("term added", terms is not None and bool(terms.added)),
         )
         if is_set
     ]
-    content: dict[str, Any] = {
-        "s": row.set,
-        "i": row.id,
-        "l": row.language or "unknown",
-        "d": row.duration_s,
-        "e": _num_errors(row),
-        "w": round(_rate(row), 1),
-        "c": [row.substitutions, row.deletions, row.insertions],
-        "f": flags,
-        "r": row.reference or "",
-        "h": row.hypothesis,
-        "a": _drawn_pieces(row, normalizer),
-    }
-    if baseline is not None:
-        content["b"] = {
-            "w": round(_rate(baseline), 1),
-            "h": baseline.hypothesis,
-            "a": _drawn_pieces(baseline, normalizer),
-        }
-    return content
 
 
 def _drawn_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:

@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -17,9 +17,11 @@ from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.alignment import UtteranceScore, score_utterances, utterance_row
+from qasr_train.evaluation.entities import EntityScores, entity_fields, score_entities
 from qasr_train.evaluation.metrics import GroupScore, Resampling, score_group
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.predictions import Prediction, load_predictions
+from qasr_train.evaluation.terms import TermList, read_terms
 from qasr_train.languages import LANGUAGES
 from qasr_train.settings import check_settings, setting
 
@@ -44,6 +46,9 @@ class ScoreConfig:
     system: str | None = setting(
         None, help="name; which system of a folder of leaderboard manifests. null: there is one"
     )
+    terms: str | None = setting(
+        None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
+    )
     failed_as_empty: bool = setting(
         False, help="whether a failed row counts as an empty hypothesis; else it is left out"
     )
@@ -65,7 +70,7 @@ class Scores:
     set_languages: per (set, language).
     macro_wer_percent: unweighted mean of the rounded WER of the sets, the leaderboard's average; micro is overall.wer_percent.
     macro_primary_percent: unweighted mean over languages of CER or WER, whichever is primary, as the Qwen3-ASR report does.
-    utterances: every row, scored or not. provenance: what made the predictions.
+    utterances: every row, scored or not. entities: where a term list was given. provenance: what made the predictions.
     """
 
     normalizer: str
@@ -80,10 +85,12 @@ class Scores:
     versions: dict[str, str]
     provenance: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    entities: EntityScores | None = None
 
 
 def score(config: ScoreConfig) -> Scores:
     """The job of recipes/score.py: read predictions, score them, write OUT/scores.json and utterances.jsonl."""
+    terms = read_terms(config.terms) if config.terms else None
     loaded = load_predictions(config.predictions, language=config.language, system=config.system)
     scores = score_predictions(
         loaded.predictions,
@@ -91,6 +98,7 @@ def score(config: ScoreConfig) -> Scores:
         failed_as_empty=config.failed_as_empty,
         resampling=Resampling(config.confidence, config.num_resamples, config.seed),
         num_workers=config.num_workers or len(os.sched_getaffinity(0)),
+        terms=terms,
     )
     scores.warnings = [*loaded.warnings, *scores.warnings]
     scores.provenance = _provenance(Path(config.predictions), loaded.system)
@@ -105,12 +113,14 @@ def score_predictions(
     failed_as_empty: bool = False,
     resampling: Resampling | None = None,
     num_workers: int = 1,
+    terms: TermList | None = None,
 ) -> Scores:
     """Score predictions by a normaliser of NORMALIZERS: pooled counts per set, language, role and over all.
 
     Args:
         failed_as_empty: a failed row counts as an empty hypothesis instead of being left out.
         num_workers: processes, used from some thousand rows on; more than 1 needs a `__main__` guard in a script.
+        terms: what the figures of entities are made of.
 
     Raises:
         ConfigError: no such normaliser. DataError: no predictions.
@@ -122,6 +132,7 @@ def score_predictions(
 
     groups = _Groups(rows, normalizer, resampling)
     sets, languages = groups.by(lambda row: row.set), groups.by(language_label)
+    entities = score_entities(rows, terms, normalizer) if terms else None
     return Scores(
         normalizer=normalizer,
         overall=groups.by(lambda row: "")[""],
@@ -133,7 +144,8 @@ def score_predictions(
         macro_primary_percent=_mean([group.primary_percent for group in languages.values()]),
         utterances=rows,
         versions=library_versions(),
-        warnings=_warnings(rows),
+        warnings=[*_warnings(rows), *(entities.warnings if entities else [])],
+        entities=entities,
     )
 
 
@@ -168,8 +180,14 @@ def write_scores(directory: str | Path, scores: Scores) -> None:
     """
     directory = Path(directory)
     write_json(directory / "scores.json", scores_row(scores))
-    lines = (json.dumps(utterance_row(row), ensure_ascii=False) for row in scores.utterances)
+    lines = (json.dumps(row, ensure_ascii=False) for row in _utterance_rows(scores))
     write_text(directory / "utterances.jsonl", "\n".join(lines) + "\n")
+
+
+def _utterance_rows(scores: Scores) -> Iterator[dict[str, Any]]:
+    for index, row in enumerate(scores.utterances):
+        entities = entity_fields(scores.entities.utterances[index]) if scores.entities else {}
+        yield {**utterance_row(row), **entities}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -210,6 +228,7 @@ def scores_row(scores: Scores) -> dict[str, Any]:
         "sets": {name: group.to_json() for name, group in scores.sets.items()},
         "languages": {name: group.to_json() for name, group in scores.languages.items()},
         "roles": {name: group.to_json() for name, group in scores.roles.items()},
+        **({"entities": scores.entities.to_json()} if scores.entities else {}),
         "warnings": scores.warnings,
         "versions": scores.versions,
         "provenance": scores.provenance,

@@ -45,6 +45,9 @@ class SuiteConfig:
     sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
     only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
     normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
+    terms: str | None = setting(
+        None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "suite")

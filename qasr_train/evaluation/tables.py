@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, GroupComparison
 from qasr_train.evaluation.confusions import Confusions
+from qasr_train.evaluation.entities import TermScore
 from qasr_train.evaluation.gate import p_text, verdict_text
 from qasr_train.evaluation.metrics import GroupScore, percent, primary_metric_of
 from qasr_train.evaluation.score import Scores
@@ -34,6 +35,7 @@ def score_summary(scores: Scores, directory: str) -> str:
     parts = [text_table(headline_table(scores))]
     if len(scores.languages) > 1:
         parts.append(text_table(language_table(scores)))
+    parts.extend(text_table(table) for table in term_tables(scores)[:1])
     parts.extend(f"warning: {warning}" for warning in scores.warnings)
     parts.append(f"normalizer {scores.normalizer}; scores, utterances and report in {directory}")
     return "\n\n".join(parts)
@@ -80,6 +82,49 @@ def _score_row(name: str, group: GroupScore) -> list[str]:
         str(group.num_not_scored or ""),
         number(group.rtfx, 1),
     ]
+
+
+def term_tables(scores: Scores) -> list[Table]:
+    """Terms per set, and the terms most often missed or added; [] without a term list."""
+    if scores.entities is None:
+        return []
+    entities = scores.entities
+    rows = [_term_row(name, group) for name, group in entities.sets.items()]
+    if len(rows) > 1:
+        rows.append(_term_row("all sets, pooled", entities.overall))
+    note = (
+        f"{entities.terms.num_terms} terms of {entities.terms.path}. Errors on and off: error rate (WER; CER in languages "
+        "without spaces) over the words of the reference inside and outside the terms."
+    )
+    wrong = [
+        [term, str(spoken), str(written), str(found)]
+        for term, (spoken, written, found) in entities.by_term.items()
+        if spoken > found or written > found
+    ]
+    return [
+        Table("Terms", _TERM_HEADERS, rows, note),
+        Table("Terms most often missed or added", ["term", "spoken", "written", "found"], wrong[:20]),
+    ]
+
+
+_TERM_HEADERS = [
+    "terms",
+    "spoken",
+    "written",
+    "found",
+    "recall %",
+    "precision %",
+    "F1 %",
+    "errors on %",
+    "errors off %",
+]
+
+
+def _term_row(name: str, group: TermScore) -> list[str]:
+    counts = [group.num_spoken, group.num_written, group.num_found]
+    rates = [group.recall_percent, group.precision_percent, group.f1_percent]
+    errors = [group.on_terms_percent, group.off_terms_percent]
+    return [name, *map(str, counts), *map(number, [*rates, *errors])]
 
 
 def comparison_summary(comparison: Comparison, directory: str) -> str:

@@ -297,6 +297,20 @@ def test_resuming_a_finished_run_scores_it_again_without_a_model(make: Make, tmp
     assert json.loads(after)["overall"] == json.loads(before)["overall"]
 
 
+def test_a_term_list_may_be_given_to_a_finished_run(make: Make, tmp_path: Path, manifest: Path) -> None:
+    evaluate(make())
+    (tmp_path / "terms.txt").write_text("two words\nsixes\nnine\n")
+    suite = suite_of(manifest)
+    suite.terms = str(tmp_path / "terms.txt")
+    evaluate(make(suite=suite, resume=True))
+    entities = json.loads((tmp_path / "run" / "scores.json").read_text())["entities"]
+    assert (entities["overall"]["num_spoken"], entities["overall"]["recall_percent"]) == (2, 100.0)
+    suite.terms = str(tmp_path / "none.txt")
+    with pytest.raises(ConfigError, match=r"suite.terms=.*none.txt: cannot be read"):
+        evaluate(make(suite=suite, run_dir=str(tmp_path / "other")))
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_resumed_run_tries_failed_recordings_again_and_nothing_else(make: Make, tmp_path: Path) -> None:
     good = (tmp_path / "u2.wav").read_bytes()
     (tmp_path / "u2.wav").write_bytes(b"<html>")

@@ -1,7 +1,8 @@
 "use strict";
 // The table of utterances: sorted, filtered and drawn a page at a time. Texts are only ever set as text, never as markup.
 // Keys of a row: s set, i id, l language, d seconds, e errors, w error rate %, c [sub, del, ins], f flags, r reference,
-// h hypothesis, a aligned pieces (a text both have, or [reference word, output word]; null: too long), b the baseline's {w, h, a}.
+// h hypothesis, a aligned pieces (a text both have, or [reference word, output word]; null: too long), t terms in either text,
+// b the baseline's {w, h, a}.
 (() => {
   const PAGE_ROWS = 50;
   const holder = document.getElementById("explorer");
@@ -9,6 +10,7 @@
   if (!holder || !data) return;
   const rows = JSON.parse(data.textContent);
   const hasBaseline = rows.some((row) => row.b);
+  const hasTerms = rows.some((row) => row.t?.length);
   rows.forEach((row) => { row.find = [row.i, row.r, row.h, row.b ? row.b.h : ""].join("\n").toLowerCase(); });
 
   const number = (value) => (value === null ? "" : value.toFixed(1));
@@ -46,6 +48,7 @@
   const [setLabel, setChoice] = choice("set", unique(rows.map((row) => row.s)));
   const [languageLabel, languageChoice] = choice("language", unique(rows.map((row) => row.l)));
   const [flagLabel, flagChoice] = choice("only", unique(rows.flatMap((row) => row.f)));
+  const [termLabel, termChoice] = choice("term", unique(rows.flatMap((row) => row.t ?? [])));
   if (hasBaseline) ["better", "worse"].forEach((value) => flagChoice.append(make("option", { value, textContent: value + " than baseline" })));
   const rateFrom = make("input", { type: "number", min: 0, step: 5, value: "", oninput: refresh });
   const rateTo = make("input", { type: "number", min: 0, step: 5, value: "", oninput: refresh });
@@ -64,7 +67,7 @@
     head.append(cell);
   });
   holder.append(
-    make("div", { className: "filters" }, setLabel, languageLabel, flagLabel, make("label", {}, "rate % from", rateFrom),
+    make("div", { className: "filters" }, setLabel, languageLabel, flagLabel, ...(hasTerms ? [termLabel] : []), make("label", {}, "rate % from", rateFrom),
       make("label", {}, "to", rateTo), make("label", {}, "find", search), count),
     make("table", { className: "rows" }, make("thead", {}, head), body),
     make("div", { className: "pages" }, previous, where, next),
@@ -77,7 +80,7 @@
     const to = rateTo.value === "" ? Infinity : Number(rateTo.value);
     shown = rows.filter((row) => (!setChoice.value || row.s === setChoice.value)
       && (!languageChoice.value || row.l === languageChoice.value) && row.w >= from && row.w <= to
-      && hasFlag(row, flagChoice.value) && row.find.includes(words));
+      && (!termChoice.value || row.t?.includes(termChoice.value)) && hasFlag(row, flagChoice.value) && row.find.includes(words));
     if (sortColumn !== null) {
       const key = columns[sortColumn].key;
       const sign = isRising ? 1 : -1;
