@@ -40,6 +40,7 @@ class Recipe:
 # (group, name) -> "module:Class"; YAML files of the group name it as `<name>_schema` in their defaults list.
 SCHEMAS: dict[tuple[str, str], str] = {
     ("model", "qwen3_asr"): "qasr_train.models.qwen3_asr.config:Qwen3ASRConfig",
+    ("model", "whisper"): "qasr_train.models.whisper.config:WhisperConfig",
     ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
     ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
     ("source", "source"): "qasr_train.sources:SourceConfig",

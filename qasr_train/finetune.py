@@ -19,11 +19,10 @@ from qasr_train.device import choose_device, choose_dtype
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.transcribe import DecodeConfig
-from qasr_train.models import load_model
+from qasr_train.models import find_family, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
 from qasr_train.models.base import ASRModel
-from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.objectives import build_objective
+from qasr_train.objectives import build_objective, check_objective
 from qasr_train.objectives.cross_entropy import CrossEntropyConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
 from qasr_train.rundir import check_same_config, claim_run_dir, plain_config, run_directory
@@ -46,7 +45,7 @@ NO_REPLAY = (
 class FinetuneConfig:
     """Fine-tune a model on one or more sources."""
 
-    model: Qwen3ASRConfig = setting(Qwen3ASRConfig(), help="the checkpoint to start from")
+    model: Any = setting(help="section; the checkpoint to start from")
     adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
     objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
     data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
@@ -62,6 +61,8 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         check_settings(self, "finetune")
         get_normalizer(self.normalizer)
+        family = find_family(self.model.family)
+        check_objective(self.objective, family=self.model.family, capabilities=family.capabilities)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
 
@@ -81,7 +82,9 @@ def finetune(config: FinetuneConfig) -> None:
         # 7 train
         stack.callback(trainer.tracker.close)
         state = trainer.train(resume_from)
-    accelerator.print(f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir, state)}")
+    accelerator.print(
+        f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir, state)}"
+    )
 
 
 def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, is_resumed: bool) -> Trainer:

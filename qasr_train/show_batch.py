@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.data import DataConfig, Limits, measure_durations
@@ -16,7 +17,6 @@ from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models import load_collator
 from qasr_train.models.base import Collator
-from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig, load_utterances, stream_utterances
 
@@ -28,7 +28,7 @@ _RESET = "\033[0m"
 class ShowBatchConfig:
     """Show one padded training batch."""
 
-    model: Qwen3ASRConfig = setting(Qwen3ASRConfig(), help="whose tokenizer and feature extractor prepare the batch")
+    model: Any = setting(help="section; whose tokenizer and feature extractor prepare the batch")
     data: DataConfig = setting(DataConfig(), help="the sources and limits of a training run; data.train is shown")
     num_utterances: int = setting(4, ge=1, help="utterances; the first of all sources in turn, as one padded batch")
     ids: list[str] = setting([], help="utterance ids to show instead. empty: the first ones")

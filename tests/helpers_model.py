@@ -26,7 +26,8 @@ VOCAB_SIZE = 384
 
 
 @cache
-def _bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
+def bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges of a small byte-level BPE."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -41,7 +42,7 @@ def _bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 def tiny_processor() -> Qwen3ASRProcessor:
     """A processor with the real feature extractor and chat template and a tokenizer of some 330 entries."""
-    vocab, merges = _bpe()
+    vocab, merges = bpe()
     tokenizer = Qwen2Tokenizer(
         vocab=dict(vocab),
         merges=list(merges),

@@ -1,39 +1,51 @@
 """Owns the table of model families: a name, its config, and how one is loaded. A new family adds one line here."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import ASRModel, Collator
+from qasr_train.models.base import ASRModel, Capability, Card, Collator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.models.whisper.config import WhisperConfig
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family's settings and its loaders: `load(config, device=..., dtype=...)`, `load_collator(config)` (no weights)."""
+    """A family's settings, what its models can do at most, what it is, and where its loaders are.
+
+    module: has `load(config, device=..., dtype=...)` and `load_collator(config)` (no weights); imported when one is loaded.
+    """
 
     config: type
-    load: Callable[..., ASRModel]
-    load_collator: Callable[[Any], Collator]
+    module: str
+    capabilities: frozenset[Capability]
+    card: Card
 
+    def load(self, config: Any, **kwargs: Any) -> ASRModel:
+        """The model of a config; see `load_model`."""
+        return import_module(self.module).load(config, **kwargs)
 
-def _load_qwen3_asr(config: Qwen3ASRConfig, **kwargs: Any) -> ASRModel:
-    from qasr_train.models.qwen3_asr import model
-
-    return model.load(config, **kwargs)
-
-
-def _load_qwen3_asr_collator(config: Qwen3ASRConfig) -> Collator:
-    from qasr_train.models.qwen3_asr import model
-
-    return model.load_collator(config)
+    def load_collator(self, config: Any) -> Collator:
+        """The collator of a config; see `load_collator`."""
+        return import_module(self.module).load_collator(config)
 
 
 FAMILIES: dict[str, Family] = {
-    "qwen3_asr": Family(Qwen3ASRConfig, _load_qwen3_asr, _load_qwen3_asr_collator),
+    "qwen3_asr": Family(
+        Qwen3ASRConfig,
+        "qasr_train.models.qwen3_asr.model",
+        frozenset(Capability),
+        Card("audio transformer + Qwen3 language model", "30 languages and Chinese dialects", "Apache-2.0"),
+    ),
+    "whisper": Family(
+        WhisperConfig,
+        "qasr_train.models.whisper.model",
+        frozenset({Capability.LANGUAGE}),
+        Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
+    ),
 }
 
 
@@ -49,7 +61,7 @@ def load_model(config: Any, *, device: torch.device | str, dtype: torch.dtype = 
         ConfigError: the family is not one of ours.
         CheckpointError: the checkpoint cannot be loaded as it should.
     """
-    return _family(config.family).load(config, device=device, dtype=dtype)
+    return find_family(config.family).load(config, device=device, dtype=dtype)
 
 
 def load_collator(config: Any) -> Collator:
@@ -58,10 +70,11 @@ def load_collator(config: Any) -> Collator:
     Raises:
         ConfigError, CheckpointError: as `load_model`.
     """
-    return _family(config.family).load_collator(config)
+    return find_family(config.family).load_collator(config)
 
 
-def _family(name: str) -> Family:
+def find_family(name: str) -> Family:
+    """The entry of a family by its name; ConfigError lists those there are."""
     family = FAMILIES.get(name)
     if family is None:
         raise ConfigError(f"model.family={name!r} is not a family; choose one of {', '.join(FAMILIES)}")

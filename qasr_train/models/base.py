@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import torch
 
 from qasr_train.batch import Batch, Recording
+from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 
 if TYPE_CHECKING:  # some three seconds to import, and needed for the annotations alone
@@ -26,6 +27,19 @@ class Capability(str, Enum):
     ADAPTERS = "adapters"  # LoRA can be put on its linear layers
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a comparison says of a family besides its figures; the parameters are counted when a model is loaded.
+
+    architecture: encoder and decoder in a few words. languages: how many, or which. license: of the published weights,
+    None where it depends on the checkpoint.
+    """
+
+    architecture: str
+    languages: str
+    license: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +116,15 @@ class ASRModel(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write a complete directory that plain `from_pretrained` loads."""
+
+
+def refuse_training(family: str) -> NoReturn:
+    """For families that transcribe only.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        f"model.family={family}: models of this family can be evaluated but not trained; train model=qwen3_asr_0.6b or "
+        "another Qwen3-ASR"
+    )

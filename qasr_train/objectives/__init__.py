@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import ASRModel, Capability
 from qasr_train.objectives.base import LossSum, Objective
 from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 
-__all__ = ["OBJECTIVES", "LossSum", "Objective", "build_objective"]
+__all__ = ["OBJECTIVES", "LossSum", "Objective", "build_objective", "check_objective"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,12 @@ OBJECTIVES: dict[str, ObjectiveEntry] = {
 
 
 def build_objective(config: Any, model: ASRModel) -> Objective:
-    """The objective a config describes, refused when the model's family lacks what it needs.
+    """The objective a config describes, refused when the model lacks what it needs; raises as `check_objective`."""
+    return check_objective(config, family=model.family, capabilities=model.capabilities)
+
+
+def check_objective(config: Any, *, family: str, capabilities: frozenset[Capability]) -> Objective:
+    """The objective a config describes, for a family with these capabilities; needs no weights.
 
     Raises:
         ConfigError: unknown name, or a capability that the family does not have.
@@ -37,9 +42,9 @@ def build_objective(config: Any, model: ASRModel) -> Objective:
     if entry is None:
         raise ConfigError(f"objective.name={config.name!r} is not an objective; choose one of {', '.join(OBJECTIVES)}")
     objective = entry.build(config)
-    if missing := objective.needs - model.capabilities:
+    if missing := objective.needs - capabilities:
         raise ConfigError(
-            f"objective={config.name} needs {', '.join(c.value for c in missing)}, which model.family={model.family} "
+            f"objective={config.name} needs {', '.join(c.value for c in missing)}, which model.family={family} "
             "does not have; choose another objective or model"
         )
     return objective

@@ -1,27 +1,22 @@
 """What every family of `FAMILIES` keeps to; a new one adds a line to TINY and is tested by all of this."""
 
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from qasr_train.batch import IGNORED, Recording
-from qasr_train.config import SCHEMAS, load_config
+from qasr_train.config import CONFIG_DIR, SCHEMAS, load_config
 from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.evaluation.transcribe import transcribe_utterances
 from qasr_train.models import FAMILIES, load_collator, load_model
 from qasr_train.models.base import ASRModel, Capability, Hypothesis
-from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from tests.helpers import tone, utterance
-from tests.helpers_model import tiny_model, tiny_processor
-
-# family -> writes a tiny checkpoint of random weights into a folder
-TINY: dict[str, Callable[[Path], None]] = {
-    "qwen3_asr": lambda folder: save_native(tiny_model(), tiny_processor(), folder),
-}
+from tests.helpers import tone, utterance, write_wav
+from tests.models.tiny_families import TINY
 
 pytestmark = pytest.mark.parametrize("family", sorted(FAMILIES))
 
@@ -43,6 +38,25 @@ def recordings() -> list[Recording]:
     return [Recording(utterance(id=f"u{i}", **row), tone(0.6 + 0.8 * i)) for i, row in enumerate(fields)]
 
 
+def odd_clips() -> list[Recording]:
+    """Noise instead of speech, a clip of 30 ms and one of no sample at all."""
+    noise = np.random.default_rng(0).normal(0.0, 0.1, 24_000).astype(np.float32)
+    waveforms = {"noise": noise, "short": tone(0.03), "empty": np.zeros(0, dtype=np.float32)}
+    return [Recording(utterance(id=name), waveform) for name, waveform in waveforms.items()]
+
+
+def transcribe(model: ASRModel, clips: list[Recording]) -> list[Hypothesis]:
+    batch = model.collator.for_transcription(clips, language=None, use_context=False)
+    return model.transcribe(batch, max_new_tokens=6)
+
+
+def model_file(family: str) -> str:
+    """The name of a file of configs/model that loads as this family."""
+    schema = next(name for (group, name), _ in SCHEMAS.items() if group == "model" and name == family)
+    files = sorted((CONFIG_DIR / "model").glob("*.yaml"))
+    return next(file.stem for file in files if f"[{schema}_schema" in file.read_text(encoding="utf-8"))
+
+
 def test_the_config_is_a_schema_and_knows_its_family(family: str, config: Any):
     assert config.family == family
     assert f"{FAMILIES[family].config.__module__}:{FAMILIES[family].config.__name__}" in SCHEMAS.values()
@@ -50,7 +64,7 @@ def test_the_config_is_a_schema_and_knows_its_family(family: str, config: Any):
 
 def test_what_it_claims_it_has(family: str, model: ASRModel):
     assert model.family == family
-    assert model.capabilities <= frozenset(Capability)
+    assert model.capabilities <= FAMILIES[family].capabilities
     assert isinstance(model, torch.nn.Module)
     assert not model.module.training
 
@@ -59,14 +73,34 @@ def test_the_collator_needs_no_weights_and_travels_to_workers(family: str, confi
     for path in Path(config.path).glob("*.safetensors"):
         path.unlink()
     travelled = pickle.loads(pickle.dumps(load_collator(config)))
-    expected = model.collator.for_training(recordings())
-    batch = travelled.for_training(recordings())
+    collate = "for_training" if Capability.TOKEN_LOSS in model.capabilities else "for_transcription"
+    settings = {} if collate == "for_training" else {"language": None, "use_context": False}
+    expected = getattr(model.collator, collate)(recordings(), **settings)
+    batch = getattr(travelled, collate)(recordings(), **settings)
     assert torch.equal(batch.input_ids, expected.input_ids)
-    assert torch.equal(batch.labels, expected.labels)
     assert torch.equal(batch.input_features, expected.input_features)
+    assert batch.labels is expected.labels is None or torch.equal(batch.labels, expected.labels)
+
+
+def test_a_family_that_does_not_train_says_so_before_weights_are_read(family: str, config: Any, model: ASRModel):
+    if Capability.TOKEN_LOSS in model.capabilities:
+        pytest.skip(f"{family} trains")
+    sentence = f"model.family={family}: models of this family can be evaluated but not trained"
+    for refused in (
+        lambda: model.collator.for_training(recordings()),
+        lambda: model.collator.num_target_tokens(utterance()),
+        lambda: model(model.collator.for_transcription(recordings(), language=None, use_context=False)),
+        lambda: model.set_gradient_checkpointing(True),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            refused()
+    with pytest.raises(ConfigError, match=f"needs token_loss, which model.family={family} does not have"):
+        load_config("finetune", [f"model={model_file(family)}", "model.path=x", "data.train.main.path=x"])
 
 
 def test_a_training_batch_keeps_its_contract(family: str, model: ASRModel):
+    if Capability.TOKEN_LOSS not in model.capabilities:
+        pytest.skip(f"{family} is not trained")
     batch = model.collator.for_training(recordings())
     assert batch.ids == ["u0", "u1", "u2"]
     assert batch.duration_s.tolist() == pytest.approx([0.6, 1.4, 2.2])
@@ -87,6 +121,25 @@ def test_a_transcription_batch_has_no_labels_and_one_hypothesis_a_row(family: st
     heard = model.transcribe(batch, max_new_tokens=3)
     assert [h.id for h in heard] == ["u0", "u1", "u2"]
     assert all(isinstance(h, Hypothesis) and 1 <= h.num_tokens <= 3 for h in heard)
+
+
+def test_alone_and_in_a_batch_it_hears_the_same_in_order(family: str, model: ASRModel):
+    """Unequal clips, one without speech, a very short and an empty one; the batch is reversed too."""
+    clips = [*recordings(), *odd_clips()]
+    alone = [transcribe(model, [clip])[0] for clip in clips]
+    assert transcribe(model, clips) == alone
+    assert transcribe(model, clips[::-1]) == alone[::-1]
+    assert len({one.raw_text for one in alone}) > 1, "clips that all sound alike would hide a mixed-up order"
+
+
+def test_a_long_clip_is_heard_whole_through_the_evaluation(family: str, config: Any, model: ASRModel, tmp_path: Path):
+    audio = write_wav(tmp_path / "long.wav", tone(42.0))
+    rows = [utterance(id="long", audio=str(audio), duration_s=42.0), utterance(id="gone", audio="none.wav")]
+    long, gone = transcribe_utterances(
+        model, rows, max_new_tokens=3, max_duration_s=min(config.max_duration_s, 30.0), max_failed_fraction=0.5
+    )
+    assert (long.id, long.failed, round(long.duration_s, 3)) == ("long", None, 42.0)
+    assert (gone.id, bool(gone.failed)) == ("gone", True)
 
 
 def test_a_step_of_the_loss_lowers_it(family: str, model: ASRModel):

@@ -1,0 +1,74 @@
+"""Owns opening a model that transformers knows by itself: strict about its weights, its mistakes in one sentence.
+
+Input: a checkpoint folder. Output: the model or its processor, or a CheckpointError naming the folder.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import AutoProcessor, PreTrainedModel
+
+from qasr_train.errors import CheckpointError
+from qasr_train.models.folders import no_progress_bar, one_line, read_config
+
+M = TypeVar("M", bound=PreTrainedModel)
+
+
+def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:
+    """The model_type of a folder's config.json, refused unless it is one of those the family opens.
+
+    Raises:
+        CheckpointError: names what it is and what the family opens.
+    """
+    found = read_config(folder).get("model_type")
+    if found not in model_types:
+        raise CheckpointError(
+            f"{folder}: config.json says model_type {found!r}, and model.family={family} opens {' or '.join(sorted(model_types))}"
+        )
+    return str(found)
+
+
+def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, **settings: Any) -> Any:
+    """`model_class.from_pretrained`, where a missing or misshapen tensor is an error instead of a warning.
+
+    Raises:
+        CheckpointError: the files cannot be opened, or do not hold all of the model.
+    """
+    try:
+        with no_progress_bar():
+            model, report = model_class.from_pretrained(
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True, **settings
+            )
+    except Exception as error:  # each model class raises its own kinds
+        raise CheckpointError(
+            f"{folder}: the model cannot be opened ({one_line(error)}); copy the checkpoint again"
+        ) from error
+    wrong = [name for kind in ("missing_keys", "mismatched_keys") for name in report[kind]]
+    if wrong:  # transformers would go on with random values
+        raise CheckpointError(
+            f"{folder}: {len(wrong)} tensors are missing or of another shape, the first {wrong[0]}; use a complete copy"
+        )
+    return model.eval()
+
+
+def load_auto_processor(folder: Path) -> Any:
+    """The processor of a folder: feature extractor and tokenizer, no weights.
+
+    Raises:
+        CheckpointError: one of their files is missing or damaged.
+    """
+    try:
+        return AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
+        raise CheckpointError(
+            f"{folder}: tokenizer or feature extractor cannot be opened ({one_line(error)}); copy its files again"
+        ) from error
+
+
+def save_pretrained(module: PreTrainedModel, processor: Any, folder: Path) -> None:
+    """Write model and processor as `from_pretrained` of transformers takes them; OSError as the disk gives it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    module.save_pretrained(folder)
+    processor.save_pretrained(folder)

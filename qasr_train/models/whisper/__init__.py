@@ -1,0 +1,1 @@
+"""Whisper: the encoder-decoder of OpenAI that everybody compares with; any size, transcription only."""

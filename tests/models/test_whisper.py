@@ -1,0 +1,105 @@
+"""Whisper: equal to transformers' own generation, languages forced, detected and refused, English-only checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSpeechSeq2Seq
+
+from qasr_train.batch import Recording
+from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models import load_model
+from qasr_train.models.base import Capability
+from qasr_train.models.whisper.config import WhisperConfig
+from qasr_train.models.whisper.model import Whisper, language_name
+from tests.helpers import tone, utterance
+from tests.models.tiny_families import save_tiny_whisper
+
+CLIPS = [Recording(utterance(id=f"u{i}"), tone(0.5 + i, frequency_hz=200.0 * (i + 1))) for i in range(3)]
+
+
+def load(folder: Path, **settings: Any) -> Whisper:
+    save_tiny_whisper(folder, **settings)
+    model = load_model(WhisperConfig(path=str(folder)), device="cpu")
+    assert isinstance(model, Whisper)
+    return model
+
+
+@pytest.mark.parametrize("language", [None, "German"])
+def test_it_generates_what_transformers_generates(tmp_path: Path, language: str | None):
+    model = load(tmp_path)
+    batch = model.collator.for_transcription(CLIPS, language=language, use_context=False)
+    heard = model.transcribe(batch, max_new_tokens=12)
+    reference = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path)
+    generated = reference.generate(
+        batch.input_features,
+        attention_mask=batch.input_features_mask,
+        language=language and language.lower(),
+        task="transcribe",
+        max_new_tokens=12,
+    )
+    expected = [model.processor.tokenizer.decode(row, skip_special_tokens=True) for row in generated]
+    assert [one.raw_text for one in heard] == expected
+    assert any(expected)
+
+
+def test_a_detected_language_is_the_one_transformers_detects(tmp_path: Path):
+    model = load(tmp_path)
+    batch = model.collator.for_transcription(CLIPS, language=None, use_context=False)
+    reference = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path)
+    ids = reference.detect_language(batch.input_features)
+    expected = [language_name(token) for token in model.processor.tokenizer.convert_ids_to_tokens(ids)]
+    heard = model.transcribe(batch, max_new_tokens=2)
+    assert [one.language for one in heard] == expected
+    assert Capability.LANGUAGE in model.capabilities
+
+
+def test_a_forced_language_is_in_the_prompt_and_the_hypothesis(tmp_path: Path):
+    model = load(tmp_path)
+    batch = model.collator.for_transcription(CLIPS[:1], language="Filipino", use_context=False)
+    prompt = model.processor.tokenizer.convert_ids_to_tokens(batch.input_ids[0])
+    assert prompt == ["<|startoftranscript|>", "<|tl|>", "<|transcribe|>", "<|notimestamps|>"]
+    assert model.transcribe(batch, max_new_tokens=2)[0].language == "Filipino"
+
+
+def test_a_language_it_does_not_know_is_refused_with_those_it_does(tmp_path: Path):
+    model = load(tmp_path)
+    with pytest.raises(ConfigError, match=r"language=Thai: .* one of English, Filipino, Galician, German"):
+        model.collator.for_transcription(CLIPS, language="Thai", use_context=False)
+
+
+def test_an_english_only_checkpoint_has_no_language_in_its_prompt(tmp_path: Path):
+    model = load(tmp_path, is_multilingual=False)
+    assert Capability.LANGUAGE not in model.capabilities
+    batch = model.collator.for_transcription(CLIPS[:1], language=None, use_context=False)
+    prompt = model.processor.tokenizer.convert_ids_to_tokens(batch.input_ids[0])
+    assert prompt == ["<|startoftranscript|>", "<|notimestamps|>"]
+    assert model.transcribe(batch, max_new_tokens=2)[0].language == "English"
+    with pytest.raises(ConfigError, match="language=German: this Whisper checkpoint knows English only"):
+        model.collator.for_transcription(CLIPS, language="German", use_context=False)
+
+
+def test_the_decoders_positions_bound_the_new_tokens(tmp_path: Path):
+    model = load(tmp_path)
+    batch = model.collator.for_transcription(CLIPS[:1], language="English", use_context=False)
+    eos = model.module.config.eos_token_id
+    with torch.no_grad():  # a decoder that never ends
+        model.module.get_output_embeddings().weight[eos] = 0.0
+        model.generation = {**model.generation, "suppress_tokens": [eos]}
+    heard = model.transcribe(batch, max_new_tokens=500)[0]
+    assert (heard.num_tokens, heard.is_truncated) == (60, True)  # 64 positions less a prompt of 4
+
+
+def test_mistakes_in_a_checkpoint_are_named(tmp_path: Path):
+    save_tiny_whisper(tmp_path / "whisper")
+    (tmp_path / "whisper" / "generation_config.json").unlink()
+    with pytest.raises(CheckpointError, match="generation_config.json: missing, or without decoder_start_token_id"):
+        load_model(WhisperConfig(path=str(tmp_path / "whisper")), device="cpu")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"model_type": "wav2vec2"}', encoding="utf-8")
+    with pytest.raises(CheckpointError, match="says model_type 'wav2vec2', and model.family=whisper opens whisper"):
+        load_model(WhisperConfig(path=str(tmp_path / "other")), device="cpu")
+    assert WhisperConfig(path="x").max_duration_s == 30.0
+    with pytest.raises(ConfigError, match="model.max_duration_s"):
+        WhisperConfig(path="x", max_duration_s=31.0)
