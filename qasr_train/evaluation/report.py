@@ -14,6 +14,7 @@ from typing import Any
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, Run, compare_runs, load_run
 from qasr_train.evaluation.confusions import Piece, aligned_pieces, count_confusions
+from qasr_train.evaluation.context_echo import UtteranceContext
 from qasr_train.evaluation.entities import UtteranceTerms
 from qasr_train.evaluation.gate import GateConfig, Verdict, verdict_text
 from qasr_train.evaluation.metrics import primary_metric_of
@@ -24,6 +25,7 @@ from qasr_train.evaluation.tables import (
     Table,
     comparison_table,
     confusion_tables,
+    context_tables,
     duration_table,
     headline_table,
     language_table,
@@ -91,20 +93,19 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
         lead.append(f"Baseline: {comparison.baseline}")
     tables += [language_table(scores)] if len(scores.languages) > 1 else []
     tables += [role_table(scores)] if scores.roles else []
-    tables += term_tables(scores)
+    tables += [*term_tables(scores), *context_tables(scores)]
     tables += [duration_table(scores), trouble_table(scores)]
     tables += confusion_tables(count_confusions(scores.utterances, scores.normalizer))
     explored = worst_first(scores.utterances)
     before = {(pair.candidate.set, pair.candidate.id): pair.baseline for pair in comparison.pairs} if comparison else {}
-    terms = scores.entities.utterances if scores.entities else [None] * len(scores.utterances)
-    terms_of = {(row.set, row.id): one for row, one in zip(scores.utterances, terms, strict=True)}
+    extras = _extras(scores)
     return Report(
         title=f"Speech recognition scores: {_name(scores)}",
         lead=lead,
         tables=[table for table in tables if table.rows],
         plot=_comparison_plot(comparison) if comparison else _scores_plot(scores),
         explored=[
-            explorer_row(row, scores.normalizer, before.get((row.set, row.id)), terms_of[row.set, row.id])
+            explorer_row(row, scores.normalizer, before.get((row.set, row.id)), *extras[row.set, row.id])
             for row in explored[:MAX_EXPLORED]
         ],
         num_utterances=len(scores.utterances),
@@ -168,6 +169,7 @@ def explorer_row(
     normalizer: str,
     baseline: UtteranceScore | None = None,
     terms: UtteranceTerms | None = None,
+    context: UtteranceContext | None = None,
 ) -> dict[str, Any]:
     """One row of the error explorer, short keys since there are thousands: explorer.js says what each means."""
     content: dict[str, Any] = {
@@ -178,7 +180,7 @@ def explorer_row(
         "e": _num_errors(row),
         "w": round(_rate(row), 1),
         "c": [row.substitutions, row.deletions, row.insertions],
-        "f": _flags(row, terms),
+        "f": _flags(row, terms, context),
         "r": row.reference or "",
         "h": row.hypothesis,
         "a": _drawn_pieces(row, normalizer),
@@ -194,7 +196,17 @@ def explorer_row(
     return content
 
 
-def _flags(row: UtteranceScore, terms: UtteranceTerms | None) -> list[str]:
+def _extras(scores: Scores) -> dict[tuple[str, str], tuple[UtteranceTerms | None, UtteranceContext | None]]:
+    """(set, id) -> the terms of the list, and of the context, in that utterance."""
+    nothing = [None] * len(scores.utterances)
+    terms = scores.entities.utterances if scores.entities else nothing
+    context = scores.context.utterances if scores.context else nothing
+    return {
+        (row.set, row.id): pair for row, pair in zip(scores.utterances, zip(terms, context, strict=True), strict=True)
+    }
+
+
+def _flags(row: UtteranceScore, terms: UtteranceTerms | None, context: UtteranceContext | None) -> list[str]:
     return [
         name
         for name, is_set in (
@@ -210,6 +222,7 @@ def _flags(row: UtteranceScore, terms: UtteranceTerms | None) -> list[str]:
             ),
             ("term missed", terms is not None and bool(terms.missed)),
             ("term added", terms is not None and bool(terms.added)),
+            ("context echoed", context is not None and bool(context.echoed)),
         )
         if is_set
     ]

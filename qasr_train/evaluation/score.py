@@ -17,6 +17,7 @@ from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.alignment import UtteranceScore, score_utterances, utterance_row
+from qasr_train.evaluation.context_echo import ContextScores, context_fields, score_context
 from qasr_train.evaluation.entities import EntityScores, entity_fields, score_entities
 from qasr_train.evaluation.metrics import GroupScore, Resampling, score_group
 from qasr_train.evaluation.normalize import get_normalizer
@@ -70,7 +71,8 @@ class Scores:
     set_languages: per (set, language).
     macro_wer_percent: unweighted mean of the rounded WER of the sets, the leaderboard's average; micro is overall.wer_percent.
     macro_primary_percent: unweighted mean over languages of CER or WER, whichever is primary, as the Qwen3-ASR report does.
-    utterances: every row, scored or not. entities: where a term list was given. provenance: what made the predictions.
+    utterances: every row, scored or not. entities: where a term list was given.
+    context: where rows had one. provenance: what made the predictions.
     """
 
     normalizer: str
@@ -86,6 +88,7 @@ class Scores:
     provenance: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     entities: EntityScores | None = None
+    context: ContextScores | None = None
 
 
 def score(config: ScoreConfig) -> Scores:
@@ -146,6 +149,7 @@ def score_predictions(
         versions=library_versions(),
         warnings=[*_warnings(rows), *(entities.warnings if entities else [])],
         entities=entities,
+        context=score_context(rows, predictions, normalizer),
     )
 
 
@@ -187,7 +191,8 @@ def write_scores(directory: str | Path, scores: Scores) -> None:
 def _utterance_rows(scores: Scores) -> Iterator[dict[str, Any]]:
     for index, row in enumerate(scores.utterances):
         entities = entity_fields(scores.entities.utterances[index]) if scores.entities else {}
-        yield {**utterance_row(row), **entities}
+        context = context_fields(scores.context.utterances[index]) if scores.context else {}
+        yield {**utterance_row(row), **entities, **context}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -229,6 +234,7 @@ def scores_row(scores: Scores) -> dict[str, Any]:
         "languages": {name: group.to_json() for name, group in scores.languages.items()},
         "roles": {name: group.to_json() for name, group in scores.roles.items()},
         **({"entities": scores.entities.to_json()} if scores.entities else {}),
+        **({"context": scores.context.to_json()} if scores.context else {}),
         "warnings": scores.warnings,
         "versions": scores.versions,
         "provenance": scores.provenance,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.compare import Comparison, GroupComparison
 from qasr_train.evaluation.confusions import Confusions
+from qasr_train.evaluation.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.entities import TermScore
 from qasr_train.evaluation.gate import p_text, verdict_text
 from qasr_train.evaluation.metrics import GroupScore, percent, primary_metric_of
@@ -35,7 +36,7 @@ def score_summary(scores: Scores, directory: str) -> str:
     parts = [text_table(headline_table(scores))]
     if len(scores.languages) > 1:
         parts.append(text_table(language_table(scores)))
-    parts.extend(text_table(table) for table in term_tables(scores)[:1])
+    parts.extend(text_table(table) for table in [*term_tables(scores)[:1], *context_tables(scores)])
     parts.extend(f"warning: {warning}" for warning in scores.warnings)
     parts.append(f"normalizer {scores.normalizer}; scores, utterances and report in {directory}")
     return "\n\n".join(parts)
@@ -125,6 +126,28 @@ def _term_row(name: str, group: TermScore) -> list[str]:
     rates = [group.recall_percent, group.precision_percent, group.f1_percent]
     errors = [group.on_terms_percent, group.off_terms_percent]
     return [name, *map(str, counts), *map(number, [*rates, *errors])]
+
+
+def context_tables(scores: Scores) -> list[Table]:
+    """What became of the terms offered in the prompt; [] where no row had a context."""
+    if scores.context is None:
+        return []
+    rows = [_context_row(name, group) for name, group in scores.context.sets.items()]
+    if len(rows) > 1:
+        rows.append(_context_row("all sets, pooled", scores.context.overall))
+    note = "Each term counts once for every utterance that it was offered to. Echo: offered terms written without being spoken."
+    if scores.context.overall.num_prose:
+        note += (
+            f" {scores.context.overall.num_prose} pieces of more than {MAX_TERM_WORDS} words are not counted as terms."
+        )
+    headers = ["context", "utterances", "offered", "spoken", "found", "recall %", "unspoken", "echoed", "echo %"]
+    return [Table("Terms offered in the context", headers, rows, note)]
+
+
+def _context_row(name: str, group: ContextScore) -> list[str]:
+    recall, echo = number(group.context_recall_percent), number(group.context_echo_percent)
+    spoken = [group.num_utterances, group.num_offered, group.num_spoken, group.num_found]
+    return [name, *map(str, spoken), recall, str(group.num_unspoken), str(group.num_echoed), echo]
 
 
 def comparison_summary(comparison: Comparison, directory: str) -> str:
