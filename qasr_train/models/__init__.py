@@ -8,6 +8,7 @@ import torch
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.base import ASRModel, Capability, Card, Collator
+from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.whisper.config import WhisperConfig
 
@@ -45,6 +46,12 @@ FAMILIES: dict[str, Family] = {
         "qasr_train.models.whisper.model",
         frozenset({Capability.LANGUAGE}),
         Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
+    ),
+    "parakeet_tdt": Family(
+        ParakeetTDTConfig,
+        "qasr_train.models.parakeet_tdt.model",
+        frozenset(),
+        Card("FastConformer + token-and-duration transducer", "25 European (0.6b-v3), English (1.1b)", "CC-BY-4.0"),
     ),
 }
 

@@ -1,0 +1,1 @@
+"""Parakeet TDT: NVIDIA's FastConformer with a token-and-duration transducer; transcription only."""
