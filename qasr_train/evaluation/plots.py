@@ -1,4 +1,4 @@
-"""Owns the pictures of a report: error rates with their intervals, drawn by matplotlib as SVG text.
+"""Owns the pictures of a report: error rates with their intervals, error rate against speed, drawn by matplotlib as SVG text.
 
 Input: labels, figures and intervals. Output: an `<svg>` element to stand inside HTML; labels are untrusted and escaped.
 """
@@ -7,11 +7,17 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from qasr_train.evaluation.significance import Interval
 
+if TYPE_CHECKING:  # matplotlib takes a second to import
+    from matplotlib.figure import Figure
+
 _COLOURS = ("#8a8f98", "#2b6cb0")
 _MAX_BARS = 30
+# parse_math: a set may be called "$x$". svg.hashsalt: the same run draws the same bytes.
+_STYLE: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "qasr", "font.size": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,7 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    # parse_math: a set may be called "$x$". svg.hashsalt: the same run draws the same bytes.
-    with rc_context({"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "qasr", "font.size": 10}):
+    with rc_context(_STYLE):
         figure = Figure(figsize=(8, 0.9 + 0.32 * len(labels) * len(series)), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
@@ -62,9 +67,7 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
         axes.spines[["top", "right"]].set_visible(False)
         if len(series) > 1:
             axes.legend(loc="best", frameon=False)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
+        return _svg(figure)
 
 
 def _whiskers(bars: Sequence[Bar]) -> list[list[float]]:
@@ -79,3 +82,61 @@ def _whiskers(bars: Sequence[Bar]) -> list[list[float]]:
 
 def _short(label: str) -> str:
     return label if len(label) <= 48 else f"{label[:22]}…{label[-25:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedPoint:
+    """One system to draw: percent of errors, seconds of audio per second of inference (None: not known). is_named: labelled."""
+
+    name: str
+    percent: float
+    rtfx: float | None
+    is_named: bool = False
+    is_run: bool = False
+
+
+def speed_plot(points: Sequence[SpeedPoint], axis_label: str) -> str:
+    """Error rate against speed on a logarithmic axis; a run whose speed is not known is a line. "" without two known speeds."""
+    known = [point for point in points if point.rtfx]
+    if len(known) < 2:
+        return ""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9, 4.5), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        others = [point for point in known if not (point.is_named or point.is_run)]
+        axes.scatter(
+            [one.rtfx for one in others], [one.percent for one in others], s=20, color="#c4c8ce", label="others"
+        )
+        for number, point in enumerate(one for one in points if one.is_named or one.is_run):
+            colour, marker = ("#000000", "*") if point.is_run else (f"C{number % 10}", "osD^vP"[number % 6])
+            if point.rtfx:
+                size = 220 if point.is_run else 45
+                axes.scatter(
+                    point.rtfx, point.percent, s=size, color=colour, marker=marker, label=_short(point.name), zorder=3
+                )
+            elif point.is_run:
+                axes.axhline(point.percent, color=colour, linestyle="--", label=f"{point.name} (speed not known)")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        # A few of the published systems err so often that the others would lie on one line.
+        top = 1.3 * max([1.0, *(one.percent for one in points if one.is_named or one.is_run)])
+        num_above = sum(one.percent > top for one in others)
+        axes.set_ylim(0, top)
+        figure.legend(
+            loc="outside right upper", frameon=False, title=f"{num_above} others lie above" if num_above else None
+        )
+        axes.set_xlabel("RTFx: seconds of audio per second of inference, each on its own hardware; higher is faster")
+        axes.set_ylabel(axis_label)
+        axes.spines[["top", "right"]].set_visible(False)
+        return _svg(figure)
+
+
+def _svg(figure: "Figure") -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None})
+    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)

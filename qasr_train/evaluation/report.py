@@ -19,6 +19,7 @@ from qasr_train.evaluation.entities import UtteranceTerms
 from qasr_train.evaluation.gate import GateConfig, Verdict, verdict_text
 from qasr_train.evaluation.metrics import primary_metric_of
 from qasr_train.evaluation.plots import Bar, error_rate_plot
+from qasr_train.evaluation.published import Placement, placements
 from qasr_train.evaluation.report_html import render_html
 from qasr_train.evaluation.score import Scores, write_text
 from qasr_train.evaluation.tables import (
@@ -46,7 +47,7 @@ class Report:
     """Content of a report, the same for Markdown and HTML. All text in it is unescaped.
 
     lead: paragraphs under the title. plot: an `<svg>` element or "". explored: rows of the error explorer (`explorer_row`).
-    verdict: of the gate, where a baseline was given.
+    verdict: of the gate, where a baseline was given. placements: the run among published figures.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Report:
     provenance: dict[str, Any]
     verdict: Verdict | None = None
     warnings: list[str] = field(default_factory=list)
+    placements: list[Placement] = field(default_factory=list)
 
 
 def write_report(
@@ -112,6 +114,7 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
         provenance={"normalizer": scores.normalizer, "versions": scores.versions, **scores.provenance},
         verdict=comparison.verdict if comparison else None,
         warnings=[*scores.warnings, *(comparison.warnings if comparison else [])],
+        placements=placements(scores),
     )
 
 
@@ -152,7 +155,7 @@ def render_markdown(report: Report) -> str:
     for paragraph in lead:
         parts += ["  \n".join(markdown_text(line) for line in paragraph.splitlines()), ""]
     parts += [f"> warning: {markdown_text(warning)}\n" for warning in report.warnings]
-    parts += [markdown_table(table) for table in report.tables]
+    parts += [markdown_table(table) for table in [*report.tables, *(one.table for one in report.placements)]]
     parts.append(markdown_table(_worst_table(report)))
     content = json.dumps(report.provenance, ensure_ascii=False, indent=2)
     parts += ["## Provenance", "", *("    " + line for line in content.splitlines()), ""]

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from qasr_train.evaluation.gate import Verdict, verdict_text
+from qasr_train.evaluation.published import THIS_RUN
 from qasr_train.evaluation.tables import Table
 
 if TYPE_CHECKING:  # report.py imports this module
@@ -22,7 +23,7 @@ _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
 
 
 def render_html(report: "Report") -> str:
-    """The whole page. `report.plot` is our own `<svg>`; all other text is escaped."""
+    """The whole page. `report.plot` and those of placements are our own `<svg>`; all other text is escaped."""
     script, style = _asset("explorer.js"), _asset("report.css")
     body = [
         f"<h1>{_text(report.title)}</h1>",
@@ -30,7 +31,8 @@ def render_html(report: "Report") -> str:
         _verdict(report.verdict),
         *(f'<p class="warning">warning: {_text(warning)}</p>' for warning in report.warnings),
         *(_table(table) for table in report.tables[:1]),
-        f'<figure aria-label="error rates">{report.plot}</figure>' if report.plot else "",
+        _figure(report.plot, "error rates"),
+        *(_table(one.table) + _figure(one.plot, "error rate against speed") for one in report.placements),
         *_tables(report.tables[1:]),
         _explorer(report),
         "<h2>Provenance</h2>",
@@ -49,6 +51,10 @@ def render_html(report: "Report") -> str:
             "",
         ]
     )
+
+
+def _figure(plot: str, label: str) -> str:
+    return f'<figure aria-label="{label}">{plot}</figure>' if plot else ""
 
 
 def _policy(script: str) -> str:
@@ -103,10 +109,14 @@ def _tables(tables: Sequence[Table]) -> list[str]:
 
 def _table(table: Table) -> str:
     header = "".join(_cell("th", cell, table.headers[column]) for column, cell in enumerate(table.headers))
-    rows = "\n".join(f"<tr>{_row(row, table.headers)}</tr>" for row in table.rows)
+    rows = "\n".join(f"<tr{_mark(row)}>{_row(row, table.headers)}</tr>" for row in table.rows)
     note = f"<p>{_text(table.note)}</p>" if table.note else ""
     heading = f"<h2>{_text(table.title)}</h2>"
     return f'{heading}\n{note}<div class="wide"><table><thead><tr>{header}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
+
+
+def _mark(cells: Sequence[str]) -> str:
+    return ' class="run"' if cells[0] == THIS_RUN else ""
 
 
 def _row(cells: Sequence[str], headers: Sequence[str]) -> str:
