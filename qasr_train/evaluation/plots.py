@@ -110,7 +110,7 @@ def speed_plot(points: Sequence[SpeedPoint], axis_label: str) -> str:
         axes = figure.add_subplot()
         others = [point for point in known if not (point.is_named or point.is_run)]
         axes.scatter(
-            [one.rtfx for one in others], [one.percent for one in others], s=20, color="#c4c8ce", label="others"
+            [one.rtfx or 0.0 for one in others], [one.percent for one in others], s=20, color="#c4c8ce", label="others"
         )
         for number, point in enumerate(one for one in points if one.is_named or one.is_run):
             colour, marker = ("#000000", "*") if point.is_run else (f"C{number % 10}", "osD^vP"[number % 6])
