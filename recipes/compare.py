@@ -9,7 +9,7 @@ from qasr_train.recipe import run_recipe
 def run(config: CompareConfig) -> int:
     """Compare, write the report, print the table and the verdict."""
     comparison = compare(config)
-    write_comparison_report(config.out, comparison)
+    write_comparison_report(config.out, comparison, config.report)
     print(comparison_summary(comparison, config.out))
     return int(comparison.verdict.passed is False)
 

@@ -9,7 +9,7 @@ from qasr_train.recipe import run_recipe
 def run(config: ScoreConfig) -> None:
     """Score, write the report, print the table."""
     scores = score(config)
-    write_report(config.out, scores)
+    write_report(config.out, scores, config=config.report)
     print(score_summary(scores, config.out))
 
 

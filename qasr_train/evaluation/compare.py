@@ -15,6 +15,7 @@ import numpy as np
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.alignment import UTTERANCE_FIELDS, UtteranceScore, tokens
+from qasr_train.evaluation.clips import ReportConfig
 from qasr_train.evaluation.gate import GateConfig, Verdict, judge
 from qasr_train.evaluation.metrics import Resampling, primary_metric_of
 from qasr_train.evaluation.normalize import get_normalizer
@@ -51,6 +52,7 @@ class CompareConfig:
     note: str | None = setting(
         None, help="sentences for the head of the report: what the figures show or do not. null: none"
     )
+    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     num_resamples: int = setting(10_000, ge=100, help="bootstrap samples behind intervals and p values")
     seed: int = setting(0, ge=0, help="seed of the bootstrap")
 

@@ -15,6 +15,7 @@ import torch
 from qasr_train.device import Device, Precision, choose_device, choose_dtype, refuse_fp16
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
+from qasr_train.evaluation.clips import ReportConfig, clip_of_utterance
 from qasr_train.evaluation.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import Processes, join_processes
@@ -44,6 +45,7 @@ MAY_CHANGE_ON_RESUME = (
     "baseline",
     "failed_as_empty",
     "suite.terms",
+    "report",
     "decode.num_workers",
     "decode.max_failed_fraction",
     "decode.num_warmup_batches",
@@ -66,6 +68,7 @@ class EvaluateConfig:
     failed_as_empty: bool = setting(
         False, help="whether a recording that failed counts as an empty text; else it is left out"
     )
+    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
     seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
@@ -118,7 +121,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
     # 4 scores and report
     if processes.is_main:
-        score_run(config, run_dir, terms)
+        score_run(config, run_dir, sets, terms)
 
 
 def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: Processes, dtype: torch.dtype) -> None:
@@ -159,7 +162,9 @@ def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
     run.finish()
 
 
-def score_run(config: EvaluateConfig, run_dir: Path, terms: TermList | None = None) -> None:
+def score_run(
+    config: EvaluateConfig, run_dir: Path, sets: Sequence[EvaluationSet], terms: TermList | None = None
+) -> None:
     """Score the predictions of a run directory, write scores and report, print the table."""
     from qasr_train.evaluation.report import write_report  # brings matplotlib
 
@@ -171,7 +176,8 @@ def score_run(config: EvaluateConfig, run_dir: Path, terms: TermList | None = No
     scores.provenance = {"predictions": str(run_dir), "run": run}
     scores.warnings = [*loaded.warnings, *scores.warnings, *_warnings(loaded.predictions, run)]
     write_scores(run_dir, scores)
-    write_report(run_dir, scores, baseline=config.baseline)
+    clips = clip_of_utterance({(one.name, utterance.id): utterance for one in sets for utterance in one.utterances})
+    write_report(run_dir, scores, baseline=config.baseline, config=config.report, load_clip=clips)
     print(score_summary(scores, str(run_dir)))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.evaluation.alignment import UtteranceScore
+from qasr_train.evaluation.clips import LoadClip, ReportConfig, clip_of_file, embed_clips
 from qasr_train.evaluation.compare import Comparison, Run, compare_runs, load_run
 from qasr_train.evaluation.confusions import Piece, aligned_pieces, count_confusions
 from qasr_train.evaluation.context_echo import UtteranceContext
@@ -63,13 +64,20 @@ class Report:
 
 
 def write_report(
-    directory: str | Path, scores: Scores, baseline: str | Path | None = None, *, gate: GateConfig | None = None
+    directory: str | Path,
+    scores: Scores,
+    baseline: str | Path | None = None,
+    *,
+    gate: GateConfig | None = None,
+    config: ReportConfig | None = None,
+    load_clip: LoadClip = clip_of_file,
 ) -> Path:
     """Write DIRECTORY/report.md and report.html of a scored run; returns the HTML file.
 
     Args:
         baseline: a run folder to show gain and loss against; its utterances are paired by set and id.
         gate: rules of the verdict; only used with a baseline.
+        config: whether recordings are embedded. load_clip: where they come from.
 
     Raises:
         DataError, ConfigError: the baseline cannot be read or compared; the directory cannot be written.
@@ -78,12 +86,16 @@ def write_report(
     if baseline is not None:
         run = Run(str(directory), scores.normalizer, scores.utterances)
         comparison = compare_runs(load_run(baseline, scores.normalizer), run, gate)
-    return _write(Path(directory), scores_report(scores, comparison))
+    report = scores_report(scores, comparison)
+    _embed(report, scores.utterances, config, load_clip)
+    return _write(Path(directory), report)
 
 
-def write_comparison_report(directory: str | Path, comparison: Comparison) -> Path:
+def write_comparison_report(directory: str | Path, comparison: Comparison, config: ReportConfig | None = None) -> Path:
     """Write DIRECTORY/report.md and report.html of a comparison; returns the HTML file."""
-    return _write(Path(directory), comparison_report(comparison))
+    report = comparison_report(comparison)
+    _embed(report, [pair.candidate for pair in comparison.pairs], config, clip_of_file)
+    return _write(Path(directory), report)
 
 
 def scores_report(scores: Scores, comparison: Comparison | None = None) -> Report:
@@ -302,6 +314,11 @@ def _name(scores: Scores) -> str:
     run = scores.provenance.get("run") or {}
     name = scores.provenance.get("system") or (run.get("name") if isinstance(run, dict) else None)
     return str(name or scores.provenance.get("predictions") or "a run")
+
+
+def _embed(report: Report, rows: Sequence[UtteranceScore], config: ReportConfig | None, load: LoadClip) -> None:
+    if config is not None and config.embed_audio:
+        report.lead += embed_clips(report.explored, rows, config.max_audio_mb, load)
 
 
 def _write(directory: Path, report: Report) -> Path:

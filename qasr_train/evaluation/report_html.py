@@ -25,6 +25,7 @@ _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
 def render_html(report: "Report") -> str:
     """The whole page. `report.plot` and those of placements are our own `<svg>`; all other text is escaped."""
     script, style = _asset("explorer.js"), _asset("report.css")
+    has_audio = any("p" in row for row in report.explored)
     body = [
         f"<h1>{_text(report.title)}</h1>",
         *(f"<p>{_text(paragraph)}</p>" for paragraph in report.lead),
@@ -42,7 +43,7 @@ def render_html(report: "Report") -> str:
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, has_audio)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<link rel="icon" href="data:,">',
             f"<title>{_text(report.title)}</title><style>{style}</style></head><body><main>",
@@ -57,10 +58,11 @@ def _figure(plot: str, label: str) -> str:
     return f'<figure aria-label="{label}">{plot}</figure>' if plot else ""
 
 
-def _policy(script: str) -> str:
-    """Only our own script may run (named by its hash); nothing may be loaded from anywhere."""
+def _policy(script: str, has_audio: bool) -> str:
+    """Only our own script may run (named by its hash); nothing may be loaded from anywhere; clips in the file may be played."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:"
+    media = "; media-src data:" if has_audio else ""
+    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:{media}"
 
 
 def _explorer(report: "Report") -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.alignment import UtteranceScore, score_utterances, utterance_row
+from qasr_train.evaluation.clips import ReportConfig
 from qasr_train.evaluation.context_echo import ContextScores, context_fields, score_context
 from qasr_train.evaluation.entities import EntityScores, entity_fields, score_entities
 from qasr_train.evaluation.metrics import GroupScore, Resampling, score_group
@@ -53,6 +54,7 @@ class ScoreConfig:
     failed_as_empty: bool = setting(
         False, help="whether a failed row counts as an empty hypothesis; else it is left out"
     )
+    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     confidence: float = setting(0.95, gt=0, lt=1, help="share; how often an interval should hold the true figure")
     num_resamples: int = setting(2000, ge=100, help="bootstrap samples behind an interval")
     seed: int = setting(0, ge=0, help="seed of the bootstrap")

@@ -14,6 +14,7 @@ import torch
 from qasr_train.config import load_config
 from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
 from qasr_train.evaluation import evaluate as job
+from qasr_train.evaluation.clips import ReportConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.journal import Journal, finish, gather_partials, partial_path, read_partials
 from qasr_train.evaluation.predictions import Prediction, load_predictions
@@ -297,12 +298,13 @@ def test_resuming_a_finished_run_scores_it_again_without_a_model(make: Make, tmp
     assert json.loads(after)["overall"] == json.loads(before)["overall"]
 
 
-def test_a_term_list_may_be_given_to_a_finished_run(make: Make, tmp_path: Path, manifest: Path) -> None:
+def test_a_term_list_and_recordings_may_be_asked_of_a_finished_run(make: Make, tmp_path: Path, manifest: Path) -> None:
     evaluate(make())
     (tmp_path / "terms.txt").write_text("two words\nsixes\nnine\n")
     suite = suite_of(manifest)
     suite.terms = str(tmp_path / "terms.txt")
-    evaluate(make(suite=suite, resume=True))
+    evaluate(make(suite=suite, resume=True, report=ReportConfig(embed_audio=True)))
+    assert "holds the recordings of 6 utterances" in (tmp_path / "run" / "report.html").read_text()
     entities = json.loads((tmp_path / "run" / "scores.json").read_text())["entities"]
     assert (entities["overall"]["num_spoken"], entities["overall"]["recall_percent"]) == (2, 100.0)
     suite.terms = str(tmp_path / "none.txt")

@@ -2,7 +2,7 @@
 // The table of utterances: sorted, filtered and drawn a page at a time. Texts are only ever set as text, never as markup.
 // Keys of a row: s set, i id, l language, d seconds, e errors, w error rate %, c [sub, del, ins], f flags, r reference,
 // h hypothesis, a aligned pieces (a text both have, or [reference word, output word]; null: too long), t terms in either text,
-// b the baseline's {w, h, a}.
+// p the clip (MP3 in base64), b the baseline's {w, h, a}.
 (() => {
   const PAGE_ROWS = 50;
   const holder = document.getElementById("explorer");
@@ -135,6 +135,7 @@
     const raw = make("details", { className: "raw" }, make("summary", {}, "raw texts"), text("reference: " + row.r), text("output: " + row.h));
     if (row.b) raw.append(text("baseline: " + row.b.h));
     said.append(raw);
+    if (row.p) said.append(make("audio", { controls: true, preload: "none", src: "data:audio/mpeg;base64," + row.p }));
     return make("tr", {}, ...cells, said);
   }
 
