@@ -42,6 +42,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("model", "qwen3_asr"): "qasr_train.models.qwen3_asr.config:Qwen3ASRConfig",
     ("model", "whisper"): "qasr_train.models.whisper.config:WhisperConfig",
     ("model", "parakeet_tdt"): "qasr_train.models.parakeet_tdt.config:ParakeetTDTConfig",
+    ("model", "canary_qwen"): "qasr_train.models.canary_qwen.config:CanaryQwenConfig",
     ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
     ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
     ("source", "source"): "qasr_train.sources:SourceConfig",

@@ -8,6 +8,7 @@ import torch
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.base import ASRModel, Capability, Card, Collator
+from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.whisper.config import WhisperConfig
@@ -52,6 +53,12 @@ FAMILIES: dict[str, Family] = {
         "qasr_train.models.parakeet_tdt.model",
         frozenset(),
         Card("FastConformer + token-and-duration transducer", "25 European (0.6b-v3), English (1.1b)", "CC-BY-4.0"),
+    ),
+    "canary_qwen": Family(
+        CanaryQwenConfig,
+        "qasr_train.models.canary_qwen.model",
+        frozenset(),
+        Card("FastConformer + Qwen3 language model with LoRA", "English", "CC-BY-4.0"),
     ),
 }
 

@@ -6,7 +6,7 @@ Input: `model.path` as the user gave it. Output: a local folder, or a Checkpoint
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,20 @@ from qasr_train.errors import CheckpointError
 
 BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
-_HUB_FILES = ["*.json", "*.txt", "*.jinja", "*.safetensors", "*.model"]
+SMALL_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
+_HUB_FILES = (*SMALL_FILES, "*.safetensors")
 _HUB_FILES_LEFT = ["*fp32*"]  # openai/whisper-large-v3 holds its weights a second time in float32
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _log = logging.getLogger(__name__)
 
 
-def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
+def resolve_checkpoint(path: str, revision: str | None = None, *, files: Sequence[str] = _HUB_FILES) -> Path:
     """The local directory of a checkpoint; only a hub id that is no directory here is looked up on the Hub.
 
     Args:
         path: a directory, `bundled:NAME`, or a hub id (`owner/name`).
         revision: git revision of a hub id; None is its default branch.
+        files: patterns of what is downloaded of a hub id; SMALL_FILES is all but the weights.
 
     Raises:
         CheckpointError: it is neither; names both readings and why each failed.
@@ -47,7 +49,7 @@ def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
             f"{path}: no such directory (looked from {Path.cwd()}), and not a hub id either, which reads owner/name; "
             "correct the path"
         )
-    return _download(path, revision)
+    return _download(path, revision, files)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -73,6 +75,11 @@ def read_json(file: Path) -> dict[str, Any]:
             f"{file}: holds {type(content).__name__} instead of an object; copy it from the source again"
         )
     return content
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write indented JSON with a line end."""
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -102,12 +109,12 @@ def _bundled(path: str) -> Path:
     )
 
 
-def _download(path: str, revision: str | None) -> Path:
+def _download(path: str, revision: str | None, files: Sequence[str]) -> Path:
     _log.warning("%s: no such directory here, looking for it on the Hugging Face Hub", path)
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                path, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_FILES_LEFT
+                path, revision=revision, allow_patterns=list(files), ignore_patterns=_HUB_FILES_LEFT
             )
         )
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:

@@ -18,22 +18,9 @@ from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.parakeet_tdt.model import ParakeetTDT
 from qasr_train.models.parakeet_tdt.nemo import convert_nemo, convert_state_dict, model_config
 from tests.helpers import tone, utterance
-from tests.models.tiny_families import save_tiny_parakeet
+from tests.models.tiny_families import NEMO_LAYER_NAMES, save_tiny_parakeet
 
-# A layer and the rest of a NeMo FastConformer TDT, as its state dict spells them, with what transformers calls each.
-LAYER_NAMES = {
-    **{f"norm_{part}": f"norm_{part}" for part in ("feed_forward1", "self_att", "conv", "feed_forward2", "out")},
-    **{f"feed_forward{i}.linear{j}": f"feed_forward{i}.linear{j}" for i in (1, 2) for j in (1, 2)},
-    **{f"conv.{part}": f"conv.{part}" for part in ("pointwise_conv1", "depthwise_conv", "pointwise_conv2")},
-    "conv.batch_norm": "conv.norm",
-    "self_attn.linear_q": "self_attn.q_proj",
-    "self_attn.linear_k": "self_attn.k_proj",
-    "self_attn.linear_v": "self_attn.v_proj",
-    "self_attn.linear_out": "self_attn.o_proj",
-    "self_attn.linear_pos": "self_attn.relative_k_proj",
-    "self_attn.pos_bias_u": "self_attn.bias_u",
-    "self_attn.pos_bias_v": "self_attn.bias_v",
-}
+# The rest of a NeMo FastConformer TDT, as its state dict spells it, with what transformers calls each.
 OTHER_NAMES = {
     **{f"encoder.pre_encode.conv.{i}": f"encoder.subsampling.layers.{i}" for i in (0, 2, 3, 5, 6)},
     "encoder.pre_encode.out": "encoder.subsampling.linear",
@@ -50,7 +37,7 @@ def nemo_state(model: ParakeetForTDT) -> dict[str, torch.Tensor]:
     names = {ours: theirs for theirs, ours in OTHER_NAMES.items()}
     for layer in range(model.config.encoder_config.num_hidden_layers):
         front = f"encoder.layers.{layer}."
-        names |= {front + ours: front + theirs for theirs, ours in LAYER_NAMES.items()}
+        names |= {front + ours: front + theirs for theirs, ours in NEMO_LAYER_NAMES.items()}
     state = {"preprocessor.featurizer.window": torch.ones(400), "preprocessor.featurizer.fb": torch.ones(1, 80, 257)}
     for name, tensor in model.state_dict().items():
         whole = name in names

@@ -1,19 +1,26 @@
 """Owns a tiny random-weight checkpoint of every family, written by transformers' own classes."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models
+from torch import nn
 from transformers import (
     GenerationConfig,
+    ParakeetEncoder,
     ParakeetEncoderConfig,
     ParakeetFeatureExtractor,
     ParakeetForTDT,
     ParakeetProcessor,
     ParakeetTDTConfig,
     ParakeetTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -24,6 +31,46 @@ from transformers import (
 from qasr_train.models.qwen3_asr.layouts import save_native
 from tests.helpers_model import bpe, tiny_model, tiny_processor
 
+# Modules of a layer of NeMo's ConformerEncoder, with what transformers calls each.
+NEMO_LAYER_NAMES = {
+    **{f"norm_{part}": f"norm_{part}" for part in ("feed_forward1", "self_att", "conv", "feed_forward2", "out")},
+    **{f"feed_forward{i}.linear{j}": f"feed_forward{i}.linear{j}" for i in (1, 2) for j in (1, 2)},
+    **{f"conv.{part}": f"conv.{part}" for part in ("pointwise_conv1", "depthwise_conv", "pointwise_conv2")},
+    "conv.batch_norm": "conv.norm",
+    "self_attn.linear_q": "self_attn.q_proj",
+    "self_attn.linear_k": "self_attn.k_proj",
+    "self_attn.linear_v": "self_attn.v_proj",
+    "self_attn.linear_out": "self_attn.o_proj",
+    "self_attn.linear_pos": "self_attn.relative_k_proj",
+    "self_attn.pos_bias_u": "self_attn.bias_u",
+    "self_attn.pos_bias_v": "self_attn.bias_v",
+}
+NEMO_SALM_CONFIG = {
+    "pretrained_llm": "Qwen/Qwen3-1.7B",
+    "audio_locator_tag": "<|audioplaceholder|>",
+    "prompt_format": "qwen",
+    "lora": {
+        "task_type": "CAUSAL_LM",
+        "r": 4,
+        "lora_alpha": 8,
+        "lora_dropout": 0.01,
+        "target_modules": ["q_proj", "v_proj"],
+    },
+    "perception": {
+        "output_dim": 48,
+        "encoder": {
+            "feat_in": 128,
+            "n_layers": 2,
+            "d_model": 32,
+            "n_heads": 4,
+            "ff_expansion_factor": 2,
+            "conv_kernel_size": 5,
+            "subsampling_factor": 8,
+            "subsampling_conv_channels": 8,
+            "xscaling": False,
+        },
+    },
+}
 WHISPER_LANGUAGES = ("en", "de", "tl", "gl")
 
 
@@ -111,6 +158,66 @@ def save_tiny_parakeet(folder: Path) -> None:
     ParakeetProcessor(ParakeetFeatureExtractor(), tokenizer, decoder_type="tdt").save_pretrained(folder)
 
 
+def save_tiny_canary_qwen(folder: Path) -> None:
+    """As NeMo publishes it, under NeMo's names; the language model's sizes and tokenizer in llm/."""
+    vocab, merges = bpe()
+    tokenizer = Qwen2Tokenizer(vocab=dict(vocab), merges=list(merges), eos_token="<|im_end|>", unk_token=None)
+    tokenizer.add_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], special_tokens=True)
+    tokenizer.save_pretrained(folder / "llm")
+    llm = Qwen3Config(
+        vocab_size=384,
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        tie_word_embeddings=True,
+        initializer_range=0.3,
+    )
+    llm.save_pretrained(folder / "llm")
+    (folder / "config.json").write_text(json.dumps(NEMO_SALM_CONFIG), encoding="utf-8")
+    tensors = seeded(
+        lambda: {
+            **nemo_encoder_state(ParakeetEncoder(tiny_parakeet_encoder(num_mel_bins=128)), "perception.encoder."),
+            **{f"perception.proj.{name}": t for name, t in nn.Linear(32, 48).state_dict().items()},
+            **salm_llm_state(Qwen3ForCausalLM(llm), rank=4),
+        }
+    )
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+
+
+def nemo_encoder_state(encoder: ParakeetEncoder, prefix: str) -> dict[str, torch.Tensor]:
+    """An encoder's tensors under the names NeMo's ConformerEncoder gives them, `prefix` before each."""
+    names = {f"subsampling.layers.{i}": f"pre_encode.conv.{i}" for i in (0, 2, 3, 5, 6)}
+    names["subsampling.linear"] = "pre_encode.out"
+    for layer in range(encoder.config.num_hidden_layers):
+        names |= {f"layers.{layer}.{ours}": f"layers.{layer}.{theirs}" for theirs, ours in NEMO_LAYER_NAMES.items()}
+    state = {}
+    for name, tensor in encoder.state_dict().items():
+        module, _, leaf = name.rpartition(".")
+        state[prefix + (names[name] if name in names else f"{names[module]}.{leaf}")] = tensor
+    return state
+
+
+def salm_llm_state(llm: Qwen3ForCausalLM, *, rank: int) -> dict[str, torch.Tensor]:
+    """A language model with LoRA on q_proj and v_proj as a SALM stores it: embeddings apart, the tied head left out."""
+    state = {}
+    for name, tensor in llm.state_dict().items():
+        if name == "model.embed_tokens.weight":
+            state["embed_tokens.weight"] = tensor
+            continue
+        module, _, leaf = name.rpartition(".")
+        whole = f"llm.base_model.model.{module}"
+        if module.endswith(("q_proj", "v_proj")):
+            state[f"{whole}.base_layer.{leaf}"] = tensor
+            state[f"{whole}.lora_A.default.weight"] = torch.randn(rank, tensor.shape[1], device=tensor.device) * 0.1
+            state[f"{whole}.lora_B.default.weight"] = torch.randn(tensor.shape[0], rank, device=tensor.device) * 0.1
+        elif name != "lm_head.weight":
+            state[f"{whole}.{leaf}"] = tensor
+    return state
+
+
 def seeded(build: Callable[[], Any], seed: int = 0) -> Any:
     """What `build` makes with this seed of torch; the caller's random state is left as it was."""
     with torch.random.fork_rng():
@@ -121,6 +228,7 @@ def seeded(build: Callable[[], Any], seed: int = 0) -> Any:
 # family -> writes a tiny checkpoint of random weights into a folder
 TINY: dict[str, Callable[[Path], None]] = {
     "qwen3_asr": lambda folder: save_native(tiny_model(), tiny_processor(), folder),
+    "canary_qwen": save_tiny_canary_qwen,
     "parakeet_tdt": save_tiny_parakeet,
     "whisper": save_tiny_whisper,
 }

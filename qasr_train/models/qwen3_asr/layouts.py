@@ -22,7 +22,7 @@ from transformers import (
 from qasr_train.errors import CheckpointError
 from qasr_train.languages import LANGUAGES
 from qasr_train.models.adapters import ADAPTER_CONFIG, attach_adapter, merge_adapter, read_adapter_config
-from qasr_train.models.folders import no_progress_bar, one_line, read_config, read_json, resolve_checkpoint
+from qasr_train.models.folders import no_progress_bar, one_line, read_config, read_json, resolve_checkpoint, write_json
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, require_agreement
 from qasr_train.models.weights import (
@@ -216,7 +216,7 @@ def save_original(
     config = original.original_config(model.config, processor.tokenizer, dtype=stored, languages=languages)
     tensors = {original.original_name(name): tensor for name, tensor in _plain_state(model).items()}
     write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
-    original.write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     original.write_original_generation_config(processor.tokenizer, folder)
     original.write_original_processor(processor, folder)
 

@@ -14,6 +14,7 @@ import torch
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRProcessor
 
 from qasr_train.errors import CheckpointError
+from qasr_train.models.folders import write_json
 
 # Original prefix -> native prefix; the first that matches counts, so the longer ones come first.
 _PREFIXES = {
@@ -220,11 +221,6 @@ def write_original_generation_config(tokenizer: Qwen2Tokenizer, folder: Path) ->
             "temperature": 0.000001,
         },
     )
-
-
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write indented JSON with a line end."""
-    _write(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _original_tokenizer_config(tokenizer: Qwen2Tokenizer, added_tokens: list[dict[str, Any]]) -> dict[str, Any]:
