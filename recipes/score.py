@@ -1,5 +1,6 @@
 """Score saved predictions, ours or the leaderboard's, with no model and no GPU: predictions -> scores.json, report."""
 
+from qasr_train.evaluation.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report import write_report
 from qasr_train.evaluation.score import ScoreConfig, score
 from qasr_train.evaluation.tables import score_summary
@@ -9,6 +10,7 @@ from qasr_train.recipe import run_recipe
 def run(config: ScoreConfig) -> None:
     """Score, write the report, print the table."""
     scores = score(config)
+    write_leaderboard_csv(config.out, scores)
     write_report(config.out, scores, config=config.report)
     print(score_summary(scores, config.out))
 

@@ -17,6 +17,7 @@ from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
 from qasr_train.evaluation.clips import ReportConfig, clip_of_utterance
 from qasr_train.evaluation.journal import PREDICTIONS, discard_if_nothing_done, read_partials
+from qasr_train.evaluation.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import Processes, join_processes
 from qasr_train.evaluation.score import score_predictions, write_scores
@@ -176,6 +177,7 @@ def score_run(
     scores.provenance = {"predictions": str(run_dir), "run": run}
     scores.warnings = [*loaded.warnings, *scores.warnings, *_warnings(loaded.predictions, run)]
     write_scores(run_dir, scores)
+    write_leaderboard_csv(run_dir, scores)
     clips = clip_of_utterance({(one.name, utterance.id): utterance for one in sets for utterance in one.utterances})
     write_report(run_dir, scores, baseline=config.baseline, config=config.report, load_clip=clips)
     print(score_summary(scores, str(run_dir)))

@@ -16,6 +16,7 @@ from qasr_train.evaluation.normalize_multilingual import (
     our_multilingual,
 )
 
+LEADERBOARD = "leaderboard-2026-08"
 _IGNORED_REFERENCE = "ignore time segment in scoring"
 
 
@@ -73,7 +74,7 @@ NORMALIZERS = {
     normalizer.name: normalizer
     for normalizer in (
         # The Open ASR Leaderboard of August 2026: for figures to stand beside published ones. English, de fr es it pt.
-        Normalizer("leaderboard-2026-08", _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=True),
+        Normalizer(LEADERBOARD, _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=True),
         # Ours, sensible for all thirty languages of Qwen3-ASR.
         Normalizer("qasr-1", _ours),
         # The texts as they are: case, punctuation and digits count.

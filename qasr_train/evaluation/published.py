@@ -23,12 +23,15 @@ _NUM_NEIGHBOURS = 3  # on either side of the run
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One published set. same, other: patterns of our names for it, the same data or another version; differs: how."""
+    """One published set. same, other: patterns of our names for it, the same data or another version; differs: how.
+    csv: its column in the leaderboard's CSV.
+    """
 
     title: str
     same: list[str]
     other: list[str]
     differs: str = ""
+    csv: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,26 @@ def match_sets(scores: Scores, published: Published) -> list[Match]:
     return matches
 
 
+def current_sets(scores: Scores, published: Published) -> list[str] | None:
+    """The run's set for each column, in the version that is tested today; None where one is missing."""
+    found: list[str] = []
+    for column in published.columns:
+        found += [name for name in scores.sets if any(fnmatchcase(name, one) for one in column.other or column.same)][
+            :1
+        ]
+    return found if len(found) == len(published.columns) else None
+
+
 def _place(scores: Scores, published: Published) -> Placement | None:
     matches = match_sets(scores, published) if scores.normalizer in published.normalizers else []
     if not matches:
         return None
-    run = System(THIS_RUN, _size_b(scores), _rtfx(scores, matches), [_rate(scores, match) for match in matches])
+    run = System(
+        THIS_RUN,
+        size_b(scores),
+        rtfx_over(scores, [match.set for match in matches]),
+        [_rate(scores, match) for match in matches],
+    )
     others = [_only(system, matches) for system in published.systems]
     ranked = sorted([run, *(one for one in others if None not in one.rates)], key=lambda one: (_mean(one), one.name))
     return Placement(_table(published, matches, ranked), _plot(published, ranked))
@@ -129,15 +147,16 @@ def _mean(system: System) -> float:
     return fmean(rate for rate in system.rates if rate is not None)
 
 
-def _size_b(scores: Scores) -> float | None:
+def size_b(scores: Scores) -> float | None:
+    """Billions of parameters, where evaluate.py counted them."""
     run = scores.provenance.get("run")
     num_parameters = run.get("num_parameters") if isinstance(run, dict) else None
     return round(num_parameters / 1e9, 3) if isinstance(num_parameters, int) else None
 
 
-def _rtfx(scores: Scores, matches: list[Match]) -> float | None:
+def rtfx_over(scores: Scores, sets: list[str]) -> float | None:
     """Total over total, as the leaderboard averages speed."""
-    groups = [scores.sets[match.set] for match in matches]
+    groups = [scores.sets[name] for name in sets]
     audio_s, inference_s = [group.audio_s for group in groups], [group.inference_s for group in groups]
     if None in audio_s or None in inference_s:
         return None
