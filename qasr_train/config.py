@@ -43,6 +43,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("model", "whisper"): "qasr_train.models.whisper.config:WhisperConfig",
     ("model", "parakeet_tdt"): "qasr_train.models.parakeet_tdt.config:ParakeetTDTConfig",
     ("model", "canary_qwen"): "qasr_train.models.canary_qwen.config:CanaryQwenConfig",
+    ("model", "transformers_auto"): "qasr_train.models.transformers_auto.config:TransformersAutoConfig",
     ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
     ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
     ("source", "source"): "qasr_train.sources:SourceConfig",

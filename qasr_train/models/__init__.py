@@ -11,6 +11,7 @@ from qasr_train.models.base import ASRModel, Capability, Card, Collator
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 from qasr_train.models.whisper.config import WhisperConfig
 
 
@@ -59,6 +60,12 @@ FAMILIES: dict[str, Family] = {
         "qasr_train.models.canary_qwen.model",
         frozenset(),
         Card("FastConformer + Qwen3 language model with LoRA", "English", "CC-BY-4.0"),
+    ),
+    "transformers_auto": Family(
+        TransformersAutoConfig,
+        "qasr_train.models.transformers_auto.model",
+        frozenset(),
+        Card("CTC or encoder-decoder, see the checkpoint", "see the checkpoint", None),
     ),
 }
 

@@ -5,15 +5,13 @@ Input: a checkpoint folder. Output: the model or its processor, or a CheckpointE
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from transformers import AutoProcessor, PreTrainedModel
 
 from qasr_train.errors import CheckpointError
 from qasr_train.models.folders import no_progress_bar, one_line, read_config
-
-M = TypeVar("M", bound=PreTrainedModel)
 
 
 def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:
@@ -30,8 +28,12 @@ def require_model_type(folder: Path, family: str, model_types: Collection[str]) 
     return str(found)
 
 
-def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, **settings: Any) -> Any:
+def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, may_miss: tuple[str, ...] = ()) -> Any:
     """`model_class.from_pretrained`, where a missing or misshapen tensor is an error instead of a warning.
+
+    Args:
+        model_class: of transformers. folder: holds config and weights. dtype: of the weights in memory.
+        may_miss: ends of the names of tensors that transcription does without.
 
     Raises:
         CheckpointError: the files cannot be opened, or do not hold all of the model.
@@ -39,13 +41,14 @@ def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, **set
     try:
         with no_progress_bar():
             model, report = model_class.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True, **settings
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True
             )
     except Exception as error:  # each model class raises its own kinds
         raise CheckpointError(
             f"{folder}: the model cannot be opened ({one_line(error)}); copy the checkpoint again"
         ) from error
-    wrong = [name for kind in ("missing_keys", "mismatched_keys") for name in report[kind]]
+    wrong = [str(name) for kind in ("missing_keys", "mismatched_keys") for name in report[kind]]
+    wrong = [name for name in wrong if not name.endswith(may_miss)]
     if wrong:  # transformers would go on with random values
         raise CheckpointError(
             f"{folder}: {len(wrong)} tensors are missing or of another shape, the first {wrong[0]}; use a complete copy"

@@ -21,6 +21,11 @@ from transformers import (
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Wav2Vec2Config,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+    Wav2Vec2Processor,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -218,6 +223,34 @@ def salm_llm_state(llm: Qwen3ForCausalLM, *, rank: int) -> dict[str, torch.Tenso
     return state
 
 
+def save_tiny_wav2vec2(folder: Path) -> None:
+    """Two layers of width 32 over convolutions like the published ones; letters, `|` between words, `<pad>` the blank."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefgh"]
+    file = folder / "vocab.json"
+    file.write_text(json.dumps({token: id_ for id_, token in enumerate(tokens)}), encoding="utf-8")
+    config = Wav2Vec2Config(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        conv_dim=(16, 16),
+        conv_kernel=(10, 8),
+        conv_stride=(20, 16),
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+        initializer_range=0.3,
+        pad_token_id=0,
+    )
+    model = seeded(lambda: Wav2Vec2ForCTC(config))
+    with torch.no_grad():  # no trained model says `<s>`, `</s>` or `<unk>`
+        model.lm_head.bias[1:4] = -100.0
+    model.save_pretrained(folder)
+    extractor = Wav2Vec2FeatureExtractor(return_attention_mask=False)
+    Wav2Vec2Processor(extractor, Wav2Vec2CTCTokenizer(str(file))).save_pretrained(folder)
+
+
 def seeded(build: Callable[[], Any], seed: int = 0) -> Any:
     """What `build` makes with this seed of torch; the caller's random state is left as it was."""
     with torch.random.fork_rng():
@@ -230,5 +263,6 @@ TINY: dict[str, Callable[[Path], None]] = {
     "qwen3_asr": lambda folder: save_native(tiny_model(), tiny_processor(), folder),
     "canary_qwen": save_tiny_canary_qwen,
     "parakeet_tdt": save_tiny_parakeet,
+    "transformers_auto": save_tiny_wav2vec2,
     "whisper": save_tiny_whisper,
 }
