@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -95,3 +97,19 @@ def test_a_comparison_may_hold_recordings(tmp_path):
 def test_a_limit_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="report.max_audio_mb=0"):
         ReportConfig(max_audio_mb=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium (apt-get install chromium)")
+def test_a_browser_shows_a_player_for_each_recording_and_complains_of_nothing(tmp_path):
+    scores = _scores(tmp_path, 1.0, 1.0, hypothesis="</script><audio src=x><img src=x onerror=alert(1)>")
+    page = write_report(tmp_path / "out", scores, config=ReportConfig(embed_audio=True))
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
+    flags += " --enable-logging=stderr"
+    command = ["chromium", *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    players = re.findall(r"<audio [^>]*>", done.stdout)
+    assert len(players) == 2
+    assert all("data:audio/mpeg;base64," in player and "controls" in player for player in players)
+    assert "<img" not in done.stdout
+    assert "CONSOLE" not in done.stderr
