@@ -14,8 +14,8 @@ _NOT_COUNTED = {"run.json", "checkpoint.json", "trainer_state.json"}
 
 
 def checkpoint_digest(model_config: Any) -> str | None:
-    """A digest of weights, configuration and tokenizer of `model_config.path`, and of `base` where there is one."""
-    folders = [getattr(model_config, "path", None), getattr(model_config, "base", None)]
+    """A digest of weights, configuration and tokenizer of `path`, and of `base` and `llm` where the model has them."""
+    folders = [getattr(model_config, name, None) for name in ("path", "base", "llm")]
     local = [Path(folder).expanduser() for folder in folders if folder]
     digests = [_folder_digest(folder) for folder in local if folder.is_dir()]
     return "+".join(digests) or None

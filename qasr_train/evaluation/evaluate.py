@@ -6,7 +6,7 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from qasr_train.evaluation.suite_run import SuiteRun
 from qasr_train.evaluation.tables import score_summary
 from qasr_train.evaluation.terms import TermList, read_terms
 from qasr_train.evaluation.transcribe import DecodeConfig
-from qasr_train.models import load_model
+from qasr_train.models import find_family, load_model
 from qasr_train.models.base import ASRModel
 from qasr_train.rundir import (
     RUN_FILE,
@@ -158,6 +158,7 @@ def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
         run.run_dir,
         batch_invariance=checked,
         num_processes=run.processes.num_ranks,
+        system=asdict(find_family(config.model.family).card),
         num_parameters=sum(parameter.numel() for parameter in model.module.parameters()),
     )
     run.finish()

@@ -201,6 +201,7 @@ def test_the_real_classes_go_the_whole_way(tmp_path: Path, manifest: Path) -> No
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["batch_invariance"]["num_checked"] == 2
     assert run["inputs"]["model"]["weights"]
+    assert run["system"]["architecture"] == "audio transformer + Qwen3 language model"
     assert run["num_parameters"] == sum(p.numel() for p in tiny_model().parameters())
 
 

@@ -120,7 +120,9 @@ def test_a_transcription_batch_has_no_labels_and_one_hypothesis_a_row(family: st
     assert batch.labels is None
     heard = model.transcribe(batch, max_new_tokens=3)
     assert [h.id for h in heard] == ["u0", "u1", "u2"]
-    assert all(isinstance(h, Hypothesis) and 1 <= h.num_tokens <= 3 for h in heard)
+    assert all(isinstance(h, Hypothesis) and h.num_tokens >= 1 for h in heard)
+    if not getattr(model, "is_ctc", False):  # which says no more than it has frames
+        assert all(h.num_tokens <= 3 for h in heard)
 
 
 def test_alone_and_in_a_batch_it_hears_the_same_in_order(family: str, model: ASRModel):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models
@@ -60,15 +61,18 @@ def test_ctc_is_decoded_as_transformers_decodes_it(tmp_path: Path):
     save_tiny_wav2vec2(tmp_path)
     model = load(tmp_path)
     reference, processor = AutoModelForCTC.from_pretrained(tmp_path).eval(), AutoProcessor.from_pretrained(tmp_path)
-    batch = model.collator.for_transcription(CLIPS, language=None, use_context=False)
+    noise = np.random.default_rng(1).normal(0.0, 0.2, (3, 40_000)).astype(np.float32)
+    noise[1, 12_000:24_000] *= 0.01
+    clips = [*CLIPS, *(Recording(utterance(id=f"n{i}"), one[: 20_000 + 7_000 * i]) for i, one in enumerate(noise))]
+    batch = model.collator.for_transcription(clips, language=None, use_context=False)
     texts = []
-    for clip, heard in zip(CLIPS, model.transcribe(batch, max_new_tokens=500), strict=True):
+    for clip, heard in zip(clips, model.transcribe(batch, max_new_tokens=2), strict=True):
         inputs = processor(clip.waveform, sampling_rate=16_000, return_tensors="pt")
         with torch.no_grad():
             ids = reference(**inputs).logits.argmax(dim=-1)
         texts.append(processor.batch_decode(ids)[0])
         assert (heard.text, heard.is_truncated) == (texts[-1].strip(), False)
-    assert len(set(texts)) > 1
+    assert max(map(len, texts)) > 2, "the limit of new tokens does not cut letters"
 
 
 def test_an_encoder_decoder_is_decoded_as_transformers_decodes_it(tmp_path: Path):

@@ -90,14 +90,16 @@ class TransformersAuto(nn.Module):
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
-        """Greedy transcripts in row order, one clip after another."""
+        """Greedy transcripts in row order, one clip after another.
+
+        `max_new_tokens` bounds encoder-decoders alone: CTC says no more than it has frames, and letters are many.
+        """
         lengths = batch.input_features_mask.sum(dim=1).tolist()
         hypotheses = []
         for utterance_id, samples, length in zip(batch.ids, batch.input_features, lengths, strict=True):
             inputs = self._inputs(samples[0, :length].cpu().numpy())
-            hear = self._align if self.is_ctc else self._generate
-            ids, is_ended = hear(inputs, max_new_tokens)
-            hypotheses.append(self._hypothesis(utterance_id, ids, is_ended, max_new_tokens))
+            ids, is_ended = (self._align(inputs), True) if self.is_ctc else self._generate(inputs, max_new_tokens)
+            hypotheses.append(self._hypothesis(utterance_id, ids, is_ended))
         return hypotheses
 
     def save(self, folder: Path) -> None:
@@ -112,12 +114,11 @@ class TransformersAuto(nn.Module):
             for name, tensor in inputs.items()
         }
 
-    def _align(self, inputs: dict[str, torch.Tensor], max_new_tokens: int) -> tuple[list[int], bool]:
-        """The likeliest token of each frame, repeats and blanks left out (Graves et al. 2006); ended where none is cut."""
+    def _align(self, inputs: dict[str, torch.Tensor]) -> list[int]:
+        """The likeliest token of each frame, repeats and blanks left out (Graves et al. 2006)."""
         frames = self.module(**inputs).logits[0].argmax(dim=-1).tolist()
         blank_id = self.module.config.pad_token_id
-        ids = [token for token, _ in groupby(frames) if token != blank_id]
-        return ids[:max_new_tokens], len(ids) <= max_new_tokens
+        return [token for token, _ in groupby(frames) if token != blank_id]
 
     def _generate(self, inputs: dict[str, torch.Tensor], max_new_tokens: int) -> tuple[list[int], bool]:
         generate = cast(Any, self.module).generate
@@ -127,7 +128,7 @@ class TransformersAuto(nn.Module):
         ends = [i for i, token in enumerate(ids) if token in (eos_id if isinstance(eos_id, list) else [eos_id])]
         return (ids[: ends[0]], True) if ends else (ids, False)
 
-    def _hypothesis(self, utterance_id: str, ids: list[int], is_ended: bool, max_new_tokens: int) -> Hypothesis:
+    def _hypothesis(self, utterance_id: str, ids: list[int], is_ended: bool) -> Hypothesis:
         settings = {"group_tokens": False} if self.is_ctc else {}  # they are grouped already
         raw_text = self.collator.tokenizer.decode(ids, skip_special_tokens=True, **settings)
         return Hypothesis(
@@ -135,7 +136,7 @@ class TransformersAuto(nn.Module):
             text=raw_text.strip(),
             language=None,
             raw_text=raw_text,
-            num_tokens=min(len(ids) + is_ended, max_new_tokens),
+            num_tokens=len(ids) + is_ended,
             is_truncated=not is_ended,
         )
 
