@@ -134,6 +134,12 @@ def test_alone_and_in_a_batch_it_hears_the_same_in_order(family: str, model: ASR
     assert len({one.raw_text for one in alone}) > 1, "clips that all sound alike would hide a mixed-up order"
 
 
+def test_it_transcribes_in_bfloat16_as_on_a_gpu(family: str, config: Any):
+    model = load_model(config, device="cpu", dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in model.module.parameters()} == {torch.bfloat16}
+    assert [one.id for one in transcribe(model, recordings())] == ["u0", "u1", "u2"]
+
+
 def test_a_long_clip_is_heard_whole_through_the_evaluation(family: str, config: Any, model: ASRModel, tmp_path: Path):
     audio = write_wav(tmp_path / "long.wav", tone(42.0))
     rows = [utterance(id="long", audio=str(audio), duration_s=42.0), utterance(id="gone", audio="none.wav")]

@@ -159,6 +159,7 @@ def save_tiny_parakeet(folder: Path) -> None:
     model = seeded(lambda: ParakeetForTDT(config), seed=3)
     with torch.no_grad():  # a transducer hears nothing most of the time
         model.joint.head.bias[config.blank_token_id] += 3.0
+        model.joint.head.bias[config.vocab_size :] += 9.0  # durations win over tokens where they are taken for such
     model.save_pretrained(folder)
     ParakeetProcessor(ParakeetFeatureExtractor(), tokenizer, decoder_type="tdt").save_pretrained(folder)
 
