@@ -1,7 +1,7 @@
 """What the base model is trained on: a plan of utterances, synthesised once into one file and read from it at random.
 
 A plan is a list of `Clip`s, fixed by its seed.  The audio file holds int16 samples of all clips end to end
-(memory-mapped: 90,000 clips are about 4 GB).
+(memory-mapped: 60,000 clips are about 3 GB).
 """
 
 import json

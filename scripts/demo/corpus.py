@@ -6,6 +6,7 @@ Held out is a property of the text itself (a hash), so the base model's training
 
 import random
 import zlib
+from collections.abc import Callable
 
 from scripts.demo.vocabulary import DIGITS, KINDS, LANGUAGES, LATINATE_PREFIXES, LATINATE_SUFFIXES, SYLLABLES, TEMPLATES
 
@@ -77,7 +78,7 @@ def _pseudo_word(language: str, rng: random.Random) -> str:
     return word
 
 
-def _draw_seen(draw) -> str:
+def _draw_seen(draw: Callable[[], str]) -> str:
     for _ in range(_MAX_DRAWS):
         text = draw()
         if not is_held_out(text):

@@ -53,7 +53,12 @@ def run_all(out: Path, seed: int, settings: list[str]) -> None:
     """Every step, each a recipe with the command line a user would give."""
     raw, medical, general = out / "raw", out / "medical", out / "general"
     step("1 of 5: speech is synthesised", "scripts/demo/make_data.py", "--out", raw, "--seed", seed)
-    step("2 of 5: both corpora are checked", "recipes/prepare.py", f"source.path={raw / 'medical.jsonl'}", f"out={medical}")
+    step(
+        "2 of 5: both corpora are checked",
+        "recipes/prepare.py",
+        f"source.path={raw / 'medical.jsonl'}",
+        f"out={medical}",
+    )
     step("", "recipes/prepare.py", f"source.path={raw / 'general.jsonl'}", f"out={general}")
     step(
         "3 of 5: the bundled model is fine-tuned on medical dictation",
@@ -71,7 +76,13 @@ def run_all(out: Path, seed: int, settings: list[str]) -> None:
         f"suite.sets.general.source.path={general / 'manifest.jsonl'}",
     ]
     best = out / "finetune" / "checkpoints" / "best"
-    step("4 of 5: before and after are evaluated", "recipes/evaluate.py", "model=tiny", *sets, f"run_dir={out / 'before'}")
+    step(
+        "4 of 5: before and after are evaluated",
+        "recipes/evaluate.py",
+        "model=tiny",
+        *sets,
+        f"run_dir={out / 'before'}",
+    )
     step("", "recipes/evaluate.py", f"model.path={best}", *sets, f"run_dir={out / 'after'}")
     step(
         "5 of 5: before and after are compared",
@@ -109,7 +120,9 @@ def set_aside(out: Path) -> None:
 
 def summarise(out: Path, seconds: float) -> dict[str, Any]:
     """WER in percent before and after, of the medical (target) and the general (guard) test set."""
-    scores = {name: json.loads((out / name / "scores.json").read_text(encoding="utf-8")) for name in ("before", "after")}
+    scores = {
+        name: json.loads((out / name / "scores.json").read_text(encoding="utf-8")) for name in ("before", "after")
+    }
     summary: dict[str, Any] = {
         role: {f"wer_{name}": scores[name]["roles"][role]["wer_percent"] for name in ("before", "after")}
         for role in ("target", "guard")

@@ -173,7 +173,11 @@ def test_a_note_stands_at_the_head_of_the_report(tmp_path):
     for name, hypotheses in (("a", ["a b c x"]), ("b", ["a b c d"])):
         write_predictions(tmp_path / name / "predictions.jsonl", _rows(hypotheses))
     config = CompareConfig(
-        str(tmp_path / "a"), str(tmp_path / "b"), str(tmp_path / "out"), note="Synthetic <voices> only.", num_resamples=100
+        str(tmp_path / "a"),
+        str(tmp_path / "b"),
+        str(tmp_path / "out"),
+        note="Synthetic <voices> only.",
+        num_resamples=100,
     )
     write_comparison_report(config.out, compare(config))
     html = (tmp_path / "out" / "report.html").read_text()
