@@ -43,9 +43,10 @@ def main() -> int:
     except KeyboardInterrupt:
         print(f"interrupted; what was made lies in {out}; `make demo` begins anew", file=sys.stderr)
         return 2
-    summary = summarise(out, time.perf_counter() - began_s)
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    print(describe(summary, out))
+    seconds = time.perf_counter() - began_s
+    roles = read_roles(out)
+    (out / "summary.json").write_text(json.dumps(summarise(roles, seconds), indent=1) + "\n", encoding="utf-8")
+    print(describe(roles, seconds, out))
     return 0
 
 
@@ -118,28 +119,33 @@ def set_aside(out: Path) -> None:
         print(f"the earlier demo was moved to {moved}")
 
 
-def summarise(out: Path, seconds: float) -> dict[str, Any]:
-    """WER in percent before and after, of the medical (target) and the general (guard) test set."""
-    scores = {
-        name: json.loads((out / name / "scores.json").read_text(encoding="utf-8")) for name in ("before", "after")
-    }
+def read_roles(out: Path) -> dict[str, dict[str, Any]]:
+    """The scores of the medical (target) and the general (guard) test set, before and after."""
+    names = ("before", "after")
+    return {name: json.loads((out / name / "scores.json").read_text(encoding="utf-8"))["roles"] for name in names}
+
+
+def summarise(roles: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """WER in percent before and after, of both test sets; what summary.json holds."""
     summary: dict[str, Any] = {
-        role: {f"wer_{name}": scores[name]["roles"][role]["wer_percent"] for name in ("before", "after")}
+        role: {f"wer_{name}": scores[role]["wer_percent"] for name, scores in roles.items()}
         for role in ("target", "guard")
     }
     return summary | {"seconds": round(seconds, 1)}
 
 
-def describe(summary: dict[str, Any], out: Path) -> str:
-    """The table printed last."""
-    target, guard = summary["target"], summary["guard"]
-    return (
-        f"\n{'':22}{'before':>9}{'after':>9}   WER in percent\n"
-        f"{'medical (target)':22}{target['wer_before']:>9.1f}{target['wer_after']:>9.1f}\n"
-        f"{'general (guard)':22}{guard['wer_before']:>9.1f}{guard['wer_after']:>9.1f}\n\n"
-        f"{textwrap.fill(NOTE, 120)}\n"
-        f"{summary['seconds']:.0f} s; report: {out / 'compare' / 'report.html'}"
-    )
+def describe(roles: dict[str, dict[str, Any]], seconds: float, out: Path) -> str:
+    """The table printed last, with 95 % intervals."""
+    lines = [f"{'':18}{'before':>24}{'after':>24}   WER in percent, 95 % interval"]
+    for role, label in (("target", "medical (target)"), ("guard", "general (guard)")):
+        lines.append(f"{label:18}" + "".join(f"{_with_interval(roles[name][role]):>24}" for name in roles))
+    report = out / "compare" / "report.html"
+    return "\n".join(["", *lines, "", textwrap.fill(NOTE, 120), f"{seconds:.0f} s; report: {report}"])
+
+
+def _with_interval(score: dict[str, Any]) -> str:
+    interval = score["interval"]
+    return f"{score['wer_percent']:.1f} [{interval['low_percent']:.1f}, {interval['high_percent']:.1f}]"
 
 
 if __name__ == "__main__":
