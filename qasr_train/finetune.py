@@ -27,6 +27,7 @@ from qasr_train.objectives.cross_entropy import CrossEntropyConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
 from qasr_train.rundir import check_same_config, claim_run_dir, plain_config, run_directory
 from qasr_train.settings import check_settings, setting
+from qasr_train.sources import check_source
 from qasr_train.tracking import Tracker, TrackingConfig, tracker_names
 from qasr_train.trainer import Trainer, TrainerConfig
 from qasr_train.validation import Validator, load_dev_sets
@@ -73,6 +74,10 @@ def finetune(config: FinetuneConfig) -> None:
     Raises:
         UserError: any mistake in config, data or checkpoint, an interruption, a full disk.
     """
+    # 0 what can be seen to be wrong before a model is downloaded
+    for source in (*config.data.train.values(), *config.data.dev.values()):
+        check_source(source)
+
     # 1 the device, the run directory and its record
     accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
     with ExitStack() as stack:

@@ -97,6 +97,17 @@ class SourceConfig:
             raise ConfigError(str(error)) from None
 
 
+def check_source(config: SourceConfig) -> None:
+    """Refuse a path that is nothing, or whose format cannot be told, before anything large is loaded or downloaded.
+
+    Raises:
+        DataError: as `load_utterances` would.
+    """
+    is_on_the_hub = _format(config) is SourceFormat.hf and is_hub_id(config.path)
+    if not is_on_the_hub and not Path(config.path).expanduser().exists():
+        raise DataError(f"{config.path}: no such file; check the path of the source")
+
+
 def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = True) -> list[Utterance]:
     """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
 

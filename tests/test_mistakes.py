@@ -166,6 +166,11 @@ def test_a_missing_manifest(folder: Path, capsys: pytest.CaptureFixture, recipe:
     assert f"{folder / 'gone.jsonl'}: no such file" in sentence
 
 
+def test_a_missing_file_is_told_before_a_model_is_looked_for(capsys, folder: Path) -> None:
+    given = [*arguments(folder, "finetune", data="gone.jsonl"), "model.path=no-such-model"]
+    assert "gone.jsonl: no such file" in error_of(capsys, "finetune", given)
+
+
 def test_zero_length_audio_whose_duration_is_stated_shows_when_it_is_read(folder: Path, capsys: pytest.CaptureFixture):
     manifest(folder, "bad.jsonl", ROW, ROW | {"id": "z", "audio": "zero.wav", "duration_s": 1.0})
     sentence = error_of(capsys, "finetune", arguments(folder, "finetune", data="bad.jsonl"))
