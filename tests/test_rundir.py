@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_the_earlier_record_whole(tmp_path: Path, monkeypatch
 
 
 def test_the_record_says_what_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/home/somebody/recipes/finetune.py", "inner.steps=3", "a b"])
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "recipes" / "finetune.py"), "inner.steps=3", "a b"])
     run_dir = claim_run_dir(tmp_path / "x")
     save_provenance(run_dir, Config(Inner(steps=3)), "finetune")
     record = json.loads((run_dir / "run.json").read_text())
