@@ -1,7 +1,7 @@
 """Owns the export job: a checkpoint in, a complete directory out that others load, in the layout they need, with a model card.
 
-Input: a run's checkpoint, any Qwen3-ASR directory or hub id, or a LoRA adapter. Output: a native or original directory with
-the adapter merged (weakened if asked), or the adapter alone. Written beside the target and renamed: whole or not at all.
+Input: a run's checkpoint (or several, averaged), any Qwen3-ASR directory or hub id, or a LoRA adapter. Output: a native or
+original directory, the adapter merged, blended with its base if asked; or the adapter alone. Written whole or not at all.
 """
 
 import json
@@ -17,8 +17,9 @@ from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from qasr_train.errors import ConfigError
 from qasr_train.languages import LANGUAGES
-from qasr_train.model_card import Origin, find_origin, model_card
+from qasr_train.model_card import Origin, find_origin, model_card, started_from
 from qasr_train.models.adapters import ADAPTER_CONFIG, export_adapter, read_adapter_config
+from qasr_train.models.blending import average_into, interpolate_into
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
@@ -56,13 +57,18 @@ class ExportConfig:
     dtype: ExportDtype = setting(
         ExportDtype.bfloat16, help="number format of the weights; the published models' is bfloat16"
     )
-    adapter_scale: float = setting(
+    average: list[str] = setting(
+        [], help="directories; further checkpoints of the run, averaged with `checkpoint`. []: it alone"
+    )
+    strength: float = setting(
         1.0,
         ge=0,
         le=2,
-        help="factor; strength of the LoRA adapter. 1: as trained, less: closer to the base, forgets less",
+        help="factor on what training changed. 1: as trained, 0: the base, between them: gains less and forgets less",
     )
-    base: str | None = setting(None, help="directory or hub id; the adapter's base model. null: the one it names")
+    base: str | None = setting(
+        None, help="directory or hub id; the model training started from. null: the one the adapter or the run names"
+    )
     revision: str | None = setting(
         None, help="git revision of `checkpoint`, if it is a hub id. null: its default branch"
     )
@@ -88,14 +94,15 @@ def export(config: ExportConfig) -> Path:
     card = model_card(
         layout=config.layout.value,
         dtype=config.dtype.value,
-        adapter_scale=config.adapter_scale if adapter else None,
+        strength=config.strength,
+        num_averaged=1 + len(config.average),
         origin=origin,
         scores=[_read_scores(Path(path)) for path in config.scores],
     )
     with _all_or_nothing(out) as part:
         if config.layout is ExportLayout.adapter:
             assert adapter is not None
-            export_adapter(adapter, part, scale=config.adapter_scale, dtype=_dtype(config), base=config.base)
+            export_adapter(adapter, part, scale=config.strength, dtype=_dtype(config), base=config.base)
         else:
             _write_model(folder, adapter, part, config, origin)
         (part / "README.md").write_text(card, encoding="utf-8")
@@ -115,9 +122,44 @@ def _load_whole(
     folder: Path, adapter: Path | None, config: ExportConfig
 ) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
     """The model without adapters; one with LoRA in it is merged in float32, before rounding to the export's format."""
-    if adapter is None:
+    if adapter is not None:
+        return load_merged(adapter, base=config.base, dtype=torch.float32, scale=config.strength)
+    if not config.average and config.strength == 1.0:
         return load_checkpoint(folder, dtype=_dtype(config))
-    return load_merged(adapter, base=config.base, dtype=torch.float32, scale=config.adapter_scale)
+    return _load_blended(folder, config)
+
+
+def _load_blended(
+    folder: Path, config: ExportConfig
+) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
+    """Whole weights: the average of all checkpoints, then the way from the base to it; in float32."""
+    others = [resolve_checkpoint(path) for path in config.average]
+    base = find_start(folder, config.base) if config.strength != 1.0 else None
+    model, processor = load_checkpoint(folder)
+    average_into(model, ((other, load_any(other)) for other in others))
+    if base is not None:
+        interpolate_into(model, load_any(base), config.strength, base_folder=base)
+    return model, processor
+
+
+def load_any(folder: Path) -> Qwen3ASRForConditionalGeneration:
+    """The whole weights of a checkpoint of any layout, in float32."""
+    return (load_merged if detect_layout(folder) is Layout.ADAPTER else load_checkpoint)(folder)[0]
+
+
+def find_start(folder: Path, base: str | None) -> Path:
+    """The directory of the model that a checkpoint's training started from: `base`, or what its run names.
+
+    Raises:
+        ConfigError: no base is given, and the checkpoint lies in no run that names one.
+    """
+    named = base or started_from(folder)
+    if named is None:
+        raise ConfigError(
+            f"{folder}: lies in no run of recipes/finetune.py, so the model it started from is not known; give it with "
+            "base=PATH_OR_HUB_ID"
+        )
+    return resolve_checkpoint(named)
 
 
 def _find_adapter(folder: Path, config: ExportConfig) -> Path | None:
@@ -125,19 +167,25 @@ def _find_adapter(folder: Path, config: ExportConfig) -> Path | None:
 
     A LoRA checkpoint of ours holds both: the merged weights, and the adapter in `adapter/`.
     """
+    if config.average:
+        if config.layout is ExportLayout.adapter:
+            raise ConfigError("average: gives whole weights, which no adapter holds; export layout=native or original")
+        if detect_layout(folder) is Layout.ADAPTER:
+            raise ConfigError(
+                f"average: {config.checkpoint} is an adapter alone; name the checkpoints of the run, which hold whole weights"
+            )
     if detect_layout(folder) is Layout.ADAPTER:
         return folder
-    is_needed = config.layout is ExportLayout.adapter or config.adapter_scale != 1.0
     inner = folder / "adapter"
-    if is_needed and (inner / ADAPTER_CONFIG).is_file():
+    has_adapter = (inner / ADAPTER_CONFIG).is_file() and not config.average
+    if has_adapter and (config.layout is ExportLayout.adapter or config.strength != 1.0):
         return inner
-    if is_needed:
-        asked = "layout=adapter" if config.layout is ExportLayout.adapter else f"adapter_scale={config.adapter_scale:g}"
+    if config.layout is ExportLayout.adapter:
         raise ConfigError(
-            f"{asked}: {config.checkpoint} holds no LoRA adapter, whole weights were trained in it; "
-            "export layout=native or original with adapter_scale=1"
+            f"layout=adapter: {config.checkpoint} holds no LoRA adapter, whole weights were trained in it; "
+            "export layout=native or original"
         )
-    if config.base is not None:
+    if config.base is not None and config.strength == 1.0:
         raise ConfigError(f"base={config.base}: {config.checkpoint} is a whole model and needs none; leave base out")
     return None
 

@@ -86,7 +86,8 @@ def model_card(
     *,
     layout: str,
     dtype: str,
-    adapter_scale: float | None,
+    strength: float,
+    num_averaged: int,
     origin: Origin,
     scores: Sequence[tuple[str, dict[str, Any]]],
 ) -> str:
@@ -94,13 +95,13 @@ def model_card(
 
     Args:
         layout: native, original or adapter. dtype: of the weights.
-        adapter_scale: strength at which an adapter was merged or kept; None where none was involved.
+        strength: factor on what training changed. num_averaged: checkpoints it is the mean of.
         scores: (name of the run folder, content of its scores.json) of each evaluation to show.
     """
     parts = [
         _front_matter(layout, origin),
         f"# Qwen3-ASR, {'fine-tuned' if origin.run else 'exported'} with qasr_train",
-        _description(layout, dtype, adapter_scale, origin),
+        _description(layout, dtype, strength, num_averaged, origin),
         _training(origin),
         _score_tables(scores),
         "## Use\n\n" + _USAGE[layout],
@@ -119,7 +120,7 @@ def _front_matter(layout: str, origin: Origin) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _description(layout: str, dtype: str, adapter_scale: float | None, origin: Origin) -> str:
+def _description(layout: str, dtype: str, strength: float, num_averaged: int, origin: Origin) -> str:
     base = origin.base or "a local Qwen3-ASR checkpoint"
     what = {
         "native": "the native layout of transformers",
@@ -127,11 +128,11 @@ def _description(layout: str, dtype: str, adapter_scale: float | None, origin: O
         "adapter": "a LoRA adapter, to be loaded over its base",
     }[layout]
     text = f"Speech recognition model made from {base}. This folder holds {what}; weights in {dtype}."
-    if adapter_scale is not None and adapter_scale != 1.0:
-        text += (
-            f" The adapter counts {adapter_scale:g} times as much as it was trained with: figures measured on the run's own "
-            "checkpoints are not this model's."
-        )
+    changed = [f"The weights are the mean of {num_averaged} checkpoints"] if num_averaged > 1 else []
+    if strength != 1.0:
+        changed.append(f"What training changed counts {strength:g} times as much as it was trained with")
+    if changed:
+        text += f" {'; '.join(changed)}: figures measured on the run's own checkpoints are not this model's."
     return text
 
 
@@ -234,6 +235,11 @@ def _run_of(folder: Path) -> dict[str, Any]:
         if record.get("recipe") == "finetune":
             return record
     return {}
+
+
+def started_from(folder: Path) -> str | None:
+    """The model that the run around a checkpoint began with, as its config names it; None outside of a run."""
+    return _model_path(_run_of(folder))
 
 
 def _model_path(run: dict[str, Any]) -> str | None:

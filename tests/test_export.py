@@ -28,6 +28,7 @@ from tests.helpers import ROOT
 from tests.helpers_model import tiny_model, tiny_processor
 
 LAYER = "model.language_model.layers.0.self_attn.q_proj.weight"
+EMBEDDINGS = "model.language_model.embed_tokens.weight"  # tied to the head
 
 
 def adapted_model() -> torch.nn.Module:
@@ -99,21 +100,64 @@ def test_an_original_export_holds_the_same_weights_and_the_new_language(run: Pat
 
 @pytest.mark.parametrize("scale", [0.0, 0.5])
 def test_a_weakened_export_lies_between_base_and_fine_tuned(run: Path, tmp_path: Path, scale: float) -> None:
-    out = make(run, tmp_path / "out", adapter_scale=scale, dtype=ExportDtype.float32)
+    out = make(run, tmp_path / "out", strength=scale, dtype=ExportDtype.float32)
     base, tuned = tiny_model().state_dict()[LAYER], merge_adapter(adapted_model()).state_dict()[LAYER]
     torch.testing.assert_close(load_file(out / "model.safetensors")[LAYER], base + scale * (tuned - base))
-    assert f"The adapter counts {scale:g} times as much" in (out / "README.md").read_text()
+    assert f"What training changed counts {scale:g} times as much" in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_an_adapter_export_says_the_same_as_the_merged_one(run: Path, tmp_path: Path, scale: float) -> None:
-    adapter = make(run, tmp_path / "a", layout=ExportLayout.adapter, adapter_scale=scale, dtype=ExportDtype.float32)
+    adapter = make(run, tmp_path / "a", layout=ExportLayout.adapter, strength=scale, dtype=ExportDtype.float32)
     assert {p.name for p in adapter.iterdir()} == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
-    merged = make(run, tmp_path / "m", adapter_scale=scale, dtype=ExportDtype.float32)
+    merged = make(run, tmp_path / "m", strength=scale, dtype=ExportDtype.float32)
     opened, _ = load_checkpoint_with_adapter(adapter)
     ids = torch.arange(7)[None]
     with torch.no_grad():
         torch.testing.assert_close(opened(input_ids=ids).logits, load_checkpoint(merged)[0](input_ids=ids).logits)
+
+
+def whole_checkpoint(folder: Path, seed: int) -> torch.Tensor:
+    """A checkpoint without adapters, whose weights all differ from the base's; returns those of LAYER."""
+    model = tiny_model()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    save_native(model, tiny_processor(), folder)
+    return model.state_dict()[LAYER].clone()
+
+
+def test_whole_checkpoints_are_averaged_and_pulled_towards_the_base_of_the_run(tmp_path: Path) -> None:
+    save_native(tiny_model(), tiny_processor(), tmp_path / "base")
+    steps = [tmp_path / "run" / "checkpoints" / f"step_{number}" for number in (1, 2, 3)]
+    layers = torch.stack([whole_checkpoint(folder, seed) for seed, folder in enumerate(steps)])
+    record = {"recipe": "finetune", "config": {"model": {"path": str(tmp_path / "base")}}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    settings = {"checkpoint": str(steps[0]), "average": [str(step) for step in steps[1:]], "dtype": ExportDtype.float32}
+    export(ExportConfig(**settings, out=str(tmp_path / "mean")))
+    stored = load_file(tmp_path / "mean" / "model.safetensors")
+    torch.testing.assert_close(stored[LAYER], layers.mean(dim=0))
+    export(ExportConfig(**settings, strength=0.25, out=str(tmp_path / "weak")))
+    base = tiny_model().state_dict()
+    weak = load_file(tmp_path / "weak" / "model.safetensors")
+    torch.testing.assert_close(weak[LAYER], 0.75 * base[LAYER] + 0.25 * layers.mean(dim=0))
+    torch.testing.assert_close(weak[EMBEDDINGS], base[EMBEDDINGS] + 0.25 * (stored[EMBEDDINGS] - base[EMBEDDINGS]))
+    card = (tmp_path / "weak" / "README.md").read_text()
+    assert "mean of 3 checkpoints; What training changed counts 0.25 times" in card
+
+
+def test_an_adapter_cannot_hold_an_average(run: Path, tmp_path: Path) -> None:
+    best = str(run / "checkpoints" / "best")
+    with pytest.raises(ConfigError, match="average: gives whole weights"):
+        make(run, tmp_path / "out", average=[best], layout=ExportLayout.adapter)
+    with pytest.raises(ConfigError, match="is an adapter alone; name the checkpoints of the run"):
+        export(ExportConfig(checkpoint=f"{best}/adapter", average=[best], out=str(tmp_path / "out")))
+
+
+def test_models_of_other_sizes_are_not_blended(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="tiny: is not of the same architecture and sizes .* weights differ"):
+        make(run, tmp_path / "out", average=["bundled:tiny"])
 
 
 def test_an_adapter_directory_is_merged_over_its_base(run: Path, tmp_path: Path) -> None:
@@ -171,7 +215,7 @@ def without_adapter(run: Path, tmp_path: Path) -> str:
     ("settings", "message"),
     [
         ({"layout": ExportLayout.adapter}, "layout=adapter: .*whole holds no LoRA adapter"),
-        ({"adapter_scale": 0.7}, "adapter_scale=0.7: .*whole holds no LoRA adapter"),
+        ({"strength": 0.7}, "whole: lies in no run .* give it with base=PATH_OR_HUB_ID"),
         ({"base": "Qwen/Qwen3-ASR-0.6B"}, "base=Qwen/Qwen3-ASR-0.6B: .*whole is a whole model and needs none"),
         ({"scores": ["nowhere"]}, "scores: nowhere holds no scores.json"),
         ({"checkpoint": "runs/gone"}, "runs/gone: .*correct the path"),
@@ -219,10 +263,10 @@ def test_a_damaged_adapter_is_not_exported(run: Path, tmp_path: Path) -> None:
 
 
 def test_the_config_checks_its_values() -> None:
-    config = load_config("export", ["checkpoint=a", "out=b", "layout=original", "adapter_scale=0.7"])
-    assert config == ExportConfig(checkpoint="a", out="b", layout=ExportLayout.original, adapter_scale=0.7)
-    with pytest.raises(ConfigError, match=r"adapter_scale=3.0: expected at least 0 and at most 2"):
-        load_config("export", ["checkpoint=a", "out=b", "adapter_scale=3.0"])
+    config = load_config("export", ["checkpoint=a", "out=b", "layout=original", "strength=0.7"])
+    assert config == ExportConfig(checkpoint="a", out="b", layout=ExportLayout.original, strength=0.7)
+    with pytest.raises(ConfigError, match=r"strength=3.0: expected at least 0 and at most 2"):
+        load_config("export", ["checkpoint=a", "out=b", "strength=3.0"])
     with pytest.raises(ConfigError, match=r"dtype.*float16.*bfloat16"):
         load_config("export", ["checkpoint=a", "out=b", "dtype=float16"])
 

@@ -170,7 +170,7 @@ def is_adapter_name(name: str) -> bool:
 
 def _refuse_weak_dora(config: LoraConfig, scale: float) -> None:
     if scale != 1.0 and config.use_dora:
-        raise ConfigError(f"adapter_scale={scale:g}: a DoRA adapter cannot be weakened; leave adapter_scale at 1")
+        raise ConfigError(f"strength={scale:g}: a DoRA adapter cannot be weakened; leave strength at 1")
 
 
 def _adapter_state(model: PeftModel) -> dict:

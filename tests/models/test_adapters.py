@@ -99,7 +99,7 @@ def test_dora_survives_saving_and_cannot_be_weakened(saved: Path) -> None:
     save_adapter(model, saved / "dora", base="../native")
     opened, _ = load_checkpoint_with_adapter(saved / "dora")
     torch.testing.assert_close(logits(opened), logits(model))
-    with pytest.raises(ConfigError, match="adapter_scale=0.5: a DoRA adapter cannot be weakened"):
+    with pytest.raises(ConfigError, match="strength=0.5: a DoRA adapter cannot be weakened"):
         merge_adapter(model, 0.5)
 
 
