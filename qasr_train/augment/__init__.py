@@ -1,0 +1,1 @@
+"""Changes to sound that make a model stand what it will meet: noise, rooms, telephones, gaps."""
