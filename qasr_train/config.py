@@ -112,7 +112,19 @@ RECIPES: dict[str, Recipe] = {
         "qasr_train.export:ExportConfig",
         groups=(),
         output="out",
-        examples=("checkpoint=runs/first/checkpoints/best layout=original out=exported",),
+        examples=(
+            "checkpoint=runs/first/checkpoints/best layout=original out=exported",
+            "checkpoint=runs/first/checkpoints/best strength=0.5 out=exported",
+        ),
+    ),
+    "sweep_strength": Recipe(
+        "qasr_train.strength_sweep:SweepConfig",
+        groups=("source", "suite", "decode"),
+        output="run_dir",
+        examples=(
+            "checkpoint=runs/first/checkpoints/best suite=demo suite.sets.medical.source.path=a.jsonl "
+            "suite.sets.general.source.path=b.jsonl run_dir=runs/sweep",
+        ),
     ),
 }
 

@@ -129,9 +129,7 @@ def _load_whole(
     return _load_blended(folder, config)
 
 
-def _load_blended(
-    folder: Path, config: ExportConfig
-) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
+def _load_blended(folder: Path, config: ExportConfig) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
     """Whole weights: the average of all checkpoints, then the way from the base to it; in float32."""
     others = [resolve_checkpoint(path) for path in config.average]
     base = find_start(folder, config.base) if config.strength != 1.0 else None

@@ -136,6 +136,42 @@ def speed_plot(points: Sequence[SpeedPoint], axis_label: str) -> str:
         return _svg(figure)
 
 
+@dataclass(frozen=True, slots=True)
+class TradePoint:
+    """One setting of a sweep to draw: errors in percent on the guard and on the target sets. is_best: the one chosen."""
+
+    name: str
+    guard_percent: float
+    target_percent: float
+    is_best: bool = False
+
+
+def trade_plot(points: Sequence[TradePoint], *, limit_percent: float) -> str:
+    """Errors on the target sets against errors on the guard sets, joined in order; right of the limit too much is lost."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        guards, targets = [one.guard_percent for one in points], [one.target_percent for one in points]
+        axes.plot(guards, targets, color="#c4c8ce", zorder=1)
+        for point in points:
+            size, colour = (140, _COLOURS[1]) if point.is_best else (45, _COLOURS[0])
+            axes.scatter(point.guard_percent, point.target_percent, s=size, color=colour, zorder=2)
+            place = (point.guard_percent, point.target_percent)
+            axes.annotate(point.name, place, xytext=(7, 5), textcoords="offset points")
+        axes.axvline(limit_percent, color="#b23b3b", linestyle="--", label="most the guard sets may lose")
+        axes.set_xlabel("guard sets, error rate % (further left: less forgotten)")
+        axes.set_ylabel("target sets, error rate % (lower: more gained)")
+        axes.set_ylim(bottom=0)
+        axes.legend(loc="best", frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        return _svg(figure)
+
+
 def _svg(figure: "Figure") -> str:
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
