@@ -6,16 +6,26 @@ Input: a transformers model, an adapter folder (adapter_config.json, adapter_mod
 import copy
 import json
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
+from torch import nn
 from transformers import PreTrainedModel
 
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models.weights import ADAPTER_FILE, read_tensors, require_exactly, stored_tensors, write_tensors
+from qasr_train.models.weights import (
+    ADAPTER_FILE,
+    LazyTensor,
+    read_tensors,
+    require_exactly,
+    stored_tensors,
+    whole,
+    write_tensors,
+)
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_NAME = "default"  # PEFT's own name of the only adapter; it is not part of the names on disk
@@ -102,12 +112,46 @@ def merge_adapter(model: PeftModel, scale: float = 1.0) -> PreTrainedModel:
         ) from error
 
 
-def save_adapter(model: PeftModel, folder: Path, *, base: str) -> None:
+def merged_state(model: PeftModel) -> dict[str, torch.Tensor | LazyTensor]:
+    """The weights of the transformers model with the adapter folded in, under its own names; the model is untouched.
+
+    A layer is merged when it is read, so that saving never holds a second model.
+    """
+    base = model.get_base_model()
+    layers = {name: module for name, module in base.named_modules() if isinstance(module, LoraLayer)}
+    state: dict[str, torch.Tensor | LazyTensor] = {}
+    for name, tensor in base.state_dict().items():
+        layer = layers.get(name.removesuffix(".base_layer.weight"))
+        if layer is not None:
+            state[name.replace(".base_layer.", ".")] = LazyTensor(
+                tensor.shape, tensor.dtype, partial(_merged_weight, name, layer)
+            )
+        elif not is_adapter_name(name):
+            state[name.replace(".base_layer.", ".")] = tensor
+    return state
+
+
+def _merged_weight(name: str, layer: LoraLayer) -> torch.Tensor:
+    """The weight of one layer with its update, by PEFT's own rule, on a copy of that layer alone."""
+    module = cast(Any, layer)
+    # deepcopy takes these for the copies it would make: whole where the layer's own are sharded, and shared where not.
+    copies = {id(p): nn.Parameter(whole(p.detach()), requires_grad=False) for p in module.parameters()}
+    single = copy.deepcopy(module, copies)
+    try:
+        single.merge(safe_merge=True)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the adapter holds NaN or infinite numbers ({name}: {error}); use an earlier checkpoint"
+        ) from error
+    return single.get_base_layer().weight
+
+
+def save_adapter(model: PeftModel, folder: Path | None, *, base: str) -> None:
     """Write adapter_config.json and adapter_model.safetensors, no head and no whole layers, as vLLM takes them.
 
     Args:
         model: with one adapter and no other trained weight (`has_only_adapters`).
-        folder: made where missing.
+        folder: made where missing; None takes part in gathering sharded weights and writes nothing.
         base: directory or hub id of the base model, written down for whoever opens the adapter.
 
     Raises:
@@ -120,6 +164,9 @@ def save_adapter(model: PeftModel, folder: Path, *, base: str) -> None:
             f"{folder}: {len(others)} weights outside the adapter are trained too ({others[0]}, ...), and an adapter cannot "
             "hold them; save the merged model"
         )
+    if folder is None:
+        write_tensors(_adapter_state(model), None)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(_adapter_state(model), folder / ADAPTER_FILE)
     config = copy.deepcopy(model.peft_config[ADAPTER_NAME])

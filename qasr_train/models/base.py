@@ -114,8 +114,12 @@ class ASRModel(Protocol):
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Recompute activations in the backward pass instead of keeping them."""
 
-    def save(self, folder: Path) -> None:
-        """Write a complete directory that plain `from_pretrained` loads."""
+    def save(self, folder: Path | None) -> None:
+        """Write a complete directory that plain `from_pretrained` loads.
+
+        None takes part in gathering weights sharded over processes and writes nothing; families that are not trained
+        are never given it.
+        """
 
 
 def refuse_training(family: str) -> NoReturn:

@@ -4,22 +4,32 @@ Input: a checkpoint folder. Output: tensors by name, all of them or a Checkpoint
 Names and shapes are compared from the file headers, before a single tensor is read.
 """
 
-import errno
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from qasr_train.errors import CheckpointError
 
 MODEL_FILE = "model.safetensors"
 ADAPTER_FILE = "adapter_model.safetensors"
 _PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt")
+_DTYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 _NUM_NAMED = 3  # names listed in an error, of what may be hundreds
 
 
@@ -105,38 +115,75 @@ def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def write_tensors(tensors: Mapping[str, torch.Tensor], file: Path, *, dtype: torch.dtype | None = None) -> None:
-    """Write tensors as one safetensors file, converted to `dtype` (None: as they are).
+@dataclass(frozen=True, slots=True)
+class LazyTensor:
+    """A tensor made when it is written and dropped again; `read` makes it.
+
+    Where weights are sharded over processes, `read` gathers, so all of them must call it, in the same order.
+    """
+
+    shape: torch.Size
+    dtype: torch.dtype
+    read: Callable[[], torch.Tensor]
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor itself, or all of one that is sharded over processes, which must all ask for it."""
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def write_tensors(
+    tensors: Mapping[str, torch.Tensor | LazyTensor], file: Path | None, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write one safetensors file, tensor by tensor: never are two of them copied at a time (`save_file` copies all).
+
+    Args:
+        tensors: by name; some may share memory. file: None takes part in gathering sharded tensors and writes nothing.
+        dtype: converted to; None is each tensor's own.
 
     Raises:
         OSError: disk full, no permission; carries the operating system's number.
     """
+    ordered = dict(sorted(tensors.items(), key=lambda item: (-(dtype or item[1].dtype).itemsize, item[0])))
+    remaining = iter(ordered.values())
+    if file is None:
+        for tensor in remaining:
+            _read(tensor)
+        return
     part = file.with_name(f"{file.name}.part")
-    copies = {
-        name: tensor.detach().to("cpu", dtype or tensor.dtype, copy=False).contiguous()
-        for name, tensor in tensors.items()
-    }
     try:
-        part.touch()
-        mode = part.stat().st_mode  # what the user's umask makes of a new file; safetensors lets nobody else read it
-        save_file(_without_aliases(copies), part, metadata={"format": "pt"})
-        part.chmod(mode)
+        with open(part, "wb") as out:
+            out.write(_header(ordered, dtype))
+            for tensor in remaining:
+                values = _read(tensor).detach().to("cpu", dtype or tensor.dtype).contiguous()
+                out.write(values.reshape(-1).view(torch.uint8).numpy().data)
         part.replace(file)  # the model may be mapped from the very file that is replaced
-    except SafetensorError as error:  # safetensors wraps what the operating system said in a sentence
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(file)) from error
+    except OSError:
+        for tensor in remaining:  # the other processes go on gathering
+            _read(tensor)
+        raise
     finally:
         part.unlink(missing_ok=True)
 
 
-def _without_aliases(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same tensors, a second name of the same memory given its own copy, since safetensors stores no aliases."""
-    seen: set[int] = set()
-    separate = {}
+def _read(tensor: torch.Tensor | LazyTensor) -> torch.Tensor:
+    return tensor.read() if isinstance(tensor, LazyTensor) else whole(tensor)
+
+
+def _header(tensors: Mapping[str, torch.Tensor | LazyTensor], dtype: torch.dtype | None) -> bytes:
+    """Length and JSON of a safetensors file (github.com/huggingface/safetensors, section Format), tensors in this order."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    begin = 0
     for name, tensor in tensors.items():
-        separate[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return separate
+        stored = dtype or tensor.dtype
+        end = begin + tensor.shape.numel() * stored.itemsize
+        entries[name] = {"dtype": _DTYPE_NAMES[stored], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _weight_files(folder: Path, file_name: str) -> list[Path]:

@@ -5,10 +5,10 @@ Weights are loaded strictly: transformers alone opens an original directory as a
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -21,12 +21,19 @@ from transformers import (
 
 from qasr_train.errors import CheckpointError
 from qasr_train.languages import LANGUAGES
-from qasr_train.models.adapters import ADAPTER_CONFIG, attach_adapter, merge_adapter, read_adapter_config
+from qasr_train.models.adapters import (
+    ADAPTER_CONFIG,
+    attach_adapter,
+    merge_adapter,
+    merged_state,
+    read_adapter_config,
+)
 from qasr_train.models.folders import no_progress_bar, one_line, read_config, read_json, resolve_checkpoint, write_json
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, require_agreement
 from qasr_train.models.weights import (
     MODEL_FILE,
+    LazyTensor,
     read_tensors,
     require_exactly,
     stored_tensors,
@@ -161,27 +168,36 @@ def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
 
 
 def save_native(
-    model: Qwen3ASRForConditionalGeneration,
+    model: Qwen3ASRForConditionalGeneration | PeftModel,
     processor: Qwen3ASRProcessor,
-    folder: Path,
+    folder: Path | None,
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write a directory that plain `from_pretrained` of transformers loads, processor and tokenizer included.
 
     Args:
-        model: without adapters in it. processor: as `load_checkpoint` gave it.
-        folder: made where missing; files of the same names are replaced. Not atomic by itself.
+        model: an adapter around it is merged into what is written, layer by layer; the model is untouched.
+        processor: as `load_checkpoint` gave it.
+        folder: made where missing; files of the same names are replaced. Not atomic by itself. None takes part in
+            gathering sharded weights and writes nothing.
         dtype: of the weights on disk; None is the model's own.
 
     Raises:
-        OSError: disk full or no permission.
+        CheckpointError: the adapter holds numbers that are not finite. OSError: disk full or no permission.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = _plain_state(model)
+    tensors: Mapping[str, torch.Tensor | LazyTensor]
+    if isinstance(model, PeftModel):
+        tensors, model = merged_state(model), cast(Qwen3ASRForConditionalGeneration, model.get_base_model())
+    else:
+        tensors = _plain_state(model)
     config: Any = copy.deepcopy(model.config)
     if config.tie_word_embeddings:
         tensors = {name: tensor for name, tensor in tensors.items() if name not in TIED}
+    if folder is None:
+        write_tensors(tensors, None)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     config.architectures = [type(model).__name__]
     config.dtype = str(dtype or model.dtype).removeprefix("torch.")
     config.audio_config.dtype = config.text_config.dtype = None  # one statement of it, as in the published native files

@@ -4,7 +4,6 @@ Composes the transformers modules (encoder, projector, language model, head) in 
 parts run without autograd and the 151,936-wide head sees supervised positions only.
 """
 
-import copy
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import CheckpointError
-from qasr_train.models.adapters import has_only_adapters, merge_adapter, save_adapter
+from qasr_train.models.adapters import has_only_adapters, save_adapter
 from qasr_train.models.base import Capability, Hypothesis, TokenLogits
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
@@ -92,21 +91,21 @@ class Qwen3ASR(nn.Module):
             for utterance_id, ids, prefix in zip(batch.ids, generated, forced, strict=True)
         ]
 
-    def save(self, folder: Path) -> None:
-        """Write a complete native directory; LoRA is merged into a copy of the weights, the live model is untouched.
+    def save(self, folder: Path | None) -> None:
+        """Write a complete native directory, LoRA merged into what is written; the live model is untouched.
 
         Where LoRA is all that was trained, `adapter/` holds it too, as PEFT and vLLM load it over the base.
 
+        Args:
+            folder: None takes part in gathering weights that are sharded over processes, and writes nothing.
+
         Raises:
+            CheckpointError: the adapter holds numbers that are not finite.
             OSError: the disk is full or the folder cannot be written.
         """
-        if not isinstance(self.module, PeftModel):
-            save_native(self.core, self.processor, folder)
-            return
-        merged = merge_adapter(copy.deepcopy(self.module))
-        save_native(cast(Qwen3ASRForConditionalGeneration, merged), self.processor, folder)
+        save_native(cast(Qwen3ASRForConditionalGeneration | PeftModel, self.module), self.processor, folder)
         if has_only_adapters(self.module):
-            save_adapter(self.module, folder / "adapter", base=self.path)
+            save_adapter(cast(PeftModel, self.module), None if folder is None else folder / "adapter", base=self.path)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Recompute layers in the backward pass instead of keeping their activations."""
