@@ -44,6 +44,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("model", "parakeet_tdt"): "qasr_train.models.parakeet_tdt.config:ParakeetTDTConfig",
     ("model", "canary_qwen"): "qasr_train.models.canary_qwen.config:CanaryQwenConfig",
     ("model", "transformers_auto"): "qasr_train.models.transformers_auto.config:TransformersAutoConfig",
+    ("model", "command"): "qasr_train.evaluation.command:CommandConfig",
     ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
     ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
     ("source", "source"): "qasr_train.sources:SourceConfig",
@@ -91,6 +92,8 @@ RECIPES: dict[str, Recipe] = {
         examples=(
             "model=tiny suite=own suite.manifest=test.jsonl run_dir=runs/tiny",
             "model.path=runs/first/checkpoints/best suite=own suite.manifest=test.jsonl run_dir=runs/tuned",
+            "model=command model.command='python theirs.py {manifest} {predictions}' suite=own suite.manifest=test.jsonl "
+            "run_dir=runs/theirs",
         ),
     ),
     "score": Recipe(

@@ -16,6 +16,7 @@ from qasr_train.device import Device, Precision, choose_device, choose_dtype, re
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
 from qasr_train.evaluation.clips import ReportConfig, clip_of_utterance
+from qasr_train.evaluation.command import WALL_TIME, CommandConfig, run_command
 from qasr_train.evaluation.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.evaluation.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.predictions import Prediction, load_predictions
@@ -105,13 +106,7 @@ def evaluate(config: EvaluateConfig) -> None:
     # 3 transcripts
     try:
         if not (run_dir / PREDICTIONS).exists():
-            model_max_duration_s = getattr(config.model, "max_duration_s", math.inf)
-            run = SuiteRun(sets, config.decode, model_max_duration_s, run_dir, processes)
-            model = load_model(config.model, device=processes.device, dtype=dtype)
-            run.transcribe(model, config.suite.normalizer)
-            processes.wait()
-            if processes.is_main:
-                finish_run(config, run, model)
+            transcribe_suite(config, sets, run_dir, processes, dtype)
     except BaseException as error:
         if processes.is_main and not config.resume:
             discard_if_nothing_done(run_dir)  # then the same command, mended, may use the name again
@@ -144,6 +139,24 @@ def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: P
         _check_same_inputs(run_dir, read_run(run_dir).get("inputs", inputs), inputs)
     save_provenance(run_dir, config, "evaluate")
     record_in_run(run_dir, inputs=inputs)
+
+
+def transcribe_suite(
+    config: EvaluateConfig, sets: Sequence[EvaluationSet], run_dir: Path, processes: Processes, dtype: torch.dtype
+) -> None:
+    """Transcribe what is missing and write predictions.jsonl, by a model that is loaded here or by a command."""
+    if isinstance(config.model, CommandConfig):
+        if processes.is_main:
+            record_in_run(run_dir, system=config.model.system, num_parameters=config.model.num_parameters)
+            run_command(config.model, sets, config.decode, run_dir)
+        return
+    model_max_duration_s = getattr(config.model, "max_duration_s", math.inf)
+    run = SuiteRun(sets, config.decode, model_max_duration_s, run_dir, processes)
+    model = load_model(config.model, device=processes.device, dtype=dtype)
+    run.transcribe(model, config.suite.normalizer)
+    processes.wait()
+    if processes.is_main:
+        finish_run(config, run, model)
 
 
 def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
@@ -227,6 +240,11 @@ def _warnings(predictions: Sequence[Prediction], run: dict[str, Any]) -> list[st
         warnings.append(
             f"{len(truncated)} of {len(predictions)} transcripts met the limit of new tokens and are cut short; the first "
             f"is {truncated[0]!r}"
+        )
+    by_wall_time = [name for name, whose in run.get("command_time", {}).items() if whose == WALL_TIME]
+    if by_wall_time:
+        warnings.append(
+            f"RTFx of {', '.join(by_wall_time)} is made of the {WALL_TIME}: not to be put beside others' RTFx"
         )
     checked = run.get("batch_invariance", {})
     if checked.get("num_different"):

@@ -112,7 +112,7 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
         rows: list[Prediction] = []
         is_ours = False
         for where, row in read_jsonl(file):
-            rows.append(_prediction(row, where))
+            rows.append(parse_prediction(row, where))
             is_ours = is_ours or not _OUR_MARKS.isdisjoint(row)
         merged, chunk_warnings = merge_chunks(rows)
         is_leaderboards = _name_parts(file)[1] is not None or not is_ours
@@ -219,7 +219,8 @@ def _command_line_language(language: str | None) -> str | None:
         raise ConfigError(str(error)) from None
 
 
-def _row_language(value: str | None) -> str | None:
+def known_language(value: str | None) -> str | None:
+    """The model's name of a language, or what was given where it has none."""
     try:
         return resolve_language(value, where="")
     except DataError:
@@ -270,7 +271,8 @@ def _choose_system(files: list[Path], system: str | None) -> list[Path]:
     return files
 
 
-def _prediction(row: dict[str, Any], where: str) -> Prediction:
+def parse_prediction(row: dict[str, Any], where: str) -> Prediction:
+    """One row as it stands, checked; DataError begins with `where`."""
     for name in ("text", "pred_text"):
         if name not in row:
             raise DataError(f"{where}: has no `{name}`; every prediction needs `text` (the reference) and `pred_text`")
@@ -317,7 +319,7 @@ def _complete(predictions: list[Prediction], file: Path, default_language: str |
     for number, row in enumerate(predictions):
         row.id = row.id or (str(row.audio_filepath) if has_unique_paths else f"row_{number}")
         row.set = row.set or dataset or file.stem
-        row.language = _row_language(row.language) or default_language
+        row.language = known_language(row.language) or default_language
 
 
 def _check_ids(predictions: list[Prediction]) -> None:
