@@ -20,10 +20,12 @@ class Recording:
     """An utterance and its samples.
 
     waveform: float32 [S], mono, 16 kHz.
+    has_system_turn: whether the prompt begins with a system turn, be it empty; vLLM leaves an empty one out.
     """
 
     utterance: Utterance
     waveform: np.ndarray
+    has_system_turn: bool = True
 
 
 @dataclass

@@ -91,6 +91,20 @@ def test_companions_and_padding_change_neither_labels_nor_features(collator):
     assert not together.input_features[1, :, frames:].any()
 
 
+def test_without_a_system_turn_the_prompt_begins_with_the_user(collator):
+    with_turn, empty = recording(context="a, b"), recording()
+    without = replace(empty, has_system_turn=False)
+    prompts = [
+        collator.tokenizer.decode(collator.for_training([one]).input_ids[0]) for one in (with_turn, empty, without)
+    ]
+    after = prompts[2]
+    assert after.startswith("<|im_start|>user\n<|audio_start|>")
+    assert prompts[1] == "<|im_start|>system\n<|im_end|>\n" + after
+    assert prompts[0] == "<|im_start|>system\na, b<|im_end|>\n" + after
+    mixed = collator.for_training([without, with_turn])
+    assert supervised_text(collator, mixed, 0) == supervised_text(collator, mixed, 1)
+
+
 def test_left_padding_does_not_change_a_prompt(collator):
     rows = [recording(0.7, id="a"), recording(3.1, 1, id="b")]
     together = collator.for_transcription(rows)

@@ -51,7 +51,8 @@ class Qwen3ASRCollator:
         self.start_id = self._special("<|im_start|>")
         self.asr_text_id = self._special(ASR_TEXT)
         newline, user, assistant = self._encode(["\n", "user\n", "assistant\n"])
-        self._between = [self.end_id, *newline, self.start_id, *user, self._special("<|audio_start|>")]
+        self._after_system = [self.end_id, *newline]
+        self._before_audio = [self.start_id, *user, self._special("<|audio_start|>")]
         self._after_audio = [self._special("<|audio_end|>"), self.end_id, *newline, self.start_id, *assistant]
 
     def for_training(self, recordings: Sequence[Recording]) -> Batch:
@@ -61,7 +62,7 @@ class Qwen3ASRCollator:
             DataError: an utterance has no transcript (names its id and origin).
         """
         targets = [target_text(r.utterance) for r in recordings]
-        return self._collate(recordings, targets, supervised=True, contexts=[r.utterance.context for r in recordings])
+        return self._collate(recordings, targets, supervised=True, systems=[system_turn(r) for r in recordings])
 
     def for_transcription(
         self, recordings: Sequence[Recording], *, language: str | None = None, use_context: bool = True
@@ -74,12 +75,12 @@ class Qwen3ASRCollator:
             use_context: whether an utterance's context goes into the system turn.
         """
         forced = [(f"language {language}", "") if language else None for _ in recordings]
-        contexts = [r.utterance.context if use_context else None for r in recordings]
-        return self._collate(recordings, forced, supervised=False, contexts=contexts)
+        systems = [system_turn(r) if use_context else "" for r in recordings]
+        return self._collate(recordings, forced, supervised=False, systems=systems)
 
     def num_target_tokens(self, utterance: Utterance) -> int:
         """Supervised tokens of an utterance: language tag, transcript and end token."""
-        return len(self._sequences([0], [target_text(utterance)], [None], supervised=True)[0].target)
+        return len(self._sequences([0], [target_text(utterance)], [""], supervised=True)[0].target)
 
     def token_text(self, token_id: int) -> str:
         """One token for reading, special ones by their names."""
@@ -98,11 +99,11 @@ class Qwen3ASRCollator:
         targets: Sequence[tuple[str, str] | None],
         *,
         supervised: bool,
-        contexts: list[str | None],
+        systems: list[str | None],
     ) -> Batch:
         mels = [self._mel(r.waveform) for r in recordings]
         num_audio = [self.num_audio_tokens(mel.shape[1]) for mel in mels]
-        sequences = self._sequences(num_audio, targets, contexts, supervised=supervised)
+        sequences = self._sequences(num_audio, targets, systems, supervised=supervised)
         input_ids, attention_mask, labels = self._pad(sequences, supervised=supervised)
         features, features_mask = self._pad_features(mels)
         return Batch(
@@ -119,17 +120,18 @@ class Qwen3ASRCollator:
         self,
         num_audio: list[int],
         targets: Sequence[tuple[str, str] | None],
-        contexts: list[str | None],
+        systems: list[str | None],
         *,
         supervised: bool,
     ) -> list[TokenRow]:
-        texts = [f"system\n{context or ''}" for context in contexts]
+        texts = [f"system\n{system or ''}" for system in systems]
         texts += [piece for target in targets if target for piece in target]
         encoded = iter(self._encode(texts))
-        systems = [next(encoded) for _ in contexts]
+        turns = [next(encoded) for _ in systems]
         rows = []
-        for audio, target, system in zip(num_audio, targets, systems, strict=True):
-            prompt = [self.start_id, *system, *self._between, *[self.audio_id] * audio, *self._after_audio]
+        for audio, target, system, turn in zip(num_audio, targets, systems, turns, strict=True):
+            before = [] if system is None else [self.start_id, *turn, *self._after_system]
+            prompt = [*before, *self._before_audio, *[self.audio_id] * audio, *self._after_audio]
             spoken = [*next(encoded), self.asr_text_id, *next(encoded)] if target else []
             if supervised:
                 rows.append(TokenRow(prompt, [*spoken, self.end_id]))
@@ -172,6 +174,11 @@ class Qwen3ASRCollator:
     def _encode(self, texts: list[str]) -> list[list[int]]:
         # Text is data: "<|im_end|>" inside a transcript must not become the end token.
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def system_turn(recording: Recording) -> str | None:
+    """What stands in the system turn, "" for an empty one; None: there is no such turn, as vLLM sends it without a prompt."""
+    return (recording.utterance.context or "") if recording.has_system_turn else None
 
 
 def target_text(utterance: Utterance) -> tuple[str, str]:
