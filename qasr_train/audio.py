@@ -52,13 +52,19 @@ class AudioInfo:
 
 
 def load_audio(
-    audio: str | bytes, *, start_s: float | None = None, end_s: float | None = None, name: str = ""
+    audio: str | bytes,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    channel: int | None = None,
+    name: str = "",
 ) -> np.ndarray:
     """Decode a recording, or a span of it.
 
     Args:
         audio: path of an encoded file, or its bytes, or a reference into an Arrow file (`arrow_audio.py`).
         start_s, end_s: the span in seconds; None means the start / the end. Only the span is decoded.
+        channel: the one channel to take, from 0; None: all, averaged.
         name: what messages call the recording besides its path, e.g. the utterance id.
 
     Returns:
@@ -74,7 +80,7 @@ def load_audio(
     if not len(samples):
         raise AudioError(f"{source.where}: holds no audio (0 samples); remove it from the manifest")
     _check_values(samples, sample_rate_hz, source.where)
-    waveform = to_mono(samples)
+    waveform = to_mono(samples) if channel is None else samples[:, channel]
     if sample_rate_hz != SAMPLE_RATE_HZ:
         waveform = soxr.resample(waveform, sample_rate_hz, SAMPLE_RATE_HZ, quality="HQ")
     if not len(waveform):

@@ -12,9 +12,11 @@ from enum import Enum
 from typing import Any, Protocol
 
 from qasr_train.audio import probe_audio
+from qasr_train.augment.augmenter import Augmenter
+from qasr_train.augment.variants import mark_copies
 from qasr_train.batching import epoch_indices, plan_batches, sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
-from qasr_train.loading import LoadedBatch, PlannedBatches, make_loader
+from qasr_train.loading import LoadedBatch, PlannedBatches, Transform, make_loader
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
 from qasr_train.settings import check_settings, setting
@@ -263,6 +265,7 @@ class TrainingData:
     """The batches of a run on one process.
 
     pools: the sources. rank, num_processes: this process's share. num_microbatches: gradient accumulation.
+    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does.
     """
 
     pools: dict[str, Pool]
@@ -276,6 +279,8 @@ class TrainingData:
     pin_memory: bool = False
     rank: int = 0
     num_processes: int = 1
+    augment: Augmenter | None = None
+    transforms: Sequence[Transform] = ()
     _planned: dict[int, tuple[list[Utterance], list[list[int]]]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -290,7 +295,7 @@ class TrainingData:
         return self._planned[epoch]
 
     def _plan(self, epoch: int) -> tuple[list[Utterance], list[list[int]]]:
-        utterances = [u for pool in self.pools.values() for u in pool.draw(epoch)]
+        utterances = [u for pool in self.pools.values() for u in self._draw(pool, epoch)]
         batches = plan_batches(
             [u.duration_s or 0.0 for u in utterances],
             batch_seconds=self.batch_seconds,
@@ -300,6 +305,12 @@ class TrainingData:
         )
         return utterances, batches[self.rank :: self.num_processes]
 
+    def _draw(self, pool: Pool, epoch: int) -> Sequence[Utterance]:
+        utterances: Sequence[Utterance] = pool.draw(epoch)
+        if (self.augment or self.transforms) and isinstance(pool, ListPool) and pool.passes > 1:
+            utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
+        return self.augment.plan(utterances, epoch, source=pool.name) if self.augment else utterances
+
     def num_steps(self, epoch: int) -> int:
         """Optimizer steps of an epoch."""
         return -(-len(self.plan(epoch)[1]) // self.num_microbatches)
@@ -308,7 +319,14 @@ class TrainingData:
         """The steps of an epoch from `first_step` on; each the list of its microbatches."""
         utterances, batches = self.plan(epoch)
         loader = make_loader(
-            PlannedBatches(utterances, batches[first_step * self.num_microbatches :], self.collator),
+            PlannedBatches(
+                utterances,
+                batches[first_step * self.num_microbatches :],
+                self.collator,
+                epoch=epoch,
+                augment=self.augment,
+                transforms=self.transforms,
+            ),
             num_workers=self.num_workers,
             prefetch_batches=self.prefetch_batches,
             pin_memory=self.pin_memory,

@@ -4,6 +4,7 @@ Input: utterances and a plan of index lists. Output: `LoadedBatch`es in the orde
 """
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +12,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from qasr_train.audio import load_audio
+from qasr_train.augment.augmenter import Augmenter
+from qasr_train.augment.variants import Variant, variant_waveform
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import AudioError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
+
+# A change of a training recording (its sound, its context) in an epoch; a function of its arguments alone, so that a resumed
+# run repeats it: draw from `augment.variants.utterance_rng`.
+Transform = Callable[[Recording, int], Recording]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +41,24 @@ class LoadedBatch:
 
 
 class PlannedBatches(Dataset[LoadedBatch]):
-    """Batch i of a plan, decoded and collated; runs in loader workers."""
+    """Batch i of a plan, decoded, changed and collated; runs in loader workers.
 
-    def __init__(self, utterances: list[Utterance], plan: list[list[int]], collator: Collator) -> None:
+    augment, transforms: what changes the recordings of `epoch`, in this order.
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        plan: list[list[int]],
+        collator: Collator,
+        *,
+        epoch: int = 0,
+        augment: Augmenter | None = None,
+        transforms: Sequence[Transform] = (),
+    ) -> None:
         self.utterances, self.plan, self.collator = utterances, plan, collator
+        self.epoch, self.augment = epoch, augment
+        self.transforms = [augment.recording, *transforms] if augment else list(transforms)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -47,20 +68,34 @@ class PlannedBatches(Dataset[LoadedBatch]):
         for i in self.plan[index]:
             utterance = self.utterances[i]
             try:
-                recordings.append(load_recording(utterance))
+                recordings.append(self._load(utterance))
             except AudioError as error:
                 failed.append(FailedAudio(utterance.id, str(error)))
         if recordings:
-            return LoadedBatch(self.collator.for_training(recordings), failed)
+            return LoadedBatch(self._collate(recordings), failed)
         return LoadedBatch(_nothing_to_learn(self.utterances[0], self.collator), failed)
+
+    def _load(self, utterance: Utterance) -> Recording:
+        recording = load_recording(utterance)
+        for transform in self.transforms:
+            recording = transform(recording, self.epoch)
+        return recording
+
+    def _collate(self, recordings: list[Recording]) -> Batch:
+        batch = self.collator.for_training(recordings)
+        if self.augment is None:
+            return batch
+        return self.augment.features(batch, [r.utterance for r in recordings], self.epoch)
 
 
 def load_recording(utterance: Utterance) -> Recording:
-    """Decode an utterance's audio to 16 kHz mono.
+    """Decode an utterance's audio to 16 kHz mono; a `Variant` is put together of what it is made of.
 
     Raises:
         AudioError: it cannot be decoded.
     """
+    if isinstance(utterance, Variant):
+        return Recording(utterance, variant_waveform(utterance, lambda part: load_recording(part).waveform))
     waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
     return Recording(utterance, waveform)
 

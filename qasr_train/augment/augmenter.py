@@ -1,0 +1,184 @@
+"""Owns augmentation as a run has it: its settings, and the object that applies them at three moments.
+
+Input: `AugmentConfig`. Output: `Augmenter`: the plan of an epoch, a recording in a loader worker, the features of a batch.
+What is drawn is a function of (run seed, epoch, utterance) alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from qasr_train.augment.plan import (
+    JoinConfig,
+    PlanLimits,
+    SilenceConfig,
+    SpeedConfig,
+    add_silence,
+    draw_speeds,
+    join_clips,
+)
+from qasr_train.augment.sounds import Sound, open_sounds
+from qasr_train.augment.spectrum import Mask, SpecAugmentConfig, cover, draw_masks
+from qasr_train.augment.variants import Variant, utterance_rng
+from qasr_train.augment.waveform import (
+    Background,
+    Change,
+    Gain,
+    GainConfig,
+    Noise,
+    NoiseConfig,
+    Reverb,
+    ReverbConfig,
+    Telephone,
+    TelephoneConfig,
+    draw_sound,
+)
+from qasr_train.batch import Batch, Recording
+from qasr_train.manifest import Utterance
+from qasr_train.settings import check_settings, setting
+
+
+@dataclass
+class AugmentConfig:
+    """What is done to training clips, differently in every epoch; dev sets are never touched. Each is off by default."""
+
+    speed: SpeedConfig = setting(SpeedConfig(), help="faster and slower")
+    join: JoinConfig = setting(JoinConfig(), help="several clips as one, for long recordings")
+    silence: SilenceConfig = setting(SilenceConfig(), help="clips without speech, added")
+    reverb: ReverbConfig = setting(ReverbConfig(), help="rooms")
+    noise: NoiseConfig = setting(NoiseConfig(), help="background noise")
+    gain: GainConfig = setting(GainConfig(), help="louder and quieter")
+    telephone: TelephoneConfig = setting(TelephoneConfig(), help="telephone band and codecs")
+    spec_augment: SpecAugmentConfig = setting(SpecAugmentConfig(), help="parts of the spectrogram covered up")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is changed at all."""
+        return self.changes_sound or self.spec_augment.probability > 0
+
+    @property
+    def changes_sound(self) -> bool:
+        """Whether a clip's waveform differs between epochs, so that its features cannot be kept from one to the next."""
+        parts = (self.speed, self.join, self.reverb, self.noise, self.gain, self.telephone)
+        return any(part.probability > 0 for part in parts) or self.silence.share > 0
+
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Applies an `AugmentConfig`; picklable, holds no state that changes.
+
+    seed: of the run. limits: of length. noises, rooms: recordings to draw from, empty where not used.
+    """
+
+    config: AugmentConfig
+    seed: int
+    limits: PlanLimits
+    noises: Sequence[Sound] = ()
+    rooms: Sequence[Sound] = ()
+
+    def plan(self, utterances: Sequence[Utterance], epoch: int, *, source: str) -> Sequence[Utterance]:
+        """What a source gives an epoch instead: clips sped up, joined and added, with the durations they will have."""
+        config, limits, seed = self.config, self.limits, self.seed
+        utterances = draw_speeds(utterances, config.speed, limits, seed=seed, epoch=epoch)
+        utterances = join_clips(utterances, config.join, limits, seed=seed, epoch=epoch)
+        return add_silence(utterances, config.silence, limits, source=source, seed=seed, epoch=epoch)
+
+    def recording(self, recording: Recording, epoch: int) -> Recording:
+        """The recording with its waveform changed; runs in a loader worker.
+
+        Raises:
+            AudioError: a noise or impulse response cannot be decoded any more.
+        """
+        waveform = recording.waveform
+        for change in self.changes(recording.utterance, epoch):
+            waveform = change(waveform)
+        return replace(recording, waveform=waveform)
+
+    def features(self, batch: Batch, utterances: Sequence[Utterance], epoch: int) -> Batch:
+        """The batch with parts of its features covered up, in place; `utterances` are its rows."""
+        for row, utterance in enumerate(utterances):
+            num_frames = int(batch.input_features_mask[row].sum())
+            masks = self.masks(utterance, epoch, num_frames=num_frames, num_bins=batch.input_features.shape[1])
+            if masks:
+                cover(batch.input_features[row, :, :num_frames], masks)
+        return batch
+
+    def changes(self, utterance: Utterance, epoch: int) -> list[Change]:
+        """What is drawn for the sound of an utterance, in the order it is applied."""
+        config, changes = self.config, list[Change]()
+        if isinstance(utterance, Variant) and utterance.is_silence:
+            changes.append(self._background(self._rng(utterance, epoch, "silence")))
+        else:
+            rng = self._rng(utterance, epoch, "reverb")
+            if rng.uniform() < config.reverb.probability:
+                room = draw_sound(self.rooms, rng)
+                changes.append(Reverb(room, int(rng.integers(room.num_channels))))
+            rng = self._rng(utterance, epoch, "noise")
+            if rng.uniform() < config.noise.probability:
+                snr_db = float(rng.uniform(config.noise.min_snr_db, config.noise.max_snr_db))
+                changes.append(Noise(draw_sound(self.noises, rng), snr_db, int(rng.integers(2**63))))
+        rng = self._rng(utterance, epoch, "gain")
+        if rng.uniform() < config.gain.probability:
+            changes.append(Gain(float(rng.uniform(config.gain.min_db, config.gain.max_db))))
+        rng = self._rng(utterance, epoch, "telephone")
+        if rng.uniform() < config.telephone.probability:
+            changes.append(Telephone(config.telephone.codecs[int(rng.integers(len(config.telephone.codecs)))]))
+        return changes
+
+    def masks(self, utterance: Utterance, epoch: int, *, num_frames: int, num_bins: int) -> list[Mask]:
+        """What is drawn for the features of an utterance."""
+        rng = self._rng(utterance, epoch, "spec_augment")
+        return draw_masks(self.config.spec_augment, num_frames=num_frames, num_bins=num_bins, rng=rng)
+
+    def describe(self, utterance: Utterance, epoch: int, *, num_frames: int, num_bins: int) -> list[str]:
+        """Everything done to an utterance in an epoch, name and drawn values, in the order it is done."""
+        said: list[str] = []
+        if isinstance(utterance, Variant):
+            said += (
+                [f"joined {len(utterance.parts)} clips, gaps {_seconds(utterance.gaps_s)}"] if utterance.parts else []
+            )
+            speeds = [part.speed for part in utterance.parts or (utterance,) if isinstance(part, Variant)]
+            said += [f"speed {speed:g}" for speed in speeds if speed != 1.0]
+        said += [str(change) for change in self.changes(utterance, epoch)]
+        masks = self.masks(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
+        return said + [str(mask) for mask in masks]
+
+    def _background(self, rng: np.random.Generator) -> Background:
+        silence = self.config.silence
+        is_recorded = bool(self.noises) and rng.uniform() < 0.5
+        level_db = float(rng.uniform(silence.min_level_db, silence.max_level_db))
+        sound = draw_sound(self.noises, rng) if is_recorded else None
+        return Background(sound, level_db, int(rng.integers(2**63)))
+
+    def _rng(self, utterance: Utterance, epoch: int, purpose: str) -> np.random.Generator:
+        return utterance_rng(self.seed, epoch, utterance, purpose)
+
+
+def make_augmenter(
+    config: AugmentConfig, *, seed: int, max_duration_s: float, max_target_tokens: int
+) -> Augmenter | None:
+    """The augmenter of a run, or None where nothing is switched on; noises and impulse responses are checked.
+
+    Raises:
+        DataError: a path of `augment.noise` or `augment.reverb` that is nothing, holds nothing, or holds what cannot be opened.
+    """
+    if not config.is_on:
+        return None
+    is_noisy = config.noise.probability > 0 or config.silence.share > 0
+    return Augmenter(
+        config,
+        seed,
+        PlanLimits(max_duration_s, max_target_tokens),
+        noises=open_sounds(config.noise.path, "augment.noise.path") if is_noisy and config.noise.path else [],
+        rooms=open_sounds(config.reverb.path, "augment.reverb.path")
+        if config.reverb.probability and config.reverb.path
+        else [],
+    )
+
+
+def _seconds(gaps_s: Sequence[float]) -> str:
+    return " ".join(f"{gap_s:.2f}" for gap_s in gaps_s) + " s"

@@ -1,0 +1,193 @@
+"""Owns the augmentation that changes which clips an epoch holds, or how long they are: speed, joining, silence.
+
+Input: the utterances a source gives an epoch. Output: what is planned and batched instead, with true durations. Opens no audio.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qasr_train.augment.variants import NO_AUDIO, Variant, utterance_rng, utterance_uniform, vary
+from qasr_train.errors import ConfigError
+from qasr_train.manifest import Utterance
+from qasr_train.settings import check_settings, setting
+
+UNSPACED = ("Chinese", "Cantonese", "Japanese")  # sentences stand side by side; Thai has a space between them
+
+
+@dataclass
+class SpeedConfig:
+    """Speed perturbation (Ko et al. 2015, "Audio augmentation for speech recognition"): resampling, pitch and tempo together."""
+
+    probability: float = setting(
+        0.0, ge=0, le=1, help="share of the clips; 2/3 with two factors is the paper's. 0: off"
+    )
+    factors: list[float] = setting([0.9, 1.1], gt=0.3, lt=3, help="factors; one is drawn. 1.1: 10 % faster and shorter")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.speed")
+        if self.probability and not self.factors:
+            raise ConfigError("augment.speed.factors=[]: name at least one factor, or set augment.speed.probability=0")
+
+
+@dataclass
+class JoinConfig:
+    """Clips joined end to end (Lin et al. 2023, "Random utterance concatenation"), so that a model meets long recordings.
+
+    Only clips of the same source, language and speaker are joined, as far as the manifest states them.
+    """
+
+    probability: float = setting(
+        0.0, ge=0, le=1, help="share of the clips that the following ones are joined to. 0: off"
+    )
+    max_duration_s: float | None = setting(
+        None, gt=0, help="seconds; of a joined clip, each aims at a length drawn below it. null: data.max_duration_s"
+    )
+    max_gap_s: float = setting(0.5, ge=0, help="seconds; silence between two clips is drawn between 0 and this")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.join")
+
+
+@dataclass
+class SilenceConfig:
+    """Clips without speech, taught as `language None<asr_text>`: against words made up in silence and noise.
+
+    As Whisper was trained (Radford et al. 2022, 3.1: segments without speech, sub-sampled); here they are made, not found.
+    Half of them hold noise of `augment.noise.path` where that is set, the others white noise.
+    """
+
+    share: float = setting(0.0, ge=0, lt=1, help="share of an epoch's clips that are added silence. 0: off")
+    min_duration_s: float = setting(0.5, gt=0, help="seconds; shortest")
+    max_duration_s: float = setting(10.0, gt=0, help="seconds; longest, never over data.max_duration_s")
+    min_level_db: float = setting(-90.0, le=0, help="dB of full scale; quietest background, -90 is digital silence")
+    max_level_db: float = setting(-30.0, le=0, help="dB of full scale; loudest background")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.silence")
+        check_range("augment.silence", "duration_s", self.min_duration_s, self.max_duration_s)
+        check_range("augment.silence", "level_db", self.min_level_db, self.max_level_db)
+
+
+@dataclass(frozen=True)
+class PlanLimits:
+    """What no clip may pass: seconds, and target tokens, of which a transcript has at most one a byte."""
+
+    max_duration_s: float
+    max_target_tokens: int
+
+
+def check_range(key: str, unit: str, low: float, high: float) -> None:
+    """Refuse a range that is upside down."""
+    if low > high:
+        raise ConfigError(f"{key}.min_{unit}={low:g} is more than {key}.max_{unit}={high:g}; exchange them")
+
+
+def draw_speeds(
+    utterances: Sequence[Utterance], config: SpeedConfig, limits: PlanLimits, *, seed: int, epoch: int
+) -> Sequence[Utterance]:
+    """A share of the clips faster or slower; one that would pass the limit of length stays as it is."""
+    if not config.probability:
+        return utterances
+    changed: list[Utterance] = []
+    for utterance in utterances:
+        drawn = utterance_uniform(seed, epoch, utterance, "speed") / config.probability
+        factor = config.factors[int(drawn * len(config.factors))] if drawn < 1.0 else 1.0
+        duration_s = (utterance.duration_s or 0.0) / factor
+        is_changed = factor != 1.0 and duration_s <= limits.max_duration_s
+        changed.append(vary(utterance, speed=factor, duration_s=duration_s) if is_changed else utterance)
+    return changed
+
+
+def join_clips(
+    utterances: Sequence[Utterance], config: JoinConfig, limits: PlanLimits, *, seed: int, epoch: int
+) -> Sequence[Utterance]:
+    """Some clips joined with the next ones of their language and speaker, in the order of the epoch; none is lost.
+
+    A clip without speech stays alone: its target does not join.
+    """
+    if not config.probability:
+        return utterances
+    longest_s = min(config.max_duration_s or limits.max_duration_s, limits.max_duration_s)
+    done: list[Utterance] = []
+    open_clips: dict[tuple[str | None, str | None], _OpenClip] = {}
+    for utterance in utterances:
+        group = (utterance.language, utterance.speaker)
+        clip = open_clips.get(group)
+        if not (utterance.text or "").strip():
+            done.append(utterance)
+        elif clip is not None and clip.takes(utterance):
+            clip.add(utterance)
+        elif utterance_uniform(seed, epoch, utterance, "join") < config.probability:
+            if clip is not None:
+                done.append(clip.close())
+            rng = utterance_rng(seed, epoch, utterance, "join length")
+            open_clips[group] = _OpenClip(utterance, longest_s, limits.max_target_tokens, config.max_gap_s, rng)
+        else:
+            done.append(utterance)
+    return done + [clip.close() for clip in open_clips.values()]
+
+
+class _OpenClip:
+    """A joined clip that still takes others."""
+
+    def __init__(
+        self, first: Utterance, longest_s: float, max_bytes: int, max_gap_s: float, rng: np.random.Generator
+    ) -> None:
+        self.parts, self.gaps_s = [first], list[float]()
+        self.aim_s = float(rng.uniform(0.0, longest_s))
+        self.longest_s, self.max_bytes, self.max_gap_s, self.rng = longest_s, max_bytes, max_gap_s, rng
+        self.next_gap_s = self._draw_gap()
+
+    @property
+    def duration_s(self) -> float:
+        return sum(part.duration_s or 0.0 for part in self.parts) + sum(self.gaps_s)
+
+    def takes(self, utterance: Utterance) -> bool:
+        if len(self.parts) > 1 and self.duration_s >= self.aim_s:
+            return False
+        num_bytes = sum(len((part.text or "").encode()) + 1 for part in (*self.parts, utterance)) + 16
+        grown_s = self.duration_s + self.next_gap_s + (utterance.duration_s or 0.0)
+        return grown_s <= self.longest_s and num_bytes <= self.max_bytes
+
+    def add(self, utterance: Utterance) -> None:
+        self.parts.append(utterance)
+        self.gaps_s.append(self.next_gap_s)
+        self.next_gap_s = self._draw_gap()
+
+    def _draw_gap(self) -> float:
+        return round(float(self.rng.uniform(0.0, self.max_gap_s)), 3)
+
+    def close(self) -> Utterance:
+        if len(self.parts) == 1:
+            return self.parts[0]
+        first = self.parts[0]
+        contexts = dict.fromkeys(part.context for part in self.parts if part.context)
+        return vary(
+            first,
+            id=f"{first.id}+{len(self.parts) - 1}",
+            text=("" if first.language in UNSPACED else " ").join((part.text or "").strip() for part in self.parts),
+            duration_s=self.duration_s,
+            context="\n".join(contexts) or first.context,
+            speed=1.0,
+            copy=max(part.copy if isinstance(part, Variant) else 0 for part in self.parts),
+            parts=tuple(self.parts),
+            gaps_s=tuple(self.gaps_s),
+        )
+
+
+def add_silence(
+    utterances: Sequence[Utterance], config: SilenceConfig, limits: PlanLimits, *, source: str, seed: int, epoch: int
+) -> Sequence[Utterance]:
+    """The utterances and, after them, clips without speech, as many as make up the share asked for."""
+    num_added = round(len(utterances) * config.share / (1.0 - config.share))
+    longest_s = min(config.max_duration_s, limits.max_duration_s)
+    shortest_s = min(config.min_duration_s, longest_s)
+    added: list[Utterance] = []
+    for number in range(num_added):
+        name = f"silence-{source}-{number}"
+        clip = Variant(id=name, audio=NO_AUDIO, text="", origin="augment.silence", is_silence=True)
+        rng = utterance_rng(seed, epoch, clip, "silence length")
+        added.append(vary(clip, duration_s=round(float(rng.uniform(shortest_s, longest_s)), 3)))
+    return [*utterances, *added] if added else utterances

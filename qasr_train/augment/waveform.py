@@ -1,0 +1,180 @@
+"""Owns the augmentation of a clip's sound, in the order it happens to speech: room, noise, gain, telephone.
+
+Input: settings and a generator. Output: a `Change`, which says what was drawn and applies it to a waveform; in loader workers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from qasr_train.audio import load_audio
+from qasr_train.augment.acoustics import mean_power, mix_noise, noise_stretch, reverberate
+from qasr_train.augment.plan import check_range
+from qasr_train.augment.sounds import Sound, read_stretch
+from qasr_train.augment.telephone import Codec, check_codec, telephone
+from qasr_train.errors import ConfigError
+from qasr_train.settings import check_settings, setting
+
+
+@dataclass
+class ReverbConfig:
+    """Reverberation by measured or simulated room impulse responses (Ko et al. 2017); see `acoustics.reverberate`."""
+
+    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
+    path: str | None = setting(None, help="folder, glob or manifest of room impulse responses. null: none")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.reverb")
+        _check_path("augment.reverb", self.probability, self.path, "room impulse responses")
+
+
+@dataclass
+class NoiseConfig:
+    """Additive noise at a drawn ratio (Snyder et al. 2015, MUSAN; Ko et al. 2017); see `acoustics.mix_noise`."""
+
+    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
+    path: str | None = setting(None, help="folder, glob or manifest of noises. null: none")
+    min_snr_db: float = setting(5.0, help="dB; lowest ratio of speech to noise")
+    max_snr_db: float = setting(25.0, help="dB; highest ratio of speech to noise")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.noise")
+        _check_path("augment.noise", self.probability, self.path, "noises")
+        check_range("augment.noise", "snr_db", self.min_snr_db, self.max_snr_db)
+
+
+@dataclass
+class GainConfig:
+    """Volume perturbation (Peddinti et al. 2015, "JHU ASpIRE system"): the same words loud and quiet."""
+
+    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
+    min_db: float = setting(-12.0, help="dB; most turned down")
+    max_db: float = setting(6.0, help="dB; most turned up. Nothing is clipped")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.gain")
+        check_range("augment.gain", "db", self.min_db, self.max_db)
+
+
+@dataclass
+class TelephoneConfig:
+    """Telephone band of ITU-T G.712 and codec (Vu et al. 2019, "Audio codec simulation based data augmentation")."""
+
+    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
+    codecs: list[Codec] = setting(
+        [Codec.mulaw, Codec.alaw, Codec.gsm], help="codecs; one is drawn. none: the band alone. opus is slow to encode"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.telephone")
+        if self.probability and not self.codecs:
+            raise ConfigError("augment.telephone.codecs=[]: name at least one codec, or set its probability to 0")
+        for codec in self.codecs if self.probability else []:
+            check_codec(codec)
+
+
+def _check_path(key: str, probability: float, path: str | None, what: str) -> None:
+    if probability and path is None:
+        raise ConfigError(f"{key}.path is missing: {key}.probability={probability:g} needs {what}; give a folder")
+
+
+class Change(Protocol):
+    """One thing done to a waveform; `str()` says what was drawn."""
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """float32 [S] -> float32 [S].
+
+        Raises:
+            AudioError: a noise or impulse response that was there at the start cannot be decoded.
+        """
+
+
+@dataclass(frozen=True)
+class Reverb:
+    """See `ReverbConfig`. channel: which one of the impulse response is used."""
+
+    sound: Sound
+    channel: int
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """See `Change`."""
+        return reverberate(waveform, load_audio(self.sound.path, channel=self.channel, name="augment.reverb"))
+
+    def __str__(self) -> str:
+        channel = f" channel {self.channel}" if self.sound.num_channels > 1 else ""
+        return f"reverb {self.sound.name}{channel}"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """See `NoiseConfig`. seed: of the offset."""
+
+    sound: Sound
+    snr_db: float
+    seed: int
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """See `Change`."""
+        rng = np.random.default_rng(self.seed)
+        return mix_noise(waveform, read_stretch(self.sound, len(waveform), rng), self.snr_db, rng)
+
+    def __str__(self) -> str:
+        return f"noise {self.sound.name} at {self.snr_db:.1f} dB"
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is heard in a clip without speech: white noise, or a recorded one, at a level in dB of full scale."""
+
+    sound: Sound | None
+    level_db: float
+    seed: int
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """See `Change`."""
+        rng, num_samples = np.random.default_rng(self.seed), len(waveform)
+        if self.sound is None:
+            noise = rng.standard_normal(num_samples, dtype=np.float32)
+        else:
+            noise = noise_stretch(read_stretch(self.sound, num_samples, rng), num_samples, rng)
+        power = mean_power(noise)
+        gain = np.sqrt(10.0 ** (self.level_db / 10.0) / power) if power > 0.0 else 0.0
+        return (waveform + np.float32(gain) * noise).astype(np.float32)
+
+    def __str__(self) -> str:
+        return f"no speech, {self.sound.name if self.sound else 'white noise'} at {self.level_db:.1f} dB of full scale"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """See `GainConfig`."""
+
+    gain_db: float
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """See `Change`."""
+        return waveform * np.float32(10.0 ** (self.gain_db / 20.0))
+
+    def __str__(self) -> str:
+        return f"gain {self.gain_db:+.1f} dB"
+
+
+@dataclass(frozen=True)
+class Telephone:
+    """See `TelephoneConfig`."""
+
+    codec: Codec
+
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
+        """See `Change`."""
+        return telephone(waveform, self.codec)
+
+    def __str__(self) -> str:
+        return f"telephone {self.codec.value}"
+
+
+def draw_sound(sounds: Sequence[Sound], rng: np.random.Generator) -> Sound:
+    """One of the recordings, each as likely as any other."""
+    return sounds[int(rng.integers(len(sounds)))]
