@@ -73,19 +73,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     path = Path(path)
     try:
         with open(path, encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                where = f"{path}:{number}"
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(
-                        f"{where}: this line is not JSON ({error.msg}); expected one JSON object a line"
-                    ) from None
-                if not isinstance(row, dict):
-                    raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
-                yield where, row
+            yield from rows_of_lines(lines, path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path of the manifest") from None
     except IsADirectoryError:
@@ -96,6 +84,21 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise DataError(
             f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); expected a JSONL file"
         ) from None
+
+
+def rows_of_lines(lines: Iterable[str], path: Path, first_line: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("file:line", row) for every non-blank line; raises as `read_jsonl` does."""
+    for number, line in enumerate(lines, start=first_line):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where}: this line is not JSON ({error.msg}); expected one JSON object a line") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        yield where, row
 
 
 def utterance_to_row(utterance: Utterance) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def read_json(path: Path) -> Rows:
     Raises:
         DataError: as `read_jsonl`; an array that is broken, holds something else than objects, or is too large.
     """
-    if not _is_array(path):
+    if not is_json_array(path):
         yield from read_jsonl(path)
         return
     if path.stat().st_size > _MAX_ARRAY_BYTES:
@@ -55,7 +55,7 @@ def read_json(path: Path) -> Rows:
         yield f"{path}:item {number}", item
 
 
-def _is_array(path: Path) -> bool:
+def is_json_array(path: Path) -> bool:
     """Whether the first character that is no space is a bracket; False where the file cannot be opened."""
     try:
         with open(path, "rb") as file:

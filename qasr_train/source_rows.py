@@ -154,14 +154,14 @@ class RowReader:
             raise DataError(f'{where}: the transcript is {_shown(text)}; expected text, or "" where nobody speaks')
         if text and (official := _OFFICIAL_TEXT.fullmatch(text)):
             stated, text = official[1], official[2]
-            spoken = self._language(stated, where)
-            if language not in (None, "") and self._language(language, where) != spoken:
+            spoken = self.language(stated, where)
+            if language not in (None, "") and self.language(language, where) != spoken:
                 raise DataError(f"{where}: the text says language {stated!r}, the language column {language!r}")
             return text.strip(), spoken
-        spoken = self.default_language if language in (None, "") else self._language(language, where)
+        spoken = self.default_language if language in (None, "") else self.language(language, where)
         return (None if text is None else text.strip()), spoken
 
-    def _language(self, value: Any, where: str) -> str | None:
+    def language(self, value: Any, where: str) -> str | None:
         if not isinstance(value, str):
             raise DataError(f"{where}: the language is {_shown(value)}; expected a name or an ISO code")
         if value not in self._languages:
