@@ -23,6 +23,11 @@ def is_arrow_reference(audio: str | bytes) -> bool:
     return isinstance(audio, str) and audio.startswith(_PREFIX)
 
 
+def arrow_file(audio: str) -> str | None:
+    """The Arrow file that a reference points into; None for a path."""
+    return audio.split(":", 3)[3] if is_arrow_reference(audio) and audio.count(":") >= 3 else None
+
+
 def read_arrow_audio(reference: str) -> bytes:
     """The encoded bytes a reference stands for.
 

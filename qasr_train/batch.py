@@ -16,16 +16,35 @@ IGNORED = -100  # the label of a position that is not supervised, as torch's cro
 
 
 @dataclass(frozen=True, slots=True)
+class Precomputed:
+    """What a cache holds of a recording of `num_samples` samples.
+
+    mel: float16 [M, F]; its features. encoded: float16 [positions, D]; what a frozen encoder made of them. One of the two.
+    """
+
+    num_samples: int
+    mel: torch.Tensor | None = None
+    encoded: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """An utterance and its samples.
 
-    waveform: float32 [S], mono, 16 kHz.
+    waveform: float32 [S], mono, 16 kHz; empty where `precomputed` stands for it.
+    precomputed: what a cache holds of it, None where nothing was looked up or found.
     has_system_turn: whether the prompt begins with a system turn, be it empty; vLLM leaves an empty one out.
     """
 
     utterance: Utterance
     waveform: np.ndarray
     has_system_turn: bool = True
+    precomputed: Precomputed | None = None
+
+    @property
+    def num_samples(self) -> int:
+        """S, also where the waveform was not read."""
+        return self.precomputed.num_samples if self.precomputed else len(self.waveform)
 
 
 @dataclass
@@ -37,9 +56,15 @@ class Batch:
     attention_mask: int64 [B, T]; 1 where a token stands, 0 where the row is padded.
     labels: int64 [B, T]; the token itself where it is supervised, IGNORED everywhere else. Aligned with
         `input_ids` (not shifted). None in a batch made for transcription.
-    input_features: float32 [B, M, F]; log-mel, zero past each row's own end.
+    input_features: float32 [B, M, F]; log-mel, zero past each row's own end. Of width 0 where `waveforms` or `encoded`
+        stands for it.
     input_features_mask: int64 [B, F]; 1 on the row's own frames.
     duration_s: float32 [B]; seconds of audio of each row, before padding.
+    waveforms, num_samples: float32 [B, S] and int64 [B]; the audio, where features are made on the device
+        (`data.features_on`); else None.
+    encoded: float16 [positions of all rows, D]; what the frozen encoder made of the rows, from a cache; else None.
+    host: the batch on the CPU that `to` copied this one from, so that lengths are counted without waiting for the device;
+        None in a batch that was not copied.
     """
 
     ids: list[str]
@@ -49,6 +74,10 @@ class Batch:
     input_features_mask: torch.Tensor
     duration_s: torch.Tensor
     labels: torch.Tensor | None = None
+    waveforms: torch.Tensor | None = None
+    num_samples: torch.Tensor | None = None
+    encoded: torch.Tensor | None = None
+    host: "Batch | None" = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,7 +99,10 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        copied = self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        if self.input_ids.device.type == "cpu" and copied.input_ids.device.type != "cpu":
+            copied.host = self
+        return copied
 
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory; called by torch's DataLoader."""

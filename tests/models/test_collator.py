@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoProcessor, Qwen3ASRProcessor
 
-from qasr_train.batch import IGNORED, Recording
+from qasr_train.batch import IGNORED, Precomputed, Recording
 from qasr_train.errors import DataError
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from tests.helpers import SHARED, needs_shared, utterance
@@ -163,6 +163,40 @@ def test_short_clips_count_half_a_second_of_audio(collator):
     batch = collator.for_training([recording(0.01)])
     assert batch.input_features_mask.sum() == 50
     assert (batch.input_ids == collator.audio_id).sum() == 7
+
+
+def test_features_made_of_the_batch_equal_those_of_the_collator(collator):
+    recordings = [recording(seconds, seed=i, id=str(i)) for i, seconds in enumerate([0.2, 0.7, 3.01, 11.6])]
+    made = collator.for_training(recordings)
+    on_device = Qwen3ASRCollator(tiny_processor())
+    on_device.makes_features = False
+    batch = on_device.for_training(recordings)
+    assert batch.input_features.shape == (4, 128, 0) and batch.waveforms.shape == (4, round(11.6 * 16_000))
+    later = on_device.with_features(batch)
+    assert (later.input_features - made.input_features).abs().max() <= 1e-5
+    assert later.waveforms is None and later.num_samples is None
+    assert later.ids == made.ids
+    for name in ("input_ids", "attention_mask", "labels", "input_features_mask", "duration_s"):
+        assert torch.equal(getattr(later, name), getattr(made, name)), name
+    assert on_device.with_features(made) is made
+
+
+def test_features_of_a_cache_stand_where_the_collator_would_make_them(collator):
+    recordings = [recording(seconds, seed=i) for i, seconds in enumerate([0.2, 2.5])]
+    made = collator.for_training(recordings)
+    held = [
+        replace(
+            r,
+            waveform=np.zeros(0, np.float32),
+            precomputed=Precomputed(len(r.waveform), collator.log_mel(r.waveform).half()),
+        )
+        for r in recordings
+    ]
+    batch = collator.for_training(held)
+    assert torch.equal(batch.input_features, made.input_features.half().float())
+    assert torch.equal(batch.input_ids, made.input_ids) and torch.equal(batch.duration_s, made.duration_s)
+    mixed = collator.for_training([held[0], recordings[1]])
+    assert torch.equal(mixed.input_features[1], made.input_features[1])
 
 
 def test_the_collator_travels_to_workers(collator):

@@ -6,7 +6,8 @@ no padding side, context or companion can move the mask (the faults of other col
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from transformers import Qwen3ASRProcessor
@@ -31,14 +32,17 @@ class TokenRow:
 class Qwen3ASRCollator:
     """Collates recordings for one processor (tokenizer + feature extractor settings).
 
+    makes_features: set to False, batches carry the padded waveforms, and `with_features` makes the log-mel of them.
+
     Raises:
         ValueError: the tokenizer lacks one of the model's special tokens.
     """
 
     def __init__(self, processor: Qwen3ASRProcessor) -> None:
         self.tokenizer = processor.tokenizer
+        self.makes_features = True
         extractor = processor.feature_extractor
-        self._mel = LogMel(
+        self.log_mel = LogMel(
             n_fft=extractor.n_fft,
             hop_samples=extractor.hop_length,
             min_samples=extractor.min_length,
@@ -101,20 +105,27 @@ class Qwen3ASRCollator:
         supervised: bool,
         systems: list[str | None],
     ) -> Batch:
-        mels = [self._mel(r.waveform) for r in recordings]
-        num_audio = [self.num_audio_tokens(mel.shape[1]) for mel in mels]
+        num_frames = [self.log_mel.num_frames(r.num_samples) for r in recordings]
+        num_audio = [self.num_audio_tokens(frames) for frames in num_frames]
         sequences = self._sequences(num_audio, targets, systems, supervised=supervised)
         input_ids, attention_mask, labels = self._pad(sequences, supervised=supervised)
-        features, features_mask = self._pad_features(mels)
         return Batch(
             ids=[r.utterance.id for r in recordings],
             input_ids=input_ids,
             attention_mask=attention_mask,
             labels=labels if supervised else None,
-            input_features=features,
-            input_features_mask=features_mask,
-            duration_s=torch.tensor([len(r.waveform) / 16_000 for r in recordings], dtype=torch.float32),
+            input_features_mask=self._pad_mask(num_frames),
+            duration_s=torch.tensor([r.num_samples / 16_000 for r in recordings], dtype=torch.float32),
+            **self._audio(recordings, num_frames),
         )
+
+    def with_features(self, batch: Batch) -> Batch:
+        """The batch with the log-mel of its `waveforms`, made where they are; any other batch as it is."""
+        if batch.waveforms is None or batch.num_samples is None:
+            return batch
+        num_frames = batch.input_features_mask.shape[1]
+        features = self.log_mel.of_batch(batch.waveforms, batch.num_samples, num_frames=num_frames)
+        return replace(batch, input_features=features, waveforms=None, num_samples=None)
 
     def _sequences(
         self,
@@ -148,22 +159,42 @@ class Qwen3ASRCollator:
         labels = torch.full(shape, IGNORED, dtype=torch.int64)
         for row, (sequence, width) in enumerate(zip(sequences, widths, strict=True)):
             first = 0 if supervised else shape[1] - width
-            input_ids[row, first : first + width] = torch.tensor(sequence.prompt + sequence.target)
+            ids = torch.tensor(sequence.prompt + sequence.target)
+            input_ids[row, first : first + width] = ids
             attention_mask[row, first : first + width] = 1
-            first_target = first + len(sequence.prompt)
-            labels[row, first_target : first + width] = input_ids[row, first_target : first + width]
+            first_target = len(sequence.prompt)
+            labels[row, first + first_target : first + width] = ids[first_target:]
         return input_ids, attention_mask, labels
 
-    def _pad_features(self, mels: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """float32 [B, M, F] features, zero past each row's end, and their int64 [B, F] mask; F a multiple of one chunk."""
-        longest = max(mel.shape[1] for mel in mels)
-        num_frames = -(-longest // self.chunk_frames) * self.chunk_frames
-        features = torch.zeros(len(mels), mels[0].shape[0], num_frames)
-        mask = torch.zeros(len(mels), num_frames, dtype=torch.int64)
-        for row, mel in enumerate(mels):
-            features[row, :, : mel.shape[1]] = mel
-            mask[row, : mel.shape[1]] = 1
-        return features, mask
+    def _pad_mask(self, num_frames: list[int]) -> torch.Tensor:
+        """int64 [B, F]; F a multiple of one chunk."""
+        width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
+        return (torch.arange(width) < torch.tensor(num_frames)[:, None]).to(torch.int64)
+
+    def _audio(self, recordings: Sequence[Recording], num_frames: list[int]) -> dict[str, Any]:
+        """The fields of a batch that hold sound: features, or what stands for them."""
+        num_rows, num_mels = len(recordings), self.log_mel.num_mels
+        nothing = torch.zeros(num_rows, num_mels, 0)
+        held = [r.precomputed for r in recordings]
+        if all(one is not None and one.encoded is not None for one in held):
+            return {"input_features": nothing, "encoded": torch.cat([one.encoded for one in held])}  # type: ignore[union-attr, misc]
+        if not self.makes_features and not any(held):
+            return {"input_features": nothing, **self._pad_waveforms(recordings)}
+        width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
+        features = torch.empty(num_rows, num_mels, width)
+        for row, (recording, one, frames) in enumerate(zip(recordings, held, num_frames, strict=True)):
+            mel = one.mel if one is not None and one.mel is not None else self.log_mel(recording.waveform)
+            features[row, :, :frames] = mel
+            features[row, :, frames:] = 0.0
+        return {"input_features": features}
+
+    def _pad_waveforms(self, recordings: Sequence[Recording]) -> dict[str, torch.Tensor]:
+        """float32 [B, S] waveforms, zero past each row's end, and their int64 [B] samples, 0.5 s at least."""
+        num_samples = [max(r.num_samples, self.log_mel.min_samples) for r in recordings]
+        waveforms = torch.zeros(len(recordings), max(num_samples))
+        for row, recording in enumerate(recordings):
+            waveforms[row, : recording.num_samples] = torch.from_numpy(recording.waveform)
+        return {"waveforms": waveforms, "num_samples": torch.tensor(num_samples)}
 
     def _special(self, token: str) -> int:
         token_id = self.tokenizer.get_vocab().get(token)
