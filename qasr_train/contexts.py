@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from qasr_train.augment.variants import utterance_rng
 from qasr_train.batch import Recording
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.normalize import get_normalizer
@@ -109,14 +110,16 @@ class TermOffer:
 
 @dataclass
 class ContextDrawer:
-    """Draws the context of training rows; picklable, runs in loader workers."""
+    """Draws the context of training rows; picklable, runs in loader workers. seed: of the run."""
 
     config: ContextConfig
     offer: TermOffer
     descriptions: Sequence[str]
+    seed: int = 0
 
-    def __call__(self, recording: Recording, rng: np.random.Generator) -> Recording:
-        """The recording with the context drawn for it."""
+    def __call__(self, recording: Recording, epoch: int) -> Recording:
+        """The recording with the context drawn for it in this epoch; a function of seed, epoch and utterance alone."""
+        rng = utterance_rng(self.seed, epoch, recording.utterance, "context")
         kinds = [kind for kind, share in self.config.shares().items() if share]
         shares = [self.config.shares()[kind] for kind in kinds]
         kind = kinds[int(rng.choice(len(kinds), p=np.asarray(shares) / sum(shares)))]
@@ -137,7 +140,7 @@ class ContextDrawer:
         return None
 
 
-def make_context_drawer(config: ContextConfig) -> ContextDrawer | None:
+def make_context_drawer(config: ContextConfig, *, seed: int) -> ContextDrawer | None:
     """What draws as the config says; None where every row keeps its own context.
 
     Raises:
@@ -147,7 +150,7 @@ def make_context_drawer(config: ContextConfig) -> ContextDrawer | None:
         return None
     terms = read_offered_terms(config.terms, "context.terms") if config.terms else []
     descriptions = _read_lines(config.descriptions, "context.descriptions") if config.descriptions else []
-    return ContextDrawer(config, TermOffer(terms), descriptions)
+    return ContextDrawer(config, TermOffer(terms), descriptions, seed)
 
 
 def read_offered_terms(path: str | Path, key: str) -> list[str]:
