@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from qasr_train.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2  # 2: the optimizer by the names of parameters, in safetensors
 RECORD = "checkpoint.json"
 _STEP_NAME = re.compile(r"step_(\d+)$")
 
@@ -29,7 +29,9 @@ _STEP_NAME = re.compile(r"step_(\d+)$")
 class TrainState:
     """Where a run stands. step: optimizer steps done. epoch, step_in_epoch: the position in the data.
 
-    value_before, best_value: of the figure that decides on the dev sets, before the first step and at the best checkpoint.
+    num_skipped, num_skipped_in_row: steps left out because loss or gradient was not finite; in all, and since the last good one.
+    value_before: of the figure that decides on the dev sets, before the first step. best: its values at the best
+    checkpoints that are kept, as [value, step], the best one first.
     """
 
     step: int = 0
@@ -38,15 +40,38 @@ class TrainState:
     audio_s: float = 0.0
     num_utterances: int = 0
     num_failed: int = 0
+    num_skipped: int = 0
+    num_skipped_in_row: int = 0
     value_before: float | None = None
-    best_value: float | None = None
-    best_step: int | None = None
+    best: list[list[float]] = field(default_factory=list)
     num_validations_without_gain: int = 0
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def best_value(self) -> float | None:
+        """The lowest value found after a validation."""
+        return self.best[0][0] if self.best else None
+
+    @property
+    def best_step(self) -> int | None:
+        """Where it was found."""
+        return int(self.best[0][1]) if self.best else None
+
+    def note_value(self, value: float, *, num_kept: int) -> None:
+        """Take in the value of a validation at this step; of equal ones the earlier stays the better."""
+        is_gain = self.best_value is None or value < self.best_value
+        self.num_validations_without_gain = 0 if is_gain else self.num_validations_without_gain + 1
+        self.best = sorted([*self.best, [value, self.step]])[:num_kept]
+
 
 def write_checkpoint(
-    run_dir: Path, state: TrainState, *, save_model: Callable[[Path], None], save_state: Callable[[Path], None]
+    run_dir: Path,
+    state: TrainState,
+    *,
+    save_model: Callable[[Path | None], None],
+    save_state: Callable[[Path | None], None],
+    is_writer: bool = True,
+    agree: Callable[[CheckpointError | None], None] | None = None,
 ) -> Path:
     """Write `run_dir/checkpoints/step_N`, all or nothing: a temporary directory, fsync, then one rename.
 
@@ -54,35 +79,59 @@ def write_checkpoint(
         run_dir: the run's directory.
         state: where the run stands; its step names the checkpoint.
         save_model: writes the model files into a folder. save_state: writes optimizer and generators into a folder.
+            Both are called with None on processes that do not write, to take part in gathering what is sharded.
+        is_writer: whether this process writes; one does.
+        agree: raises the error of any process on all of them, so that none waits for another; None: there is one process.
 
     Raises:
         CheckpointError: the disk is full or not writable; the checkpoints before are untouched.
     """
     folder = checkpoint_path(run_dir, state.step)
     part = folder.with_name(f".{folder.name}.part")
+    phases: list[Callable[[], None]] = [lambda: save_model(None), lambda: save_state(None)]
+    if is_writer:
+        phases = [lambda: save_model(part), lambda: save_state(part / "state")]
+    phases = [lambda: _begin(part, is_writer), *phases, lambda: _finish(part, folder, state, is_writer)]
+    for phase in phases:
+        error = _attempt(phase, run_dir, folder, part)
+        if agree is not None:
+            agree(error)
+        elif error is not None:
+            raise error
+    return folder
+
+
+def _attempt(phase: Callable[[], None], run_dir: Path, folder: Path, part: Path) -> CheckpointError | None:
+    """Run a part of the writing; a disk that fails becomes a sentence, and what was written of it is removed."""
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        (part / "state").mkdir(parents=True)
-        save_model(part)
-        save_state(part / "state")
-        (part / "state" / "train_state.json").write_text(json.dumps(asdict(state), indent=1))
-        record = {"version": CHECKPOINT_VERSION, "step": state.step, "files": _inventory(part)}
-        (part / RECORD).write_text(json.dumps(record, indent=1))
-        _sync_tree(part)
-        if folder.exists():  # a damaged one, which a resume went back behind
-            shutil.rmtree(folder)
-        part.rename(folder)
-        _sync_directory(folder.parent)
+        phase()
     except Exception as error:
         shutil.rmtree(part, ignore_errors=True)
         if (reason := _disk_reason(error)) is None:
             raise
         kept = latest_checkpoint(run_dir)
         left = f"{kept} is intact" if kept else "no earlier checkpoint exists"
-        raise CheckpointError(
-            f"{folder}: could not be saved, {reason}; {left}; free space, then resume=true"
-        ) from error
-    return folder
+        return CheckpointError(f"{folder}: could not be saved, {reason}; {left}; free space, then resume=true")
+    return None
+
+
+def _begin(part: Path, is_writer: bool) -> None:
+    if is_writer:
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "state").mkdir(parents=True)
+
+
+def _finish(part: Path, folder: Path, state: TrainState, is_writer: bool) -> None:
+    if not is_writer:
+        return
+    (part / "state" / "train_state.json").write_text(json.dumps(asdict(state), indent=1))
+    record = {"version": CHECKPOINT_VERSION, "step": state.step, "files": _inventory(part)}
+    (part / RECORD).write_text(json.dumps(record, indent=1))
+    _sync_tree(part)
+    if folder.exists():  # a damaged one, which a resume went back behind
+        shutil.rmtree(folder)
+    part.rename(folder)
+    _sync_directory(folder.parent)
 
 
 def checkpoint_path(run_dir: Path, step: int) -> Path:
@@ -138,12 +187,14 @@ def set_link(run_dir: Path, name: str, folder: Path) -> None:
     part.replace(link)
 
 
-def apply_retention(run_dir: Path, *, keep_last: int, best_step: int | None) -> None:
-    """Remove all but the last `keep_last` checkpoints and the best one."""
-    kept_best = None if best_step is None else checkpoint_path(run_dir, best_step).name
+def apply_retention(run_dir: Path, *, keep_last: int, best_steps: Collection[int]) -> None:
+    """Remove all but the last `keep_last` checkpoints and the best ones, and what a killed process left half written."""
+    kept = {checkpoint_path(run_dir, step).name for step in best_steps}
     for folder in list_checkpoints(run_dir)[:-keep_last]:
-        if folder.name != kept_best:
+        if folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)
+    for part in (run_dir / "checkpoints").glob(".step_*.part"):
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _inventory(folder: Path) -> dict[str, dict[str, Any]]:

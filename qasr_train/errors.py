@@ -1,11 +1,16 @@
 """Owns the exceptions a user may see. Each message is one sentence: what was wrong, the value, where, what to do.
 
-`recipes/` print the message of a UserError after `error:` and exit with status 2; anything else is our own bug.
+`recipes/` print the message of a UserError after `error:` and exit with its status; anything else is our own bug.
 """
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: try again
 
 
 class UserError(ValueError):
     """A mistake in what the user gave us: never shown with a traceback."""
+
+    exit_status = EXIT_USER_ERROR
 
 
 class ConfigError(UserError):
@@ -26,3 +31,9 @@ class CheckpointError(UserError):
 
 class TrainingError(UserError):
     """A run that had to stop: non-finite loss, too little memory, an interruption. Says what is saved and how to go on."""
+
+
+class InterruptedRunError(TrainingError):
+    """Training was asked to stop (Ctrl-C, SIGTERM) and has saved a checkpoint; the same command with resume=true goes on."""
+
+    exit_status = EXIT_INTERRUPTED

@@ -6,36 +6,52 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, set_seed
 
+from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
 from qasr_train.checkpoint import TrainState, latest_checkpoint
-from qasr_train.data import DataConfig, Limits, TrainingData, build_pools
+from qasr_train.data import DataConfig, FeaturesOn, Limits, TrainingData, build_pools
 from qasr_train.device import choose_device, choose_dtype
+from qasr_train.distributed import refuse_launch, shard_on_cpu, sharding_plugin
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.feature_cache import CachedMels
 from qasr_train.models import find_family, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
 from qasr_train.models.base import ASRModel
 from qasr_train.objectives import build_objective, check_objective
 from qasr_train.objectives.cross_entropy import CrossEntropyConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
-from qasr_train.rundir import check_same_config, claim_run_dir, plain_config, run_directory
+from qasr_train.peers import Peers
+from qasr_train.rundir import RUN_FILE, check_same_config, run_directory
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import check_source
 from qasr_train.tracking import Tracker, TrackingConfig, tracker_names
-from qasr_train.trainer import Trainer, TrainerConfig
+from qasr_train.trainer import Trainer
+from qasr_train.trainer_config import TrainerConfig
 from qasr_train.validation import Validator, load_dev_sets
 
 log = logging.getLogger(__name__)
 
 # Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
-MAY_CHANGE_ON_RESUME = ("resume", "tracking", "data.num_workers", "data.prefetch_batches", "trainer.keep_last")
+MAY_CHANGE_ON_RESUME = (
+    "resume",
+    "tracking",
+    "data.num_workers",
+    "data.prefetch_batches",
+    "data.cache.max_gb",
+    "trainer.keep_last",
+    "trainer.peak_tflops",
+    "trainer.peer_timeout_s",
+    "trainer.collective_timeout_s",
+)
 NO_REPLAY = (
     "note: no source of data.train is called replay: a model trained on one domain alone forgets the others; give general "
     "speech with data.train.replay.path=... and watch it with data.dev.guard.path=..."
@@ -50,6 +66,7 @@ class FinetuneConfig:
     adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
     objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
     data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
+    augment: AugmentConfig = setting(AugmentConfig(), help="what is done to training clips")
     optim: OptimConfig = setting(OptimConfig(), help="optimizer and learning rates")
     trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
     decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
@@ -57,7 +74,7 @@ class FinetuneConfig:
     normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
     run_dir: str = setting(help="directory; new for every run, never overwritten")
     seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
-    resume: bool = setting(False, help="go on from the last checkpoint of run_dir, if there is one")
+    resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
 
     def __post_init__(self) -> None:
         check_settings(self, "finetune")
@@ -66,6 +83,16 @@ class FinetuneConfig:
         check_objective(self.objective, family=self.model.family, capabilities=family.capabilities)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+        if self.data.cache.dir is not None and self.augment.changes_sound:
+            raise ConfigError(
+                "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
+                "data.cache.dir=null, or keep only augment.spec_augment, which covers up features that are kept"
+            )
+        if self.data.features_on is FeaturesOn.device and self.augment.spec_augment.probability > 0:
+            raise ConfigError(
+                "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
+                "none yet; set data.features_on=worker"
+            )
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -77,12 +104,19 @@ def finetune(config: FinetuneConfig) -> None:
     # 0 what can be seen to be wrong before a model is downloaded
     for source in (*config.data.train.values(), *config.data.dev.values()):
         check_source(source)
+    augment = make_augmenter(
+        config.augment,
+        seed=config.seed,
+        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+        max_target_tokens=config.data.max_target_tokens,
+    )
 
     # 1 the device, the run directory and its record
     accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
     with ExitStack() as stack:
         run_dir, resume_from = open_run(config, accelerator, stack)
-        trainer = prepare(config, accelerator, run_dir, is_resumed=resume_from is not None)
+        stack.enter_context(Peers(accelerator, run=config.run_dir, timeout_s=config.trainer.peer_timeout_s))
+        trainer = prepare(config, accelerator, run_dir, augment, is_resumed=resume_from is not None)
 
         # 7 train
         stack.callback(trainer.tracker.close)
@@ -92,7 +126,9 @@ def finetune(config: FinetuneConfig) -> None:
     )
 
 
-def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, is_resumed: bool) -> Trainer:
+def prepare(
+    config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, augment: Augmenter | None, *, is_resumed: bool
+) -> Trainer:
     """Everything between the run directory and the first step."""
     set_seed(config.seed)
 
@@ -106,7 +142,7 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, 
         accelerator.print(NO_REPLAY)
 
     # 3 data
-    data = make_training_data(config, model, accelerator)
+    data = make_training_data(config, model, accelerator, augment)
     validator = make_validator(config, model, accelerator, run_dir)
 
     # 4 optimizer and schedule
@@ -115,7 +151,7 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, 
 
     # 5 tracking
     tracker = Tracker(config.tracking, accelerator, run_dir)
-    tracker.start(plain_config(config))
+    tracker.start(config)
     if validator:
         validator.tracker = tracker
 
@@ -133,6 +169,7 @@ def prepare(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, *, 
         tracker=tracker,
         max_failed_fraction=config.data.max_failed_fraction,
         validate=validator,
+        count_flops=getattr(model, "training_flops", None),
     )
 
 
@@ -140,20 +177,26 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     """Accelerate on the device and in the precision asked for.
 
     Raises:
-        ConfigError: a GPU was asked for and there is none.
+        ConfigError: a GPU was asked for and there is none, or the launch asks for what this trainer cannot do.
     """
     device = choose_device(trainer.device, key="trainer.device")
-    is_bf16 = choose_dtype(trainer.precision, device) is torch.bfloat16
+    refuse_launch(device)
+    dtype = choose_dtype(trainer.precision, device)
     if device.type == "cpu":
         # Denormal numbers slow a CPU: a prototype of LoRA on the encoder took 1.46 s a step with them, 0.23 s without.
         torch.set_flush_denormal(True)
     _reset_accelerate()
-    return Accelerator(
+    plugin = sharding_plugin(dtype)
+    accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision="bf16" if is_bf16 else "no",
+        mixed_precision="bf16" if dtype is torch.bfloat16 else "no",
         log_with=tracker_names(tracking) or None,
         project_dir=str(project_dir),
+        fsdp_plugin=plugin,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=trainer.collective_timeout_s))],
     )
+    shard_on_cpu(accelerator, plugin)
+    return accelerator
 
 
 def _reset_accelerate() -> None:
@@ -176,27 +219,34 @@ def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack)
     found: list[Any] = [None, None, None]
     if accelerator.is_main_process:
         try:
-            if config.resume:
-                check_same_config(claim_run_dir(config.run_dir, resume=True), config, ignore=MAY_CHANGE_ON_RESUME)
-            found[0] = stack.enter_context(run_directory(config.run_dir, config, "finetune", resume=config.resume))
-            found[1] = latest_checkpoint(found[0]) if config.resume else None
+            record = Path(config.run_dir) / RUN_FILE
+            # A run that was never started is started: after a preemption a cluster repeats one and the same command.
+            is_resumed = config.resume and record.is_file()
+            if is_resumed and record.stat().st_size:  # empty: killed right after it had claimed the folder
+                check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
+            found[0] = stack.enter_context(run_directory(config.run_dir, config, "finetune", resume=is_resumed))
+            found[1] = latest_checkpoint(found[0]) if is_resumed else None
         except UserError as error:
             found[2] = error
     broadcast_object_list(found)
     if found[2] is not None:
         raise found[2]
     if config.resume and found[1] is None:
-        accelerator.print(f"{found[0]}: no checkpoint to resume from; starting at step 0")
+        accelerator.print(f"resume=true, but {found[0]} holds no checkpoint; starting at step 0")
     return found[0], found[1]
 
 
-def make_training_data(config: FinetuneConfig, model: ASRModel, accelerator: Accelerator) -> TrainingData:
+def make_training_data(
+    config: FinetuneConfig, model: ASRModel, accelerator: Accelerator, augment: Augmenter | None
+) -> TrainingData:
     """Open the training sources and print what is in them and what the limits dropped."""
     limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
     pools = build_pools(config.data.train, limits=limits, stream_window=config.data.stream_window, seed=config.seed)
     for pool in pools.values():
         accelerator.print(pool.describe())
     print_dropped(limits, "data.train", accelerator)
+    if config.data.features_on is FeaturesOn.device:
+        cast(Any, model.collator).makes_features = False
     return TrainingData(
         pools=pools,
         collator=model.collator,
@@ -209,6 +259,8 @@ def make_training_data(config: FinetuneConfig, model: ASRModel, accelerator: Acc
         pin_memory=accelerator.device.type == "cuda",
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
+        augment=augment,
+        load=CachedMels.open(config.data.cache, model.collator) if config.data.cache.dir else None,
     )
 
 

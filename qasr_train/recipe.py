@@ -1,7 +1,8 @@
 """Owns the frame every recipe runs in: command line, --help, --cfg, --multirun, one sentence for a user's mistake, exit status.
 
 Input: a recipe's name, its job (config dataclass -> exit status or None), the command line. Output: the process's exit status:
-0, what the job returns, 2 for a user's mistake. Hydra composes the config but writes no file and changes no folder.
+0, what the job returns, 2 for a user's mistake, 75 for a training that was asked to stop and saved. Hydra composes the config
+but writes no file and changes no folder.
 """
 
 import argparse
@@ -19,10 +20,8 @@ from qasr_train.compose import Composed, ConfigFolders, compose_config, expand_s
 from qasr_train.config import PROJECT, Tables, build_config, register_schemas
 from qasr_train.config_help import help_text
 from qasr_train.environment import is_debugging, prepare_environment
-from qasr_train.errors import ConfigError, UserError
+from qasr_train.errors import EXIT_USER_ERROR, ConfigError, UserError
 from qasr_train.rundir import os_error_sentence
-
-EXIT_USER_ERROR = 2
 
 Job = Callable[[Any], int | None]
 
@@ -42,7 +41,7 @@ def exit_status(action: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UserError as error:
-        return _report(str(error))
+        return _report(str(error), error.exit_status)
     except OSError as error:
         sentence = os_error_sentence(error)
         if sentence is None:
@@ -135,15 +134,15 @@ def _run_jobs(job: Job, configs: list[tuple[str, Any]]) -> int:
         try:
             statuses.append(job(config) or 0)
         except UserError as error:  # the others still run; the sweep as a whole has failed
-            statuses.append(_report(f"job {number} ({title}): {error}"))
+            statuses.append(_report(f"job {number} ({title}): {error}", error.exit_status))
     return max(statuses)
 
 
-def _report(sentence: str) -> int:
+def _report(sentence: str, status: int = EXIT_USER_ERROR) -> int:
     """Print `error: ...`; with QASR_DEBUG=1 the traceback before it. Of several processes, each says which one it is."""
     if is_debugging():
         traceback.print_exc()
     rank = os.environ.get("RANK", "0")
     process = "" if rank == "0" else f" (process {rank})"
     print(f"error{process}: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
-    return EXIT_USER_ERROR
+    return status

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,114 +30,28 @@ from qasr_train.checkpoint import (
     write_checkpoint,
 )
 from qasr_train.data import TrainingData
-from qasr_train.device import Device, Precision, refuse_fp16
-from qasr_train.errors import ConfigError, DataError, TrainingError
+from qasr_train.distributed import raise_everywhere, share_model
+from qasr_train.errors import DataError, InterruptedRunError, TrainingError
 from qasr_train.interrupt import Interrupt
 from qasr_train.loading import LoadedBatch, append_failed_audio
 from qasr_train.models.base import ASRModel
+from qasr_train.models.weights import whole
+from qasr_train.monitoring import StepResult, Stopwatch, Window, drift_figures, peak_memory_gib, peak_tflops
 from qasr_train.objectives import Objective
 from qasr_train.optim import set_lr
-from qasr_train.settings import check_settings, setting
 from qasr_train.tracking import Tracker
+from qasr_train.trainer_config import OnNonFinite, TrainerConfig
 from qasr_train.training_state import generator_state, load_training_state, save_training_state
 
 log = logging.getLogger(__name__)
 
 
-class BestBy(str, Enum):
-    """Which figure of the dev sets decides the best checkpoint and early stopping."""
-
-    error_rate = "error_rate"
-    loss = "loss"
-
-    @property
-    def figure(self) -> str:
-        """Its name among the figures of a validation."""
-        return "dev/error_rate" if self is BestBy.error_rate else "dev/loss_nats"
-
-
-@dataclass
-class TrainerConfig:
-    """How long and how to train, what to watch, what to keep."""
-
-    num_epochs: float | None = setting(
-        3.0, gt=0, help="epochs; training ends here or at max_steps. null: no such limit"
-    )
-    max_steps: int | None = setting(None, ge=1, help="optimizer steps; see num_epochs. null: no such limit")
-    num_microbatches: int = setting(1, ge=1, help="microbatches of one optimizer step on each process (accumulation)")
-    max_grad_norm: float | None = setting(1.0, gt=0, help="2-norm; longer gradients are scaled down to it. null: off")
-    precision: Precision = setting(Precision.auto, help="format of the forward pass. auto: bf16 on a GPU, else fp32")
-    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
-    gradient_checkpointing: bool = setting(False, help="recompute activations in the backward pass to save memory")
-    log_every: int = setting(10, ge=1, help="steps between lines in metrics.jsonl")
-    validate_every: int | None = setting(None, ge=1, help="steps between validations. null: at the end of each epoch")
-    validate_at_start: bool = setting(True, help="whether to validate before the first step, for a baseline")
-    save_every: int | None = setting(None, ge=1, help="steps between checkpoints. null: when validating")
-    keep_last: int = setting(2, ge=1, help="checkpoints; how many of the newest are kept, beside the best one")
-    best_by: BestBy = setting(BestBy.error_rate, help="dev figure that decides: mean WER (CER by language), or loss")
-    patience: int | None = setting(None, ge=1, help="validations without gain after which training stops. null: off")
-    max_dev_utterances: int | None = setting(200, ge=1, help="utterances of each dev source. null: all of them")
-    num_samples: int = setting(0, ge=0, help="dev transcripts written to samples.jsonl at each validation. 0: none")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "trainer")
-        if self.max_steps is None and self.num_epochs is None:
-            raise ConfigError(
-                "trainer.num_epochs and trainer.max_steps are both null: training would never end; set one"
-            )
-        refuse_fp16(self.precision, "trainer.precision")
-
-
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """Figures of one optimizer step, over all processes. loss_nats: per supervised token."""
-
-    loss_nats: float
-    token_accuracy: float
-    grad_norm: float
-    num_targets: int
-    audio_s: float
-    num_utterances: int
-    padded_fraction: float
-
-
-@dataclass
-class Window:
-    """Figures since the last line of the log; time spent validating is left out."""
-
-    results: list[StepResult] = field(default_factory=list)
-    wait_s: float = 0.0
-    began_s: float = field(default_factory=time.perf_counter)
-
-    def add(self, result: StepResult, wait_s: float) -> None:
-        """Count a step and the seconds it waited for data."""
-        self.results.append(result)
-        self.wait_s += wait_s
-
-    def skip_time_since(self, paused_s: float) -> None:
-        """Leave out the time since a reading of the clock: it was spent validating, not training."""
-        self.began_s += time.perf_counter() - paused_s
-
-    def figures(self) -> dict[str, float]:
-        """Means over the window; rates in seconds of audio, and in tokens, per second of wall-clock."""
-        if not self.results:
-            return {}
-        elapsed_s = max(time.perf_counter() - self.began_s, 1e-9)
-        num_targets = max(1, sum(r.num_targets for r in self.results))
-        return {
-            "train/loss_nats": sum(r.loss_nats * r.num_targets for r in self.results) / num_targets,
-            "train/token_accuracy": sum(r.token_accuracy * r.num_targets for r in self.results) / num_targets,
-            "train/grad_norm": sum(r.grad_norm for r in self.results) / len(self.results),
-            "train/audio_s_per_s": sum(r.audio_s for r in self.results) / elapsed_s,
-            "train/targets_per_s": num_targets / elapsed_s,
-            "train/padded_fraction": sum(r.padded_fraction for r in self.results) / len(self.results),
-            "train/data_wait_fraction": self.wait_s / elapsed_s,
-        }
-
-
 @dataclass
 class Trainer:
-    """One run's loop. validate: step -> figures, among them `dev/error_rate` and `dev/loss_nats` (None: no dev set)."""
+    """One run's loop. validate: step -> figures, among them `dev/error_rate` and `dev/loss_nats` (None: no dev set).
+
+    count_flops: operations of the model, forward and backward, for a batch (None: not counted).
+    """
 
     accelerator: Accelerator
     model: ASRModel
@@ -151,6 +65,7 @@ class Trainer:
     tracker: Tracker
     max_failed_fraction: float
     validate: Callable[[int], Mapping[str, float]] | None = None
+    count_flops: Callable[[Batch], float] | None = None
     _saved_step: int | None = field(default=None, init=False, repr=False)
 
     def train(self, resume_from: Path | None = None) -> TrainState:
@@ -161,7 +76,8 @@ class Trainer:
             DataError: more unreadable audio than allowed. CheckpointError: a checkpoint cannot be written.
         """
         # 1 the model as the processes share it
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
+        self.wrapped, self.optimizer = share_model(self.accelerator, self.model, self.optimizer)
+        self._peak_tflops = peak_tflops(self.accelerator, self.config.peak_tflops)
 
         # 2 where to begin
         state = TrainState()
@@ -171,6 +87,7 @@ class Trainer:
             load_training_state(resume_from / "state", self.model, self.optimizer, rank=self.accelerator.process_index)
             self.tracker.forget_after(state.step)
             self._saved_step = state.step
+            self._link(state, resume_from)  # a kill may have come between a checkpoint and its links
         elif self.validate and self.config.validate_at_start:
             figures = self.validate(0)
             self.tracker.log(figures, step=0)
@@ -180,7 +97,7 @@ class Trainer:
         with ExitStack() as stack:
             interrupt = stack.enter_context(Interrupt())
             bar = stack.enter_context(self._progress_bar(state))
-            window = Window()
+            window = Window(self._peak_tflops)
             for loaded, wait_s in self._steps(state):
                 self.model.module.train()
                 result = self.step(loaded, state.step)
@@ -189,7 +106,7 @@ class Trainer:
                 self._show(bar, window)
                 if self._is_due(self.config.log_every, state):
                     self._log(window, state)
-                    window = Window()
+                    window = Window(self._peak_tflops)
                 paused_s = time.perf_counter()
                 if self.validate and self._is_due(self.config.validate_every, state):
                     self._validate(state, self.validate)
@@ -207,22 +124,29 @@ class Trainer:
         """One optimizer step over this process's microbatches; see `StepResult`.
 
         Raises:
-            TrainingError: loss or gradient is not finite, or the memory does not hold the batch; nothing is updated.
+            TrainingError: the memory does not hold the batch; or loss or gradient is not finite and the settings say stop.
+                Nothing is updated then.
         """
         set_lr(self.optimizer, self.lr_factor(number))
         batches = [one.batch for one in loaded]
+        watch = Stopwatch(self.accelerator.device)
         num_targets = int(self._sum(sum(batch.num_targets for batch in batches)))
-        totals = torch.zeros(2, dtype=torch.float64)
+        own = torch.zeros(len(batches), 2, dtype=torch.float64)
         for i, batch in enumerate(batches):
             is_last = i == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
-                totals += self._backward(batch, num_targets)
-        loss_nats, token_accuracy = (self._sum(float(total)) / max(1, num_targets) for total in totals)
-        self._refuse_non_finite("loss", loss_nats, batches, number)
-        norm = self.accelerator.clip_grad_norm_(self._trained(), self.config.max_grad_norm or math.inf)
-        grad_norm = 0.0 if norm is None else float(norm)
-        self._refuse_non_finite("gradient", grad_norm, batches, number)
-        if num_targets:
+                own[i] = self._backward(batch, num_targets, watch)
+        loss_nats, token_accuracy = (self._sum(float(total)) / max(1, num_targets) for total in own.sum(0))
+        fault, grad_norm = None if math.isfinite(loss_nats) else "loss", 0.0
+        if fault is None:
+            norm = self.accelerator.clip_grad_norm_(self._trained(), self.config.max_grad_norm or math.inf)
+            grad_norm = 0.0 if norm is None else float(whole(norm))
+            fault = None if math.isfinite(grad_norm) else "gradient"
+        if fault is not None:
+            is_bad = [not math.isfinite(loss) for loss in own[:, 0].tolist()] if fault == "loss" else [True] * len(own)
+            suspects = [batch for batch, bad in zip(batches, is_bad, strict=True) if bad]
+            self._report_non_finite(fault, suspects, number, value=loss_nats if fault == "loss" else grad_norm)
+        elif num_targets:
             self.optimizer.step()
         self.optimizer.zero_grad()
         return StepResult(
@@ -233,6 +157,9 @@ class Trainer:
             audio_s=self._sum(sum(batch.audio_s for batch in batches)),
             num_utterances=int(self._sum(sum(len(batch.ids) for batch in batches))),
             padded_fraction=sum(batch.padded_fraction for batch in batches) / len(batches),
+            num_flops=self._sum(sum(map(self.count_flops, batches))) if self.count_flops else None,
+            is_skipped=fault is not None,
+            own_s=watch.read_s(),
         )
 
     def save(self, state: TrainState) -> Path:
@@ -241,20 +168,31 @@ class Trainer:
         if state.step == self._saved_step:
             return folder
         generators = gather_object([generator_state()])
-        if self.accelerator.is_main_process:
-            write_checkpoint(
-                self.run_dir,
-                state,
-                save_model=self.model.save,
-                save_state=lambda path: save_training_state(path, self.model, self.optimizer, generators),
-            )
-            set_link(self.run_dir, "last", folder)
-            if state.best_step == state.step:
-                set_link(self.run_dir, "best", folder)
-            apply_retention(self.run_dir, keep_last=self.config.keep_last, best_step=state.best_step)
+        is_writer = self.accelerator.is_main_process
+        save_state = partial(save_training_state, model=self.model, optimizer=self.optimizer, generators=generators)
+        takes_part = is_writer or self.accelerator.is_fsdp2  # without shards, this process's weights are the writer's
+        write_checkpoint(
+            self.run_dir,
+            state,
+            save_model=self.model.save if takes_part else _nothing,
+            save_state=save_state if takes_part else _nothing,
+            is_writer=is_writer,
+            agree=partial(raise_everywhere, self.accelerator),
+        )
+        self._link(state, folder)
         self.accelerator.wait_for_everyone()
         self._saved_step = state.step
         return folder
+
+    def _link(self, state: TrainState, folder: Path) -> None:
+        """Point `last` and `best` at their checkpoints and remove those that are neither."""
+        if not self.accelerator.is_main_process:
+            return
+        set_link(self.run_dir, "last", folder)
+        best_steps = [int(step) for _, step in state.best]
+        if best_steps and checkpoint_path(self.run_dir, best_steps[0]).exists():
+            set_link(self.run_dir, "best", checkpoint_path(self.run_dir, best_steps[0]))
+        apply_retention(self.run_dir, keep_last=self.config.keep_last, best_steps=best_steps)
 
     def _steps(self, state: TrainState) -> Iterator[tuple[list[LoadedBatch], float]]:
         """(microbatches, seconds waited for them) of every step from the state's position on; moves the epoch on."""
@@ -269,13 +207,16 @@ class Trainer:
                     return
                 began_s = time.perf_counter()
 
-    def _backward(self, batch: Batch, num_targets: int) -> torch.Tensor:
+    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> torch.Tensor:
         """Add a microbatch's gradient, as its share of the mean over all targets; float64 [2]: loss sum, correct tokens."""
         try:
-            loss = self.objective(self.wrapped, batch.to(self.accelerator.device))
+            with watch:
+                loss = self.objective(self.wrapped, batch.to(self.accelerator.device))
             # Data parallelism averages gradients over processes, and the share is of the sum: hence the factor.
             self.accelerator.backward(loss.total * (self.accelerator.num_processes / max(1, num_targets)))
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             padded_s = float(batch.duration_s.max()) * len(batch)
             raise TrainingError(
                 f"out of memory on a microbatch of {len(batch)} clips, {padded_s:.0f} padded seconds; lower "
@@ -283,14 +224,17 @@ class Trainer:
             ) from None
         return torch.tensor([float(loss.total.detach()), loss.metrics.get("num_correct", 0.0)], dtype=torch.float64)
 
-    def _refuse_non_finite(self, what: str, value: float, batches: list[Batch], number: int) -> None:
-        if math.isfinite(value):
-            return
-        ids = ", ".join(utterance_id for batch in batches for utterance_id in batch.ids)
-        raise TrainingError(
-            f"the {what} of step {number + 1} is {value}; nothing was updated; look at its utterances ({ids}), lower "
-            "optim.lr or use trainer.precision=fp32"
-        )
+    def _report_non_finite(self, what: str, suspects: list[Batch], number: int, *, value: float) -> None:
+        """Stop, or warn that the step is skipped, naming the utterances of all processes that may have caused it."""
+        ids = [utterance_id for batch in suspects for utterance_id in batch.ids]
+        all_ids = ", ".join(ids if self.accelerator.num_processes == 1 else gather_object(ids))
+        if self.config.on_non_finite is OnNonFinite.stop:
+            raise TrainingError(
+                f"the {what} of step {number + 1} is {value}; nothing was updated; look at its utterances ({all_ids}), "
+                "lower optim.lr, use trainer.precision=fp32, or set trainer.on_non_finite=skip"
+            )
+        if self.accelerator.is_main_process:
+            log.warning("step %d is skipped, its %s is %s; utterances: %s", number + 1, what, value, all_ids)
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [p for p in self.wrapped.parameters() if p.requires_grad]
@@ -310,6 +254,14 @@ class Trainer:
             state.epoch, state.step_in_epoch = state.epoch + 1, 0
         state.audio_s += result.audio_s
         state.num_utterances += result.num_utterances
+        state.num_skipped += result.is_skipped
+        state.num_skipped_in_row = state.num_skipped_in_row + 1 if result.is_skipped else 0
+        if state.num_skipped_in_row > self.config.max_skipped_in_row:
+            raise TrainingError(
+                f"loss or gradient was not finite in {state.num_skipped_in_row} steps in a row, up to step {state.step}, "
+                f"over trainer.max_skipped_in_row={self.config.max_skipped_in_row}; none of them changed the weights; lower "
+                "optim.lr, use trainer.precision=fp32, or look at the utterances named above"
+            )
         failed = [one for batch in loaded for one in batch.failed]
         append_failed_audio(self.run_dir, failed, rank=self.accelerator.process_index)
         state.num_failed += int(self._sum(len(failed)))
@@ -334,16 +286,12 @@ class Trainer:
         """Validate, and save with `best` pointing here where this is the best so far."""
         figures = validate(state.step)
         self.tracker.log(figures, step=state.step)
-        value = figures[self.config.best_by.figure]
-        if state.best_value is None or value < state.best_value:
-            state.best_value, state.best_step, state.num_validations_without_gain = value, state.step, 0
-        else:
-            state.num_validations_without_gain += 1
+        state.note_value(figures[self.config.best_by.figure], num_kept=self.config.keep_best)
         self.save(state)
 
     def _stop(self, state: TrainState) -> None:
         self.save(state)
-        raise TrainingError(
+        raise InterruptedRunError(
             f"interrupted after step {state.step} of {self.num_steps}; saved; go on with the same command and resume=true "
             f"run_dir={self.run_dir}"
         )
@@ -354,10 +302,11 @@ class Trainer:
 
     def _show(self, bar: "tqdm[NoReturn]", window: Window) -> None:
         figures = window.figures()
-        bar.set_postfix_str(
-            f"loss {figures['train/loss_nats']:.3f}, lr {self.lr:.1e}, {figures['train/audio_s_per_s']:.0f} audio-s/s",
-            refresh=False,
-        )
+        if window.results:
+            bar.set_postfix_str(
+                f"loss {figures['train/loss_nats']:.3f}, lr {self.lr:.1e}, {figures['train/audio_s_per_s']:.0f} audio-s/s",
+                refresh=False,
+            )
         bar.update()
 
     @property
@@ -366,7 +315,18 @@ class Trainer:
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
     def _log(self, window: Window, state: TrainState) -> None:
-        figures = window.figures() | {"train/lr": self.lr, "train/epoch": state.epoch, "train/audio_s": state.audio_s}
-        if self.accelerator.device.type == "cuda":
-            figures["train/peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        figures = window.figures() | drift_figures(self.accelerator, window)
+        figures |= {"train/lr": self.lr, "train/epoch": state.epoch, "train/audio_s": state.audio_s}
+        if (peak_gib := peak_memory_gib(self.accelerator)) is not None:
+            figures["train/peak_memory_gib"] = peak_gib
         self.tracker.log(figures, step=state.step)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: CUDA has a class for it, torch's CPU allocator only a text."""
+    is_told = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_told or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+
+
+def _nothing(folder: Path | None) -> None:
+    """A process that neither writes nor gathers."""

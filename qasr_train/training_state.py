@@ -9,26 +9,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from qasr_train.errors import CheckpointError
 from qasr_train.models.base import ASRModel
+from qasr_train.models.weights import read_tensors, stored_tensors, write_tensors
 
 TRAINED = "trained.safetensors"
+OPTIMIZER = "optimizer.safetensors"
 
 
 def save_training_state(
-    folder: Path, model: ASRModel, optimizer: torch.optim.Optimizer, generators: list[dict[str, Any]]
+    folder: Path | None, *, model: ASRModel, optimizer: torch.optim.Optimizer, generators: list[dict[str, Any]]
 ) -> None:
     """Write optimizer, trained weights and the generators of every process into a folder.
 
     The trained weights are written by their names in the live model: merged files of a LoRA run do not hold them, and a
-    directory in bfloat16 would round them.
+    directory in bfloat16 would round them. Tensors sharded over processes are written whole, under names that do not depend
+    on the processes, so that a run may go on with another number of them.
+
+    Args:
+        folder: None takes part in gathering sharded tensors and writes nothing.
     """
-    torch.save(optimizer.state_dict(), folder / "optimizer.pt")
-    torch.save(generators, folder / "generators.pt")
-    save_file({n: p.detach().cpu().contiguous() for n, p in trained_parameters(model).items()}, folder / TRAINED)
+    write_tensors(_optimizer_tensors(model, optimizer), None if folder is None else folder / OPTIMIZER)
+    trained = {name: parameter.detach() for name, parameter in trained_parameters(model).items()}
+    write_tensors(trained, None if folder is None else folder / TRAINED)
+    if folder is not None:
+        torch.save(generators, folder / "generators.pt")
 
 
 def load_training_state(folder: Path, model: ASRModel, optimizer: torch.optim.Optimizer, *, rank: int) -> None:
@@ -37,7 +45,7 @@ def load_training_state(folder: Path, model: ASRModel, optimizer: torch.optim.Op
     Raises:
         CheckpointError: the checkpoint trained other parameters than this run would.
     """
-    saved = load_file(folder / TRAINED)
+    saved = read_tensors(stored_tensors(folder, TRAINED))
     trained = trained_parameters(model)
     if other := sorted(saved.keys() ^ trained.keys()):
         raise CheckpointError(
@@ -46,11 +54,46 @@ def load_training_state(folder: Path, model: ASRModel, optimizer: torch.optim.Op
         )
     with torch.no_grad():
         for name, parameter in trained.items():
-            parameter.copy_(saved[name])
-    optimizer.load_state_dict(torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu"))
+            parameter.copy_(_sharded_like(parameter, saved[name]))
+    _load_optimizer(folder / OPTIMIZER, model, optimizer)
     generators = torch.load(folder / "generators.pt", weights_only=True)
     if rank < len(generators):
         set_generator_state(generators[rank])
+
+
+def _optimizer_tensors(model: ASRModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """ "name of the parameter/name of the value" -> tensor, of all that the optimizer remembers."""
+    tensors = {}
+    for name, parameter in trained_parameters(model).items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            assert isinstance(value, torch.Tensor), f"{type(optimizer).__name__} keeps {key} of {name} as no tensor"
+            tensors[f"{name}/{key}"] = value
+    return tensors
+
+
+def _load_optimizer(file: Path, model: ASRModel, optimizer: torch.optim.Optimizer) -> None:
+    values: dict[str, dict[str, torch.Tensor]] = {}
+    for full_name, tensor in read_tensors(stored_tensors(file.parent, file.name)).items():
+        name, _, key = full_name.rpartition("/")
+        values.setdefault(name, {})[key] = tensor
+    names = {parameter: name for name, parameter in trained_parameters(model).items()}
+    state, number = {}, 0
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if own := values.get(names[parameter]):
+                state[number] = {key: _sharded_like(parameter, tensor).clone() for key, tensor in own.items()}
+            number += 1
+    # The optimizer's own loading puts each value on the device and in the format it wants.
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sharded_like(parameter: nn.Parameter, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, sharded as the parameter is; one of another shape (a step count) is held whole by every process."""
+    if not isinstance(parameter, DTensor) or tensor.shape != parameter.shape:
+        return tensor
+    tensor = tensor.to(parameter.device_mesh.device_type)
+    # Every process has read the file, so none needs to send its part.
+    return distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
 def trained_parameters(model: ASRModel) -> dict[str, nn.Parameter]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from qasr_train.data import Limits, measure_durations, validation_batches
+from qasr_train.distributed import whole_weights
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.evaluation.score import score_predictions
@@ -63,6 +64,12 @@ class Validator:
     def __call__(self, step: int) -> dict[str, float]:
         """Figures of all dev sets; an error rate is WER, or CER where the set's language is scored by characters."""
         self.model.module.eval()
+        with whole_weights(self.accelerator, self.model):
+            figures = [self._measure(step)]
+        # The first process's, so that no rounding can make one of them stop and another go on.
+        return broadcast_object_list(figures)[0]
+
+    def _measure(self, step: int) -> dict[str, float]:
         figures: dict[str, float] = {}
         rates, total_nats, num_targets = [], 0.0, 0
         for name, utterances in self.dev_sets.items():

@@ -88,7 +88,7 @@ def test_a_bug_while_saving_is_not_called_a_full_disk(tmp_path: Path):
 def test_retention_keeps_the_last_and_the_best(tmp_path: Path):
     for step in (1, 2, 3, 4, 5):
         save(tmp_path, step)
-    apply_retention(tmp_path, keep_last=2, best_step=2)
+    apply_retention(tmp_path, keep_last=2, best_steps=[2])
     assert [p.name for p in list_checkpoints(tmp_path)] == ["step_000002", "step_000004", "step_000005"]
 
 

@@ -22,7 +22,8 @@ from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
 from qasr_train.tracking import Tracker, TrackingConfig
-from qasr_train.trainer import Trainer, TrainerConfig
+from qasr_train.trainer import Trainer
+from qasr_train.trainer_config import TrainerConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 

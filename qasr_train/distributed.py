@@ -1,0 +1,129 @@
+"""Owns what several processes add to a run: how they share the model (DDP, FSDP2), agreeing on an error, refused launches.
+
+Input: Accelerate's environment (`accelerate launch`, torchrun, srun). Output: a wrapped model, or one sentence before
+anything is loaded. The engine is Accelerate; nothing here communicates by itself.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedType
+from accelerate.state import PartialState
+from accelerate.utils import FullyShardedDataParallelPlugin, gather_object
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, register_fsdp_forward_method
+
+from qasr_train.errors import ConfigError, UserError
+from qasr_train.models.base import ASRModel
+
+
+def refuse_launch(device: torch.device) -> None:
+    """Refuse what the launcher's settings ask for and this trainer cannot do.
+
+    Raises:
+        ConfigError: DeepSpeed, FSDP 1, or a setting of FSDP that does not work here; says what to use.
+    """
+    if _is_on("ACCELERATE_USE_DEEPSPEED"):
+        raise ConfigError(
+            "the launch asks for DeepSpeed, whose optimizer state this trainer can neither save nor resume; use FSDP2, "
+            "which shards the same: use_fsdp with fsdp_version: 2"
+        )
+    if not _is_on("ACCELERATE_USE_FSDP"):
+        return
+    version = os.environ.get("FSDP_VERSION", "1")
+    if version != "2":
+        raise ConfigError(f"fsdp_version: {version} in the launch; only FSDP2 is supported, set fsdp_version: 2")
+    if _is_on("FSDP_ACTIVATION_CHECKPOINTING"):
+        raise ConfigError(
+            "fsdp_activation_checkpointing: true in the launch renames the layers; set it to false and use "
+            "trainer.gradient_checkpointing=true"
+        )
+    if _is_on("FSDP_OFFLOAD_PARAMS") and device.type == "cpu":
+        raise ConfigError(
+            "fsdp_offload_params: true in the launch, but this run computes on a CPU and has nothing to offload; set it "
+            "to false"
+        )
+
+
+def sharding_plugin(dtype: torch.dtype) -> FullyShardedDataParallelPlugin | None:
+    """What Accelerate needs to shard with FSDP2, where the launch asks for it; else None.
+
+    Args:
+        dtype: of the forward pass. Weights, gradients and optimizer stay float32, and gradients are reduced in it.
+    """
+    if not _is_on("ACCELERATE_USE_FSDP"):
+        return None
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        cpu_ram_efficient_loading=False,  # every process reads the checkpoint, mapped; meta tensors would lose the tied head
+        mixed_precision_policy=policy if dtype is not torch.float32 else None,
+    )
+
+
+def shard_on_cpu(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugin | None) -> None:
+    """Let Accelerate shard among CPU processes too, which it does on accelerators alone; no-op for anything else."""
+    if plugin is None or accelerator.distributed_type is not DistributedType.MULTI_CPU:
+        return
+    accelerator.state.fsdp_plugin = plugin
+    accelerator.state.distributed_type = DistributedType.FSDP
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+
+
+def share_model(
+    accelerator: Accelerator, model: ASRModel, optimizer: torch.optim.Optimizer
+) -> tuple[Any, torch.optim.Optimizer]:
+    """The model as the processes share it, and its optimizer. FSDP2 shards each transformer layer, and the rest as one."""
+    if accelerator.is_fsdp2:
+        plugin = accelerator.state.fsdp_plugin
+        plugin.transformer_cls_names_to_wrap = _layer_classes(model.module)
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    if accelerator.is_fsdp2:
+        register_fsdp_forward_method(wrapped, "transcribe")
+    return wrapped, optimizer
+
+
+@contextmanager
+def whole_weights(accelerator: Accelerator, model: ASRModel) -> Iterator[None]:
+    """Hold every weight whole on every process meanwhile; a no-op where nothing is sharded.
+
+    Generation takes another number of steps on each process, so they could not gather each layer when it is used.
+    """
+    sharded = [module for module in _modules(model) if isinstance(module, FSDPModule)]
+    for module in sharded:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:
+        for module in sharded:
+            module.reshard()
+            is_root = module is model
+            reshards = not is_root and accelerator.state.fsdp_plugin.reshard_after_forward
+            module.set_reshard_after_forward(reshards, recurse=False)
+
+
+def raise_everywhere(accelerator: Accelerator, error: UserError | None) -> None:
+    """Raise an error of any process on all of them; all must call it, with None where all is well."""
+    errors = [error] if accelerator.num_processes == 1 else gather_object([error])
+    found = next((one for one in errors if one is not None), None)
+    if found is not None:
+        raise found
+
+
+def _layer_classes(module: Any) -> list[str]:
+    """The classes of layers that transformers never splits, which are the ones that repeat."""
+    base = module.get_base_model() if hasattr(module, "get_base_model") else module
+    return sorted(base._no_split_modules)
+
+
+def _modules(model: Any) -> list[nn.Module]:
+    return list(model.modules())
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("true", "1", "yes")
