@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.models.base import Capability, Hypothesis, TokenLogits
+from qasr_train.models.base import Capability, Hypothesis
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -54,7 +55,7 @@ class FakeModel:
     durations_s: list[list[float]] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
 
-    def __call__(self, batch: Batch) -> TokenLogits:
+    def __call__(self, batch: Batch, reduce: object = None) -> NoReturn:
         raise NotImplementedError("evaluation does not train")
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:

@@ -3,11 +3,11 @@
 A family is one file in this folder with a Config, a Collator and a Model; `models/__init__.py` lists them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import torch
 
@@ -59,6 +59,16 @@ class Hypothesis:
     is_truncated: bool
 
 
+class Recompute(str, Enum):
+    """Which activations are computed again in the backward pass instead of kept (gradient checkpointing)."""
+
+    none = "none"
+    conv = "conv"  # the convolutions in front of the encoder: most memory for the least time
+    encoder = "encoder"  # the convolutions and the encoder's layers
+    decoder = "decoder"  # the decoder's layers
+    all = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class TokenLogits:
     """Next-token logits of the supervised positions only.
@@ -69,6 +79,23 @@ class TokenLogits:
     logits: torch.Tensor
     targets: torch.Tensor
     row: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStates:
+    """What stands before the head at the supervised positions, for losses that never hold all logits at once.
+
+    hidden: float [N, D]. head: maps it to logits [N, V]. targets, row: as in `TokenLogits`.
+    """
+
+    hidden: torch.Tensor
+    head: torch.nn.Module
+    targets: torch.Tensor
+    row: torch.Tensor
+
+    def token_logits(self) -> TokenLogits:
+        """All logits at once."""
+        return TokenLogits(self.head(self.hidden), self.targets, self.row)
 
 
 class Collator(Protocol):
@@ -105,14 +132,17 @@ class ASRModel(Protocol):
     def collator(self) -> Collator:
         """What prepares batches for this model."""
 
-    def __call__(self, batch: Batch) -> TokenLogits:
-        """Logits of the supervised positions of a training batch."""
+    def __call__(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
+        """What `reduce` makes of the states before the head of a training batch; by default the `TokenLogits`.
+
+        `reduce` is called inside the forward pass, where autocast is on and sharded weights are whole.
+        """
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts of a transcription batch, in row order."""
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Recompute activations in the backward pass instead of keeping them."""
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        """Recompute these activations in the backward pass, and keep the others."""
 
     def save(self, folder: Path | None) -> None:
         """Write a complete directory that plain `from_pretrained` loads.

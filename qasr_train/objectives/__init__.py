@@ -22,7 +22,8 @@ class ObjectiveEntry:
 
 OBJECTIVES: dict[str, ObjectiveEntry] = {
     "cross_entropy": ObjectiveEntry(
-        CrossEntropyConfig, lambda config: CrossEntropy(label_smoothing=config.label_smoothing)
+        CrossEntropyConfig,
+        lambda config: CrossEntropy(label_smoothing=config.label_smoothing, chunk_rows=config.chunk_rows),
     ),
 }
 

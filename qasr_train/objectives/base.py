@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from qasr_train.batch import Batch
-from qasr_train.models.base import Capability, TokenLogits
+from qasr_train.models.base import Capability
 
 
 @dataclass(frozen=True, slots=True)
 class LossSum:
-    """total: scalar tensor, the loss summed over `num_targets` things; metrics: sums, added up and divided alike."""
+    """total: scalar tensor, the loss summed over `num_targets` things; metrics: sums, added up and divided alike.
+
+    Metrics may be scalar tensors on the device, so that nothing waits for them before the backward pass is under way.
+    """
 
     total: torch.Tensor
     num_targets: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | torch.Tensor] = field(default_factory=dict)
 
 
 class Objective(Protocol):
@@ -24,5 +27,5 @@ class Objective(Protocol):
 
     needs: frozenset[Capability]
 
-    def __call__(self, model: Callable[[Batch], TokenLogits], batch: Batch) -> LossSum:
-        """The loss of one microbatch, as a sum and a count."""
+    def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
+        """The loss of one microbatch, as a sum and a count; model: an `ASRModel`, possibly wrapped for several processes."""

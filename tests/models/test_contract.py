@@ -13,7 +13,7 @@ from qasr_train.config import CONFIG_DIR, SCHEMAS, load_config
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.evaluation.transcribe import transcribe_utterances
 from qasr_train.models import FAMILIES, load_collator, load_model
-from qasr_train.models.base import ASRModel, Capability, Hypothesis
+from qasr_train.models.base import ASRModel, Capability, Hypothesis, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from tests.helpers import tone, utterance, write_wav
 from tests.models.tiny_families import TINY
@@ -90,7 +90,7 @@ def test_a_family_that_does_not_train_says_so_before_weights_are_read(family: st
         lambda: model.collator.for_training(recordings()),
         lambda: model.collator.num_target_tokens(utterance()),
         lambda: model(model.collator.for_transcription(recordings(), language=None, use_context=False)),
-        lambda: model.set_gradient_checkpointing(True),
+        lambda: model.set_gradient_checkpointing(Recompute.all),
     ):
         with pytest.raises(ConfigError, match=sentence):
             refused()

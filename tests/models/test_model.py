@@ -11,6 +11,7 @@ from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.models import load_collator, load_model
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
+from qasr_train.models.base import Recompute
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
@@ -227,30 +228,34 @@ def test_the_collator_of_an_adapter_is_that_of_its_base(recordings, tmp_path: Pa
 
 def test_gradient_checkpointing_changes_no_gradient_and_warns_of_nothing(recordings):
     gradients = []
-    for enabled in (False, True):
+    for recompute in Recompute:
         model = make_model(AdaptConfig(trainable=["*"]))
         with warnings.catch_warnings():
             warnings.simplefilter("error", FutureWarning)
-            model.set_gradient_checkpointing(enabled)
-        assert is_checkpointing(model) is enabled
+            model.set_gradient_checkpointing(recompute)
+        in_decoder = recompute in (Recompute.decoder, Recompute.all)
+        assert is_checkpointing(model) is (in_decoder or recompute is Recompute.encoder)
         model.module.train()
-        calls = count_mlp_calls(model)
+        calls, convolved = count_calls(model)
         CrossEntropy()(model, model.collator.for_training(recordings)).total.backward()
         # Recomputed in the backward pass: every decoder layer runs twice.
-        assert len(calls) == (4 if enabled else 2)
+        assert len(calls) == (4 if in_decoder else 2)
+        in_encoder = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
+        assert len(convolved) == (2 if in_encoder else 1)
         gradients.append({name: p.grad for name, p in model.module.named_parameters() if p.grad is not None})
-    assert gradients[0].keys() == gradients[1].keys()
-    for name, gradient in gradients[0].items():
-        torch.testing.assert_close(gradients[1][name], gradient, rtol=1e-5, atol=1e-6)
+    for others in gradients[1:]:
+        assert gradients[0].keys() == others.keys()
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(others[name], gradient, rtol=1e-5, atol=1e-6)
 
 
 def test_gradient_checkpointing_reaches_lora_over_a_frozen_model(recordings):
     model = make_model(lora())
-    model.set_gradient_checkpointing(True)
+    model.set_gradient_checkpointing(Recompute.all)
     model.module.train()
     CrossEntropy()(model, model.collator.for_training(recordings)).total.backward()
     assert all(p.grad is not None for p in model.module.parameters() if p.requires_grad)
-    model.set_gradient_checkpointing(False)
+    model.set_gradient_checkpointing(Recompute.none)
     assert not is_checkpointing(model)
 
 
@@ -258,8 +263,11 @@ def is_checkpointing(model: Qwen3ASR) -> bool:
     return any(getattr(layer, "gradient_checkpointing", False) for layer in model.core.modules())
 
 
-def count_mlp_calls(model: Qwen3ASR) -> list[int]:
-    calls: list[int] = []
+def count_calls(model: Qwen3ASR) -> tuple[list[int], list[int]]:
+    """Calls of the decoder's MLPs, and of the last convolution."""
+    decoded: list[int] = []
+    convolved: list[int] = []
     for layer in model.core.model.language_model.layers:
-        layer.mlp.register_forward_pre_hook(lambda module, inputs: calls.append(1))
-    return calls
+        layer.mlp.register_forward_pre_hook(lambda module, inputs: decoded.append(1))
+    model.core.model.audio_tower.conv2d3.register_forward_pre_hook(lambda module, inputs: convolved.append(1))
+    return decoded, convolved

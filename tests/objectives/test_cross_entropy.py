@@ -1,14 +1,16 @@
 """Sum and count of the token cross entropy, by hand and against torch; what an objective asks of a family."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 
 from qasr_train.batch import Batch
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import Capability, TokenLogits
+from qasr_train.models.base import Capability, TargetStates
 from qasr_train.objectives import build_objective
 from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
 from tests.helpers_fake_model import FakeModel
@@ -30,9 +32,10 @@ class Says:
     logits: torch.Tensor
     targets: list[int]
 
-    def __call__(self, batch: Batch) -> TokenLogits:
+    def __call__(self, batch: Batch, reduce: Callable[[TargetStates], Any]) -> Any:
         targets = torch.tensor(self.targets, dtype=torch.int64)
-        return TokenLogits(self.logits, targets, torch.zeros(len(targets), dtype=torch.int64))
+        rows = torch.zeros(len(targets), dtype=torch.int64)
+        return reduce(TargetStates(self.logits, torch.nn.Identity(), targets, rows))
 
 
 def test_sum_count_and_correct_tokens_by_hand():

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, GenerationConfig, ParakeetFeatureExtract
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, TokenLogits, refuse_training
+from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.published import Sizes, SpeechLanguageModel, load_module, read_sizes
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
@@ -95,11 +95,11 @@ class CanaryQwen(nn.Module):
         self.names = names
         self.config = config
 
-    def forward(self, batch: Batch) -> TokenLogits:
+    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
         refuse_training(FAMILY)
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        if enabled:
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        if recompute is not Recompute.none:
             refuse_training(FAMILY)
 
     @torch.inference_mode()

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, ParakeetForTDT
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, TokenLogits, refuse_training
+from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
 from qasr_train.models.folders import read_config, resolve_checkpoint
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
@@ -70,11 +70,11 @@ class ParakeetTDT(nn.Module):
         self.processor = processor
         self.collator = ParakeetTDTCollator(processor, module.config.blank_token_id)
 
-    def forward(self, batch: Batch) -> TokenLogits:
+    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
         refuse_training(FAMILY)
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        if enabled:
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        if recompute is not Recompute.none:
             refuse_training(FAMILY)
 
     @torch.inference_mode()

@@ -1,8 +1,17 @@
 """Owns the settings of a Qwen3-ASR model: which checkpoint, and its limits."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from qasr_train.settings import check_settings, setting
+
+
+class Packing(str, Enum):
+    """Whether the decoder sees rows padded to the longest, or one after the other without padding."""
+
+    auto = "auto"  # packed: it was never slower where it was measured
+    packed = "packed"
+    padded = "padded"
 
 
 @dataclass
@@ -16,6 +25,10 @@ class Qwen3ASRConfig:
         None, help="directory or hub id; base model of a LoRA adapter in `path`. null: the one the adapter names"
     )
     max_duration_s: float = setting(1200.0, gt=0, le=1200, help="seconds; longest clip the model takes in one pass")
+
+    packing: Packing = setting(
+        Packing.auto, help="rows of a training batch: packed into one sequence without padding, or padded. auto: packed"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "model")

@@ -1,9 +1,10 @@
 """Owns Qwen3-ASR as training and evaluation see it: logits of the supervised tokens, greedy transcripts, saving.
 
 Composes the transformers modules (encoder, projector, language model, head) in `forward`, in one place, so that frozen
-parts run without autograd and the 151,936-wide head sees supervised positions only.
+parts run without autograd, no layer sees padding and the 151,936-wide head sees supervised positions only.
 """
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -13,13 +14,14 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
-from qasr_train.batch import IGNORED, Batch
+from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.adapters import has_only_adapters, save_adapter
-from qasr_train.models.base import Capability, Hypothesis, TokenLogits
+from qasr_train.models.base import Capability, Hypothesis, Recompute, TargetStates
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
-from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.encoder import encode_audio
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
@@ -29,6 +31,7 @@ from qasr_train.models.qwen3_asr.layouts import (
     load_processor,
     save_native,
 )
+from qasr_train.models.qwen3_asr.packing import PackedBatch, pack, use_packed_attention
 
 
 class Qwen3ASR(nn.Module):
@@ -39,13 +42,23 @@ class Qwen3ASR(nn.Module):
     module: PreTrainedModel | PeftModel
     collator: Qwen3ASRCollator
 
-    def __init__(self, module: PreTrainedModel | PeftModel, processor: Qwen3ASRProcessor, *, path: str = "") -> None:
-        """path: the directory or hub id it came from, written into adapters as their base."""
+    def __init__(
+        self,
+        module: PreTrainedModel | PeftModel,
+        processor: Qwen3ASRProcessor,
+        *,
+        path: str = "",
+        packing: Packing = Packing.auto,
+    ) -> None:
+        """path: the directory or hub id it came from, written into adapters as their base. packing: of training batches."""
         super().__init__()
         self.module = module
         self.processor = processor
         self.path = path
         self.collator = Qwen3ASRCollator(processor)
+        self.is_packed = packing is not Packing.padded
+        self._recompute_convolutions = False
+        use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
 
     @property
     def core(self) -> Qwen3ASRForConditionalGeneration:
@@ -53,22 +66,20 @@ class Qwen3ASR(nn.Module):
         inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
         return cast(Qwen3ASRForConditionalGeneration, inner)
 
-    def forward(self, batch: Batch) -> TokenLogits:
-        """Next-token logits of the supervised positions of a training batch; see `TokenLogits`."""
-        core = self.core
-        hidden = core.model.language_model(
-            inputs_embeds=self._embed(batch), attention_mask=batch.attention_mask, use_cache=False
-        ).last_hidden_state
-        assert batch.labels is not None, "forward() wants a training batch"
-        is_target = batch.labels[:, 1:] != IGNORED
-        logits = core.lm_head(hidden[:, :-1][is_target])
-        row = torch.arange(len(is_target), device=is_target.device)[:, None].expand_as(is_target)[is_target]
-        return TokenLogits(logits=logits, targets=batch.labels[:, 1:][is_target], row=row)
+    def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
+        """What `reduce` makes of the states before the head at the supervised positions; see `ASRModel`."""
+        batch = self.collator.with_features(batch)
+        core, packed = self.core, pack(batch, self.collator.audio_id)
+        embeds = self._embed(batch, packed)
+        hidden = self._decode_packed(embeds, packed) if self.is_packed else self._decode_padded(embeds, packed, batch)
+        states = hidden.index_select(0, packed.before_target)
+        return reduce(TargetStates(states, core.lm_head, targets=packed.targets, row=packed.row))
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts of a transcription batch, in row order; stops a row at `<|im_end|>` or `<|endoftext|>`."""
         core, collator = self.core, self.collator
+        batch = collator.with_features(batch)
         generate = cast(Any, core).generate  # transformers types its `self` as a protocol the class does not meet
         was_training = core.training
         core.eval()
@@ -107,30 +118,59 @@ class Qwen3ASR(nn.Module):
         if has_only_adapters(self.module):
             save_adapter(cast(PeftModel, self.module), None if folder is None else folder / "adapter", base=self.path)
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Recompute layers in the backward pass instead of keeping their activations."""
-        layers = [layer for layer in self.core.modules() if getattr(layer, "gradient_checkpointing", None) is not None]
-        if enabled == any(layer.gradient_checkpointing for layer in layers):
-            return
-        # Newer transformers call the pair `activation_...` and warn of the old name.
-        new = f"activation_checkpointing_{'enable' if enabled else 'disable'}"
-        name = new if hasattr(self.core, new) else new.replace("activation", "gradient")
-        settings = ({"use_reentrant": False},) if enabled else ()
-        getattr(self.core, name)(*settings)
-
-    def _embed(self, batch: Batch) -> torch.Tensor:
-        """float [B, T, D]: token embeddings, with the encoder's output where the audio placeholders stand."""
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        """Recompute these activations in the backward pass instead of keeping them."""
         core = self.core.model
+        self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
+        _checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
+        _checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """float [N, D]: what the decoder is given for the audio positions of all rows, in row order.
+
+        Encoder and projector run without autograd where nothing of them is trained; what a cache holds is taken as it is.
+        """
+        if batch.encoded is not None:
+            return batch.encoded
+        core = self.core.model
+        batch, host = self.collator.with_features(batch), batch.host or batch
         is_trained = any(
             p.requires_grad for part in (core.audio_tower, core.multi_modal_projector) for p in part.parameters()
         )
         with nullcontext() if is_trained else torch.no_grad():
-            audio = core.get_audio_features(
-                batch.input_features.to(self.core.dtype), batch.input_features_mask
-            ).pooler_output
-        embeds = core.get_input_embeddings()(batch.input_ids)
-        is_audio = (batch.input_ids == self.collator.audio_id)[..., None].expand_as(embeds)
-        return embeds.masked_scatter(is_audio, audio.to(embeds.dtype))
+            return encode_audio(
+                core,
+                batch.input_features.to(self.core.dtype),
+                host.input_features_mask.sum(-1).tolist(),
+                recompute_convolutions=self._recompute_convolutions and is_trained and self.core.training,
+            )
+
+    def _embed(self, batch: Batch, packed: PackedBatch) -> torch.Tensor:
+        """float [N, D]: embeddings of the tokens of all rows, with the encoder's output where the audio placeholders stand."""
+        embeds = self.core.get_input_embeddings()(batch.input_ids.flatten().index_select(0, packed.flat))
+        return embeds.index_copy(0, packed.audio, self.encode(batch).to(embeds.dtype))
+
+    def _decode_packed(self, embeds: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
+        """float [N, D]: all rows one after the other, each seeing itself alone."""
+        decoder = self.core.model.language_model
+        # A dict of masks is taken as it is; without it transformers would build one of N x N.
+        no_masks = dict.fromkeys(decoder.config.layer_types)
+        return decoder(
+            inputs_embeds=embeds[None],
+            position_ids=packed.position_ids,
+            attention_mask=no_masks,
+            use_cache=False,
+            rows=packed.rows,
+        ).last_hidden_state[0]
+
+    def _decode_padded(self, embeds: torch.Tensor, packed: PackedBatch, batch: Batch) -> torch.Tensor:
+        """float [N, D]: the same through rows padded to the longest."""
+        shape = batch.input_ids.shape
+        padded = embeds.new_zeros(shape.numel(), embeds.shape[1]).index_copy(0, packed.flat, embeds)
+        hidden = self.core.model.language_model(
+            inputs_embeds=padded.view(*shape, -1), attention_mask=batch.attention_mask, use_cache=False
+        ).last_hidden_state
+        return hidden.flatten(0, 1).index_select(0, packed.flat)
 
     def _hypothesis(self, utterance_id: str, ids: list[int], prefix: str) -> Hypothesis:
         ends = [i for i, token in enumerate(ids) if token in (self.collator.end_id, self.collator.pad_id)]
@@ -164,7 +204,7 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
     cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
-    return Qwen3ASR(module.eval(), processor, path=config.path)
+    return Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing)
 
 
 def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:
@@ -173,6 +213,16 @@ def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:
     if detect_layout(folder) is Layout.ADAPTER:
         folder = find_base(folder, config.base)
     return Qwen3ASRCollator(load_processor(folder))
+
+
+def _checkpoint_layers(part: Any, enabled: bool) -> None:
+    """Turn gradient checkpointing of the layers of the encoder or decoder on or off."""
+    if enabled == part.gradient_checkpointing:
+        return
+    # Newer transformers call the pair `activation_...` and warn of the old name.
+    new = f"activation_checkpointing_{'enable' if enabled else 'disable'}"
+    name = new if hasattr(part, new) else new.replace("activation", "gradient")
+    getattr(part, name)(*({"use_reentrant": False},) * enabled)
 
 
 def _forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:

@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, TokenLogits, refuse_training
+from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
@@ -81,11 +81,11 @@ class TransformersAuto(nn.Module):
         self.is_ctc = is_ctc
         self.collator = WaveformCollator(processor)
 
-    def forward(self, batch: Batch) -> TokenLogits:
+    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
         refuse_training(FAMILY)
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        if enabled:
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        if recompute is not Recompute.none:
             refuse_training(FAMILY)
 
     @torch.inference_mode()

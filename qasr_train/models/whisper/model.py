@@ -16,7 +16,7 @@ from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
 from qasr_train.languages import resolve_language
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, TokenLogits, refuse_training
+from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
 from qasr_train.models.folders import read_json, resolve_checkpoint
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
 from qasr_train.models.whisper.config import WhisperConfig
@@ -126,11 +126,11 @@ class Whisper(nn.Module):
         self.generation = generation
         self.language_names = {id_: name for name, id_ in self.collator.language_ids.items()}
 
-    def forward(self, batch: Batch) -> TokenLogits:
+    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
         refuse_training(FAMILY)
 
-    def set_gradient_checkpointing(self, enabled: bool) -> None:
-        if enabled:
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        if recompute is not Recompute.none:
             refuse_training(FAMILY)
 
     @torch.inference_mode()

@@ -1,0 +1,166 @@
+"""Owns the decoder's and encoder's attention over packed rows: all tokens of a batch in one sequence, without padding.
+
+Input: [1, heads, N, head width] queries of all rows and the rows' lengths. Output: attention of each row to itself alone.
+On CUDA in bf16 it is one variable-length call a layer; elsewhere a loop over rows, which on a CPU was faster than a block
+mask (over 4 times) and never slower than padding (docs/benchmarks.md).
+"""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.attention.varlen import varlen_attn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from qasr_train.batch import IGNORED, Batch
+
+DECODER_ATTENTION = "qasr_packed"
+# A name that holds "flash" makes the encoder of transformers hand over all windows in one call.
+ENCODER_ATTENTION = "qasr_flash_windows"
+# Before torch 2.12 the call had no grouped heads.
+HAS_VARLEN = "enable_gqa" in inspect.signature(varlen_attn).parameters
+
+
+@dataclass(frozen=True, slots=True)
+class RowLengths:
+    """Lengths of packed rows (or windows): on the host, and as int32 [rows + 1] boundaries on the device."""
+
+    lengths: list[int]
+    boundaries: torch.Tensor
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> "RowLengths":
+        """From lengths on the host; nothing is waited for."""
+        boundaries = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        return cls(list(lengths), boundaries.to(device, non_blocking=True), max(lengths))
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """Where the N tokens of a padded batch stand once packed; int64 on the batch's device.
+
+    flat: [N] position of each token in the flattened [B * T] batch. position_ids: [1, N] place in its own row.
+    audio: positions in the packed sequence that take the encoder's output. before_target: positions whose next token is
+    supervised. targets, row: that token, and its batch row.
+    """
+
+    rows: RowLengths
+    flat: torch.Tensor
+    position_ids: torch.Tensor
+    audio: torch.Tensor
+    before_target: torch.Tensor
+    targets: torch.Tensor
+    row: torch.Tensor
+
+
+def pack(batch: Batch, audio_id: int) -> PackedBatch:
+    """The packed layout of a training batch, worked out on the host where `batch.host` allows, without device syncs."""
+    host = batch.host or batch
+    assert host.labels is not None, "packing wants a training batch"
+    device = batch.input_ids.device
+    is_token = host.attention_mask.bool()
+    lengths = is_token.sum(-1)
+    flat = is_token.flatten().nonzero()[:, 0]
+    # Position 0, 1, ... of each row, whichever side its padding is on.
+    position_ids = (is_token.cumsum(-1) - 1).flatten()[flat]
+    labels = host.labels.flatten()[flat]
+    is_next_target = (labels[1:] != IGNORED) & (position_ids[1:] > 0)
+    before_target = is_next_target.nonzero()[:, 0]
+    row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
+
+    def there(index: torch.Tensor) -> torch.Tensor:
+        return index.to(device, non_blocking=True)
+
+    return PackedBatch(
+        rows=RowLengths.of(lengths.tolist(), device),
+        flat=there(flat),
+        position_ids=there(position_ids[None]),
+        audio=there((host.input_ids.flatten()[flat] == audio_id).nonzero()[:, 0]),
+        before_target=there(before_target),
+        targets=there(labels[before_target + 1]),
+        row=there(row[before_target]),
+    )
+
+
+def use_packed_attention(encoder: Any, decoder: Any) -> None:
+    """Give the config of the encoder and of the decoder our attention; calls that name no rows go the way of sdpa.
+
+    It is set for good and not around the forward pass, as gradient checkpointing reads it again in the backward pass.
+    """
+    for name in (DECODER_ATTENTION, ENCODER_ATTENTION):
+        AttentionInterface.register(name, attend_rows)
+        AttentionMaskInterface.register(name, sdpa_mask)
+    encoder._attn_implementation = ENCODER_ATTENTION
+    decoder._attn_implementation = DECODER_ATTENTION
+
+
+def attend_rows(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
+    rows: RowLengths | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of every row to itself, in the interface of transformers; float [1, N, heads, width].
+
+    Args:
+        query, key, value: float [1, heads, N, width]; fewer heads of key and value are shared by groups of query heads.
+        attention_mask: only for calls without rows.
+        rows: the packed rows. cu_seq_lens_q: their boundaries, where transformers' encoder calls by itself. Neither: sdpa.
+        is_causal: None: as the module says.
+    """
+    if rows is None and cu_seq_lens_q is not None:
+        rows = RowLengths.of(cu_seq_lens_q.diff().tolist(), query.device)
+    if rows is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
+        )
+    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    if query.is_cuda and torch.is_autocast_enabled("cuda"):
+        # Norms give float32 under autocast, and the variable-length call is not one that autocast knows.
+        dtype = torch.get_autocast_dtype("cuda")
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if HAS_VARLEN and query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+        return _attend_at_once(query, key, value, rows, scaling, causal), None
+    pieces = [
+        F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        ).transpose(1, 2)
+        for q, k, v in zip(*(tensor.split(rows.lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    ]
+    return torch.cat(pieces, dim=1), None
+
+
+def _attend_at_once(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: RowLengths, scaling: float | None, causal: bool
+) -> torch.Tensor:
+    """One variable-length call of torch for all rows; float [1, N, heads, width]."""
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    out = varlen_attn(
+        query,
+        key,
+        value,
+        rows.boundaries,
+        rows.boundaries,
+        rows.longest,
+        rows.longest,
+        scale=scaling,
+        window_size=(-1, 0) if causal else (-1, -1),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    assert isinstance(out, torch.Tensor)
+    return out[None]

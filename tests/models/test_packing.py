@@ -1,0 +1,210 @@
+"""Packed training batches and the encoder composed for them, against transformers' own padded forward pass."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
+from qasr_train.models.base import Recompute
+from qasr_train.models.qwen3_asr import encoder
+from qasr_train.models.qwen3_asr.config import Packing
+from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.qwen3_asr.packing import RowLengths, attend_rows, pack
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from tests.helpers import utterance
+from tests.helpers_model import tiny_model, tiny_processor
+
+# Unequal lengths: under a chunk, just over one, several, more than a window of 8 s.
+DURATIONS_S = [0.6, 1.05, 3.2, 9.3]
+TEXTS = ["two pills", "", "the quick brown fox", "a small day takes now two pills the quick brown fox a day"]
+
+
+def recording(number: int, seed: int = 0) -> Recording:
+    samples = np.random.default_rng([number, seed]).standard_normal(round(DURATIONS_S[number] * 16_000))
+    about = utterance(id=f"u{number}", text=TEXTS[number], duration_s=DURATIONS_S[number])
+    return Recording(about, 0.1 * samples.astype(np.float32))
+
+
+RECORDINGS = [recording(number) for number in range(4)]
+FULL = AdaptConfig(trainable=["*"])
+LORA = AdaptConfig(lora=LoraSettings(rank=4, alpha=8.0, decoder=["q_proj", "v_proj"], encoder=["fc1"], projector=["*"]))
+FROZEN = AdaptConfig(trainable=["decoder.*"])
+
+
+def make_model(adapt: AdaptConfig = FULL, packing: Packing = Packing.packed) -> Qwen3ASR:
+    model = Qwen3ASR(tiny_model(), tiny_processor(), packing=packing)
+    torch.manual_seed(0)
+    model.module = apply_adaptation(model.module, adapt)
+    with torch.no_grad():
+        for _, parameter in parameter_groups(model.module).get("adapters", []):
+            parameter.normal_(std=0.1)
+    return model
+
+
+def native_loss(model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Summed cross entropy over transformers' own full logits of the padded batch."""
+    assert batch.labels is not None
+    logits = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        input_features=batch.input_features,
+        input_features_mask=batch.input_features_mask,
+    ).logits
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), batch.labels[:, 1:].flatten(), reduction="sum")
+
+
+def gradients(model: Qwen3ASR, loss: Callable[[], torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
+    value = loss()
+    value.backward()
+    found = {name: p.grad for name, p in model.module.named_parameters() if p.grad is not None}
+    return float(value.detach()), found
+
+
+@pytest.mark.parametrize("adapt", [FULL, LORA, FROZEN], ids=["full", "lora", "frozen encoder"])
+@pytest.mark.parametrize("packing", [Packing.packed, Packing.padded])
+def test_loss_and_gradients_are_those_of_transformers_over_padded_rows_and_full_logits(adapt, packing):
+    ours = make_model(adapt, packing)
+    batch = ours.collator.for_training(RECORDINGS)
+    loss, grads = gradients(ours, lambda: CrossEntropy(chunk_rows=7)(ours, batch).total)
+
+    plain = make_model(adapt)
+    for config in (plain.core.config.audio_config, plain.core.config.text_config):
+        config._attn_implementation = "sdpa"
+    their_loss, their_grads = gradients(plain, lambda: native_loss(plain.core, batch))
+
+    assert plain.core.lm_head.weight is plain.core.get_input_embeddings().weight  # tied: its gradient is a sum of two
+    assert loss == pytest.approx(their_loss, rel=1e-6)
+    assert grads.keys() == their_grads.keys() and len(grads) > 5
+    # The bias of a key has no gradient but rounding: hence one scale for all.
+    scale = max(float(grad.abs().max()) for grad in their_grads.values())
+    for name, grad in their_grads.items():
+        torch.testing.assert_close(grads[name], grad, rtol=1e-4, atol=1e-6 * scale, msg=name)
+
+
+def test_a_row_does_not_see_its_neighbours():
+    model = make_model()
+    before = model(model.collator.for_training(RECORDINGS))
+    changed = [RECORDINGS[0], RECORDINGS[1], recording(2, seed=1), RECORDINGS[3]]
+    after = model(model.collator.for_training(changed))
+    others = before.row != 2
+    assert torch.equal(before.logits[others], after.logits[others])
+    assert (before.logits[~others] - after.logits[~others]).abs().max() > 1e-3
+
+
+def test_a_row_is_the_same_wherever_its_padding_is():
+    model = make_model()
+    batch = model.collator.for_training(RECORDINGS)
+    moved = {}
+    for name in ("input_ids", "attention_mask", "labels"):
+        rows = zip(getattr(batch, name), batch.attention_mask.sum(-1).tolist(), strict=True)
+        moved[name] = torch.stack([row.roll(len(row) - length) for row, length in rows])
+    left = replace(batch, **moved)
+    assert left.attention_mask[0, 0] == 0
+    packed, packed_left = (pack(one, model.collator.audio_id) for one in (batch, left))
+    for name in ("position_ids", "audio", "before_target", "targets", "row"):
+        assert torch.equal(getattr(packed, name), getattr(packed_left, name))
+    torch.testing.assert_close(model(left).logits, model(batch).logits)
+
+
+def test_the_layout_of_a_packed_batch_by_hand():
+    batch = Batch(
+        ids=["a", "b"],
+        input_ids=torch.tensor([[5, 9, 6, 7, 0], [5, 9, 9, 6, 8]]),
+        attention_mask=torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]),
+        labels=torch.tensor([[IGNORED, IGNORED, 6, 7, IGNORED], [5, IGNORED, IGNORED, IGNORED, 8]]),
+        input_features=torch.zeros(2, 1, 100),
+        input_features_mask=torch.ones(2, 100, dtype=torch.int64),
+        duration_s=torch.ones(2),
+    )
+    packed = pack(batch, audio_id=9)
+    assert packed.flat.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert packed.position_ids.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3, 4]]
+    assert packed.audio.tolist() == [1, 5, 6]
+    # The first token of row b is supervised, but nothing stands before it in its own row.
+    assert packed.before_target.tolist() == [1, 2, 7]
+    assert (packed.targets.tolist(), packed.row.tolist()) == ([6, 7, 8], [0, 0, 1])
+    assert (packed.rows.lengths, packed.rows.boundaries.tolist(), packed.rows.longest) == ([4, 5], [0, 4, 9], 5)
+
+
+def test_attention_over_rows_is_that_of_a_block_mask():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(1, 4, 9, 8), torch.randn(1, 2, 9, 8), torch.randn(1, 2, 9, 8)
+    rows = RowLengths.of([4, 5], torch.device("cpu"))
+    for causal in (True, False):
+        out, _ = attend_rows(torch.nn.Module(), query, key, value, None, is_causal=causal, rows=rows)
+        block = torch.ones(4, 4), torch.ones(5, 5)
+        mask = torch.block_diag(*(one.tril() if causal else one for one in block)).bool()
+        theirs = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
+        torch.testing.assert_close(out, theirs.transpose(1, 2))
+
+
+# ---- the encoder
+
+
+def test_the_encoder_gives_what_transformers_gives_window_by_window(monkeypatch):
+    monkeypatch.setattr(encoder, "CHUNKS_AT_ONCE", 3)  # several groups
+    model = make_model()
+    batch = model.collator.for_training(RECORDINGS)
+    ours = model.encode(batch)
+    plain = tiny_model()
+    theirs = plain.get_audio_features(batch.input_features, batch.input_features_mask).pooler_output
+    assert len(ours) == batch.input_ids.eq(model.collator.audio_id).sum()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_transformers_own_calls_of_the_encoder_take_the_same_windows():
+    """What transcription does, which goes through transformers' forward pass."""
+    model, plain = make_model(), tiny_model()
+    batch = model.collator.for_training(RECORDINGS)
+    ours = model.core.get_audio_features(batch.input_features, batch.input_features_mask).pooler_output
+    theirs = plain.get_audio_features(batch.input_features, batch.input_features_mask).pooler_output
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_chunks_of_padding_do_not_reach_the_convolutions():
+    model = make_model()
+    seen: list[int] = []
+    model.core.model.audio_tower.conv2d1.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    batch = model.collator.for_training(RECORDINGS)
+    model.encode(batch)
+    assert batch.input_features.shape[2] == 1000
+    assert seen == [1 + 2 + 4 + 10]  # seconds begun by each clip; padded there would be 40
+
+
+def test_a_batch_that_a_cache_encoded_does_not_run_the_encoder():
+    model = make_model(FROZEN)
+    batch = model.collator.for_training(RECORDINGS)
+    with torch.no_grad():
+        cached = replace(batch, encoded=model.encode(batch), input_features=torch.zeros(4, 128, 0))
+        torch.testing.assert_close(model(cached).logits, model(batch).logits)
+
+
+def test_convolutions_are_kept_only_where_they_are_not_recomputed():
+    saved = []
+    for recompute in (Recompute.none, Recompute.conv):
+        model = make_model()
+        model.module.train()
+        model.set_gradient_checkpointing(recompute)
+        batch = model.collator.for_training(RECORDINGS)
+        saved.append(saved_bytes(lambda model=model, batch=batch: model.encode(batch)))
+    # 17 chunks; the first convolution alone gives 8 channels x 64 x 50 floats a chunk.
+    assert saved[0] - saved[1] > 17 * 8 * 64 * 50 * 4
+
+
+def saved_bytes(run: Callable[[], object]) -> int:
+    """Bytes of the tensors that autograd keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = run()
+    assert result is not None
+    return sum(kept.values())
