@@ -14,8 +14,10 @@ from typing import Any, Protocol
 from qasr_train.audio import probe_audio
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import mark_copies
+from qasr_train.batch import Recording
 from qasr_train.batching import epoch_indices, plan_batches, sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.feature_cache import CacheConfig
 from qasr_train.loading import LoadedBatch, PlannedBatches, Transform, make_loader
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
@@ -32,6 +34,13 @@ class TooLong(str, Enum):
 
     error = "error"
     drop = "drop"
+
+
+class FeaturesOn(str, Enum):
+    """Where the log-mel of training and dev clips is made."""
+
+    worker = "worker"
+    device = "device"
 
 
 @dataclass
@@ -54,6 +63,10 @@ class DataConfig:
     stream_window: int = setting(2000, ge=1, help="utterances; read from a streamed source at a time, then bucketed")
     num_workers: int = setting(2, ge=0, help="processes that decode and collate. 0: in the main process")
     prefetch_batches: int = setting(4, ge=1, help="batches each worker keeps ready")
+    features_on: FeaturesOn = setting(
+        FeaturesOn.worker, help="where the log-mel is made: in the loader workers, or on the training device"
+    )
+    cache: CacheConfig = setting(CacheConfig(), help="features kept on disk")
 
     def __post_init__(self) -> None:
         check_settings(self, "data")
@@ -61,6 +74,11 @@ class DataConfig:
             raise ConfigError(
                 f"data.batch_seconds={self.batch_seconds:g} cannot hold one clip of data.max_duration_s="
                 f"{self.max_duration_s:g}; raise batch_seconds or lower max_duration_s"
+            )
+        if self.features_on is FeaturesOn.device and self.cache.dir is not None:
+            raise ConfigError(
+                "data.features_on=device makes features anew in every epoch, and data.cache.dir keeps those that workers "
+                "make; set one of the two"
             )
 
 
@@ -265,7 +283,8 @@ class TrainingData:
     """The batches of a run on one process.
 
     pools: the sources. rank, num_processes: this process's share. num_microbatches: gradient accumulation.
-    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does.
+    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does. load: what gives a recording;
+    None: its file.
     """
 
     pools: dict[str, Pool]
@@ -281,6 +300,7 @@ class TrainingData:
     num_processes: int = 1
     augment: Augmenter | None = None
     transforms: Sequence[Transform] = ()
+    load: Callable[[Utterance], Recording] | None = None
     _planned: dict[int, tuple[list[Utterance], list[list[int]]]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -326,6 +346,7 @@ class TrainingData:
                 epoch=epoch,
                 augment=self.augment,
                 transforms=self.transforms,
+                load=self.load,
             ),
             num_workers=self.num_workers,
             prefetch_batches=self.prefetch_batches,

@@ -43,7 +43,7 @@ class LoadedBatch:
 class PlannedBatches(Dataset[LoadedBatch]):
     """Batch i of a plan, decoded, changed and collated; runs in loader workers.
 
-    augment, transforms: what changes the recordings of `epoch`, in this order.
+    augment, transforms: what changes the recordings of `epoch`, in this order. load: what gives a recording.
     """
 
     def __init__(
@@ -55,8 +55,10 @@ class PlannedBatches(Dataset[LoadedBatch]):
         epoch: int = 0,
         augment: Augmenter | None = None,
         transforms: Sequence[Transform] = (),
+        load: Callable[[Utterance], Recording] | None = None,
     ) -> None:
         self.utterances, self.plan, self.collator = utterances, plan, collator
+        self.load = load or load_recording
         self.epoch, self.augment = epoch, augment
         self.transforms = [augment.recording, *transforms] if augment else list(transforms)
 
@@ -76,7 +78,7 @@ class PlannedBatches(Dataset[LoadedBatch]):
         return LoadedBatch(_nothing_to_learn(self.utterances[0], self.collator), failed)
 
     def _load(self, utterance: Utterance) -> Recording:
-        recording = load_recording(utterance)
+        recording = self.load(utterance)
         for transform in self.transforms:
             recording = transform(recording, self.epoch)
         return recording

@@ -30,6 +30,11 @@ class LogMel:
         """M."""
         return self.filters.shape[1]
 
+    @property
+    def fingerprint(self) -> bytes:
+        """All settings that decide the values; for caches."""
+        return f"{self.n_fft} {self.hop_samples} {self.min_samples} ".encode() + self.filters.numpy().tobytes()
+
     def num_frames(self, num_samples: int) -> int:
         """Frames of a clip of so many samples; a short one counts as 0.5 s, to which it is zero-padded."""
         return max(num_samples, self.min_samples) // self.hop_samples
