@@ -49,6 +49,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
     ("source", "source"): "qasr_train.sources:SourceConfig",
     ("data", "data"): "qasr_train.data:DataConfig",
+    ("augment", "augment"): "qasr_train.augment.augmenter:AugmentConfig",
     ("optim", "optim"): "qasr_train.optim:OptimConfig",
     ("trainer", "trainer"): "qasr_train.trainer:TrainerConfig",
     ("decode", "decode"): "qasr_train.evaluation.transcribe:DecodeConfig",
@@ -70,13 +71,13 @@ RECIPES: dict[str, Recipe] = {
     ),
     "show_batch": Recipe(
         "qasr_train.show_batch:ShowBatchConfig",
-        groups=("model", "source", "data"),
+        groups=("model", "source", "data", "augment"),
         output="out",
         examples=("data.train.main.path=manifest.jsonl", "data.train.main.path=manifest.jsonl out=shown.jsonl"),
     ),
     "finetune": Recipe(
         "qasr_train.finetune:FinetuneConfig",
-        groups=("model", "adapt", "objective", "source", "data", "optim", "trainer", "decode", "tracking"),
+        groups=("model", "adapt", "objective", "source", "data", "augment", "optim", "trainer", "decode", "tracking"),
         output="run_dir",
         examples=(
             "data.train.main.path=train.jsonl data.dev.main.path=dev.jsonl run_dir=runs/first",
@@ -87,7 +88,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "evaluate": Recipe(
         "qasr_train.evaluation.evaluate:EvaluateConfig",
-        groups=("model", "source", "suite", "decode"),
+        groups=("model", "source", "suite", "decode", "tracking"),
         output="run_dir",
         examples=(
             "model=tiny suite=own suite.manifest=test.jsonl run_dir=runs/tiny",

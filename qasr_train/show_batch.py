@@ -5,11 +5,13 @@ sources, limits and collator; loads no model weights.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.data import DataConfig, Limits, measure_durations
 from qasr_train.errors import ConfigError
@@ -30,6 +32,11 @@ class ShowBatchConfig:
 
     model: Any = setting(help="section; whose tokenizer and feature extractor prepare the batch")
     data: DataConfig = setting(DataConfig(), help="the sources and limits of a training run; data.train is shown")
+    augment: AugmentConfig = setting(
+        AugmentConfig(), help="what is done to training clips; each row says what was drawn"
+    )
+    seed: int = setting(0, ge=0, help="seed of the run whose augmentation is shown")
+    epoch: int = setting(0, ge=0, help="epoch whose augmentation is shown, from 0; clips are joined among those shown")
     num_utterances: int = setting(4, ge=1, help="utterances; the first of all sources in turn, as one padded batch")
     ids: list[str] = setting([], help="utterance ids to show instead. empty: the first ones")
     color: bool = setting(True, help="whether supervised tokens are coloured besides being marked")
@@ -47,18 +54,46 @@ def show_batch(config: ShowBatchConfig) -> None:
     Raises:
         ConfigError: an id is in none of the sources. DataError, AudioError, CheckpointError: as in training.
     """
+    augment = make_augmenter(
+        config.augment,
+        seed=config.seed,
+        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+        max_target_tokens=config.data.max_target_tokens,
+    )
     collator = load_collator(config.model)
     utterances = choose_utterances(config, collator)
-    batch = collator.for_training([load_recording(u) for u in utterances])
+    if augment:
+        utterances = list(augment.plan(utterances, config.epoch, source="shown"))
+    batch = make_batch(utterances, collator, augment, config.epoch)
+    drawn = [_drawn(augment, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
     if config.out is None:
-        for row in range(len(utterances)):
-            print(picture(batch, row, utterances[row], collator, color=config.color))
+        for row, utterance in enumerate(utterances):
+            print(picture(batch, row, utterance, collator, color=config.color, drawn=drawn[row]))
         return
     path = Path(config.out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.dumps(describe_row(batch, row, collator)) + "\n" for row in range(len(utterances))]
-    path.write_text("".join(rows), encoding="utf-8")
+    rows = [describe_row(batch, row, collator) for row in range(len(utterances))]
+    if augment:
+        rows = [{**row, "augmented": said} for row, said in zip(rows, drawn, strict=True)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     print(f"{path}: {len(rows)} utterances")
+
+
+def make_batch(utterances: list[Utterance], collator: Collator, augment: Augmenter | None, epoch: int) -> Batch:
+    """The utterances as training would see them in an epoch, as one padded batch."""
+    recordings = [load_recording(u) for u in utterances]
+    if augment is None:
+        return collator.for_training(recordings)
+    batch = collator.for_training([augment.recording(recording, epoch) for recording in recordings])
+    return augment.features(batch, utterances, epoch)
+
+
+def _drawn(augment: Augmenter | None, utterance: Utterance, epoch: int, batch: Batch, row: int) -> list[str]:
+    """What augmentation did to a row, name and drawn values."""
+    if augment is None:
+        return []
+    num_frames, num_bins = int(batch.input_features_mask[row].sum()), batch.input_features.shape[1]
+    return augment.describe(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
 
 
 def choose_utterances(config: ShowBatchConfig, collator: Collator) -> list[Utterance]:
@@ -97,8 +132,13 @@ def describe_row(batch: Batch, row: int, collator: Collator) -> dict[str, object
     }
 
 
-def picture(batch: Batch, row: int, utterance: Utterance, collator: Collator, *, color: bool) -> str:
-    """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green)."""
+def picture(
+    batch: Batch, row: int, utterance: Utterance, collator: Collator, *, color: bool, drawn: Sequence[str] = ()
+) -> str:
+    """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green).
+
+    drawn: what augmentation did to it.
+    """
     assert batch.labels is not None
     ids, labels = batch.input_ids[row].tolist(), batch.labels[row].tolist()
     mask = batch.attention_mask[row].tolist()
@@ -115,11 +155,12 @@ def picture(batch: Batch, row: int, utterance: Utterance, collator: Collator, *,
         position += run
     num_supervised = sum(label != IGNORED for label in labels)
     num_audio = sum(token == collator.audio_id for token in ids)
+    augmented = f"  augmented: {'; '.join(drawn)}\n" if drawn else ""
     return (
         f"{utterance.id}  {float(batch.duration_s[row]):.2f} s, {utterance.language or 'language unknown'}\n"
         f"  {int(batch.input_features_mask[row].sum())} mel frames of {batch.input_features.shape[2]}, "
         f"{num_audio} audio tokens, {sum(mask)} tokens of {len(ids)}, {num_supervised} supervised\n"
-        f"  {''.join(parts)}\n"
+        f"{augmented}  {''.join(parts)}\n"
     )
 
 
