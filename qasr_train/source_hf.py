@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 _UNREACHABLE = {"ConnectError", "ConnectTimeout"}  # of httpx, whichever version the hub's library comes with
+_SHARD_ROWS, _MAX_SHARDS = 1000, 128  # of a saved dataset, which any number of processes can share
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -274,7 +275,7 @@ def _finished(row: dict[str, Any], names: Mapping[str, list[str]], split_name: s
 
 
 class HfStream:
-    """Rows of a dataset read as they come, once through from wherever `load_state_dict` put it."""
+    """Rows of a dataset read as they come, shard by shard; see `source_streams.Shards`."""
 
     def __init__(
         self, path: str, *, is_parquet: bool, subset: str | None, split: str | None, revision: str | None = None
@@ -282,26 +283,22 @@ class HfStream:
         self.path, self.split = path, split
         self.dataset = self._open(is_parquet, subset, revision)
         self.class_names = _class_names(self.dataset.features)
-        self._first_state = copy.deepcopy(self.dataset.state_dict())
+        self.num_shards = self.dataset.num_shards
+        self._shard = self.dataset
 
     def _open(self, is_parquet: bool, subset: str | None, revision: str | None) -> "IterableDataset":
         if is_parquet:
             dataset = _load_parquet(_parquet_files(Path(self.path)), streaming=True)
         elif _is_saved(Path(self.path)):
-            dataset = self._one_split(_load_saved(Path(self.path), self.split))
-            dataset = self._without_decoding(dataset).to_iterable_dataset()
+            dataset = self._without_decoding(
+                _only_split(self.path, _load_saved(Path(self.path), self.split), self.split)
+            )
+            num_shards = min(max(1, len(dataset) // _SHARD_ROWS), _MAX_SHARDS)
+            dataset = dataset.to_iterable_dataset(num_shards=num_shards)
         else:
             builder = _builder(self.path, subset, self.split, revision)
-            dataset = self._one_split(_asked(self.path, builder.as_streaming_dataset))
+            dataset = _only_split(self.path, _asked(self.path, builder.as_streaming_dataset), self.split)
         return self._without_decoding(dataset)
-
-    def _one_split(self, splits: Mapping[Any, Any]) -> Any:
-        if self.split is not None and self.split in splits:
-            return splits[self.split]
-        if len(splits) == 1 and (self.split is None or None in splits):
-            return next(iter(splits.values()))
-        problem = f"has no split {self.split!r}" if self.split else "is streamed and has several splits"
-        raise DataError(f"{self.path}: {problem}; set split to one of {', '.join(map(str, splits))}")
 
     def _without_decoding(self, dataset: Any) -> Any:
         import datasets
@@ -311,16 +308,38 @@ class HfStream:
                 dataset = dataset.cast_column(name, datasets.Audio(decode=False))
         return dataset
 
-    def rows(self, state: dict[str, Any] | None) -> Rows:
-        """Rows from `state` (None: from the beginning) to the end."""
-        self.dataset.load_state_dict(copy.deepcopy(state or self._first_state))
-        rows = iter(self.dataset)
+    def rows(self, shard: int, state: Any) -> Rows:
+        """See `source_streams.Shards`."""
+        self._shard = self.dataset.shard(num_shards=self.num_shards, index=shard)
+        if state is not None:
+            self._shard.load_state_dict(copy.deepcopy(state))
+        rows = iter(self._shard)
         while (row := _asked(self.path, lambda: next(rows, None))) is not None:
             yield self.path, _finished(_with_fetched_audio(dict(row)), self.class_names, self.split)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the row given last ends."""
-        return copy.deepcopy(self.dataset.state_dict())
+        """See `source_streams.Shards`."""
+        return copy.deepcopy(self._shard.state_dict())
+
+
+def find_hub_tar_files(path: str, *, subset: str | None, split: str | None, revision: str | None) -> list[str]:
+    """The tar shards of a split of a hub dataset in the WebDataset layout; [] where it has another."""
+    if not is_hub_id(path):
+        return []
+    builder = _builder(path, subset, split, revision)
+    if getattr(builder, "dataset_name", "") != "webdataset" and "webdataset" not in type(builder).__module__:
+        return []
+    files = builder.config.data_files or {}
+    return [str(file) for file in _only_split(path, files, split)]
+
+
+def _only_split(path: str, splits: Mapping[Any, Any], split: str | None) -> Any:
+    if split is not None and split in splits:
+        return splits[split]
+    if len(splits) == 1 and (split is None or None in splits):
+        return next(iter(splits.values()))
+    problem = f"has no split {split!r}" if split else "is streamed and has several splits"
+    raise DataError(f"{path}: {problem}; set split to one of {', '.join(map(str, splits))}")
 
 
 def _with_fetched_audio(row: dict[str, Any]) -> dict[str, Any]:

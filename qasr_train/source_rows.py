@@ -67,13 +67,13 @@ class RowReader:
         self._languages: dict[str, str | None] = {}
         self._repeats: dict[str, int] = {}  # name of an audio file -> how many rows of it have been named
 
-    def __call__(self, row: Row, where: str, number: int) -> Utterance:
+    def __call__(self, row: Row, where: str, number: int | str) -> Utterance:
         """The utterance of a row.
 
         Args:
             row: column -> value.
             where: "file:line", for messages.
-            number: of the row within the source; ends the id of a row that has neither id nor path.
+            number: of the row within the source (of a stream: of its shard); ends the id of a row that has neither id nor path.
 
         Raises:
             DataError: a column is missing, a value is of the wrong type or range, a language is unknown, an id repeats.
@@ -168,7 +168,7 @@ class RowReader:
             self._languages[value] = resolve_language(value, where=where, new_languages=self.new_languages)
         return self._languages[value]
 
-    def _id(self, stated: str | None, path: str | None, where: str, number: int) -> str:
+    def _id(self, stated: str | None, path: str | None, where: str, number: int | str) -> str:
         """The row's own id; else the name of its file, with a number where that repeats; else the source and the row."""
         if self.ids is None:
             return stated or f"{_stem(path) or self.source_name}-{number}"

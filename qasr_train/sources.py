@@ -1,16 +1,14 @@
 """Owns sources: where utterances come from, whatever the format, and which of them are taken.
 
 Input: a `SourceConfig`. Output: a list of `Utterance` (`load_utterances`), or a stream with an exact position
-(`stream_utterances`). `source_files.py` and `source_hf.py` read the formats, `source_rows.py` gives rows their meaning.
+(`stream_utterances`). `source_files.py`, `source_blocks.py`, `source_hf.py`, `source_tar.py` read the formats, `source_rows.py` gives
+rows their meaning, `source_streams.py` deals streams out to processes.
 """
 
 import logging
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +22,10 @@ from qasr_train.patterns import matches
 from qasr_train.settings import check_settings, setting
 from qasr_train.source_blocks import jsonl_blocks, read_block
 from qasr_train.source_files import Rows, find_metadata, is_json_array, read_audio_folder, read_csv, read_json
-from qasr_train.source_hf import HfStream, is_hub_id, read_hf, read_parquet
+from qasr_train.source_hf import HfStream, find_hub_tar_files, is_hub_id, read_hf, read_parquet
 from qasr_train.source_rows import RowReader, check_columns
+from qasr_train.source_streams import FileRows, JsonlRows, Shards, UtteranceStream
+from qasr_train.source_tar import TarRows, find_tar_files
 from qasr_train.utterance_table import Columns, TableBuilder, UtteranceTable
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class SourceFormat(str, Enum):
     csv = "csv"
     parquet = "parquet"
     hf = "hf"
+    webdataset = "webdataset"
 
 
 _SUFFIXES = {
@@ -52,6 +53,7 @@ _SUFFIXES = {
     ".tsv": SourceFormat.csv,
     ".parquet": SourceFormat.parquet,
     ".pq": SourceFormat.parquet,
+    ".tar": SourceFormat.webdataset,
 }
 
 
@@ -60,7 +62,7 @@ class SourceConfig:
     """One dataset split: where it lies, how its columns are called, and how much of it is used."""
 
     path: str = setting(
-        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), folder (audio folder, Parquet, save_to_disk) or hub id"
+        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, folder (of audio, Parquet, tar shards, save_to_disk) or hub id"
     )
     format: SourceFormat = setting(
         SourceFormat.auto, help="how the source is stored; auto: by suffix, folder or hub id"
@@ -281,12 +283,12 @@ def _format(config: SourceConfig) -> SourceFormat:
     if config.format is not SourceFormat.auto:
         return config.format
     if path.is_dir():
-        return SourceFormat.hf
+        return SourceFormat.webdataset if find_tar_files(path) else SourceFormat.hf
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
     if path.exists():
         raise DataError(
-            f"{path}: cannot tell its format by the suffix {path.suffix!r}; set format to jsonl, csv or parquet"
+            f"{path}: cannot tell its format by the suffix {path.suffix!r}; set format to jsonl, csv, parquet or webdataset"
         )
     if is_hub_id(config.path):
         return SourceFormat.hf
@@ -302,6 +304,8 @@ def _rows(config: SourceConfig) -> Rows:
         return read_csv(path)
     if kind is SourceFormat.parquet:
         return read_parquet(path)
+    if kind is SourceFormat.webdataset:
+        raise DataError(f"{path}: tar shards are read as they come; set streaming=true")
     if path.is_dir() and find_metadata(path):
         return read_audio_folder(path, split=config.split)
     return read_hf(_dataset(config), subset=config.subset, split=config.split, revision=config.revision)
@@ -313,98 +317,54 @@ def _dataset(config: SourceConfig) -> str:
     return str(path) if path.exists() else config.path
 
 
-class _RowStream(Protocol):
-    def rows(self, state: dict[str, Any] | None) -> Rows: ...
-    def state_dict(self) -> dict[str, Any]: ...
-
-
-class _FileStream:
-    """Rows of a file as a stream; its position is the number of rows read."""
-
-    def __init__(self, open_rows: Callable[[], Rows]) -> None:
-        self.open_rows, self.num_read = open_rows, 0
-
-    def rows(self, state: dict[str, Any] | None) -> Rows:
-        """Rows after the position in `state`, to the end."""
-        self.num_read = state["num_read"] if state else 0
-        for row in islice(self.open_rows(), self.num_read, None):
-            self.num_read += 1
-            yield row
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where the row given last ends."""
-        return {"num_read": self.num_read}
-
-
-class UtteranceStream:
-    """Utterances of a source in its order, for ever: at its end it begins again. Its position can be saved."""
-
-    def __init__(self, config: SourceConfig, name: str, source: _RowStream) -> None:
-        self.config, self.source = config, source
-        self.reader = _reader(config, name, has_unique_ids=False)
-        self._start_pass()
-
-    def _start_pass(self) -> None:
-        self.num_rows, self.num_taken = 0, 0
-        self.state: dict[str, Any] | None = None
-        self._rows: Iterator[tuple[str, dict[str, Any]]] | None = None
-
-    def take(self, count: int) -> list[Utterance]:
-        """The next `count` utterances; fewer, or none, only where a whole pass holds none."""
-        taken: list[Utterance] = []
-        while len(taken) < count:
-            fresh = self._next()
-            if fresh is not None:
-                taken.append(fresh)
-            elif self.num_taken:
-                self._start_pass()
-            else:
-                break
-        return taken
-
-    def _next(self) -> Utterance | None:
-        """The next utterance of this pass, None at its end."""
-        if self.num_taken == self.config.max_utterances:
-            return None
-        if self._rows is None:
-            self._rows = self.source.rows(self.state)
-        for where, row in self._rows:
-            self.num_rows += 1
-            self.state = self.source.state_dict()
-            utterance = self.reader(row, f"{where}[row {self.num_rows}]" if ":" not in where else where, self.num_rows)
-            is_of_split = self.config.split is None or utterance.split in (None, self.config.split)
-            if is_of_split and _is_wanted(utterance, self.config.only):
-                self.num_taken += 1
-                return utterance
-        return None
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position behind the utterance taken last; plain numbers and strings."""
-        return {"num_rows": self.num_rows, "num_taken": self.num_taken, "source": self.state}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a position that `state_dict` gave."""
-        self.num_rows, self.num_taken, self.state = state["num_rows"], state["num_taken"], state["source"]
-        self._rows = None
-
-
-def stream_utterances(config: SourceConfig, name: str) -> UtteranceStream:
-    """The source as a stream; opens it, reads nothing yet.
+def stream_utterances(
+    config: SourceConfig, name: str, *, rank: int = 0, num_ranks: int = 1, seed: int | None = None
+) -> UtteranceStream:
+    """One process's share of a source as a stream; opens it, reads nothing yet.
 
     Ids are the row's own, or the name of its audio file with the number of the row: a stream cannot know what repeats.
+
+    Args:
+        config: the source.
+        name: its name in the mixture.
+        rank, num_ranks: this process, and how many share the source without overlap.
+        seed: of the order of shards in each pass; None: their own order.
 
     Raises:
         DataError: as `load_utterances`, here or when the row is reached.
     """
+
+    def is_wanted(utterance: Utterance) -> bool:
+        is_of_split = config.split is None or utterance.split in (None, config.split)
+        return is_of_split and _is_wanted(utterance, config.only)
+
+    return UtteranceStream(
+        _reader(config, name, has_unique_ids=False),
+        _shards(config),
+        is_wanted=is_wanted,
+        max_utterances=config.max_utterances,
+        rank=rank,
+        num_ranks=num_ranks,
+        seed=seed,
+    )
+
+
+def _shards(config: SourceConfig) -> Shards:
     kind, path = _format(config), Path(config.path).expanduser()
-    if kind in (SourceFormat.hf, SourceFormat.parquet) and not (path.is_dir() and find_metadata(path)):
-        source: _RowStream = HfStream(
-            _dataset(config),
-            is_parquet=kind is SourceFormat.parquet,
-            subset=config.subset,
-            split=config.split,
-            revision=config.revision,
-        )
-    else:
-        source = _FileStream(lambda: _rows(config))
-    return UtteranceStream(config, name, source)
+    if kind is SourceFormat.webdataset:
+        return TarRows([str(file) for file in _tar_files(path)])
+    if kind is SourceFormat.jsonl and not is_json_array(path):
+        return JsonlRows(path)
+    if kind not in (SourceFormat.hf, SourceFormat.parquet) or (path.is_dir() and find_metadata(path)):
+        return FileRows(lambda: _rows(config))
+    dataset = {"subset": config.subset, "split": config.split, "revision": config.revision}
+    if kind is SourceFormat.hf and (files := find_hub_tar_files(_dataset(config), **dataset)):
+        return TarRows(files)
+    return HfStream(_dataset(config), is_parquet=kind is SourceFormat.parquet, **dataset)
+
+
+def _tar_files(path: Path) -> list[Path]:
+    files = find_tar_files(path)
+    if not files:
+        raise DataError(f"{path}: holds no .tar file; check the path of the source")
+    return files

@@ -12,6 +12,7 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from qasr_train.arrow_audio import is_arrow_reference
 from qasr_train.errors import DataError
@@ -35,6 +36,7 @@ _TYPES: dict[str, pa.DataType] = {
 }
 _REPEATED = ("language", "speaker", "split")
 _BLOCK_ROWS = 20_000
+UNKNOWN = "unknown"  # language of utterances that state none, in tables of shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,3 +185,27 @@ def _string_column(values: list[Any], name: str, kind: pa.DataType, rows: list[U
 
 def _is_broken(text: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def durations_of(utterances: Sequence[Utterance]) -> np.ndarray:
+    """Float64 [N] of a list or a table; NaN where a duration is not known."""
+    if isinstance(utterances, UtteranceTable):
+        return utterances.durations_s
+    return np.array([np.nan if u.duration_s is None else u.duration_s for u in utterances], dtype=np.float64)
+
+
+def take(utterances: Sequence[Utterance], indices: np.ndarray) -> Sequence[Utterance]:
+    """The utterances at `indices` (int [K]) of a list or a table, in that order."""
+    if isinstance(utterances, UtteranceTable):
+        return utterances.take(indices)
+    return [utterances[i] for i in indices.tolist()]
+
+
+def languages_of(utterances: Sequence[Utterance]) -> tuple[list[str], np.ndarray]:
+    """(names, int64 [N]: which of them each utterance of a list or a table is in); "unknown" where none is stated."""
+    if isinstance(utterances, UtteranceTable):
+        column = utterances.column("language").cast(pa.string())
+    else:
+        column = pa.chunked_array([pa.array([u.language for u in utterances], pa.string())])
+    encoded = pc.fill_null(column, UNKNOWN).combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
