@@ -56,6 +56,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("tracking", "tracking"): "qasr_train.tracking:TrackingConfig",
     ("suite", "suite"): "qasr_train.evaluation.suite:SuiteConfig",
     ("suite", "own_suite"): "qasr_train.evaluation.suite:OwnSuiteConfig",
+    ("suite", "noise_suite"): "qasr_train.evaluation.suite:NoiseSuiteConfig",
 }
 
 RECIPES: dict[str, Recipe] = {

@@ -5,7 +5,7 @@ Input: the rows of the explorer, where their recordings are. Output: base64 MP3 
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import soundfile
 from qasr_train.audio import SAMPLE_RATE_HZ, load_audio
 from qasr_train.errors import AudioError
 from qasr_train.evaluation.alignment import UtteranceScore
-from qasr_train.manifest import Utterance
+from qasr_train.evaluation.suite import EvaluationSet
 from qasr_train.settings import check_settings, setting
 
 # A recording that differs more from its row's duration is another stretch of sound than what was transcribed.
@@ -94,12 +94,13 @@ def clip_of_file(row: UtteranceScore) -> np.ndarray:
     return waveform
 
 
-def clip_of_utterance(utterances: Mapping[tuple[str, str], Utterance]) -> LoadClip:
-    """Clips of the manifest's own utterances, by (set, id): the very part of the recording that was transcribed."""
+def clip_of_sets(sets: Sequence[EvaluationSet]) -> LoadClip:
+    """Clips of the sets' own utterances: the very sound that was transcribed, part, noise and all."""
+    found = {(one.name, utterance.id): (one, utterance) for one in sets for utterance in one.utterances}
 
     def load(row: UtteranceScore) -> np.ndarray:
-        one = utterances[row.set, row.id]
-        return load_audio(one.audio, start_s=one.start_s, end_s=one.end_s, name=one.id)
+        one, utterance = found[row.set, row.id]
+        return one.load_clip(utterance)
 
     return load
 

@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import soundfile
 
-from qasr_train.audio import SAMPLE_RATE_HZ, load_audio, probe_audio
+from qasr_train.audio import SAMPLE_RATE_HZ, probe_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation.decode_plan import AUTO, REFERENCE
 from qasr_train.evaluation.journal import Journal, finish, gather_partials, read_partials
@@ -134,7 +134,7 @@ def _transcribe_set(
     """(predictions in the set's order, WALL_TIME or STATED_TIME)."""
     with tempfile.TemporaryDirectory(prefix=_FOLDER, dir=run_dir, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        clips = _write_clips(one.utterances, folder, as_wav=config.as_wav, num_workers=decode.num_workers)
+        clips = _write_clips(one, folder, as_wav=config.as_wav, num_workers=decode.num_workers)
         failures = FailureCount(one.name, len(clips), decode.max_failed_fraction)
         failures.add_reasons([clip.failed for clip in clips if clip.failed])  # before the command costs anything
         given = [clip for clip in clips if clip.failed is None]
@@ -155,20 +155,18 @@ def _transcribe_set(
     return predictions, STATED_TIME if is_stated else WALL_TIME
 
 
-def _write_clips(utterances: Sequence[Utterance], folder: Path, *, as_wav: bool, num_workers: int) -> list[_Clip]:
-    """The file of each utterance: its own where it is a whole one, else a WAV of its part, mono at 16 kHz."""
+def _write_clips(one: EvaluationSet, folder: Path, *, as_wav: bool, num_workers: int) -> list[_Clip]:
+    """The file of each utterance: its own where it is a whole one and no noise is added, else a WAV, mono at 16 kHz."""
 
     def write(number: int) -> _Clip:
-        utterance = utterances[number]
+        utterance = one.utterances[number]
         clip = _Clip(utterance)
         try:
-            if not as_wav and _is_whole_file(utterance):
+            if not as_wav and one.condition is None and _is_whole_file(utterance):
                 clip.path = str(Path(str(utterance.audio)).resolve())
                 clip.duration_s = probe_audio(utterance.audio, name=utterance.id).duration_s
             else:
-                waveform = load_audio(
-                    utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id
-                )
+                waveform = one.load_clip(utterance)
                 clip.path = str((folder / f"{number:06d}.wav").resolve())
                 clip.duration_s = len(waveform) / SAMPLE_RATE_HZ
                 soundfile.write(clip.path, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
@@ -177,7 +175,7 @@ def _write_clips(utterances: Sequence[Utterance], folder: Path, *, as_wav: bool,
         return clip
 
     with ThreadPoolExecutor(num_workers, thread_name_prefix="write-clips") as pool:
-        return list(pool.map(write, range(len(utterances))))
+        return list(pool.map(write, range(len(one.utterances))))
 
 
 def _is_whole_file(utterance: Utterance) -> bool:

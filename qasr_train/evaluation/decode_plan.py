@@ -6,7 +6,7 @@ A plan depends on the data and its settings alone: not on the number of processe
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -75,17 +75,28 @@ def plan_transcription(
 
 
 def load_ahead(
-    utterances: Sequence[Utterance], batches: Sequence[PlannedBatch], num_workers: int
+    utterances: Sequence[Utterance],
+    batches: Sequence[PlannedBatch],
+    num_workers: int,
+    load: Callable[[Utterance], np.ndarray] | None = None,
 ) -> Iterator[tuple[PlannedBatch, list[np.ndarray | AudioError]]]:
     """Each batch with its waveforms, float32 [S] at 16 kHz, decoded in threads while earlier batches are transcribed.
 
     Threads, not processes: libsndfile, soxr and numpy let go of Python's lock, and a GPU in use does not survive a fork.
+    load: reads one utterance, raising AudioError; None: as it was recorded.
     """
+
+    def read(utterance: Utterance) -> np.ndarray | AudioError:
+        try:
+            return (load or _load)(utterance)
+        except AudioError as error:
+            return error
+
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="decode-audio")
     waiting: deque[tuple[PlannedBatch, list[Future[np.ndarray | AudioError]]]] = deque()
     try:
         for batch in batches:
-            waiting.append((batch, [pool.submit(_load, utterances[index]) for index in batch.indices]))
+            waiting.append((batch, [pool.submit(read, utterances[index]) for index in batch.indices]))
             if len(waiting) > PREFETCHED_BATCHES:
                 ready, futures = waiting.popleft()
                 yield ready, [future.result() for future in futures]
@@ -95,11 +106,8 @@ def load_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _load(utterance: Utterance) -> np.ndarray | AudioError:
-    try:
-        return load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
-    except AudioError as error:
-        return error
+def _load(utterance: Utterance) -> np.ndarray:
+    return load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
 
 
 def _durations_s(utterances: Sequence[Utterance]) -> list[float | None]:

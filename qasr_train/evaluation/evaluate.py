@@ -15,14 +15,14 @@ import torch
 from qasr_train.device import Device, Precision, choose_device, choose_dtype, refuse_fp16
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
-from qasr_train.evaluation.clips import ReportConfig, clip_of_utterance
+from qasr_train.evaluation.clips import ReportConfig, clip_of_sets
 from qasr_train.evaluation.command import WALL_TIME, CommandConfig, run_command
 from qasr_train.evaluation.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.evaluation.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import Processes, join_processes
 from qasr_train.evaluation.score import score_predictions, write_scores
-from qasr_train.evaluation.suite import EvaluationSet, SuiteConfig, fingerprint, load_suite
+from qasr_train.evaluation.suite import EvaluationSet, SuiteConfig, load_suite
 from qasr_train.evaluation.suite_run import SuiteRun
 from qasr_train.evaluation.tables import score_summary
 from qasr_train.evaluation.terms import TermList, read_terms
@@ -130,9 +130,7 @@ def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: P
     inputs = {
         "model": {"weights": checkpoint_digest(config.model), "precision": str(dtype).removeprefix("torch.")},
         "device": processes.device.type,
-        "sets": {
-            one.name: {"num_utterances": len(one.utterances), "digest": fingerprint(one.utterances)} for one in sets
-        },
+        "sets": {one.name: {"num_utterances": len(one.utterances), "digest": one.digest()} for one in sets},
     }
     if config.resume:
         check_same_config(run_dir, config, ignore=MAY_CHANGE_ON_RESUME)
@@ -192,8 +190,7 @@ def score_run(
     scores.warnings = [*loaded.warnings, *scores.warnings, *_warnings(loaded.predictions, run)]
     write_scores(run_dir, scores)
     write_leaderboard_csv(run_dir, scores)
-    clips = clip_of_utterance({(one.name, utterance.id): utterance for one in sets for utterance in one.utterances})
-    write_report(run_dir, scores, baseline=config.baseline, config=config.report, load_clip=clips)
+    write_report(run_dir, scores, baseline=config.baseline, config=config.report, load_clip=clip_of_sets(sets))
     print(score_summary(scores, str(run_dir)))
 
 

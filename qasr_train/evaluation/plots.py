@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # matplotlib takes a second to import
 
 _COLOURS = ("#8a8f98", "#2b6cb0")
 _MAX_BARS = 30
+_MAX_LINES = 10
 # parse_math: a set may be called "$x$". svg.hashsalt: the same run draws the same bytes.
 _STYLE: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "qasr", "font.size": 10}
 
@@ -132,6 +133,49 @@ def speed_plot(points: Sequence[SpeedPoint], axis_label: str) -> str:
         )
         axes.set_xlabel("RTFx: seconds of audio per second of inference, each on its own hardware; higher is faster")
         axes.set_ylabel(axis_label)
+        axes.spines[["top", "right"]].set_visible(False)
+        return _svg(figure)
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseLine:
+    """One set under several ratios. points: (decibels or None for no noise, percent, its interval)."""
+
+    name: str
+    points: Sequence[tuple[float | None, float | None, Interval | None]]
+
+
+def noise_plot(lines: Sequence[NoiseLine], axis_label: str) -> str:
+    """Error rate against signal-to-noise ratio, quieter noise to the left; without noise stands at the left end."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    ratios = sorted({ratio for line in lines for ratio, _, _ in line.points if ratio is not None}, reverse=True)
+    places: dict[float | None, int] = {ratio: place for place, ratio in enumerate((None, *ratios))}
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8, 4.2), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for number, line in enumerate(lines[:_MAX_LINES]):
+            drawn = sorted(
+                ((places[ratio], percent, interval) for ratio, percent, interval in line.points if percent is not None),
+                key=lambda point: point[0],
+            )
+            bars = [Bar("", "", percent, interval) for _, percent, interval in drawn]
+            axes.errorbar(
+                [place for place, _, _ in drawn],
+                [bar.percent for bar in bars],
+                yerr=_whiskers(bars),
+                label=_short(line.name),
+                color=f"C{number}",
+                marker="o",
+                capsize=3,
+            )
+        axes.set_xticks(range(len(places)), ["no noise", *(f"{ratio:g} dB" for ratio in ratios)])
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel(axis_label.partition(" by ")[0])
+        axes.legend(loc="best", frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         return _svg(figure)
 

@@ -71,10 +71,11 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A run among the systems of one published table. plot: "" where no speed is known."""
+    """A run among the systems of one published table. plot: "" where no speed is known. plot_label: what it shows."""
 
     table: Table
     plot: str
+    plot_label: str = "error rate against speed"
 
 
 def read_published(name: str) -> Published:

@@ -22,6 +22,7 @@ from qasr_train.evaluation.metrics import primary_metric_of
 from qasr_train.evaluation.plots import Bar, error_rate_plot
 from qasr_train.evaluation.published import Placement, placements
 from qasr_train.evaluation.report_html import render_html
+from qasr_train.evaluation.robustness import noise_placements
 from qasr_train.evaluation.score import Scores, write_text
 from qasr_train.evaluation.tables import (
     Table,
@@ -126,7 +127,7 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
         provenance={"normalizer": scores.normalizer, "versions": scores.versions, **scores.provenance},
         verdict=comparison.verdict if comparison else None,
         warnings=[*scores.warnings, *(comparison.warnings if comparison else [])],
-        placements=placements(scores),
+        placements=[*noise_placements(scores), *placements(scores)],
     )
 
 

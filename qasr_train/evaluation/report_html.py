@@ -33,7 +33,7 @@ def render_html(report: "Report") -> str:
         *(f'<p class="warning">warning: {_text(warning)}</p>' for warning in report.warnings),
         *(_table(table) for table in report.tables[:1]),
         _figure(report.plot, "error rates"),
-        *(_table(one.table) + _figure(one.plot, "error rate against speed") for one in report.placements),
+        *(_table(one.table) + _figure(one.plot, one.plot_label) for one in report.placements),
         *_tables(report.tables[1:]),
         _explorer(report),
         "<h2>Provenance</h2>",

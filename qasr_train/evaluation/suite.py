@@ -8,7 +8,11 @@ import json
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
+from qasr_train.audio import load_audio
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.noise import Condition, NoiseConfig, conditions
 from qasr_train.evaluation.normalize import NORMALIZERS
 from qasr_train.manifest import Utterance
 from qasr_train.settings import check_settings, setting
@@ -44,6 +48,7 @@ class SuiteConfig:
     name: str = setting(help="name; stands in the report")
     sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
     only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
+    noise: NoiseConfig = setting(NoiseConfig(), help="noise and rooms for every set: one set more for each condition")
     normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
     terms: str | None = setting(
         None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
@@ -73,23 +78,49 @@ class OwnSuiteConfig(SuiteConfig):
     manifest: str = setting(help="path; your manifest, or another source (CSV, Parquet, folder, hub id)")
 
 
+@dataclass
+class NoiseSuiteConfig(OwnSuiteConfig):
+    """The suite of a user's own manifest with noise: configs/suite/noise.yaml hands `noises` on to `noise.files`."""
+
+    noises: str = setting(help="path; folder, glob or manifest of the noises that are mixed in")
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it."""
+    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it. condition: of a noise suite."""
 
     name: str
     role: str | None
     utterances: list[Utterance]
+    condition: Condition | None = None
+
+    def load_clip(self, utterance: Utterance) -> np.ndarray:
+        """The samples to be transcribed, float32 [S] at 16 kHz, with the noise of the condition.
+
+        Raises:
+            AudioError: the recording, or a noise, cannot be decoded.
+        """
+        waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
+        return waveform if self.condition is None else self.condition.apply(waveform, utterance)
+
+    def digest(self) -> str:
+        """Of what decides the set's transcripts and scores; another where manifest, noise or seed changed."""
+        digest = fingerprint(self.utterances)
+        return digest if self.condition is None else f"{digest}-{self.condition.digest()}"
 
 
 def load_suite(config: SuiteConfig) -> list[EvaluationSet]:
-    """Load every chosen set.
+    """Load every chosen set; with noise, each once for every condition.
 
     Raises:
         DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
-            states no text, an id stands twice.
+            states no text, an id stands twice; there is no noise where the settings say.
     """
-    return [_load_set(name, set_config) for name, set_config in config.chosen_sets().items()]
+    noisy = conditions(config.noise)
+    sets = [_load_set(name, set_config) for name, set_config in config.chosen_sets().items()]
+    if not noisy:
+        return sets
+    return [EvaluationSet(how.set_name(one.name), one.role, one.utterances, how) for one in sets for how in noisy]
 
 
 def fingerprint(utterances: list[Utterance]) -> str:

@@ -141,6 +141,7 @@ class SuiteRun:
             num_workers=self.decode.num_workers,
             set_name=one.name,
             role=one.role,
+            load=one.load_clip,
         )
 
 

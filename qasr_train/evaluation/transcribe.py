@@ -7,7 +7,7 @@ of the utterances (`transcribe_utterances`, which training calls for its dev set
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -184,12 +184,13 @@ def transcribe_batches(
     num_workers: int = 2,
     set_name: str = "",
     role: str | None = None,
+    load: Callable[[Utterance], np.ndarray] | None = None,
 ) -> Iterator[list[Prediction]]:
     """The predictions of each planned batch, in the batch's order, as soon as it is done.
 
     A recording that cannot be decoded gives a prediction with `failed` set to the reason. `time_s` is the seconds from
     waveforms to texts (features, transfer, generation; device synchronised) divided by the rows of the pass, as the
-    leaderboard has it; decoding and resampling of audio happen before, in threads.
+    leaderboard has it; decoding and resampling of audio happen before, in threads (`load` reads one clip; None: as recorded).
 
     Raises:
         ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
@@ -197,7 +198,7 @@ def transcribe_batches(
     """
     _check_capabilities(model, utterances, batches, use_context)
     decoder = _Decoder(model, limits, use_context)
-    for batch, loaded in load_ahead(utterances, batches, num_workers):
+    for batch, loaded in load_ahead(utterances, batches, num_workers, load):
         predictions = decoder.transcribe([utterances[i] for i in batch.indices], loaded, batch.language, long_audio)
         yield [replace(prediction, set=set_name, role=role) for prediction in predictions]
 

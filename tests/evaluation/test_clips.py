@@ -12,11 +12,12 @@ import pytest
 import soundfile
 
 from qasr_train.errors import AudioError, ConfigError
-from qasr_train.evaluation.clips import ReportConfig, clip_of_file, clip_of_utterance
+from qasr_train.evaluation.clips import ReportConfig, clip_of_file, clip_of_sets
 from qasr_train.evaluation.compare import Run, compare_runs
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.evaluation.report import write_comparison_report, write_report
 from qasr_train.evaluation.score import score_predictions
+from qasr_train.evaluation.suite import EvaluationSet
 from qasr_train.manifest import Utterance
 from tests.helpers import tone, write_wav
 
@@ -84,7 +85,7 @@ def test_a_part_of_a_recording_is_cut_by_the_manifest(tmp_path):
     path = write_wav(tmp_path / "long.wav", tone(5.0))
     utterance = Utterance("u0", str(path), "a", start_s=1.0, end_s=2.5)
     (row,) = _scores(tmp_path, 1.5).utterances
-    assert len(clip_of_utterance({("s", "u0"): utterance})(row)) == 24_000
+    assert len(clip_of_sets([EvaluationSet("s", None, [utterance])])(row)) == 24_000
 
 
 def test_a_comparison_may_hold_recordings(tmp_path):

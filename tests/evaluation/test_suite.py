@@ -18,6 +18,7 @@ SUITES = sorted(path.stem for path in (CONFIG_DIR / "suite").glob("*.yaml"))
 # What the command line must give, because it differs for every user.
 PATHS = {
     "own": ["suite.manifest=m.jsonl"],
+    "noise": ["suite.manifest=m.jsonl", "suite.noises=noise"],
     "demo": ["suite.sets.medical.source.path=m.jsonl", "suite.sets.general.source.path=g.jsonl"],
     "real_digits": ["suite.sets.digits.source.path=m.jsonl"],
     "common_voice": [
