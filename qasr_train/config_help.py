@@ -93,6 +93,8 @@ def _meaning(leaf: Leaf) -> str:
 def _shown(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_shown(item) for item in value)}]"
     return str(getattr(value, "name", value))
 
 
