@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from qasr_train import audio, audio_ffmpeg
 from qasr_train.arrow_audio import arrow_file
 from qasr_train.batch import Precomputed, Recording
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.loading import load_recording
+from qasr_train.loading import FailedAudio, load_recording, load_recordings
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
 from qasr_train.settings import check_settings, setting
@@ -211,7 +211,11 @@ class CachedMels:
         libraries = f"{soundfile.__libsndfile_version__} {soxr.__version__}"
         return cls(FeatureCache.open(config, kind_of("mel", log_mel.fingerprint, libraries, *code)), log_mel)
 
-    def __call__(self, utterance: Utterance) -> Recording:
+    def __call__(self, utterances: Sequence[Utterance]) -> tuple[list[Recording], list[FailedAudio]]:
+        """The recordings of a batch; see `LoadRows`."""
+        return load_recordings(utterances, self.load)
+
+    def load(self, utterance: Utterance) -> Recording:
         """As `load_recording`, which it calls where nothing is kept; raises the same."""
         key = self.cache.key(utterance)
         clip = self.cache.read(key) if key else None

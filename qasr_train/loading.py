@@ -40,25 +40,29 @@ class LoadedBatch:
     failed: list[FailedAudio]
 
 
+# The recordings of a batch, and those of them that cannot be read.
+LoadRows = Callable[[Sequence[Utterance]], tuple[list[Recording], list[FailedAudio]]]
+
+
 class PlannedBatches(Dataset[LoadedBatch]):
     """Batch i of a plan, decoded, changed and collated; runs in loader workers.
 
-    augment, transforms: what changes the recordings of `epoch`, in this order. load: what gives a recording.
+    augment, transforms: what changes the recordings of `epoch`, in this order. load: what gives the recordings.
     """
 
     def __init__(
         self,
         utterances: Sequence[Utterance],
-        plan: list[list[int]],
+        plan: Sequence[list[int]],
         collator: Collator,
         *,
         epoch: int = 0,
         augment: Augmenter | None = None,
         transforms: Sequence[Transform] = (),
-        load: Callable[[Utterance], Recording] | None = None,
+        load: LoadRows | None = None,
     ) -> None:
         self.utterances, self.plan, self.collator = utterances, plan, collator
-        self.load = load or load_recording
+        self.load = load or load_recordings
         self.epoch, self.augment = epoch, augment
         self.transforms = [augment.recording, *transforms] if augment else list(transforms)
 
@@ -66,19 +70,18 @@ class PlannedBatches(Dataset[LoadedBatch]):
         return len(self.plan)
 
     def __getitem__(self, index: int) -> LoadedBatch:
-        recordings, failed = [], []
-        for i in self.plan[index]:
-            utterance = self.utterances[i]
+        loaded, failed = self.load([self.utterances[i] for i in self.plan[index]])
+        recordings = []
+        for recording in loaded:
             try:
-                recordings.append(self._load(utterance))
+                recordings.append(self._change(recording))
             except AudioError as error:
-                failed.append(FailedAudio(utterance.id, str(error)))
+                failed.append(FailedAudio(recording.utterance.id, str(error)))
         if recordings:
             return LoadedBatch(self._collate(recordings), failed)
         return LoadedBatch(_nothing_to_learn(self.utterances[0], self.collator), failed)
 
-    def _load(self, utterance: Utterance) -> Recording:
-        recording = self.load(utterance)
+    def _change(self, recording: Recording) -> Recording:
         for transform in self.transforms:
             recording = transform(recording, self.epoch)
         return recording
@@ -88,6 +91,19 @@ class PlannedBatches(Dataset[LoadedBatch]):
         if self.augment is None:
             return batch
         return self.augment.features(batch, [r.utterance for r in recordings], self.epoch)
+
+
+def load_recordings(
+    utterances: Sequence[Utterance], load: Callable[[Utterance], Recording] | None = None
+) -> tuple[list[Recording], list[FailedAudio]]:
+    """Each utterance by `load` (None: from its file), and what failed with its reason."""
+    recordings, failed = [], []
+    for utterance in utterances:
+        try:
+            recordings.append((load or load_recording)(utterance))
+        except AudioError as error:
+            failed.append(FailedAudio(utterance.id, str(error)))
+    return recordings, failed
 
 
 def load_recording(utterance: Utterance) -> Recording:

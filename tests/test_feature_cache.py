@@ -103,22 +103,22 @@ def test_other_settings_of_the_features_never_see_an_entry(tmp_path: Path):
 def test_a_missing_file_is_told_as_without_a_cache(tmp_path: Path, collator):
     cached = CachedMels.open(CacheConfig(dir=str(tmp_path / "cache")), collator)
     with pytest.raises(AudioError, match=r"gone.wav \(u1\): no such file"):
-        cached(utterance(audio=str(tmp_path / "gone.wav")))
+        cached.load(utterance(audio=str(tmp_path / "gone.wav")))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_damaged_entry_is_computed_again_with_a_warning(tmp_path: Path, rows, collator, caplog, damage: str):
     cached = CachedMels.open(CacheConfig(dir=str(tmp_path / "cache")), collator)
-    expected = cached(rows[0]).precomputed.mel
+    expected = cached.load(rows[0]).precomputed.mel
     [path] = entries(tmp_path / "cache")
     data = bytearray(path.read_bytes())
     data[-7] ^= 1
     path.write_bytes({"cut": bytes(data[:-100]), "flipped": bytes(data), "empty": b""}[damage])
     with caplog.at_level(logging.WARNING):
-        assert torch.equal(cached(rows[0]).precomputed.mel, expected)
+        assert torch.equal(cached.load(rows[0]).precomputed.mel, expected)
     assert "damaged entry of the feature cache; the features are computed again" in caplog.text
     caplog.clear()
-    assert torch.equal(cached(rows[0]).precomputed.mel, expected) and not caplog.text
+    assert torch.equal(cached.load(rows[0]).precomputed.mel, expected) and not caplog.text
 
 
 def test_a_full_cache_keeps_what_it_has_says_so_once_and_training_goes_on(tmp_path: Path, rows, collator, caplog):
@@ -126,7 +126,7 @@ def test_a_full_cache_keeps_what_it_has_says_so_once_and_training_goes_on(tmp_pa
     config = CacheConfig(dir=str(tmp_path / "cache"), max_gb=2 * entry_bytes / 1e9)
     cached = CachedMels.open(config, collator)
     with caplog.at_level(logging.WARNING):
-        held = [cached(one).precomputed.mel for one in rows]
+        held = [cached.load(one).precomputed.mel for one in rows]
     assert [r.getMessage().split(";")[0] for r in caplog.records] == [
         f"data.cache.dir={tmp_path / 'cache'}: full, max_gb={config.max_gb:g}"
     ]
