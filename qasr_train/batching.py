@@ -13,7 +13,7 @@ LENGTH_JITTER = 0.05  # so that the same clips do not meet in every epoch; costs
 
 
 def plan_batches(
-    durations_s: Sequence[float],
+    durations_s: Sequence[float] | np.ndarray,
     *,
     batch_seconds: float,
     max_rows: int | None,
@@ -42,7 +42,9 @@ def plan_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def sorted_batches(durations_s: Sequence[float], *, batch_seconds: float, max_rows: int | None) -> list[list[int]]:
+def sorted_batches(
+    durations_s: Sequence[float] | np.ndarray, *, batch_seconds: float, max_rows: int | None
+) -> list[list[int]]:
     """Batches by duration, longest first, every index once; for validation and transcription."""
     durations = np.asarray(durations_s, dtype=np.float64)
     batches = _fill(np.argsort(durations, kind="stable"), durations, batch_seconds, max_rows)

@@ -4,36 +4,28 @@ Input: named sources. Output: an iterator of optimizer steps, each a list of mic
 function of (seed, epoch, step) alone, so a resumed run goes on without replaying anything.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
-from typing import Any, Protocol
+from hashlib import blake2b
+from typing import Any
 
-from qasr_train.audio import probe_audio
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import mark_copies
 from qasr_train.batch import Recording
-from qasr_train.batching import epoch_indices, plan_batches, sorted_batches
-from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.batching import plan_batches, sorted_batches
+from qasr_train.epoch_plan import DoneSteps, Joined, PackedBatches, PlanShape, make_up_number, plan_epoch
+from qasr_train.errors import ConfigError, DataError
 from qasr_train.feature_cache import CacheConfig
-from qasr_train.loading import LoadedBatch, PlannedBatches, Transform, make_loader
+from qasr_train.limits import TooLong
+from qasr_train.loading import FailedAudio, LoadedBatch, LoadRows, PlannedBatches, Transform, make_loader
 from qasr_train.manifest import Utterance
+from qasr_train.mixture import ListPool, MixBy
 from qasr_train.models.base import Collator
+from qasr_train.pools import Pool, StreamPool
 from qasr_train.settings import check_settings, setting
-from qasr_train.sources import SourceConfig, UtteranceStream, load_utterances, stream_utterances
-
-log = logging.getLogger(__name__)
-
-UNREADABLE = "the audio cannot be opened"
-
-
-class TooLong(str, Enum):
-    """What to do with an utterance over a limit."""
-
-    error = "error"
-    drop = "drop"
+from qasr_train.sources import SourceConfig
+from qasr_train.utterance_table import durations_of
 
 
 class FeaturesOn(str, Enum):
@@ -60,7 +52,13 @@ class DataConfig:
     max_failed_fraction: float = setting(
         0.01, ge=0, le=1, help="share of the clips read so far; above it unreadable audio stops the run"
     )
-    stream_window: int = setting(2000, ge=1, help="utterances; read from a streamed source at a time, then bucketed")
+    mix_temperature: float | None = setting(
+        None, ge=1, help="evens out shares p of an epoch's hours to p^(1/T). 1: as passes_per_epoch says. null: off"
+    )
+    mix_by: MixBy = setting(MixBy.language, help="between what mix_temperature evens out: languages or sources")
+    stream_window: int = setting(
+        2000, ge=1, help="utterances; all processes read so many of a streamed source at a time, then bucket them"
+    )
     num_workers: int = setting(2, ge=0, help="processes that decode and collate. 0: in the main process")
     prefetch_batches: int = setting(4, ge=1, help="batches each worker keeps ready")
     features_on: FeaturesOn = setting(
@@ -82,200 +80,8 @@ class DataConfig:
             )
 
 
-class Pool(Protocol):
-    """One source, drawn from epoch by epoch."""
-
-    name: str
-
-    def draw(self, epoch: int) -> list[Utterance]:
-        """The utterances of an epoch, the same for the same epoch."""
-
-    def describe(self) -> str:
-        """One line on what is in the source."""
-
-
-@dataclass
-class ListPool:
-    """A map-style source: its utterances in memory, `passes` passes an epoch, differently ordered each time."""
-
-    name: str
-    utterances: list[Utterance]
-    passes: float
-    seed: Sequence[int]
-
-    def draw(self, epoch: int) -> list[Utterance]:
-        """See `Pool`; a fraction of a pass takes up where the last epoch ended."""
-        chosen = epoch_indices(len(self.utterances), passes=self.passes, epoch=epoch, seed=self.seed)
-        return [self.utterances[i] for i in chosen]
-
-    def describe(self) -> str:
-        """See `Pool`."""
-        hours = sum(u.duration_s or 0.0 for u in self.utterances) / 3600
-        return f"source {self.name}: {len(self.utterances)} utterances, {hours:.2f} h, {self.passes:g} passes an epoch"
-
-
-@dataclass
-class StreamPool:
-    """A streamed source: a window of utterances an epoch. Remembers where each window began, so any can be read again."""
-
-    name: str
-    stream: UtteranceStream
-    window: int
-    keep: "Limits"
-    starts: dict[int, dict[str, Any]] = field(default_factory=dict)
-
-    def draw(self, epoch: int) -> list[Utterance]:
-        """See `Pool`; at the end of the source it begins again."""
-        if epoch not in self.starts:
-            known = max((e for e in self.starts if e < epoch), default=None)
-            for earlier in range(0 if known is None else known, epoch):
-                self._read(earlier)
-        return self._read(epoch)
-
-    def describe(self) -> str:
-        """See `Pool`."""
-        return f"source {self.name}: streamed, {self.window} utterances at a time"
-
-    def _read(self, epoch: int) -> list[Utterance]:
-        if epoch in self.starts:
-            self.stream.load_state_dict(self.starts[epoch])
-        else:
-            self.starts[epoch] = self.stream.state_dict()
-        kept: list[Utterance] = []
-        dropped_before = dict(self.keep.dropped)
-        num_dropped = 0  # since the last one that was kept
-        while len(kept) < self.window:
-            fresh = self.stream.take(self.window - len(kept))
-            if not fresh:
-                raise DataError(f"source {self.name!r}: the stream gave no utterance; check its path and split")
-            chosen = self.keep.within(measure_durations(fresh, skip=self._skip))
-            num_dropped = 0 if chosen else num_dropped + len(fresh)
-            if num_dropped >= max(self.window, 1000):
-                raise DataError(
-                    f"source {self.name!r}: none of the last {num_dropped} utterances is within the limits of length "
-                    f"({self.keep.dropped}); change data.min_duration_s, data.max_duration_s or data.max_target_tokens"
-                )
-            kept.extend(chosen)
-        self.starts[epoch + 1] = self.stream.state_dict()
-        for reason, number in self.keep.dropped.items():
-            if fresh_number := number - dropped_before.get(reason, 0):
-                log.info("source %s: dropped %d of its next utterances: %s", self.name, fresh_number, reason)
-        return kept
-
-    def _skip(self, error: AudioError) -> None:
-        """Leave out a recording that cannot be opened: no list was checked before, and one file must not end a stream."""
-        log.warning("source %s: left out, %s", self.name, error)
-        self.keep.dropped[UNREADABLE] = self.keep.dropped.get(UNREADABLE, 0) + 1
-
-
-class Limits:
-    """Applies the limits of length to utterances, and counts what it drops and why."""
-
-    def __init__(self, config: DataConfig, collator: Collator, *, model_max_duration_s: float) -> None:
-        self.config, self.collator = config, collator
-        self.max_duration_s = min(config.max_duration_s, model_max_duration_s)
-        self.duration_key = "data" if config.max_duration_s <= model_max_duration_s else "model"
-        self.dropped: dict[str, int] = {}
-
-    def __call__(self, utterances: list[Utterance], source: str) -> list[Utterance]:
-        """The utterances within the limits, in order.
-
-        Raises:
-            DataError: one is over a limit and `data.too_long` is error (names its id), or none is left.
-        """
-        kept = self.within(utterances)
-        if not kept:
-            raise DataError(
-                f"source {source!r}: none of its {len(utterances)} utterances is within the limits of length "
-                f"({self.dropped}); change data.min_duration_s, data.max_duration_s or data.max_target_tokens"
-            )
-        return kept
-
-    def within(self, utterances: list[Utterance]) -> list[Utterance]:
-        """As calling it, but none may be left."""
-        return [u for u in utterances if not self._drops(u)]
-
-    def _drops(self, utterance: Utterance) -> bool:
-        duration_s = utterance.duration_s or 0.0
-        if duration_s < self.config.min_duration_s:
-            return self._count(f"shorter than {self.config.min_duration_s:g} s")
-        if duration_s > self.max_duration_s:
-            self._refuse(
-                utterance, f"lasts {duration_s:.1f} s, over {self.duration_key}.max_duration_s={self.max_duration_s:g}"
-            )
-            return self._count(f"longer than {self.max_duration_s:g} s")
-        limit = self.config.max_target_tokens
-        # A token is at least one byte, so nearly all rows pass without being tokenized; 16: language tag and end.
-        if len((utterance.text or "").encode()) + 16 > limit:
-            num_tokens = self.collator.num_target_tokens(utterance)
-            if num_tokens > limit:
-                self._refuse(utterance, f"has {num_tokens} target tokens, over data.max_target_tokens={limit}")
-                return self._count(f"more than {limit} target tokens")
-        return False
-
-    def _refuse(self, utterance: Utterance, why: str) -> None:
-        if self.config.too_long is TooLong.error:
-            raise DataError(
-                f"{utterance.origin}: utterance {utterance.id!r} {why}; raise the limit, cut the clip, or set "
-                "data.too_long=drop"
-            )
-
-    def _count(self, reason: str) -> bool:
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
-        return True
-
-
-def measure_durations(
-    utterances: list[Utterance], *, skip: Callable[[AudioError], None] | None = None
-) -> list[Utterance]:
-    """The same utterances with `duration_s` set, read from the audio headers where the manifest does not say.
-
-    Args:
-        utterances: of one source.
-        skip: called for a recording that cannot be opened, which is then left out; None: it is an error.
-
-    Raises:
-        AudioError: a recording cannot be opened (names it).
-    """
-    missing = [u for u in utterances if u.duration_s is None]
-    if not missing:
-        return utterances
-    if len(missing) > 1000:
-        log.info("%d utterances state no duration; reading the headers (recipes/prepare.py does it once)", len(missing))
-    measured: list[Utterance] = []
-    with ThreadPoolExecutor(max_workers=8) as threads:
-        found = threads.map(_with_duration, missing)
-        for result in (utterance if utterance.duration_s is not None else next(found) for utterance in utterances):
-            if isinstance(result, Utterance):
-                measured.append(result)
-            elif skip is None:
-                raise result
-            else:
-                skip(result)
-    return measured
-
-
-def _with_duration(utterance: Utterance) -> Utterance | AudioError:
-    end_s = utterance.end_s
-    try:
-        if end_s is None:
-            end_s = probe_audio(utterance.audio, name=utterance.id).duration_s
-    except AudioError as error:
-        return error
-    return replace(utterance, duration_s=max(0.0, end_s - (utterance.start_s or 0.0)))
-
-
-def build_pools(sources: dict[str, SourceConfig], *, limits: Limits, stream_window: int, seed: int) -> dict[str, Pool]:
-    """Open every source and apply the limits; streams are opened, not read."""
-    pools: dict[str, Pool] = {}
-    for number, (name, source) in enumerate(sources.items()):
-        if source.streaming:
-            window = max(1, round(stream_window * source.passes_per_epoch))
-            pools[name] = StreamPool(name, stream_utterances(source, name), window, limits)
-            continue
-        utterances = limits(measure_durations(load_utterances(source, name)), name)
-        pools[name] = ListPool(name, utterances, source.passes_per_epoch, (seed, number))
-    return pools
+def _alone(value: Any) -> list[Any]:
+    return [value]
 
 
 @dataclass
@@ -283,11 +89,11 @@ class TrainingData:
     """The batches of a run on one process.
 
     pools: the sources. rank, num_processes: this process's share. num_microbatches: gradient accumulation.
-    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does. load: what gives a recording;
-    None: its file.
+    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does. load: what gives recordings;
+    None: their files. gather: a value -> those of all processes by rank; called by all of them where a source is streamed.
     """
 
-    pools: dict[str, Pool]
+    pools: Mapping[str, Pool]
     collator: Collator
     batch_seconds: float
     max_batch_rows: int | None
@@ -300,44 +106,72 @@ class TrainingData:
     num_processes: int = 1
     augment: Augmenter | None = None
     transforms: Sequence[Transform] = ()
-    load: Callable[[Utterance], Recording] | None = None
-    _planned: dict[int, tuple[list[Utterance], list[list[int]]]] = field(default_factory=dict, init=False, repr=False)
+    load: LoadRows | None = None
+    gather: Callable[[Any], list[Any]] = _alone
+    _planned: dict[int, tuple[Joined, PackedBatches]] = field(default_factory=dict, init=False, repr=False)
+    _done: dict[int, list[DoneSteps]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def is_streamed(self) -> bool:
         """Whether a source is streamed, so that an epoch is a window of it."""
         return any(isinstance(pool, StreamPool) for pool in self.pools.values())
 
-    def plan(self, epoch: int) -> tuple[list[Utterance], list[list[int]]]:
-        """The utterances of an epoch and this process's batches of them; the last one asked for is remembered."""
+    @property
+    def shape(self) -> PlanShape:
+        """What an epoch is cut by."""
+        return PlanShape(self.num_processes, self.num_microbatches, self.batch_seconds, self.max_batch_rows)
+
+    def plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
+        """The utterances of an epoch and this process's batches of them; the last one asked for is remembered.
+
+        Of an epoch that was begun under another `shape`, the batches of what is left.
+        """
         if epoch not in self._planned:
-            self._planned = {epoch: self._plan(epoch)}
+            self._planned = {epoch: self._plan_own(epoch) if self._has_own_share else self._plan(epoch)}
         return self._planned[epoch]
 
-    def _plan(self, epoch: int) -> tuple[list[Utterance], list[list[int]]]:
-        utterances = [u for pool in self.pools.values() for u in self._draw(pool, epoch)]
+    @property
+    def _has_own_share(self) -> bool:
+        return self.is_streamed and self.num_processes > 1
+
+    def _plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
+        """The same plan on every process, of which each takes its batches."""
+        utterances = Joined([self._draw(pool, epoch) for pool in self.pools.values()])
+        durations_s, done = utterances.durations_s, self._done.get(epoch, [])
+        batches = plan_epoch(durations_s, self.shape, seed=(self.seed, epoch), done=done)
+        return utterances, PackedBatches(batches[self.rank :: self.num_processes])
+
+    def _plan_own(self, epoch: int) -> tuple[Joined, PackedBatches]:
+        """A plan of what this process alone has read, with as many batches as the others'."""
+        drawn = [self._draw(pool, epoch) for pool in self.pools.values()]
+        utterances = Joined(drawn)
         batches = plan_batches(
-            [u.duration_s or 0.0 for u in utterances],
+            utterances.durations_s,
             batch_seconds=self.batch_seconds,
             max_rows=self.max_batch_rows,
-            seed=(self.seed, epoch),
-            num_processes=self.num_processes,
+            seed=(self.seed, epoch, self.rank),
         )
-        return utterances, batches[self.rank :: self.num_processes]
+        return utterances, PackedBatches(make_up_number(batches, max(self.gather(len(batches)))))
 
     def _draw(self, pool: Pool, epoch: int) -> Sequence[Utterance]:
         utterances: Sequence[Utterance] = pool.draw(epoch)
         if (self.augment or self.transforms) and isinstance(pool, ListPool) and pool.passes > 1:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
-        return self.augment.plan(utterances, epoch, source=pool.name) if self.augment else utterances
+        if self.augment:
+            utterances = self.augment.plan(utterances, epoch, source=pool.name)
+        if self._has_own_share and isinstance(pool, ListPool):
+            return utterances[self.rank :: self.num_processes]
+        return utterances
 
     def num_steps(self, epoch: int) -> int:
-        """Optimizer steps of an epoch."""
-        return -(-len(self.plan(epoch)[1]) // self.num_microbatches)
+        """Optimizer steps of an epoch, those done under another `shape` included."""
+        num_done = sum(part.num_steps for part in self._done.get(epoch, []))
+        return num_done - (-len(self.plan(epoch)[1]) // self.num_microbatches)
 
     def steps(self, epoch: int, first_step: int = 0) -> Iterator[list[LoadedBatch]]:
         """The steps of an epoch from `first_step` on; each the list of its microbatches."""
         utterances, batches = self.plan(epoch)
+        first_step -= sum(part.num_steps for part in self._done.get(epoch, []))
         loader = make_loader(
             PlannedBatches(
                 utterances,
@@ -352,39 +186,92 @@ class TrainingData:
             prefetch_batches=self.prefetch_batches,
             pin_memory=self.pin_memory,
         )
+        # What a stream could not open when its window was read is told once, with the window's first batch.
+        failed = self._failed_in_window() if first_step == 0 else []
         step: list[LoadedBatch] = []
         for loaded in loader:
-            step.append(loaded)
+            step.append(replace(loaded, failed=[*failed, *loaded.failed]) if failed else loaded)
+            failed = []
             if len(step) == self.num_microbatches:
                 yield step
                 step = []
         if step:
             yield step
 
-    def state_dict(self, epoch: int) -> dict[str, Any]:
-        """What a resume needs beside epoch and step: where the streams' current window begins."""
-        return {
-            name: {"epoch": epoch, "start": pool.starts[epoch]}
-            for name, pool in self.pools.items()
-            if isinstance(pool, StreamPool) and epoch in pool.starts
-        }
+    def _failed_in_window(self) -> list[FailedAudio]:
+        return [one for pool in self.pools.values() if isinstance(pool, StreamPool) for one in pool.failed]
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Undo of `state_dict`."""
-        self._planned = {}
-        for name, entry in state.items():
+    def state_dict(self, epoch: int) -> dict[str, Any]:
+        """What a resume needs beside epoch and step; called by all processes.
+
+        How the epoch is cut and was cut before, what it holds (a digest), and where each process's streams began its window.
+        """
+        state: dict[str, Any] = {"epoch": epoch, "shape": asdict(self.shape)}
+        state["done"] = [asdict(part) for part in self._done.get(epoch, [])]
+        if not self.is_streamed:
+            return state | {"digest": self._digest(epoch)}
+        self.plan(epoch)  # reads the window, unless that is done
+        starts = {n: pool.starts[epoch] for n, pool in self.pools.items() if isinstance(pool, StreamPool)}
+        return state | {"streams": self.gather(starts)}
+
+    def load_state_dict(self, state: dict[str, Any], *, epoch: int, step_in_epoch: int) -> None:
+        """Go on after `step_in_epoch` steps of `epoch`, from what `state_dict` gave in it or in the epoch before.
+
+        Raises:
+            ConfigError: streamed sources on another number of processes, other sources, or an epoch that holds other utterances.
+        """
+        self._planned, self._done = {}, {}
+        if "streams" in state:
+            self._load_streams(state)
+        elif self.is_streamed:
+            name = next(name for name, pool in self.pools.items() if isinstance(pool, StreamPool))
+            raise ConfigError(
+                f"data.train.{name}: the checkpoint did not stream this source; resume with the same sources"
+            )
+        elif state and state["epoch"] == epoch and step_in_epoch:
+            done = [DoneSteps(PlanShape(**part["shape"]), part["num_steps"]) for part in state["done"]]
+            shape = PlanShape(**state["shape"])
+            num_before = sum(part.num_steps for part in done)
+            if shape != self.shape and step_in_epoch > num_before:
+                done.append(DoneSteps(shape, step_in_epoch - num_before))
+            self._done = {epoch: done}
+            self._refuse_other_utterances(state, epoch)
+
+    def _load_streams(self, state: dict[str, Any]) -> None:
+        num_before = state["shape"]["num_processes"]
+        if num_before != self.num_processes:
+            raise ConfigError(
+                f"the checkpoint was written by {num_before} processes, this run has {self.num_processes}; a streamed source "
+                f"goes on exactly only with as many: launch {num_before} processes, or start a new run from the checkpoint"
+            )
+        if state["shape"] != asdict(self.shape):
+            raise ConfigError(
+                "data.batch_seconds, data.max_batch_rows or trainer.num_microbatches are others than in the checkpoint; with a "
+                "streamed source they must stay as they are"
+            )
+        for name, start in state["streams"][self.rank].items():
             pool = self.pools.get(name)
             if not isinstance(pool, StreamPool):
                 raise ConfigError(
                     f"data.train.{name}: the checkpoint streamed this source; resume with the same sources"
                 )
-            pool.starts = {entry["epoch"]: entry["start"]}
+            pool.starts = {state["epoch"]: start}
+
+    def _refuse_other_utterances(self, state: dict[str, Any], epoch: int) -> None:
+        if self._digest(epoch) != state["digest"]:
+            raise DataError(
+                "data.train: the sources hold other utterances than when the checkpoint was written, so that its place in the "
+                "epoch means nothing; bring the old manifests back, or start a new run with model.path=CHECKPOINT"
+            )
+
+    def _digest(self, epoch: int) -> str:
+        """Tells apart what epochs hold, by the durations in the order they are drawn."""
+        durations_s = self.plan(epoch)[0].durations_s
+        return blake2b(durations_s.tobytes(), digest_size=16).hexdigest()
 
 
 def validation_batches(
-    utterances: list[Utterance], *, batch_seconds: float, max_batch_rows: int | None
+    utterances: Sequence[Utterance], *, batch_seconds: float, max_batch_rows: int | None
 ) -> list[list[int]]:
     """Batches of a dev set, longest first."""
-    return sorted_batches(
-        [u.duration_s or 0.0 for u in utterances], batch_seconds=batch_seconds, max_rows=max_batch_rows
-    )
+    return sorted_batches(durations_of(utterances), batch_seconds=batch_seconds, max_rows=max_batch_rows)

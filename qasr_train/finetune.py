@@ -12,17 +12,21 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, set_seed
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object, set_seed
 
 from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
-from qasr_train.checkpoint import TrainState, latest_checkpoint
-from qasr_train.data import DataConfig, FeaturesOn, Limits, TrainingData, build_pools
+from qasr_train.checkpoint import TrainState, latest_checkpoint, read_state
+from qasr_train.contexts import ContextConfig, make_context_drawer
+from qasr_train.data import DataConfig, FeaturesOn, TrainingData
 from qasr_train.device import choose_device, choose_dtype
 from qasr_train.distributed import refuse_launch, shard_on_cpu, sharding_plugin
+from qasr_train.encoder_cache import EncodingRun, open_cache
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.transcribe import DecodeConfig
-from qasr_train.feature_cache import CachedMels
+from qasr_train.limits import Limits
+from qasr_train.loading import Transform
+from qasr_train.mixture import ListPool, describe_shares
 from qasr_train.models import find_family, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
 from qasr_train.models.base import ASRModel
@@ -30,6 +34,7 @@ from qasr_train.objectives import build_objective, check_objective
 from qasr_train.objectives.cross_entropy import CrossEntropyConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
 from qasr_train.peers import Peers
+from qasr_train.pools import OpenSource, build_pools, open_sources
 from qasr_train.rundir import RUN_FILE, check_same_config, run_directory
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import check_source
@@ -45,6 +50,10 @@ MAY_CHANGE_ON_RESUME = (
     "resume",
     "tracking",
     "data.num_workers",
+    # An epoch is cut anew from where it stands; see docs/training.md.
+    "data.batch_seconds",
+    "data.max_batch_rows",
+    "trainer.num_microbatches",
     "data.prefetch_batches",
     "data.cache.max_gb",
     "trainer.keep_last",
@@ -67,6 +76,7 @@ class FinetuneConfig:
     objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
     data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
     augment: AugmentConfig = setting(AugmentConfig(), help="what is done to training clips")
+    context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")
     optim: OptimConfig = setting(OptimConfig(), help="optimizer and learning rates")
     trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
     decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
@@ -88,11 +98,24 @@ class FinetuneConfig:
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
                 "data.cache.dir=null, or keep only augment.spec_augment, which covers up features that are kept"
             )
+        if self.data.cache.encoder_outputs and self.augment.is_on:
+            raise ConfigError(
+                "data.cache.encoder_outputs=true keeps what the encoder makes of a clip, and augment changes that in every "
+                "epoch; set it to false, or augment=none"
+            )
         if self.data.features_on is FeaturesOn.device and self.augment.spec_augment.probability > 0:
             raise ConfigError(
                 "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
                 "none yet; set data.features_on=worker"
             )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What makes a training clip differ from epoch to epoch: its sound and features, then its context."""
+
+    augment: Augmenter | None
+    transforms: tuple[Transform, ...]
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -104,19 +127,14 @@ def finetune(config: FinetuneConfig) -> None:
     # 0 what can be seen to be wrong before a model is downloaded
     for source in (*config.data.train.values(), *config.data.dev.values()):
         check_source(source)
-    augment = make_augmenter(
-        config.augment,
-        seed=config.seed,
-        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
-        max_target_tokens=config.data.max_target_tokens,
-    )
+    changes = make_changes(config)
 
     # 1 the device, the run directory and its record
     accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
     with ExitStack() as stack:
         run_dir, resume_from = open_run(config, accelerator, stack)
         stack.enter_context(Peers(accelerator, run=config.run_dir, timeout_s=config.trainer.peer_timeout_s))
-        trainer = prepare(config, accelerator, run_dir, augment, is_resumed=resume_from is not None)
+        trainer = prepare(config, accelerator, run_dir, changes, resume_from)
 
         # 7 train
         stack.callback(trainer.tracker.close)
@@ -126,28 +144,43 @@ def finetune(config: FinetuneConfig) -> None:
     )
 
 
+def make_changes(config: FinetuneConfig) -> Changes:
+    """Open noises, rooms and term lists; raises UserError where one is not there."""
+    augment = make_augmenter(
+        config.augment,
+        seed=config.seed,
+        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+        max_target_tokens=config.data.max_target_tokens,
+    )
+    contexts = make_context_drawer(config.context, seed=config.seed)
+    return Changes(augment, (contexts,) if contexts else ())
+
+
 def prepare(
-    config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, augment: Augmenter | None, *, is_resumed: bool
+    config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, changes: Changes, resume_from: Path | None
 ) -> Trainer:
     """Everything between the run directory and the first step."""
     set_seed(config.seed)
 
-    # 2 the model and what of it is trained
+    # 2 what is trained on, as far as no model is needed for it; then the model and what of it is trained
+    opened = open_sources(
+        config.data.train, rank=accelerator.process_index, num_processes=accelerator.num_processes, seed=config.seed
+    )
     model = load_model(config.model, device=accelerator.device)
     objective = build_objective(config.objective, model)
     model.module = apply_adaptation(model.module, config.adapt)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
     accelerator.print(count_parameters(model.module))
-    if not any(name.startswith("replay") for name in config.data.train) and not is_resumed:
+    if not any(name.startswith("replay") for name in config.data.train) and resume_from is None:
         accelerator.print(NO_REPLAY)
 
     # 3 data
-    data = make_training_data(config, model, accelerator, augment)
+    data = make_training_data(config, model, accelerator, changes, opened)
     validator = make_validator(config, model, accelerator, run_dir)
 
     # 4 optimizer and schedule
     optimizer = build_optimizer(parameter_groups(model.module), config.optim)
-    num_steps = count_steps(config.trainer, data)
+    num_steps = count_steps(config.trainer, data, resume_from)
 
     # 5 tracking
     tracker = Tracker(config.tracking, accelerator, run_dir)
@@ -237,16 +270,32 @@ def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack)
 
 
 def make_training_data(
-    config: FinetuneConfig, model: ASRModel, accelerator: Accelerator, augment: Augmenter | None
+    config: FinetuneConfig,
+    model: ASRModel,
+    accelerator: Accelerator,
+    changes: Changes,
+    opened: dict[str, OpenSource],
 ) -> TrainingData:
-    """Open the training sources and print what is in them and what the limits dropped."""
+    """Apply limits and weights to the training sources, and print what is in them and what was dropped."""
     limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
-    pools = build_pools(config.data.train, limits=limits, stream_window=config.data.stream_window, seed=config.seed)
+    pools = build_pools(
+        config.data.train,
+        limits=limits,
+        stream_window=config.data.stream_window,
+        seed=config.seed,
+        opened=opened,
+        mix_temperature=config.data.mix_temperature,
+        mix_by=config.data.mix_by,
+    )
     for pool in pools.values():
         accelerator.print(pool.describe())
+    if shares := describe_shares([pool for pool in pools.values() if isinstance(pool, ListPool)]):
+        accelerator.print(shares)
     print_dropped(limits, "data.train", accelerator)
     if config.data.features_on is FeaturesOn.device:
         cast(Any, model.collator).makes_features = False
+    load = open_cache(config.data.cache, model, pools, make_encoding_run(config, accelerator))
+    accelerator.wait_for_everyone()
     return TrainingData(
         pools=pools,
         collator=model.collator,
@@ -259,8 +308,24 @@ def make_training_data(
         pin_memory=accelerator.device.type == "cuda",
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
-        augment=augment,
-        load=CachedMels.open(config.data.cache, model.collator) if config.data.cache.dir else None,
+        augment=changes.augment,
+        transforms=changes.transforms,
+        gather=lambda value: gather_object([value]),
+        load=load,
+    )
+
+
+def make_encoding_run(config: FinetuneConfig, accelerator: Accelerator) -> EncodingRun:
+    """How the encoder outputs of a cache are made: as the forward pass of training makes them."""
+    return EncodingRun(
+        batch_seconds=config.data.batch_seconds,
+        max_batch_rows=config.data.max_batch_rows,
+        num_workers=config.data.num_workers,
+        device=accelerator.device,
+        precision=f"{accelerator.mixed_precision} {accelerator.device.type}",
+        autocast=accelerator.autocast,
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
     )
 
 
@@ -292,8 +357,8 @@ def print_dropped(limits: Limits, key: str, accelerator: Accelerator) -> None:
         accelerator.print(f"{key}: dropped {number} utterances: {reason}")
 
 
-def count_steps(trainer: TrainerConfig, data: TrainingData) -> int:
-    """Optimizer steps of the whole run.
+def count_steps(trainer: TrainerConfig, data: TrainingData, resume_from: Path | None = None) -> int:
+    """Optimizer steps of the whole run; of a resumed one, those done and those that the rest of its epochs makes now.
 
     Raises:
         ConfigError: epochs are asked of a streamed source, which has none.
@@ -307,7 +372,10 @@ def count_steps(trainer: TrainerConfig, data: TrainingData) -> int:
             "and trainer.max_steps"
         )
     whole, rest = divmod(trainer.num_epochs, 1.0)
-    num_steps = sum(data.num_steps(epoch) for epoch in range(int(whole)))
+    state = TrainState() if resume_from is None else read_state(resume_from)
+    data.load_state_dict(state.data, epoch=state.epoch, step_in_epoch=state.step_in_epoch)
+    num_steps = state.step - state.step_in_epoch  # of the epochs that are done
+    num_steps += sum(data.num_steps(epoch) for epoch in range(state.epoch, int(whole)))
     num_steps += round(rest * data.num_steps(int(whole))) if rest else 0
     return max(1, min(num_steps, trainer.max_steps or num_steps))
 

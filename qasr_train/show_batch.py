@@ -13,9 +13,11 @@ from typing import Any
 
 from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
 from qasr_train.batch import IGNORED, Batch
-from qasr_train.data import DataConfig, Limits, measure_durations
-from qasr_train.errors import ConfigError
-from qasr_train.loading import load_recording
+from qasr_train.contexts import ContextConfig, ContextDrawer, make_context_drawer
+from qasr_train.data import DataConfig
+from qasr_train.errors import AudioError, ConfigError
+from qasr_train.limits import Limits, measure_durations
+from qasr_train.loading import PlannedBatches
 from qasr_train.manifest import Utterance
 from qasr_train.models import load_collator
 from qasr_train.models.base import Collator
@@ -35,8 +37,11 @@ class ShowBatchConfig:
     augment: AugmentConfig = setting(
         AugmentConfig(), help="what is done to training clips; each row says what was drawn"
     )
-    seed: int = setting(0, ge=0, help="seed of the run whose augmentation is shown")
-    epoch: int = setting(0, ge=0, help="epoch whose augmentation is shown, from 0; clips are joined among those shown")
+    context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")
+    seed: int = setting(0, ge=0, help="seed of the run whose augmentation and contexts are shown")
+    epoch: int = setting(
+        0, ge=0, help="epoch whose augmentation and contexts are shown, from 0; clips are joined among those shown"
+    )
     num_utterances: int = setting(4, ge=1, help="utterances; the first of all sources in turn, as one padded batch")
     ids: list[str] = setting([], help="utterance ids to show instead. empty: the first ones")
     color: bool = setting(True, help="whether supervised tokens are coloured besides being marked")
@@ -60,11 +65,12 @@ def show_batch(config: ShowBatchConfig) -> None:
         max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
         max_target_tokens=config.data.max_target_tokens,
     )
+    contexts = make_context_drawer(config.context, seed=config.seed)
     collator = load_collator(config.model)
     utterances = choose_utterances(config, collator)
     if augment:
         utterances = list(augment.plan(utterances, config.epoch, source="shown"))
-    batch = make_batch(utterances, collator, augment, config.epoch)
+    batch = make_batch(utterances, collator, augment, contexts, config.epoch)
     drawn = [_drawn(augment, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
     if config.out is None:
         for row, utterance in enumerate(utterances):
@@ -79,13 +85,21 @@ def show_batch(config: ShowBatchConfig) -> None:
     print(f"{path}: {len(rows)} utterances")
 
 
-def make_batch(utterances: list[Utterance], collator: Collator, augment: Augmenter | None, epoch: int) -> Batch:
+def make_batch(
+    utterances: list[Utterance],
+    collator: Collator,
+    augment: Augmenter | None,
+    contexts: ContextDrawer | None,
+    epoch: int,
+) -> Batch:
     """The utterances as training would see them in an epoch, as one padded batch."""
-    recordings = [load_recording(u) for u in utterances]
-    if augment is None:
-        return collator.for_training(recordings)
-    batch = collator.for_training([augment.recording(recording, epoch) for recording in recordings])
-    return augment.features(batch, utterances, epoch)
+    transforms = [contexts] if contexts else []
+    plan = [list(range(len(utterances)))]
+    batches = PlannedBatches(utterances, plan, collator, epoch=epoch, augment=augment, transforms=transforms)
+    loaded = batches[0]
+    if loaded.failed:
+        raise AudioError(loaded.failed[0].reason)
+    return loaded.batch
 
 
 def _drawn(augment: Augmenter | None, utterance: Utterance, epoch: int, batch: Batch, row: int) -> list[str]:

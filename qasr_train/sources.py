@@ -1,8 +1,8 @@
 """Owns sources: where utterances come from, whatever the format, and which of them are taken.
 
-Input: a `SourceConfig`. Output: a list of `Utterance` (`load_utterances`), or a stream with an exact position
-(`stream_utterances`). `source_files.py`, `source_blocks.py`, `source_hf.py`, `source_tar.py` read the formats, `source_rows.py` gives
-rows their meaning, `source_streams.py` deals streams out to processes.
+Input: a `SourceConfig`. Output: a table or list of `Utterance` (`load_table`), or a stream with an exact position
+(`stream_utterances`). `source_files.py`, `source_blocks.py`, `source_hf.py`, `source_tar.py` read the formats,
+`source_rows.py` gives rows their meaning, `source_streams.py` deals streams out to processes.
 """
 
 import logging
@@ -62,7 +62,7 @@ class SourceConfig:
     """One dataset split: where it lies, how its columns are called, and how much of it is used."""
 
     path: str = setting(
-        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, folder (of audio, Parquet, tar shards, save_to_disk) or hub id"
+        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, folder (audio, Parquet, tar, save_to_disk) or hub id"
     )
     format: SourceFormat = setting(
         SourceFormat.auto, help="how the source is stored; auto: by suffix, folder or hub id"

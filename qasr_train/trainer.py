@@ -83,7 +83,7 @@ class Trainer:
         state = TrainState()
         if resume_from is not None:
             state = read_state(resume_from)
-            self.data.load_state_dict(state.data)
+            self.data.load_state_dict(state.data, epoch=state.epoch, step_in_epoch=state.step_in_epoch)
             load_training_state(resume_from / "state", self.model, self.optimizer, rank=self.accelerator.process_index)
             self.tracker.forget_after(state.step)
             self._saved_step = state.step

@@ -13,17 +13,18 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
-from qasr_train.data import Limits, measure_durations, validation_batches
+from qasr_train.data import validation_batches
 from qasr_train.distributed import whole_weights
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.evaluation.score import score_predictions
 from qasr_train.evaluation.transcribe import DecodeConfig, transcribe_utterances
+from qasr_train.limits import Limits, measure_durations
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import ASRModel
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.sources import SourceConfig, load_utterances
+from qasr_train.sources import SourceConfig, load_table
 from qasr_train.tracking import Tracker
 
 
@@ -40,7 +41,7 @@ def load_dev_sets(
     for name, source in sources.items():
         if source.streaming:
             raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
-        utterances = limits(measure_durations(load_utterances(source, name)), name)
+        utterances = limits(measure_durations(load_table(source, name)), name)
         num_kept = min(len(utterances), max_utterances or len(utterances))
         dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
     return dev_sets

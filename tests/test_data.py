@@ -12,20 +12,14 @@ import pytest
 import torch
 
 from qasr_train.batch import IGNORED
-from qasr_train.data import (
-    DataConfig,
-    Limits,
-    ListPool,
-    StreamPool,
-    TooLong,
-    TrainingData,
-    build_pools,
-    measure_durations,
-)
+from qasr_train.data import DataConfig, TrainingData
 from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.limits import Limits, TooLong, measure_durations
 from qasr_train.loading import LoadedBatch
 from qasr_train.manifest import Utterance
+from qasr_train.mixture import ListPool
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.pools import StreamPool, build_pools
 from qasr_train.sources import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
@@ -139,7 +133,7 @@ def test_a_stream_goes_on_from_a_saved_position_without_reading_what_came_before
     state = json.loads(json.dumps(stopped.state_dict(2)))  # as a checkpoint keeps it
 
     resumed = training_data(manifest, collator, streaming=True)
-    resumed.load_state_dict(state)
+    resumed.load_state_dict(state, epoch=2, step_in_epoch=1)
     assert ids_of_steps(resumed.steps(2, first_step=1)) == expected[2][1:]
     assert ids_of_steps(resumed.steps(3)) == expected[3]
     assert 0 not in resumed.pools["main"].starts
@@ -159,7 +153,7 @@ def test_a_saved_stream_must_still_be_streamed(manifest: Path, collator):
     streamed = training_data(manifest, collator, streaming=True)
     list(streamed.steps(0))
     with pytest.raises(ConfigError, match=r"data.train.main: the checkpoint streamed this source"):
-        training_data(manifest, collator).load_state_dict(streamed.state_dict(0))
+        training_data(manifest, collator).load_state_dict(streamed.state_dict(0), epoch=0, step_in_epoch=0)
 
 
 def test_utterances_outside_the_limits_leave_no_hole_in_a_window(manifest: Path, collator, caplog):
@@ -290,21 +284,18 @@ def test_two_workers_give_the_batches_of_none(manifest: Path, collator):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
-@pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize("num_processes", [2, 3])
-def test_processes_share_an_epoch_without_overlap_or_loss(
-    manifest: Path, collator, num_processes: int, streaming: bool
-):
-    whole = ids(training_data(manifest, collator, streaming=streaming).plan(1)[0])
+def test_processes_share_an_epoch_without_overlap_or_loss(manifest: Path, collator, num_processes: int):
+    whole = ids(training_data(manifest, collator).plan(1)[0])
     shares = []
     for rank in range(num_processes):
-        data = training_data(manifest, collator, streaming=streaming, rank=rank, num_processes=num_processes)
+        data = training_data(manifest, collator, rank=rank, num_processes=num_processes)
         utterances, batches = data.plan(1)
         shares.append([utterances[i].id for batch in batches for i in batch])
         assert data.num_steps(1) == len(batches)
     assert sorted(flat(shares)) == sorted(whole)
     counts = {
-        training_data(manifest, collator, streaming=streaming, rank=r, num_processes=num_processes).num_steps(1)
+        training_data(manifest, collator, rank=r, num_processes=num_processes).num_steps(1)
         for r in range(num_processes)
     }
     assert len(counts) == 1
