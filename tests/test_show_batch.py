@@ -77,6 +77,19 @@ def test_json_lines_are_one_padded_batch_with_its_labels(folder: Path, tmp_path:
     assert sum(row["attention_mask"][-1] for row in rows) == 1  # one row fills the width, the others are padded
 
 
+def test_the_contexts_drawn_for_an_epoch_are_shown_and_not_supervised(folder: Path, tmp_path: Path):
+    (tmp_path / "terms.txt").write_text("Ramipril\nMarcumar\n")
+    context = ["context=terms", f"context.terms={tmp_path / 'terms.txt'}"]
+    shares = ["context.spoken=0", "context.distractors=1", "context.empty=0", "context.no_turn=0"]
+    rows = shown_rows(folder, tmp_path / "shown.jsonl", *context, *shares)
+    tokenizer = tiny_processor().tokenizer
+    for row in rows:
+        prompt = tokenizer.decode(row["input_ids"])
+        assert "Ramipril, Marcumar" in prompt or "Marcumar, Ramipril" in prompt
+        taught = tokenizer.decode([label for label in row["labels"] if label != -100])
+        assert taught == TARGETS[row["id"]]
+
+
 def test_the_rows_do_not_depend_on_their_companions(folder: Path, tmp_path: Path):
     together = {row["id"]: row for row in shown_rows(folder, tmp_path / "all.jsonl")}
     for name in CLIPS:
