@@ -11,6 +11,7 @@ import sys
 DEBUG_VARIABLE = "QASR_DEBUG"
 _ALWAYS = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "WANDB_ERROR_REPORTING": "false",  # else wandb sends its own crashes, with parts of the program, to its makers
     "TOKENIZERS_PARALLELISM": "false",  # else tokenizers warns whenever a loader worker is forked
 }
 _QUIET = {

@@ -3,6 +3,7 @@
 import json
 import math
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from qasr_train.config import load_config
 from qasr_train.errors import ConfigError
 from qasr_train.finetune import make_accelerator
-from qasr_train.rundir import plain_config
-from qasr_train.tracking import Backend, Tracker, TrackingConfig, WandbMode, flatten_settings, tracker_names
+from qasr_train.settings import setting
+from qasr_train.tracking import Backend, Tracker, TrackingConfig, WandbMode, public_settings, tracker_names
 from qasr_train.trainer import TrainerConfig
 
 SECRET = "/home/secret-person/ward-7"
@@ -58,7 +59,7 @@ def full_settings() -> Any:
         f"run_dir={SECRET}/run",
         "seed=7",
     ]
-    return plain_config(load_config("finetune", overrides))
+    return load_config("finetune", overrides)
 
 
 def lines(run_dir: Path) -> list[dict[str, Any]]:
@@ -78,32 +79,61 @@ def test_a_tracker_is_handed_settings_but_no_path(tmp_path: Path):
     assert all(isinstance(value, str | int | float | bool) for value in settings.values())
 
 
-def test_flattening_leaves_out_paths_and_what_is_off():
-    settings = {"model": {"path": "/x", "family": "f"}, "a": {"b": {"c": [1, 2]}}, "off": None, "dir": "/y"}
-    assert flatten_settings(settings) == {"model.family": "f", "a.b.c": "[1, 2]"}
+@dataclass
+class Inner:
+    rate: float = setting(0.5, help="share; how much")
+    kinds: list[str] = setting(["a", "b.*"], help="patterns; which")
+    sizes: list[int] = setting([1, 2], help="rows; how many")
+    only: dict[str, str] = setting({"speaker": "Mrs Secret"}, help="names -> names; which rows")
+
+
+@dataclass
+class Settings:
+    who: str = setting("qasr-1", help="name; of the rules")
+    place: str = setting("secret.jsonl", help="path; a file that lies in the current folder")
+    note: str = setting("a secret", help="sentences; anything")
+    tricked: str = setting("/home/secret/x", help="name; of the suite, but somebody put a path here")
+    off: str | None = setting(None, help="name; nothing")
+    empty: list[str] = setting([], help="names; none")
+    mode: WandbMode = setting(WandbMode.offline, help="choice")
+    is_on: bool = setting(True, help="switch")
+    inner: Inner = setting(Inner(), help="section")
+    sources: dict[str, Inner] = setting({"ward": Inner(rate=1.0)}, help="name -> source")
+
+
+def test_only_numbers_switches_choices_and_names_are_public():
+    assert public_settings(Settings()) == {
+        "who": "qasr-1",
+        "mode": "offline",
+        "is_on": True,
+        "inner.rate": 0.5,
+        "inner.kinds": '["a", "b.*"]',
+        "inner.sizes": "[1, 2]",
+        "sources.ward.rate": 1.0,
+        "sources.ward.kinds": '["a", "b.*"]',
+        "sources.ward.sizes": "[1, 2]",
+    }
 
 
 def test_wandb_is_kept_from_looking_around(tmp_path: Path):
     tracker, accelerator = make_tracker(tmp_path, backend=Backend.wandb, mode=WandbMode.offline, name="first")
-    tracker.start({})
+    tracker.start(full_settings())
     kwargs = accelerator.handed[0][2]["wandb"]
     assert (kwargs["name"], kwargs["mode"], kwargs["dir"]) == ("first", "offline", str(tmp_path))
     settings = kwargs["settings"]
     assert (settings.host, settings.console) == ("-", "off")
     assert settings.disable_git and settings.disable_code and settings.x_disable_meta and not settings.save_code
+    assert settings.x_disable_machine_info and settings.label_disable and not settings.x_save_requirements
 
 
 @pytest.mark.parametrize(("allow_text", "num_tables"), [(False, 0), (True, 1)])
 def test_transcripts_go_out_only_if_allowed(tmp_path: Path, allow_text: bool, num_tables: int):
-    import wandb
-
     tracker, accelerator = make_tracker(tmp_path, backend=Backend.wandb, allow_text=allow_text)
-    tracker.log_transcripts([("u1", SENTENCE, "hypothesis")], step=4)
-    tables = [values["dev/samples"] for step, values in (h for h in accelerator.handed if isinstance(h, tuple))]
+    tracker.log_transcripts([("u1", SENTENCE, "<b>hypothesis")], step=4)
+    tables = [values["dev/samples"].html for step, values in (h for h in accelerator.handed if isinstance(h, tuple))]
     assert len(tables) == num_tables
     for table in tables:
-        assert isinstance(table, wandb.Table)
-        assert table.data == [["u1", SENTENCE, "hypothesis"]]
+        assert f"<tr><td>u1</td><td>{SENTENCE}</td><td>&lt;b&gt;hypothesis</td></tr>" in table
 
 
 @pytest.mark.parametrize("backend", [Backend.none, Backend.tensorboard])
@@ -157,7 +187,7 @@ def test_a_tracker_that_does_not_start_is_one_sentence(tmp_path: Path):
     with pytest.raises(
         ConfigError, match=r"tracking=wandb: .*RuntimeError: no API key.*tracking.mode=offline or tracking=none"
     ):
-        tracker.start({})
+        tracker.start(full_settings())
 
 
 def test_the_trackers_accelerate_is_asked_for():

@@ -6,6 +6,7 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 
 import math
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from qasr_train.evaluation.suite import EvaluationSet, SuiteConfig, load_suite
 from qasr_train.evaluation.suite_run import SuiteRun
 from qasr_train.evaluation.tables import score_summary
 from qasr_train.evaluation.terms import TermList, read_terms
+from qasr_train.evaluation.tracked import make_tracker, track_scores
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import find_family, load_model
 from qasr_train.models.base import ASRModel
@@ -39,6 +41,7 @@ from qasr_train.rundir import (
     write_json,
 )
 from qasr_train.settings import MISSING, check_settings, setting
+from qasr_train.tracking import Tracker, TrackingConfig
 
 # What may differ when a run is resumed: it changes neither a transcript nor its time.
 MAY_CHANGE_ON_RESUME = (
@@ -48,6 +51,7 @@ MAY_CHANGE_ON_RESUME = (
     "failed_as_empty",
     "suite.terms",
     "report",
+    "tracking",
     "decode.num_workers",
     "decode.max_failed_fraction",
     "decode.num_warmup_batches",
@@ -71,6 +75,7 @@ class EvaluateConfig:
         False, help="whether a recording that failed counts as an empty text; else it is left out"
     )
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
+    tracking: TrackingConfig = setting(TrackingConfig(), help="section; where figures go besides the run directory")
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
     seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
@@ -103,21 +108,25 @@ def evaluate(config: EvaluateConfig) -> None:
         open_run(config, sets, processes, dtype)
     processes.wait()
 
-    # 3 transcripts
-    try:
-        if not (run_dir / PREDICTIONS).exists():
-            transcribe_suite(config, sets, run_dir, processes, dtype)
-    except BaseException as error:
-        if processes.is_main and not config.resume:
-            discard_if_nothing_done(run_dir)  # then the same command, mended, may use the name again
-            release_if_unused(run_dir)
-        if isinstance(error, KeyboardInterrupt):
-            raise UserError(_interrupted(sets, run_dir)) from None
-        raise
+    tracker = make_tracker(config.tracking, run_dir, processes.device)
+    with closing(tracker) if tracker else nullcontext():
+        # 3 transcripts
+        try:
+            if tracker:
+                tracker.start(config)
+            if not (run_dir / PREDICTIONS).exists():
+                transcribe_suite(config, sets, run_dir, processes, dtype)
+        except BaseException as error:
+            if processes.is_main and not config.resume:
+                discard_if_nothing_done(run_dir)  # then the same command, mended, may use the name again
+                release_if_unused(run_dir)
+            if isinstance(error, KeyboardInterrupt):
+                raise UserError(_interrupted(sets, run_dir)) from None
+            raise
 
-    # 4 scores and report
-    if processes.is_main:
-        score_run(config, run_dir, sets, terms)
+        # 4 scores and report
+        if processes.is_main:
+            score_run(config, run_dir, sets, terms, tracker)
 
 
 def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: Processes, dtype: torch.dtype) -> None:
@@ -176,10 +185,14 @@ def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
 
 
 def score_run(
-    config: EvaluateConfig, run_dir: Path, sets: Sequence[EvaluationSet], terms: TermList | None = None
+    config: EvaluateConfig,
+    run_dir: Path,
+    sets: Sequence[EvaluationSet],
+    terms: TermList | None = None,
+    tracker: Tracker | None = None,
 ) -> None:
-    """Score the predictions of a run directory, write scores and report, print the table."""
-    from qasr_train.evaluation.report import write_report  # brings matplotlib
+    """Score the predictions of a run directory, write scores and report, print the table, feed the tracker."""
+    from qasr_train.evaluation.report import worst_first, write_report  # brings matplotlib
 
     loaded = load_predictions(run_dir)
     scores = score_predictions(
@@ -191,6 +204,8 @@ def score_run(
     write_scores(run_dir, scores)
     write_leaderboard_csv(run_dir, scores)
     write_report(run_dir, scores, baseline=config.baseline, config=config.report, load_clip=clip_of_sets(sets))
+    if tracker:
+        track_scores(tracker, scores, clip_of_sets(sets), worst_first(scores.utterances))
     print(score_summary(scores, str(run_dir)))
 
 
