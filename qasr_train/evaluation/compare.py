@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ from qasr_train.evaluation.significance import (
     paired_test,
     segment_differences,
 )
+from qasr_train.evaluation.systems import System, run_record, system_of_rows
+from qasr_train.evaluation.term_changes import (
+    RunTerms,
+    TermChange,
+    compare_terms,
+    count_terms,
+    terms_from_rows,
+    terms_from_scores,
+)
+from qasr_train.evaluation.terms import TermList, read_terms
 from qasr_train.manifest import read_jsonl
 from qasr_train.settings import check_settings, setting
 
@@ -41,8 +51,16 @@ class CompareConfig:
     """Comparing two runs."""
 
     baseline: str = setting(help="path; run folder with scores.json and utterances.jsonl, or predictions")
-    candidate: str = setting(help="path; run folder with scores.json and utterances.jsonl, or predictions")
+    candidate: str | None = setting(
+        None, help="path; run folder with scores.json and utterances.jsonl, or predictions. null: see candidates"
+    )
     out: str = setting(help="path; directory for comparison.json, report.md and report.html")
+    candidates: list[str] = setting(
+        [], help="paths; several candidates instead, each against the baseline, with Bonferroni's correction. []: one"
+    )
+    terms: str | None = setting(
+        None, help="path; term list whose recall, precision and F1 are compared. null: as the runs were scored"
+    )
     normalizer: str | None = setting(
         None, help="name; score both anew by these rules. null: as they were scored, else qasr-1"
     )
@@ -60,15 +78,21 @@ class CompareConfig:
         check_settings(self, "compare")
         if self.normalizer is not None:
             get_normalizer(self.normalizer)
+        if (self.candidate is None) is (not self.candidates):
+            raise ConfigError(
+                "give either candidate=PATH or candidates=[PATH,PATH]: what the baseline is compared with"
+            )
 
 
 @dataclass(slots=True)
 class Run:
-    """One scored system: where it came from, its normaliser, its rows."""
+    """One scored system: where it came from, its normaliser, its rows, its terms. record: its run.json, {} without one."""
 
     path: str
     normalizer: str
     utterances: list[UtteranceScore]
+    terms: RunTerms = field(default_factory=lambda: RunTerms({}, {}))
+    record: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -104,6 +128,8 @@ class Comparison:
     gate: GateConfig
     warnings: list[str]
     versions: dict[str, str]
+    terms: list[TermChange]
+    systems: dict[str, System]
     pairs: list["Pair"]
     note: str | None = None
 
@@ -118,33 +144,46 @@ class Pair:
 
 def compare(config: CompareConfig) -> Comparison:
     """The job of recipes/compare.py: pair two runs, test the differences, judge, write OUT/comparison.json."""
-    baseline, candidate = load_run(config.baseline, config.normalizer), load_run(config.candidate, config.normalizer)
+    assert config.candidate is not None, "several candidates: see compare_several"
+    terms = read_terms(config.terms) if config.terms else None
+    baseline, candidate = (load_run(path, config.normalizer, terms) for path in (config.baseline, config.candidate))
     comparison = compare_runs(baseline, candidate, config.gate, num_resamples=config.num_resamples, seed=config.seed)
     comparison.note = config.note
     write_json(Path(config.out) / "comparison.json", comparison_row(comparison))
     return comparison
 
 
-def load_run(path: str | Path, normalizer: str | None = None) -> Run:
+def load_run(path: str | Path, normalizer: str | None = None, terms: TermList | None = None) -> Run:
     """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
+
+    Args:
+        terms: count these terms anew; None: as the run was scored, if it was with any.
 
     Raises:
         DataError, ConfigError: nothing there; damaged files (file:line).
     """
-    path = Path(path)
+    run = _load_run(Path(path), normalizer)
+    run.record = run_record(path)
+    if terms is not None:
+        run.terms = count_terms(run.utterances, terms, run.normalizer, run.terms)
+    return run
+
+
+def _load_run(path: Path, normalizer: str | None) -> Run:
     scores_file = path / "scores.json"
-    stored = _read_scores(scores_file) if scores_file.is_file() else None
+    stored, digest = _read_scores(scores_file) if scores_file.is_file() else (None, None)
     if stored is not None and normalizer in (None, stored):
-        return Run(str(path), stored, _read_utterances(path / "utterances.jsonl"))
+        rows = _read_utterances(path / "utterances.jsonl")
+        utterances = [UtteranceScore(**{name: row[name] for name in UTTERANCE_FIELDS}) for row in rows]
+        return Run(str(path), stored, utterances, terms_from_rows(rows, digest))
     if stored is not None and not (path / "predictions.jsonl").is_file():
         raise ConfigError(
             f"{path}: was scored by {stored}, and has no predictions.jsonl to score by {normalizer} instead"
         )
     name = normalizer or _DEFAULT_NORMALIZER
     predictions = load_predictions(path).predictions
-    return Run(
-        str(path), name, score_predictions(predictions, name, resampling=Resampling(num_resamples=100)).utterances
-    )
+    scores = score_predictions(predictions, name, resampling=Resampling(num_resamples=100))
+    return Run(str(path), name, scores.utterances, terms_from_scores(scores.utterances, scores.context))
 
 
 def compare_runs(
@@ -163,7 +202,10 @@ def compare_runs(
             "give normalizer= to score both by the same rules"
         )
     pairs, warnings = _pair(baseline, candidate)
-    groups = _Groups(pairs, baseline.normalizer, Resampling(1 - gate.alpha, num_resamples, seed))
+    resampling = Resampling(1 - gate.alpha, num_resamples, seed)
+    groups = _Groups(pairs, baseline.normalizer, resampling)
+    speakers = {(pair.candidate.set, pair.candidate.id): pair.candidate.speaker for pair in pairs}
+    terms, term_warnings = compare_terms(baseline.terms, candidate.terms, speakers, resampling)
     sets = groups.by(lambda pair: pair.candidate.set)
     roles = _roles(pairs, gate)
     return Comparison(
@@ -176,8 +218,13 @@ def compare_runs(
         roles=roles,
         verdict=judge({name: group.test for name, group in sets.items()}, roles, gate),
         gate=gate,
-        warnings=warnings,
+        warnings=warnings + term_warnings,
         versions=library_versions(),
+        terms=terms,
+        systems={
+            name: system_of_rows(run.record, run.path, [getattr(pair, name) for pair in pairs])
+            for name, run in (("baseline", baseline), ("candidate", candidate))
+        },
         pairs=pairs,
     )
 
@@ -319,20 +366,21 @@ def _roles(pairs: Sequence[Pair], gate: GateConfig) -> dict[str, str | None]:
     return roles
 
 
-def _read_scores(path: Path) -> str:
-    """The normaliser that a scores.json names."""
+def _read_scores(path: Path) -> tuple[str, str | None]:
+    """The normaliser that a scores.json names, and the digest of its term list, if it has one."""
     try:
-        name = json.loads(path.read_text(encoding="utf-8"))["normalizer"]
-    except (ValueError, KeyError, TypeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, entities = content["normalizer"], content.get("entities") or {}
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: is not the scores.json of a run; score it again with recipes/score.py") from None
-    return get_normalizer(str(name)).name
+    return get_normalizer(str(name)).name, entities.get("terms_digest")
 
 
-def _read_utterances(path: Path) -> list[UtteranceScore]:
+def _read_utterances(path: Path) -> list[dict[str, Any]]:
     rows = []
     for where, row in read_jsonl(path):
         missing = [name for name in UTTERANCE_FIELDS if name not in row]
         if missing:
             raise DataError(f"{where}: has no `{missing[0]}`; score the run again with recipes/score.py")
-        rows.append(UtteranceScore(**{name: row[name] for name in UTTERANCE_FIELDS}))
+        rows.append(row)
     return rows

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from qasr_train.evaluation.alignment import UtteranceScore
-from qasr_train.evaluation.metrics import percent
+from qasr_train.evaluation.metrics import Resampling, percent
 from qasr_train.evaluation.normalize import Normalizer, get_normalizer
 from qasr_train.evaluation.predictions import Prediction
+from qasr_train.evaluation.significance import Counts, Interval, error_rate_interval
 from qasr_train.evaluation.terms import TermFinder
 
 _SEPARATORS = re.compile(r"[\n\r,;，、；،؛]")
@@ -40,7 +43,7 @@ class ContextScore:
     """Figures of one group. Each term counts once for every utterance it was offered to.
 
     num_utterances: scored rows to which terms were offered. num_with_echo: those of them with an echo.
-    context_recall_percent: found / spoken. context_echo_percent: echoed / unspoken.
+    context_recall_percent: found / spoken. context_echo_percent: echoed / unspoken. *_interval: their bootstrap intervals.
     """
 
     num_utterances: int
@@ -53,6 +56,18 @@ class ContextScore:
     context_echo_percent: float | None
     num_with_echo: int
     num_prose: int
+    recall_interval: Interval | None
+    echo_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCounts:
+    """Offered terms of one utterance: spoken, spoken and written, not spoken, written though not spoken."""
+
+    num_spoken: int
+    num_found: int
+    num_unspoken: int
+    num_echoed: int
 
 
 @dataclass(slots=True)
@@ -70,7 +85,10 @@ class ContextScores:
 
 
 def score_context(
-    rows: Sequence[UtteranceScore], predictions: Sequence[Prediction], normalizer_name: str
+    rows: Sequence[UtteranceScore],
+    predictions: Sequence[Prediction],
+    normalizer_name: str,
+    resampling: Resampling | None = None,
 ) -> ContextScores | None:
     """What became of the terms in each row's context; None where no scored row has one.
 
@@ -81,13 +99,14 @@ def score_context(
         offers.follow(row, prediction.context) if row.is_scored and prediction.context else None
         for row, prediction in zip(rows, predictions, strict=True)
     ]
-    scored = [(row.set, one) for row, one in zip(rows, found, strict=True) if one is not None]
+    scored = [(row, one) for row, one in zip(rows, found, strict=True) if one is not None]
     if not scored:
         return None
-    names = sorted({name for name, _ in scored})
+    draws = resampling or Resampling()
+    names = sorted({row.set for row, _ in scored})
     return ContextScores(
-        overall=_context_score([one for _, one in scored]),
-        sets={name: _context_score([one for owner, one in scored if owner == name]) for name in names},
+        overall=_context_score(scored, draws),
+        sets={name: _context_score([pair for pair in scored if pair[0].set == name], draws) for name in names},
         utterances=found,
     )
 
@@ -133,7 +152,25 @@ class _Offers:
         return self._finders[key]
 
 
-def _context_score(ones: Sequence[UtteranceContext]) -> ContextScore:
+def context_ratios(counts: Sequence[ContextCounts]) -> dict[str, tuple[Counts, Counts]]:
+    """Context recall and echo as (numerators, denominators) per utterance, each (utterances,) int."""
+    spoken, found, unspoken, echoed = (
+        np.asarray([getattr(one, field.name) for one in counts], dtype=np.int64)
+        for field in dataclasses.fields(ContextCounts)
+    )
+    return {"recall": (found, spoken), "echo": (echoed, unspoken)}
+
+
+def _context_score(scored: Sequence[tuple[UtteranceScore, UtteranceContext]], resampling: Resampling) -> ContextScore:
+    ones = [one for _, one in scored]
+    counts = [
+        ContextCounts(len(one.spoken), len(one.found), len(one.offered) - len(one.spoken), len(one.echoed))
+        for one in ones
+    ]
+    speakers, options = [row.speaker for row, _ in scored], dataclasses.asdict(resampling)
+    intervals = {
+        name: error_rate_interval(*ratio, speakers, **options) for name, ratio in context_ratios(counts).items()
+    }
     num_offered, num_spoken = sum(len(one.offered) for one in ones), sum(len(one.spoken) for one in ones)
     num_found, num_echoed = sum(len(one.found) for one in ones), sum(len(one.echoed) for one in ones)
     return ContextScore(
@@ -147,4 +184,6 @@ def _context_score(ones: Sequence[UtteranceContext]) -> ContextScore:
         context_echo_percent=percent(num_echoed, num_offered - num_spoken),
         num_with_echo=sum(bool(one.echoed) for one in ones),
         num_prose=sum(one.num_prose for one in ones),
+        recall_interval=intervals["recall"],
+        echo_interval=intervals["echo"],
     )

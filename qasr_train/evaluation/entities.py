@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import kaldialign
+import numpy as np
 
 from qasr_train.evaluation.alignment import UtteranceScore, tokens
 from qasr_train.evaluation.confusions import MAX_CELLS
-from qasr_train.evaluation.metrics import percent, primary_metric_of
+from qasr_train.evaluation.metrics import Resampling, percent, primary_metric_of
 from qasr_train.evaluation.normalize import Normalizer, get_normalizer
+from qasr_train.evaluation.significance import Counts, Interval, error_rate_interval
 from qasr_train.evaluation.terms import Hit, TermFinder, TermList
 
 
@@ -51,6 +53,7 @@ class TermScore:
     on_terms_percent, off_terms_percent: error rate over words of the reference inside and outside terms; an inserted word
         counts as on when it is inside a term of the output. metric: "wer", or "cer" in CER languages.
     num_not_aligned: utterances too long to align, left out of those two rates.
+    *_interval: bootstrap intervals of recall, precision and F1.
     """
 
     num_utterances: int
@@ -68,6 +71,9 @@ class TermScore:
     num_words_on_terms: int
     num_words_off_terms: int
     num_not_aligned: int
+    recall_interval: Interval | None
+    precision_interval: Interval | None
+    f1_interval: Interval | None
 
 
 @dataclass(slots=True)
@@ -94,7 +100,9 @@ class EntityScores:
         }
 
 
-def score_entities(rows: Sequence[UtteranceScore], terms: TermList, normalizer_name: str) -> EntityScores:
+def score_entities(
+    rows: Sequence[UtteranceScore], terms: TermList, normalizer_name: str, resampling: Resampling | None = None
+) -> EntityScores:
     """Count the terms in every scored row; matched by the normaliser's rules, the longest at each place.
 
     Errors on and off terms are the B-WER and U-WER of Le et al. 2021 (contextual biasing), with terms of several words.
@@ -104,10 +112,11 @@ def score_entities(rows: Sequence[UtteranceScore], terms: TermList, normalizer_n
     finders = {language: TermFinder(terms.spellings.items(), normalizer, language) for language in languages}
     found = [_utterance_terms(row, finders[row.language], normalizer) if row.is_scored else None for row in rows]
     scored = [(row, one) for row, one in zip(rows, found, strict=True) if one is not None]
+    draws = resampling or Resampling()
     return EntityScores(
         terms=terms,
-        overall=_term_score(scored),
-        sets={name: _term_score([pair for pair in scored if pair[0].set == name]) for name in _sets(scored)},
+        overall=_term_score(scored, draws),
+        sets={name: _term_score([pair for pair in scored if pair[0].set == name], draws) for name in _sets(scored)},
         by_term=_by_term([one for _, one in scored]),
         utterances=found,
         warnings=_warnings(finders, normalizer_name),
@@ -163,11 +172,38 @@ def _covered(hits: Sequence[Hit]) -> set[int]:
     return {place for hit in hits for place in range(hit.start, hit.stop)}
 
 
-def _term_score(scored: Sequence[tuple[UtteranceScore, UtteranceTerms]]) -> TermScore:
+@dataclass(frozen=True, slots=True)
+class TermCounts:
+    """Terms of one utterance: in the reference, in the output, and the smaller of both per term."""
+
+    num_spoken: int
+    num_written: int
+    num_found: int
+
+
+def term_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> TermCounts:
+    """Counts of the terms of a reference and an output, each in order and as often as it stands there."""
+    num_found = (Counter(reference) & Counter(hypothesis)).total()
+    return TermCounts(len(reference), len(hypothesis), num_found)
+
+
+def term_ratios(counts: Sequence[TermCounts]) -> dict[str, tuple[Counts, Counts]]:
+    """Recall, precision and F1 as (numerators, denominators) per utterance, each (utterances,) int."""
+    spoken, written, found = (
+        np.asarray([getattr(one, name) for one in counts], dtype=np.int64)
+        for name in ("num_spoken", "num_written", "num_found")
+    )
+    return {"recall": (found, spoken), "precision": (found, written), "f1": (2 * found, spoken + written)}
+
+
+def _term_score(scored: Sequence[tuple[UtteranceScore, UtteranceTerms]], resampling: Resampling) -> TermScore:
     ones = [one for _, one in scored]
     aligned = [one for one in ones if one.num_errors_on_terms is not None]
-    num_spoken, num_written = sum(len(one.reference) for one in ones), sum(len(one.hypothesis) for one in ones)
-    num_found = sum(_num_found(one) for one in ones)
+    counts = [term_counts(one.reference, one.hypothesis) for one in ones]
+    num_spoken, num_written = sum(one.num_spoken for one in counts), sum(one.num_written for one in counts)
+    num_found = sum(one.num_found for one in counts)
+    speakers, options = [row.speaker for row, _ in scored], dataclasses.asdict(resampling)
+    intervals = {name: error_rate_interval(*ratio, speakers, **options) for name, ratio in term_ratios(counts).items()}
     errors_on = sum(one.num_errors_on_terms or 0 for one in aligned)
     errors_off = sum(one.num_errors_off_terms or 0 for one in aligned)
     words_on, words_off = (
@@ -190,11 +226,10 @@ def _term_score(scored: Sequence[tuple[UtteranceScore, UtteranceTerms]]) -> Term
         num_words_on_terms=words_on,
         num_words_off_terms=words_off,
         num_not_aligned=len(ones) - len(aligned),
+        recall_interval=intervals["recall"],
+        precision_interval=intervals["precision"],
+        f1_interval=intervals["f1"],
     )
-
-
-def _num_found(one: UtteranceTerms) -> int:
-    return (Counter(one.reference) & Counter(one.hypothesis)).total()
 
 
 def _by_term(ones: Sequence[UtteranceTerms]) -> dict[str, tuple[int, int, int]]:

@@ -137,7 +137,7 @@ def score_predictions(
 
     groups = _Groups(rows, normalizer, resampling)
     sets, languages = groups.by(lambda row: row.set), groups.by(language_label)
-    entities = score_entities(rows, terms, normalizer) if terms else None
+    entities = score_entities(rows, terms, normalizer, resampling) if terms else None
     return Scores(
         normalizer=normalizer,
         overall=groups.by(lambda row: "")[""],
@@ -151,7 +151,7 @@ def score_predictions(
         versions=library_versions(),
         warnings=[*_warnings(rows), *(entities.warnings if entities else [])],
         entities=entities,
-        context=score_context(rows, predictions, normalizer),
+        context=score_context(rows, predictions, normalizer, resampling),
     )
 
 

@@ -114,8 +114,10 @@ _TERM_HEADERS = [
     "written",
     "found",
     "recall %",
+    "interval",
     "precision %",
     "F1 %",
+    "interval",
     "errors on %",
     "errors off %",
 ]
@@ -123,9 +125,9 @@ _TERM_HEADERS = [
 
 def _term_row(name: str, group: TermScore) -> list[str]:
     counts = [group.num_spoken, group.num_written, group.num_found]
-    rates = [group.recall_percent, group.precision_percent, group.f1_percent]
-    errors = [group.on_terms_percent, group.off_terms_percent]
-    return [name, *map(str, counts), *map(number, [*rates, *errors])]
+    recall, f1 = interval_text(group.recall_interval), interval_text(group.f1_interval)
+    rates = [number(group.recall_percent), recall, number(group.precision_percent), number(group.f1_percent), f1]
+    return [name, *map(str, counts), *rates, number(group.on_terms_percent), number(group.off_terms_percent)]
 
 
 def context_tables(scores: Scores) -> list[Table]:
@@ -140,14 +142,16 @@ def context_tables(scores: Scores) -> list[Table]:
         note += (
             f" {scores.context.overall.num_prose} pieces of more than {MAX_TERM_WORDS} words are not counted as terms."
         )
-    headers = ["context", "utterances", "offered", "spoken", "found", "recall %", "unspoken", "echoed", "echo %"]
+    spoken, echoed = ["spoken", "found", "recall %", "interval"], ["unspoken", "echoed", "echo %", "interval"]
+    headers = ["context", "utterances", "offered", *spoken, *echoed]
     return [Table("Terms offered in the context", headers, rows, note)]
 
 
 def _context_row(name: str, group: ContextScore) -> list[str]:
-    recall, echo = number(group.context_recall_percent), number(group.context_echo_percent)
+    recall = [number(group.context_recall_percent), interval_text(group.recall_interval)]
+    echo = [number(group.context_echo_percent), interval_text(group.echo_interval)]
     spoken = [group.num_utterances, group.num_offered, group.num_spoken, group.num_found]
-    return [name, *map(str, spoken), recall, str(group.num_unspoken), str(group.num_echoed), echo]
+    return [name, *map(str, spoken), *recall, str(group.num_unspoken), str(group.num_echoed), *echo]
 
 
 def comparison_summary(comparison: Comparison, directory: str) -> str:
