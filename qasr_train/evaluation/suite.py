@@ -5,15 +5,17 @@ Input: `SuiteConfig` (configs/suite/*.yaml). Output: `EvaluationSet`s, checked: 
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
 from qasr_train.audio import load_audio
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.context_conditions import ContextConditionsConfig, Offer, under_conditions
 from qasr_train.evaluation.noise import Condition, NoiseConfig, conditions
 from qasr_train.evaluation.normalize import NORMALIZERS
+from qasr_train.evaluation.predictions import Prediction
 from qasr_train.manifest import Utterance
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig, load_utterances
@@ -32,6 +34,10 @@ class SetConfig:
     """One set: where its utterances come from and what it is for."""
 
     source: SourceConfig = setting(SourceConfig(), help="where the utterances come from")
+    parents: SourceConfig | None = setting(
+        None,
+        help="of a set of chunks (columns parent_id, chunk_index): the whole recordings with their texts. null: no chunks",
+    )
     role: Role = setting(Role.none, help="target: should improve; guard: must not get worse; none: only reported")
     access: str | None = setting(
         None, help="sentence; what a person must do before the set can be loaded (licence, login). null: nothing"
@@ -49,13 +55,18 @@ class SuiteConfig:
     sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
     only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
     noise: NoiseConfig = setting(NoiseConfig(), help="noise and rooms for every set: one set more for each condition")
+    context: ContextConditionsConfig = setting(
+        ContextConditionsConfig(), help="every set without, with right and with wrong hotwords: three sets of each"
+    )
     normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
     terms: str | None = setting(
-        None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
+        None,
+        help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",
     )
 
     def __post_init__(self) -> None:
         check_settings(self, "suite")
+        self.terms = self.terms or self.context.terms
         if self.normalizer not in NORMALIZERS:
             raise ConfigError(f"suite.normalizer={self.normalizer}: unknown; choose one of {', '.join(NORMALIZERS)}")
         if not self.sets:
@@ -87,12 +98,16 @@ class NoiseSuiteConfig(OwnSuiteConfig):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it. condition: of a noise suite."""
+    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it. condition: of a noise suite.
+
+    chunks: id -> (parent_id, chunk_index) where the utterances are chunks, each with its parent's whole text; None: they are not.
+    """
 
     name: str
     role: str | None
     utterances: list[Utterance]
     condition: Condition | None = None
+    chunks: dict[str, tuple[str, int]] | None = None
 
     def load_clip(self, utterance: Utterance) -> np.ndarray:
         """The samples to be transcribed, float32 [S] at 16 kHz, with the noise of the condition.
@@ -103,24 +118,35 @@ class EvaluationSet:
         waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
         return waveform if self.condition is None else self.condition.apply(waveform, utterance)
 
+    def placed(self, prediction: Prediction) -> Prediction:
+        """The prediction of one of its utterances; of a chunk it says which part of which recording it is."""
+        if self.chunks is None:
+            return prediction
+        parent_id, chunk_index = self.chunks[prediction.id]
+        return replace(prediction, parent_id=parent_id, chunk_index=chunk_index)
+
     def digest(self) -> str:
         """Of what decides the set's transcripts and scores; another where manifest, noise or seed changed."""
         digest = fingerprint(self.utterances)
+        if self.chunks is not None:
+            digest += "-" + hashlib.sha256(repr(sorted(self.chunks.items())).encode()).hexdigest()[:16]
         return digest if self.condition is None else f"{digest}-{self.condition.digest()}"
 
 
 def load_suite(config: SuiteConfig) -> list[EvaluationSet]:
-    """Load every chosen set; with noise, each once for every condition.
+    """Load every chosen set; with offered terms or noise, each once for every condition.
 
     Raises:
         DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
-            states no text, an id stands twice; there is no noise where the settings say.
+            states no text, an id stands twice; there is no noise, or no term list, where the settings say.
     """
     noisy = conditions(config.noise)
     sets = [_load_set(name, set_config) for name, set_config in config.chosen_sets().items()]
+    if config.context.terms is not None:
+        sets = [under for one in sets for under in _with_offers(one, config.context)]
     if not noisy:
         return sets
-    return [EvaluationSet(how.set_name(one.name), one.role, one.utterances, how) for one in sets for how in noisy]
+    return [replace(one, name=how.set_name(one.name), condition=how) for one in sets for how in noisy]
 
 
 def fingerprint(utterances: list[Utterance]) -> str:
@@ -135,8 +161,12 @@ def fingerprint(utterances: list[Utterance]) -> str:
 
 
 def _load_set(name: str, config: SetConfig) -> EvaluationSet:
+    chunks = None
     try:
-        utterances = load_utterances(config.source, name)
+        if config.parents is None:
+            utterances = load_utterances(config.source, name)
+        else:
+            utterances, chunks = _load_chunks(name, config.source, config.parents)
     except DataError as error:
         if config.access is None:
             raise
@@ -151,7 +181,39 @@ def _load_set(name: str, config: SetConfig) -> EvaluationSet:
             f'({first.origin}); an evaluation needs a reference in every row ("" where there is no speech)'
         )
     _check_ids(name, utterances)
-    return EvaluationSet(name, None if config.role is Role.none else config.role.value, utterances)
+    return EvaluationSet(name, None if config.role is Role.none else config.role.value, utterances, chunks=chunks)
+
+
+def _load_chunks(
+    name: str, source: SourceConfig, parents: SourceConfig
+) -> tuple[list[Utterance], dict[str, tuple[str, int]]]:
+    """The chunks, each with its parent's text, language, speaker; and which part of which parent each is."""
+    whole = {parent.id: parent for parent in load_utterances(parents, f"{name}.parents")}
+    # An Utterance has no fields for these two columns; text and speaker are the parent's, so theirs are free.
+    columns = {**source.columns, "text": "parent_id", "speaker": "chunk_index"}
+    utterances, chunks = [], {}
+    for row in load_utterances(replace(source, columns=columns), name):
+        parent = whole.get(row.text or "")
+        if parent is None or not (row.speaker or "").isdecimal():
+            raise DataError(
+                f"set {name!r}: {row.origin} has parent_id={row.text!r}, chunk_index={row.speaker!r}; expected an id of "
+                f"{parents.path}, and a number from 0"
+            )
+        utterances.append(
+            replace(row, text=parent.text, speaker=parent.speaker, language=row.language or parent.language)
+        )
+        chunks[row.id] = (parent.id, int(row.speaker or 0))
+    return utterances, chunks
+
+
+def _with_offers(one: EvaluationSet, config: ContextConditionsConfig) -> list[EvaluationSet]:
+    offered = under_conditions(one.utterances, config)
+    if not offered[Offer.nothing]:
+        raise DataError(
+            f"set {one.name!r}: no term of suite.context.terms={config.terms} is spoken in it; give another list, or "
+            "suite.context.only_with_terms=false"
+        )
+    return [EvaluationSet(f"{one.name}, {kind.value}", one.role, rows) for kind, rows in offered.items()]
 
 
 def _check_ids(name: str, utterances: list[Utterance]) -> None:

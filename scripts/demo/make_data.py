@@ -3,6 +3,7 @@
     python scripts/demo/make_data.py --out DIR --seed 0
 
 DIR/medical.jsonl  English dictations the tiny base model cannot transcribe yet (train, dev, test)
+DIR/terms.txt      the terms of the domain, for recall and for hotwords
 DIR/general.jsonl  everyday sentences in four languages it can (train = replay, dev, test)
 
 Texts and voices follow from the seed; the audio itself is not bit-exact (see synthesis.py).
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from scripts.demo.clips import Clip, speak_clip
 from scripts.demo.corpus import draw_digits, draw_sentence, draw_words
 from scripts.demo.distortion import add_noise
-from scripts.demo.medical import draw_medical_sentences
+from scripts.demo.medical import draw_medical_sentences, hotwords
 from scripts.demo.synthesis import SAMPLE_RATE_HZ, TRAINED_TIMBRES, draw_delivery, require_espeak
 from scripts.demo.vocabulary import LANGUAGES
 
@@ -75,6 +76,7 @@ def main() -> None:
         for name, rows in corpora.items():
             write_corpus(arguments.out, name, rows, arguments.num_processes)
             print(f"{arguments.out / name}.jsonl: {len(rows)} clips")
+        (arguments.out / "terms.txt").write_text("\n".join(hotwords()) + "\n", encoding="utf-8")
     except ValueError as error:
         parser.exit(2, f"error: {error}\n")
 

@@ -22,6 +22,8 @@ MEDICAL_KINDS: dict[str, list[str]] = {
     "frequency": ["daily", "twice daily", "hourly", "weekly"],
 }
 
+TERM_KINDS = ("drug", "disease", "symptom", "organ", "finding", "test", "route")  # what a clinic's term list would hold
+
 MEDICAL_TEMPLATES = [
     "patient denies {symptom}",
     "patient denies {symptom} and {symptom}",
@@ -39,6 +41,11 @@ MEDICAL_TEMPLATES = [
     "{degree} {finding} of the {organ}",
     "increase {drug} to {count} {unit} {frequency}",
 ]
+
+
+def hotwords() -> list[str]:
+    """The terms a clinic would list, sorted, each once."""
+    return sorted({term for kind in TERM_KINDS for term in MEDICAL_KINDS[kind]})
 
 
 def draw_medical_sentence(rng: random.Random) -> str:

@@ -66,11 +66,13 @@ def test_the_suites_have_the_sets_their_benchmarks_have() -> None:
     assert {one.source.language for one in fleurs.values()} == set(LANGUAGES)
     assert len(composed("fleurs_12").chosen_sets()) == 12
     assert len(composed("fleurs_20").chosen_sets()) == 20
+    assert len(composed("open_asr_longform").sets) == 2 + 8
+    assert {one.source.language for one in composed("chinese").sets.values()} == {"Chinese"}
     assert [one.role.value for one in composed("demo").sets.values()] == ["target", "guard"]
 
 
 def test_leaderboard_suites_use_the_leaderboards_rules_and_split() -> None:
-    for name in ("open_asr_english", "open_asr_multilingual"):
+    for name in ("open_asr_english", "open_asr_multilingual", "open_asr_longform", "legal_financial"):
         suite = composed(name)
         assert suite.normalizer == "leaderboard-2026-08"
         assert all((one.source.split or "").startswith("test") for one in suite.sets.values())
@@ -82,6 +84,28 @@ def test_ones_own_manifest_is_one_setting(tmp_path: Path) -> None:
     [own] = load_suite(composed("own", f"suite.manifest={manifest}", "suite.sets.own.source.language=de"))
     assert (own.name, own.role) == ("own", None)
     assert [(u.id, u.language) for u in own.utterances] == [("a", "German"), ("b", "German")]
+
+
+def test_with_offered_terms_every_set_stands_there_three_times(tmp_path: Path) -> None:
+    manifest = write_rows(tmp_path, [{"id": "a", "text": "a stent"}, {"id": "b", "text": "none"}])
+    (tmp_path / "terms.txt").write_text("stent\nRamipril\n")
+    offered = [f"suite.manifest={manifest}", f"suite.context.terms={tmp_path / 'terms.txt'}"]
+    config = composed("own", *offered, "suite.sets.own.role=target")
+    assert config.terms == str(tmp_path / "terms.txt")  # their recall is counted as well
+    sets = load_suite(config)
+    assert [(one.name, one.role) for one in sets] == [
+        ("own, no context", "target"),
+        ("own, spoken terms + distractors", "target"),
+        ("own, distractors only", "target"),
+    ]
+    assert [one.utterances[0].context for one in sets] in (
+        [None, "stent, Ramipril", "Ramipril"],
+        [None, "Ramipril, stent", "Ramipril"],
+    )
+    assert len({one.digest() for one in sets}) == 3
+    with pytest.raises(DataError, match="set 'own': no term of suite.context.terms=.* is spoken in it"):
+        (tmp_path / "terms.txt").write_text("Marcumar\n")
+        load_suite(composed("own", *offered, "suite.context.only_with_terms=true"))
 
 
 def test_digits_are_the_test_rows_alone(tmp_path: Path) -> None:
@@ -148,20 +172,67 @@ def write_hub_layout(folder: Path, subset: str, split: str, rows: list[dict[str,
             "dzień dobry",
             "Polish",
         ),
+        ("open_asr_longform", "earnings21", "earnings21", "test", {"text": "Good day."}, "Good day.", "English"),
+        ("open_asr_longform", "coraal_vld", "VLD", "test", {"text": "yeah"}, "yeah", "English"),
+        (
+            "chinese",
+            "wenetspeech_net",
+            "default",
+            "test_net",
+            # Where the segment lay in its recording, and the path of another machine, are no business of ours.
+            {"begin_time": 3.5, "end_time": 9.0, "text": "你好", "WavPath": "/x/y.wav", "confidence": 1},
+            "你好",
+            "Chinese",
+        ),
+        ("chinese", "aishell1", "default", "test", {"WavPath": "/x.wav", "text": "你 好"}, "你 好", "Chinese"),
+        ("chinese", "kespeech", "default", "test", {"Text": "你好"}, "你好", "Chinese"),
+        ("medical", "multimed_de", "German", "test", {"text": "Die Milz", "duration": 0.3}, "Die Milz", "German"),
+        ("medical", "eka_hi", "hi", "test", {"text": "बुखार"}, "बुखार", "Hindi"),
+        ("legal_financial", "spgispeech", "spgispeech", "test", {"text": "our margin"}, "our margin", "English"),
     ],
 )
 def test_a_hub_set_loads_from_a_local_copy_of_its_layout(
     tmp_path: Path, suite: str, name: str, subset: str, split: str, row: dict, text: str, language: str
 ) -> None:
-    write_hub_layout(
-        tmp_path / "hub", subset, split, [row, row | {"id": "AMI_2"} if "id" in row and suite != "fleurs" else row]
-    )
+    id_column = composed(suite).sets[name].source.columns.get("id", "id")
+    rows = [row, row | {"id": "AMI_2"} if "id" in row and suite != "fleurs" else row]
+    if id_column not in ("", "id"):
+        rows = [row | {id_column: f"BAC{number}"} for number, row in enumerate(rows)]
+    write_hub_layout(tmp_path / "hub", subset, split, rows)
     config = composed(suite, f"suite.only=[{name}]", f"suite.sets.{name}.source.path={tmp_path / 'hub'}")
     [loaded] = load_suite(config)
     assert loaded.name == name
     assert len({u.id for u in loaded.utterances}) == 2
     assert [(u.text, u.language) for u in loaded.utterances] == [(text, language)] * 2
     assert loaded.utterances[0].start_s is None  # MLS states where the clip lay in the book, not in the clip
+
+
+def write_chunks(folder: Path, rows: list[dict[str, object]]) -> list[str]:
+    """The two repositories of Earnings22; returns the settings that read them instead of the hub's."""
+    write_hub_layout(folder / "chunked", "default", "test", rows)
+    calls = [{"id": "call_a", "text": "one two three"}, {"id": "call_b", "text": "four"}]
+    write_hub_layout(folder / "whole", "default", "test", calls)
+    where = "suite.sets.earnings22"
+    paths = [f"{where}.source.path={folder / 'chunked'}", f"{where}.parents.path={folder / 'whole'}"]
+    return ["suite.only=[earnings22]", *paths]
+
+
+def test_chunks_have_the_text_of_their_parent_and_their_place(tmp_path: Path) -> None:
+    rows = [{"parent_id": call, "chunk_index": index} for call, index in (("call_b", 0), ("call_a", 1), ("call_a", 0))]
+    [loaded] = load_suite(composed("open_asr_english", *write_chunks(tmp_path, rows)))
+    assert [u.text for u in loaded.utterances] == ["four", "one two three", "one two three"]
+    assert loaded.chunks is not None
+    assert [loaded.chunks[u.id] for u in loaded.utterances] == [("call_b", 0), ("call_a", 1), ("call_a", 0)]
+    swapped = replace(loaded, chunks={**loaded.chunks, loaded.utterances[1].id: ("call_a", 2)})
+    assert swapped.digest() != loaded.digest()
+
+
+@pytest.mark.parametrize("row", [{"parent_id": "call_c", "chunk_index": 0}, {"parent_id": "call_a", "chunk_index": -1}])
+def test_a_chunk_of_no_known_recording_is_refused(tmp_path: Path, row: dict[str, object]) -> None:
+    with pytest.raises(
+        DataError, match=r"set 'earnings22': .*parent_id=.*chunk_index=.*; expected an id of .*whole, and a"
+    ):
+        load_suite(composed("open_asr_english", *write_chunks(tmp_path, [row])))
 
 
 def test_common_voice_as_downloaded(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from scripts.demo.clips import plan_short_clips, plan_test_clips, plan_training_clips
 from scripts.demo.corpus import all_words, draw_sentence, is_held_out
 from scripts.demo.make_data import NUM_MEDICAL, plan_general, plan_medical
-from scripts.demo.medical import MEDICAL_KINDS, draw_medical_sentences
+from scripts.demo.medical import MEDICAL_KINDS, draw_medical_sentences, hotwords
 from scripts.demo.synthesis import HELD_OUT_TIMBRES, TRAINED_TIMBRES
 from scripts.demo.vocabulary import LANGUAGES
 
@@ -80,3 +80,10 @@ def test_asking_for_more_medical_sentences_than_exist_says_so_instead_of_looping
 
     with pytest.raises(ValueError, match="do not give 20 different sentences"):
         draw_medical_sentences(20, FirstChoice(0))
+
+
+def test_the_term_list_holds_terms_alone_and_each_is_spoken():
+    terms = hotwords()
+    assert {"heparin", "biopsy", "intravenous"} < set(terms) and not {"patient", "acute", "fifty", "daily"} & set(terms)
+    words = {word for row in plan_medical(0) for word in row.clip.text.split()}
+    assert set(terms) <= words and len(terms) == len(set(terms))
