@@ -11,7 +11,6 @@ from enum import Enum
 from typing import Protocol
 
 import numpy as np
-import pyarrow.compute as pc
 
 from qasr_train.audio import probe_audio
 from qasr_train.errors import AudioError, DataError
@@ -78,7 +77,7 @@ class Limits:
     def _may_have_many_tokens(self, utterances: Sequence[Utterance]) -> np.ndarray:
         """Bool [N]. A token is at least one byte, so nearly all rows pass without being tokenized; 16: language tag and end."""
         if isinstance(utterances, UtteranceTable):
-            num_bytes = pc.fill_null(pc.binary_length(utterances.column("text")), 0).to_numpy()
+            num_bytes = utterances.text_bytes()
         else:
             num_bytes = np.array([len((u.text or "").encode()) for u in utterances], dtype=np.int64)
         return num_bytes + 16 > self.config.max_target_tokens

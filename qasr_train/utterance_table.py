@@ -92,6 +92,12 @@ class UtteranceTable(Sequence[Utterance]):
             return pa.chunked_array([pa.nulls(len(self), _TYPES[name])])
         return self.columns.column(name).take(self.rows)
 
+    def text_bytes(self) -> np.ndarray:
+        """Int [N]; length of each transcript in UTF-8."""
+        if "text" not in self.columns.column_names:
+            return np.zeros(len(self), dtype=np.int32)
+        return pc.fill_null(pc.binary_length(self.columns.column("text")), 0).to_numpy()[self.rows]
+
     @property
     def num_bytes(self) -> int:
         """Bytes of memory held by all columns and by this list."""
@@ -203,9 +209,14 @@ def take(utterances: Sequence[Utterance], indices: np.ndarray) -> Sequence[Utter
 
 def languages_of(utterances: Sequence[Utterance]) -> tuple[list[str], np.ndarray]:
     """(names, int64 [N]: which of them each utterance of a list or a table is in); "unknown" where none is stated."""
-    if isinstance(utterances, UtteranceTable):
-        column = utterances.column("language").cast(pa.string())
-    else:
-        column = pa.chunked_array([pa.array([u.language for u in utterances], pa.string())])
-    encoded = pc.fill_null(column, UNKNOWN).combine_chunks().dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    column = pa.chunked_array([pa.nulls(len(utterances), _TYPES["language"])])
+    if not isinstance(utterances, UtteranceTable):
+        column = pa.chunked_array([pa.array([u.language for u in utterances], pa.string()).dictionary_encode()])
+    elif "language" in utterances.columns.column_names:
+        column = utterances.columns.column("language")
+    encoded = column.unify_dictionaries().combine_chunks()
+    names = encoded.dictionary.to_pylist()
+    codes = pc.fill_null(encoded.indices, len(names)).to_numpy().astype(np.int64)
+    codes = codes[utterances.rows] if isinstance(utterances, UtteranceTable) else codes
+    present, codes = np.unique(codes, return_inverse=True)
+    return [[*names, UNKNOWN][code] for code in present.tolist()], codes
