@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import soundfile
@@ -44,10 +45,16 @@ class CacheConfig:
     """Features kept on disk between epochs and runs. The folder is as confidential as the audio it was made of."""
 
     dir: str | None = setting(None, help="directory; log-mels are kept here in half precision. null: no cache")
+    encoder_outputs: bool = setting(
+        False,
+        help="keep what the encoder makes of each clip instead; for a frozen encoder and projector, no augmentation",
+    )
     max_gb: float = setting(50.0, gt=0, help="gigabytes (1e9 bytes) the directory may grow to; then nothing is added")
 
     def __post_init__(self) -> None:
         check_settings(self, "data.cache")
+        if self.encoder_outputs and self.dir is None:
+            raise ConfigError("data.cache.encoder_outputs=true needs a directory; set data.cache.dir")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +135,16 @@ class FeatureCache:
             self._count(-len(data))
         return clip
 
+    def holds(self, key: str) -> bool:
+        """Whether there is an entry, sound or not."""
+        return self._path(key).exists()
+
     def write(self, key: str, clip: CachedClip) -> None:
         """Keep a clip, whole or not at all; a full cache or disk is told once and ends the keeping, not the run."""
         data = _pack(clip)
         path = self._path(key)
         try:
-            if path.exists() or not self._count(len(data)):
+            if self.holds(key) or not self._count(len(data)):
                 return
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")  # readable by its owner alone
@@ -203,13 +214,7 @@ class CachedMels:
         Raises:
             ConfigError: the family makes no log-mel of ours. DataError: the directory cannot be used.
         """
-        log_mel = getattr(collator, "log_mel", None)
-        if log_mel is None:
-            raise ConfigError("data.cache.dir: models of this family make their own features; set data.cache.dir=null")
-        modules = (audio, audio_ffmpeg, sys.modules[type(log_mel).__module__])
-        code = [Path(str(module.__file__)).read_bytes() for module in modules]
-        libraries = f"{soundfile.__libsndfile_version__} {soxr.__version__}"
-        return cls(FeatureCache.open(config, kind_of("mel", log_mel.fingerprint, libraries, *code)), log_mel)
+        return cls(FeatureCache.open(config, mel_kind(collator)), cast(Any, collator).log_mel)
 
     def __call__(self, utterances: Sequence[Utterance]) -> tuple[list[Recording], list[FailedAudio]]:
         """The recordings of a batch; see `LoadRows`."""
@@ -226,6 +231,17 @@ class CachedMels:
                 self.cache.write(key, clip)
         held = Precomputed(clip.num_samples, mel=torch.from_numpy(clip.values))
         return Recording(utterance, np.zeros(0, np.float32), precomputed=held)
+
+
+def mel_kind(collator: Collator) -> str:
+    """The kind of a collator's log-mels; raises ConfigError where its family makes none of ours."""
+    log_mel = getattr(collator, "log_mel", None)
+    if log_mel is None:
+        raise ConfigError("data.cache.dir: models of this family make their own features; set data.cache.dir=null")
+    modules = (audio, audio_ffmpeg, sys.modules[type(log_mel).__module__])
+    code = [Path(str(module.__file__)).read_bytes() for module in modules]
+    libraries = f"{soundfile.__libsndfile_version__} {soxr.__version__}"
+    return kind_of("mel", log_mel.fingerprint, libraries, *code)
 
 
 def kind_of(name: str, *parts: bytes | str) -> str:
