@@ -1,13 +1,24 @@
-"""Compare two runs on the same utterances: gains, losses, how sure they are; exit status 1 when the gate fails."""
+"""Compare runs on the same utterances: gains, losses, how sure they are; exit status 1 when the gate of a candidate fails."""
+
+from pathlib import Path
 
 from qasr_train.evaluation.compare import CompareConfig, compare
+from qasr_train.evaluation.compare_several import compare_several
+from qasr_train.evaluation.comparison_tables import comparison_summary, several_summary
 from qasr_train.evaluation.report import write_comparison_report
-from qasr_train.evaluation.tables import comparison_summary
+from qasr_train.evaluation.report_several import write_several_report
 from qasr_train.recipe import run_recipe
 
 
 def run(config: CompareConfig) -> int:
-    """Compare, write the report, print the table and the verdict."""
+    """Compare, write the reports, print the table and the verdict."""
+    if config.candidates:
+        comparisons = compare_several(config)
+        for name, comparison in comparisons.items():
+            write_comparison_report(Path(config.out) / name, comparison, config.report)
+        write_several_report(config.out, comparisons)
+        print(several_summary(comparisons, config.out))
+        return int(any(one.verdict.passed is False for one in comparisons.values()))
     comparison = compare(config)
     write_comparison_report(config.out, comparison, config.report)
     print(comparison_summary(comparison, config.out))

@@ -14,7 +14,7 @@ from qasr_train.evaluation.significance import Interval
 if TYPE_CHECKING:  # matplotlib takes a second to import
     from matplotlib.figure import Figure
 
-_COLOURS = ("#8a8f98", "#2b6cb0")
+_COLOURS = ("#8a8f98", "#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
 _MAX_BARS = 30
 _MAX_LINES = 10
 # parse_math: a set may be called "$x$". svg.hashsalt: the same run draws the same bytes.
@@ -32,12 +32,12 @@ class Bar:
 
 
 def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
-    """Horizontal bars, one group per label, one colour per series (at most two); "" where there is nothing to draw.
+    """Horizontal bars, one group per label, one colour per series (at most six); "" where there is nothing to draw.
 
     At most 30 groups are drawn, the first ones.
     """
     labels = list(dict.fromkeys(bar.label for bar in bars))[:_MAX_BARS]
-    series = list(dict.fromkeys(bar.series for bar in bars))[-len(_COLOURS) :]
+    series = list(dict.fromkeys(bar.series for bar in bars))[: len(_COLOURS)]
     if not labels:
         return ""
     from matplotlib import rc_context

@@ -13,6 +13,8 @@ from typing import Any
 
 from qasr_train.evaluation.plots import SpeedPoint, speed_plot
 from qasr_train.evaluation.score import Scores
+from qasr_train.evaluation.systems import System as SystemLine
+from qasr_train.evaluation.systems import published_system
 from qasr_train.evaluation.tables import Table, number
 
 TABLES = ("open_asr_english", "open_asr_multilingual", "qwen3_asr_report")
@@ -71,11 +73,14 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A run among the systems of one published table. plot: "" where no speed is known. plot_label: what it shows."""
+    """A run among the systems of one published table. plot: "" where no speed is known. plot_label: what it shows.
+    systems: the published ones it shows, for the table of systems.
+    """
 
     table: Table
     plot: str
     plot_label: str = "error rate against speed"
+    systems: tuple[SystemLine, ...] = ()
 
 
 def read_published(name: str) -> Published:
@@ -129,7 +134,9 @@ def _place(scores: Scores, published: Published) -> Placement | None:
     )
     others = [_only(system, matches) for system in published.systems]
     ranked = sorted([run, *(one for one in others if None not in one.rates)], key=lambda one: (_mean(one), one.name))
-    return Placement(_table(published, matches, ranked), _plot(published, ranked))
+    return Placement(
+        _table(published, matches, ranked), _plot(published, ranked), systems=_systems(published, matches, ranked)
+    )
 
 
 def _only(system: System, matches: list[Match]) -> System:
@@ -165,12 +172,29 @@ def rtfx_over(scores: Scores, sets: list[str]) -> float | None:
     return sum(value or 0.0 for value in audio_s) / total_s if total_s else None
 
 
-def _table(published: Published, matches: list[Match], ranked: list[System]) -> Table:
+def _shown(published: Published, ranked: list[System]) -> list[tuple[int, System]]:
+    """(place from 0, system) of the best, of the run's neighbours, and of those always shown."""
     place = next(index for index, one in enumerate(ranked) if one.name == THIS_RUN)
-    rows = [
-        [one.name, f"{index + 1} of {len(ranked)}", _plain(one.size_b), number(one.rtfx, 1), *map(number, _rates(one))]
+    return [
+        (index, one)
         for index, one in enumerate(ranked)
         if index < _NUM_BEST or abs(index - place) <= _NUM_NEIGHBOURS or one.name in published.shown
+    ]
+
+
+def _systems(published: Published, matches: list[Match], ranked: list[System]) -> tuple[SystemLine, ...]:
+    figures_of = f"published, the {len(matches)} of {len(published.columns)} sets that the run has: {published.title}"
+    return tuple(
+        published_system(one.name, _mean(one), figures_of, one.rtfx, one.size_b)
+        for _, one in _shown(published, ranked)
+        if one.name != THIS_RUN
+    )
+
+
+def _table(published: Published, matches: list[Match], ranked: list[System]) -> Table:
+    rows = [
+        [one.name, f"{index + 1} of {len(ranked)}", _plain(one.size_b), number(one.rtfx, 1), *map(number, _rates(one))]
+        for index, one in _shown(published, ranked)
     ]
     titles = [published.columns[match.index].title + ("" if match.is_same_version else " †") for match in matches]
     headers = ["system", "place", "B parameters", "RTFx", "mean %", *titles]

@@ -14,6 +14,10 @@ from typing import Any
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.clips import LoadClip, ReportConfig, clip_of_file, embed_clips
 from qasr_train.evaluation.compare import Comparison, Run, compare_runs, load_run
+from qasr_train.evaluation.comparison_tables import (
+    comparison_table,
+    term_change_tables,
+)
 from qasr_train.evaluation.confusions import Piece, aligned_pieces, count_confusions
 from qasr_train.evaluation.context_echo import UtteranceContext
 from qasr_train.evaluation.entities import UtteranceTerms
@@ -24,9 +28,9 @@ from qasr_train.evaluation.published import Placement, placements
 from qasr_train.evaluation.report_html import render_html
 from qasr_train.evaluation.robustness import noise_placements
 from qasr_train.evaluation.score import Scores, write_text
+from qasr_train.evaluation.systems import system_of_run
 from qasr_train.evaluation.tables import (
     Table,
-    comparison_table,
     confusion_tables,
     context_tables,
     duration_table,
@@ -35,9 +39,11 @@ from qasr_train.evaluation.tables import (
     markdown_table,
     markdown_text,
     role_table,
+    systems_table,
     term_tables,
     trouble_table,
 )
+from qasr_train.evaluation.term_changes import terms_from_scores
 from qasr_train.languages import CER_LANGUAGES
 
 # The explorer holds at most so many utterances, those with the most errors first; a page of 5,000 stays quick.
@@ -85,18 +91,19 @@ def write_report(
     """
     comparison = None
     if baseline is not None:
-        run = Run(str(directory), scores.normalizer, scores.utterances)
+        terms = terms_from_scores(scores.utterances, scores.context, scores.entities)
+        run = Run(str(directory), scores.normalizer, scores.utterances, terms, scores.provenance.get("run") or {})
         comparison = compare_runs(load_run(baseline, scores.normalizer), run, gate)
     report = scores_report(scores, comparison)
     _embed(report, scores.utterances, config, load_clip)
-    return _write(Path(directory), report)
+    return write_files(Path(directory), report)
 
 
 def write_comparison_report(directory: str | Path, comparison: Comparison, config: ReportConfig | None = None) -> Path:
     """Write DIRECTORY/report.md and report.html of a comparison; returns the HTML file."""
     report = comparison_report(comparison)
     _embed(report, [pair.candidate for pair in comparison.pairs], config, clip_of_file)
-    return _write(Path(directory), report)
+    return write_files(Path(directory), report)
 
 
 def scores_report(scores: Scores, comparison: Comparison | None = None) -> Report:
@@ -104,8 +111,9 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
     tables = [headline_table(scores)]
     lead = [f"Normaliser {scores.normalizer}; {len(scores.utterances)} utterances in {len(scores.sets)} sets."]
     if comparison is not None:
-        tables.append(comparison_table(comparison))
+        tables += [comparison_table(comparison), *term_change_tables(comparison)]
         lead.append(f"Baseline: {comparison.baseline}")
+    tables.append(_systems_table(scores, comparison, placed := [*noise_placements(scores), *placements(scores)]))
     tables += [language_table(scores)] if len(scores.languages) > 1 else []
     tables += [role_table(scores)] if scores.roles else []
     tables += [*term_tables(scores), *context_tables(scores)]
@@ -127,7 +135,7 @@ def scores_report(scores: Scores, comparison: Comparison | None = None) -> Repor
         provenance={"normalizer": scores.normalizer, "versions": scores.versions, **scores.provenance},
         verdict=comparison.verdict if comparison else None,
         warnings=[*scores.warnings, *(comparison.warnings if comparison else [])],
-        placements=[*noise_placements(scores), *placements(scores)],
+        placements=placed,
     )
 
 
@@ -145,7 +153,12 @@ def comparison_report(comparison: Comparison) -> Report:
             f"Normaliser {comparison.normalizer}; {len(rows)} utterances scored in both runs.",
             *([comparison.note] if comparison.note else []),
         ],
-        tables=[table for table in [comparison_table(comparison), *confusion_tables(confusions)] if table.rows],
+        tables=[
+            comparison_table(comparison),
+            *term_change_tables(comparison),
+            systems_table(list(comparison.systems.values())),
+            *[table for table in confusion_tables(confusions) if table.rows],
+        ],
         plot=_comparison_plot(comparison),
         explored=[explorer_row(row, comparison.normalizer, before[row.set, row.id]) for row in explored[:MAX_EXPLORED]],
         num_utterances=len(rows),
@@ -169,7 +182,7 @@ def render_markdown(report: Report) -> str:
         parts += ["  \n".join(markdown_text(line) for line in paragraph.splitlines()), ""]
     parts += [f"> warning: {markdown_text(warning)}\n" for warning in report.warnings]
     parts += [markdown_table(table) for table in [*report.tables, *(one.table for one in report.placements)]]
-    parts.append(markdown_table(_worst_table(report)))
+    parts += [markdown_table(_worst_table(report))] if report.explored else []
     content = json.dumps(report.provenance, ensure_ascii=False, indent=2)
     parts += ["## Provenance", "", *("    " + line for line in content.splitlines()), ""]
     return "\n".join(parts)
@@ -293,7 +306,7 @@ def _scores_plot(scores: Scores) -> str:
         for name, group in scores.sets.items()
         if group.primary_percent is not None
     ]
-    return error_rate_plot(bars, _axis_label({group.primary_metric for group in scores.sets.values()}))
+    return error_rate_plot(bars, axis_label({group.primary_metric for group in scores.sets.values()}))
 
 
 def _comparison_plot(comparison: Comparison) -> str:
@@ -304,11 +317,21 @@ def _comparison_plot(comparison: Comparison) -> str:
                 Bar(name, "baseline", group.test.baseline_percent, group.baseline_interval),
                 Bar(name, "candidate", group.test.candidate_percent, group.candidate_interval),
             ]
-    return error_rate_plot(bars, _axis_label({group.metric for group in comparison.sets.values()}))
+    return error_rate_plot(bars, axis_label({group.metric for group in comparison.sets.values()}))
 
 
-def _axis_label(metrics: set[str]) -> str:
+def axis_label(metrics: set[str]) -> str:
+    """What the bars of a plot are."""
     return f"{' or '.join(sorted(metrics)).upper()} in percent; lower is better"
+
+
+def _systems_table(scores: Scores, comparison: Comparison | None, placed: Sequence[Placement]) -> Table:
+    """This run, its baseline, and the published systems it is placed among."""
+    record = scores.provenance.get("run") or {}
+    rates = [group.primary_percent for group in scores.sets.values()]
+    systems = [system_of_run(record, _name(scores), rates, scores.overall.rtfx)]
+    systems += [comparison.systems["baseline"]] if comparison else []
+    return systems_table([*systems, *(one for placement in placed for one in placement.systems)])
 
 
 def _name(scores: Scores) -> str:
@@ -322,7 +345,8 @@ def _embed(report: Report, rows: Sequence[UtteranceScore], config: ReportConfig 
         report.lead += embed_clips(report.explored, rows, config.max_audio_mb, load)
 
 
-def _write(directory: Path, report: Report) -> Path:
+def write_files(directory: Path, report: Report) -> Path:
+    """Write report.md and report.html; returns the HTML file."""
     write_text(directory / "report.md", render_markdown(report))
     path = directory / "report.html"
     write_text(path, render_html(report))

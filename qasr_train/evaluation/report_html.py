@@ -18,7 +18,27 @@ from qasr_train.evaluation.tables import Table
 if TYPE_CHECKING:  # report.py imports this module
     from qasr_train.evaluation.report import Report
 
-_LEFT_ALIGNED = frozenset({"", "reference", "heard as", "word", "role", "seconds", "term", "terms", "context"})
+_LEFT_ALIGNED = frozenset(
+    {
+        "",
+        "reference",
+        "heard as",
+        "word",
+        "role",
+        "seconds",
+        "term",
+        "terms",
+        "context",
+        "system",
+        "mean over",
+        "languages",
+        "architecture",
+        "licence",
+        "candidate",
+        "set",
+        "rate",
+    }
+)
 _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
 
 

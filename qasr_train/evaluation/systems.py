@@ -1,6 +1,6 @@
 """Owns what the table of systems says: name, mean error rate, speed, parameters, languages, architecture, licence.
 
-Input: the record of a run (run.json) and its rows; facts on published systems in assets/published/systems.json. Output: `System`s.
+Input: the record of a run (run.json) and its rows; facts in assets/published/systems.json. Output: `System`s.
 """
 
 import json

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qasr_train.evaluation.alignment import UtteranceScore
-from qasr_train.evaluation.compare import Comparison, GroupComparison
 from qasr_train.evaluation.confusions import Confusions
 from qasr_train.evaluation.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.entities import TermScore
-from qasr_train.evaluation.gate import p_text, verdict_text
 from qasr_train.evaluation.metrics import GroupScore, percent, primary_metric_of
 from qasr_train.evaluation.score import Scores
 from qasr_train.evaluation.significance import Interval
+from qasr_train.evaluation.systems import System
 
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 ABSENT = "–"
@@ -154,58 +153,24 @@ def _context_row(name: str, group: ContextScore) -> list[str]:
     return [name, *map(str, spoken), *recall, str(group.num_unspoken), str(group.num_echoed), *echo]
 
 
-def comparison_summary(comparison: Comparison, directory: str) -> str:
-    """What recipes/compare.py prints."""
-    parts = [text_table(comparison_table(comparison)), verdict_text(comparison.verdict)]
-    parts.extend(f"warning: {warning}" for warning in comparison.warnings)
-    parts.append(f"normalizer {comparison.normalizer}; comparison and report in {directory}")
-    return "\n\n".join(parts)
-
-
-def comparison_table(comparison: Comparison) -> Table:
-    """Gain and loss per set, per language where there are several, and over all."""
-    rows = [_comparison_row(name, comparison.roles.get(name) or "", group) for name, group in comparison.sets.items()]
-    if len(comparison.languages) > 1:
-        rows += [_comparison_row(name, "language", group) for name, group in comparison.languages.items()]
-    if len(comparison.sets) > 1:
-        rows.append(_comparison_row("all sets, pooled", "", comparison.overall))
-    headers = [
-        "",
-        "role",
-        "utterances",
-        "metric",
-        "baseline %",
-        "candidate %",
-        "change",
-        "interval",
-        "p",
-        "p (segments)",
-        "better/worse",
+def systems_table(systems: Sequence[System], note: str = "") -> Table:
+    """Systems by name, mean error rate, speed, and what they are."""
+    rows = [
+        [
+            one.name,
+            number(one.mean_percent),
+            one.figures_of,
+            number(one.rtfx, 1),
+            ABSENT if one.size_b is None else f"{one.size_b:.3g} B",
+            one.languages or ABSENT,
+            one.architecture or ABSENT,
+            one.license or ABSENT,
+        ]
+        for one in systems
     ]
-    note = (
-        "Change in points, below 0 is better; interval and p: paired bootstrap; p (segments): matched-pairs sentence-segment "
-        "test; better/worse: utterances with fewer and more errors. A star says that p is below the gate's alpha."
-    )
-    return Table("Gain and loss against the baseline", headers, rows, note)
-
-
-def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
-    test = group.test
-    if test is None:
-        return [name, role, str(group.num_utterances), group.metric.upper(), *[ABSENT] * 6, ""]
-    return [
-        name,
-        role,
-        str(group.num_utterances),
-        group.metric.upper(),
-        number(test.baseline_percent),
-        number(test.candidate_percent),
-        f"{test.delta_percent:+.2f}" + (" *" if test.p_bootstrap < 1 - test.interval.confidence else ""),
-        f"{test.interval.low_percent:+.2f} to {test.interval.high_percent:+.2f}",
-        p_text(test.p_bootstrap),
-        p_text(test.p_segments),
-        f"{group.num_better}/{group.num_worse}",
-    ]
+    headers = ["system", "mean %", "mean over", "RTFx", "parameters", "languages", "architecture", "licence"]
+    text = "Mean of WER (CER in languages without spaces) over sets, unweighted; RTFx each on its own hardware."
+    return Table("Systems", headers, rows, f"{text} {note}".strip())
 
 
 def duration_table(scores: Scores) -> Table:

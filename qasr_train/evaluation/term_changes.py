@@ -10,7 +10,7 @@ from typing import Any
 
 from qasr_train.evaluation.alignment import UtteranceScore
 from qasr_train.evaluation.context_echo import ContextCounts, ContextScores, context_ratios
-from qasr_train.evaluation.entities import TermCounts, UtteranceTerms, score_entities, term_counts, term_ratios
+from qasr_train.evaluation.entities import EntityScores, TermCounts, score_entities, term_counts, term_ratios
 from qasr_train.evaluation.metrics import Resampling
 from qasr_train.evaluation.significance import Counts, PairedTest, paired_test
 from qasr_train.evaluation.terms import TermList
@@ -54,8 +54,10 @@ def terms_from_rows(rows: Sequence[Mapping[str, Any]], digest: str | None) -> Ru
     return RunTerms(terms, context, digest)
 
 
-def terms_from_scores(rows: Sequence[UtteranceScore], context: ContextScores | None) -> RunTerms:
-    """Counts of a run that was scored just now, without a term list."""
+def terms_from_scores(
+    rows: Sequence[UtteranceScore], context: ContextScores | None, entities: EntityScores | None = None
+) -> RunTerms:
+    """Counts of a run that was scored just now."""
     offered = zip(rows, context.utterances, strict=True) if context else ()
     counts = {
         (row.set, row.id): ContextCounts(
@@ -64,18 +66,15 @@ def terms_from_scores(rows: Sequence[UtteranceScore], context: ContextScores | N
         for row, one in offered
         if one is not None
     }
-    return RunTerms({}, counts)
+    found = zip(rows, entities.utterances, strict=True) if entities else ()
+    terms = {(row.set, row.id): term_counts(one.reference, one.hypothesis) for row, one in found if one is not None}
+    return RunTerms(terms, counts, entities.terms.digest if entities else None)
 
 
 def count_terms(rows: Sequence[UtteranceScore], terms: TermList, normalizer: str, run: RunTerms) -> RunTerms:
     """The run's counts, those of terms made anew by a list."""
-    found: list[UtteranceTerms | None] = score_entities(rows, terms, normalizer, Resampling(num_resamples=1)).utterances
-    counts = {
-        (row.set, row.id): term_counts(one.reference, one.hypothesis)
-        for row, one in zip(rows, found, strict=True)
-        if one is not None
-    }
-    return RunTerms(counts, run.context, terms.digest)
+    found = terms_from_scores(rows, None, score_entities(rows, terms, normalizer, Resampling(num_resamples=1)))
+    return RunTerms(found.terms, run.context, found.digest)
 
 
 def compare_terms(

@@ -6,11 +6,11 @@ import pytest
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.compare import CompareConfig, Run, compare, compare_runs, comparison_row, load_run
+from qasr_train.evaluation.comparison_tables import comparison_summary
 from qasr_train.evaluation.gate import GateConfig, judge
 from qasr_train.evaluation.predictions import Prediction, write_predictions
 from qasr_train.evaluation.score import score_predictions, write_scores
 from qasr_train.evaluation.significance import Interval, PairedTest
-from qasr_train.evaluation.tables import comparison_summary
 
 
 def _rows(hypotheses, *, set_name="s", role=None, language="English", text="a b c d"):
