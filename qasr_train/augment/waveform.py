@@ -77,7 +77,9 @@ class TelephoneConfig:
 
 def _check_path(key: str, probability: float, path: str | None, what: str) -> None:
     if probability and path is None:
-        raise ConfigError(f"{key}.path is missing: {key}.probability={probability:g} needs {what}: give a folder, glob or manifest")
+        raise ConfigError(
+            f"{key}.path is missing: {key}.probability={probability:g} needs {what}: give a folder, glob or manifest"
+        )
 
 
 class Change(Protocol):
