@@ -66,6 +66,8 @@ def _optimizer_tensors(model: ASRModel, optimizer: torch.optim.Optimizer) -> dic
     tensors = {}
     for name, parameter in trained_parameters(model).items():
         for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, int):  # as bitsandbytes counts its steps
+                value = torch.tensor(value)
             assert isinstance(value, torch.Tensor), f"{type(optimizer).__name__} keeps {key} of {name} as no tensor"
             tensors[f"{name}/{key}"] = value
     return tensors
@@ -77,14 +79,22 @@ def _load_optimizer(file: Path, model: ASRModel, optimizer: torch.optim.Optimize
         name, _, key = full_name.rpartition("/")
         values.setdefault(name, {})[key] = tensor
     names = {parameter: name for name, parameter in trained_parameters(model).items()}
-    state, number = {}, 0
+    state: dict[int, dict[str, torch.Tensor | int]] = {}
+    number = 0
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if own := values.get(names[parameter]):
-                state[number] = {key: _sharded_like(parameter, tensor).clone() for key, tensor in own.items()}
+                state[number] = {key: _remembered(parameter, tensor) for key, tensor in own.items()}
             number += 1
     # The optimizer's own loading puts each value on the device and in the format it wants.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _remembered(parameter: nn.Parameter, tensor: torch.Tensor) -> torch.Tensor | int:
+    """What the optimizer is given back of a parameter; whole numbers were written as int64 scalars."""
+    if tensor.ndim == 0 and tensor.dtype == torch.int64:
+        return int(tensor)
+    return _sharded_like(parameter, tensor).clone()
 
 
 def _sharded_like(parameter: nn.Parameter, tensor: torch.Tensor) -> torch.Tensor:

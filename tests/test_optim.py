@@ -1,11 +1,17 @@
 """Optimizer groups and the course of the learning rate."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
+from qasr_train import optim
 from qasr_train.errors import ConfigError
-from qasr_train.optim import OptimConfig, Schedule, build_optimizer, lr_factor, set_lr
+from qasr_train.optim import OptimConfig, OptimizerName, Schedule, build_optimizer, lr_factor, set_lr
+from qasr_train.training_state import generator_state, load_training_state, save_training_state
 
 
 def test_warmup_rises_linearly_and_cosine_ends_at_the_floor():
@@ -47,3 +53,53 @@ def test_the_step_is_adamw():
     layer.weight.grad = torch.tensor([[4.0]])
     optimizer.step()
     assert layer.weight.item() == pytest.approx(before - 0.01, abs=1e-6)
+
+
+def test_the_fused_update_is_adamw_by_its_definition():
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0]]))
+    config = OptimConfig(lr=0.1, weight_decay=0.5, beta1=0.9, beta2=0.98, eps=1e-8)
+    optimizer = build_optimizer({"decoder": [("w", weight)]}, config)
+    assert all(group["fused"] for group in optimizer.param_groups)
+    weight.grad = torch.tensor([[0.3, -0.2]])
+    optimizer.step()
+    # First step: both means are corrected to the gradient itself, so the update is the sign; decay is lr * 0.5 of the weight.
+    torch.testing.assert_close(weight.detach(), torch.tensor([[1.0 * 0.95 - 0.1, -2.0 * 0.95 + 0.1]]))
+
+
+def test_eight_bits_without_their_library_are_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(optim, "find_spec", lambda name: None)
+    with pytest.raises(
+        ConfigError, match="optim.name=adamw_8bit needs bitsandbytes, which is not installed; pip install"
+    ):
+        OptimConfig(name=OptimizerName.adamw_8bit)
+
+
+def test_eight_bits_follow_adamw_and_come_back_from_a_checkpoint(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    finals = []
+    for name, is_interrupted in (("adamw", False), ("adamw_8bit", False), ("adamw_8bit", True)):
+        finals.append(_descend(OptimConfig(lr=1e-2, name=OptimizerName[name]), tmp_path if is_interrupted else None))
+    straight, eight, resumed = finals
+    assert torch.equal(eight, resumed)
+    assert 0 < float((eight - straight).abs().max()) < 0.01  # four steps of up to 0.01 each were taken
+
+
+def _descend(config: OptimConfig, folder: Path | None) -> torch.Tensor:
+    """The weight after four steps; with a folder the optimizer is saved and opened anew after two."""
+
+    def fresh_optimizer() -> torch.optim.Optimizer:
+        return build_optimizer({"decoder": layer.named_parameters()}, config)
+
+    torch.manual_seed(0)
+    layer = nn.Linear(128, 64, bias=False)
+    holder: Any = SimpleNamespace(module=layer)
+    optimizer, inputs = fresh_optimizer(), torch.randn(4, 16, 128)
+    for step in range(4):
+        if folder is not None and step == 2:
+            save_training_state(folder, model=holder, optimizer=optimizer, generators=[generator_state()])
+            optimizer = fresh_optimizer()
+            load_training_state(folder, holder, optimizer, rank=0)
+        layer(inputs[step]).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return layer.weight.detach()
