@@ -6,6 +6,7 @@ references (map-style) or come row by row (streaming). `datasets` never decodes 
 
 import copy
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -128,12 +129,14 @@ def _builder(path: str, subset: str | None, split: str | None, revision: str | N
     """What can load the dataset; with `split`, it knows of no other files than those of that split."""
     import datasets
 
+    caches, local = Path(datasets.config.HF_DATASETS_CACHE), _folder_digest(Path(path))
     if split is None:
-        return _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=None))
+        own = str(caches / "local" / local) if local else None
+        return _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=own))
     _refuse_slice(path, split)
     # A cache of its own: `datasets` would take a lone split in the common one for the whole dataset.
-    name = f"{revision or 'default'}-{split}".replace("/", "-")
-    cache_dir = str(Path(datasets.config.HF_DATASETS_CACHE) / "one_split" / name)
+    name = f"{revision or 'default'}-{split}{local and '-' + local}".replace("/", "-")
+    cache_dir = str(caches / "one_split" / name)
     builder = _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=cache_dir))
     files = builder.config.data_files
     if files:  # none where the hub is out of reach and a copy in the cache is read
@@ -144,6 +147,16 @@ def _builder(path: str, subset: str | None, split: str | None, revision: str | N
         info = builder.info
         info.splits = info.download_checksums = info.download_size = info.dataset_size = info.size_in_bytes = None
     return builder
+
+
+def _folder_digest(path: Path) -> str:
+    """Of a folder's place and files, "" for a hub id: `datasets` caches a folder whose card names its files by its name
+    alone, and would give the rows of another folder of that name, or those it held before it was changed."""
+    if not path.is_dir():
+        return ""
+    files = [(str(file.relative_to(path)), file.stat()) for file in sorted(path.rglob("*")) if file.is_file()]
+    state = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    return hashlib.sha256(repr((str(path.resolve()), state)).encode()).hexdigest()[:16]
 
 
 def _find_builder(path: str, subset: str | None, revision: str | None, cache_dir: str | None) -> "DatasetBuilder":

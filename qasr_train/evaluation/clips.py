@@ -99,6 +99,8 @@ def clip_of_sets(sets: Sequence[EvaluationSet]) -> LoadClip:
     found = {(one.name, utterance.id): (one, utterance) for one in sets for utterance in one.utterances}
 
     def load(row: UtteranceScore) -> np.ndarray:
+        if (row.set, row.id) not in found:
+            raise AudioError("it was transcribed in chunks")
         one, utterance = found[row.set, row.id]
         return one.load_clip(utterance)
 

@@ -308,7 +308,7 @@ def _prediction(
     failed = clip.failed or (row.failed if row else None)
     heard = row if row and not failed else Prediction(None, None, None, None, "")
     time_s = heard.time_s if wall_s_per_s is None else wall_s_per_s * (clip.duration_s or 0.0)
-    return replace(
+    prediction = replace(
         heard,
         id=utterance.id,
         set=one.name,
@@ -323,3 +323,4 @@ def _prediction(
         failed=failed,
         context=utterance.context if decode.use_context else None,
     )
+    return one.placed(prediction)

@@ -57,6 +57,8 @@ class SuiteRun:
         self._warm_up(model)
 
         def count_errors(prediction: Prediction) -> ErrorCounts:
+            if prediction.parent_id is not None:
+                return (0, 0)  # its reference is that of all chunks together
             [score] = score_utterances([prediction], normalizer)
             return (score.num_errors, score.num_reference_words) if score.is_scored else (0, 0)
 
@@ -131,7 +133,7 @@ class SuiteRun:
             pass
 
     def _batches(self, model: ASRModel, one: EvaluationSet, batches: Plan) -> Iterator[list[Prediction]]:
-        return transcribe_batches(
+        transcribed = transcribe_batches(
             model,
             one.utterances,
             batches,
@@ -143,6 +145,7 @@ class SuiteRun:
             role=one.role,
             load=one.load_clip,
         )
+        return ([one.placed(prediction) for prediction in batch] for batch in transcribed)
 
 
 def _missing(one: EvaluationSet, plan: Plan, done: dict[Key, Row]) -> Plan:

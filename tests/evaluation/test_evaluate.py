@@ -467,3 +467,36 @@ def test_a_model_that_cannot_be_loaded_frees_the_name(
 def test_an_unfinished_run_is_not_scored_as_if_it_were_whole(stopped: Make, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"run: holds an evaluation that is not finished; finish it .* resume=true"):
         load_predictions(tmp_path / "run")
+
+
+def test_chunks_are_put_together_before_they_are_scored(make: Make, tmp_path: Path, manifest: Path) -> None:
+    """Earnings22's way: u0 to u5 are chunks of two calls, out of order; the model misses one word of five."""
+    places = [("b", 0), ("a", 1), ("a", 0), ("a", 2), ("b", 2), ("b", 1)]
+    rows = [
+        {"audio": f"u{number}.wav", "parent_id": parent, "chunk_index": index}
+        for number, (parent, index) in enumerate(places)
+    ]
+    (tmp_path / "chunks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    calls = [
+        {"id": "a", "audio": "u0.wav", "text": "one two three"},
+        {"id": "b", "audio": "u1.wav", "text": "four five"},
+    ]
+    (tmp_path / "calls.jsonl").write_text("".join(json.dumps(row | {"language": "en"}) + "\n" for row in calls))
+    sets = {
+        "calls": SetConfig(
+            source=SourceConfig(path=str(tmp_path / "chunks.jsonl")),
+            parents=SourceConfig(path=str(tmp_path / "calls.jsonl")),
+        )
+    }
+    model = FakeModel({"u0": "four", "u1": "two", "u2": "one", "u3": "tree", "u4": "", "u5": "five"})
+    evaluate(
+        make(model, suite=SuiteConfig(name="t", normalizer="none", sets=sets), report=ReportConfig(embed_audio=True))
+    )
+    written = rows_of(tmp_path / "run" / "predictions.jsonl")
+    assert [(row["parent_id"], row["chunk_index"]) for row in written] == places
+    scored = {row["id"]: row for row in rows_of(tmp_path / "run" / "utterances.jsonl")}
+    assert {name: row["hypothesis"] for name, row in scored.items()} == {"a": "one two tree", "b": "four five"}
+    assert scored["a"]["duration_s"] == pytest.approx(0.6 + 0.7 + 0.8)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["sets"]["calls"]["wer_percent"] == 20.0
+    assert "it was transcribed in chunks" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """What a model is evaluated on: the suites of configs/suite, loaded from local data of the same layout; mistakes in them."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -205,6 +206,21 @@ def test_a_hub_set_loads_from_a_local_copy_of_its_layout(
     assert len({u.id for u in loaded.utterances}) == 2
     assert [(u.text, u.language) for u in loaded.utterances] == [(text, language)] * 2
     assert loaded.utterances[0].start_s is None  # MLS states where the clip lay in the book, not in the clip
+
+
+@pytest.mark.parametrize("split", ["split=test", "split=null"])
+def test_folders_of_one_name_and_changed_ones_are_not_mixed_up(tmp_path: Path, split: str) -> None:
+    def texts(folder: Path) -> list[str | None]:
+        where = "suite.sets.eka_en.source"
+        settings = [f"{where}.path={folder}", f"{where}.subset=null", f"{where}.{split}", "suite.only=[eka_en]"]
+        return [u.text for u in load_suite(composed("medical", *settings))[0].utterances]
+
+    for name in ("a", "b"):
+        write_hub_layout(tmp_path / name / "hub", "default", "test", [{"text": name}])
+    assert (texts(tmp_path / "a" / "hub"), texts(tmp_path / "b" / "hub")) == (["a"], ["b"])
+    shutil.rmtree(tmp_path / "b" / "hub")
+    write_hub_layout(tmp_path / "b" / "hub", "default", "test", [{"text": "changed"}])
+    assert texts(tmp_path / "b" / "hub") == ["changed"]
 
 
 def write_chunks(folder: Path, rows: list[dict[str, object]]) -> list[str]:
