@@ -136,7 +136,7 @@ def fill_encodings(cache: FeatureCache, model: Any, utterances: Iterable[Utteran
     loader = make_loader(PlannedBatches(rows, plan, model.collator), num_workers=run.num_workers, prefetch_batches=2)
     model.module.eval()
     num_made, room_bytes = 0, cache.max_bytes - cache.num_bytes()
-    for loaded in tqdm(loader, desc="encoding", unit="batch", disable=run.rank > 0 or not plan):
+    for loaded in tqdm(loader, total=len(plan), desc="encoding", unit="batch", disable=run.rank > 0 or not plan):
         clips = _encode(model, loaded.batch, run)
         if not num_made and clips:
             bytes_per_s = sum(clip.values.nbytes for clip in clips.values()) / loaded.batch.audio_s

@@ -25,7 +25,7 @@ from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.limits import Limits
-from qasr_train.loading import Transform
+from qasr_train.loading import Transform, explain_dead_workers
 from qasr_train.mixture import ListPool, describe_shares
 from qasr_train.models import find_family, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
@@ -132,6 +132,7 @@ def finetune(config: FinetuneConfig) -> None:
     # 1 the device, the run directory and its record
     accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
     with ExitStack() as stack:
+        stack.enter_context(explain_dead_workers())
         run_dir, resume_from = open_run(config, accelerator, stack)
         stack.enter_context(Peers(accelerator, run=config.run_dir, timeout_s=config.trainer.peer_timeout_s))
         trainer = prepare(config, accelerator, run_dir, changes, resume_from)

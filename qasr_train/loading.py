@@ -4,7 +4,9 @@ Input: utterances and a plan of index lists. Output: `LoadedBatch`es in the orde
 """
 
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from qasr_train.audio import load_audio
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import Variant, variant_waveform
 from qasr_train.batch import IGNORED, Batch, Recording
-from qasr_train.errors import AudioError
+from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
 
 # A change of a training recording (its sound, its context) in an epoch; a function of its arguments alone, so that a resumed
 # run repeats it: draw from `augment.variants.utterance_rng`.
 Transform = Callable[[Recording, int], Recording]
+
+_DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?[\d, ]+\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class LoadedBatch:
 LoadRows = Callable[[Sequence[Utterance]], tuple[list[Recording], list[FailedAudio]]]
 
 
-class PlannedBatches(Dataset[LoadedBatch]):
+class PlannedBatches(Dataset[LoadedBatch | UserError]):
     """Batch i of a plan, decoded, changed and collated; runs in loader workers.
 
     augment, transforms: what changes the recordings of `epoch`, in this order. load: what gives the recordings.
@@ -69,7 +73,13 @@ class PlannedBatches(Dataset[LoadedBatch]):
     def __len__(self) -> int:
         return len(self.plan)
 
-    def __getitem__(self, index: int) -> LoadedBatch:
+    def __getitem__(self, index: int) -> LoadedBatch | UserError:
+        try:
+            return self._load(index)
+        except UserError as error:
+            return error  # as a value: torch would hand on the text of a traceback
+
+    def _load(self, index: int) -> LoadedBatch:
         loaded, failed = self.load([self.utterances[i] for i in self.plan[index]])
         recordings = []
         for recording in loaded:
@@ -128,9 +138,13 @@ def _nothing_to_learn(utterance: Utterance, collator: Collator) -> Batch:
 
 def make_loader(
     dataset: PlannedBatches, *, num_workers: int, prefetch_batches: int, pin_memory: bool = False
-) -> DataLoader[LoadedBatch]:
-    """A loader that hands over the batches in the order of the plan."""
-    return DataLoader(
+) -> Iterator[LoadedBatch]:
+    """The batches in the order of the plan; closing the iterator ends its workers.
+
+    Raises:
+        UserError: what is wrong with a row, as a worker found it. RuntimeError: see `explain_dead_workers`.
+    """
+    loader = DataLoader(
         dataset,
         batch_size=None,
         shuffle=False,
@@ -141,6 +155,31 @@ def make_loader(
         # A loader draws a seed from its generator; from the global one it would shift dropout after a resume.
         generator=torch.Generator().manual_seed(0),
     )
+    for loaded in loader:
+        if isinstance(loaded, UserError):
+            raise loaded
+        yield loaded
+
+
+@contextmanager
+def explain_dead_workers() -> Iterator[None]:
+    """Turn torch's report that a loader worker died, which may come up at any line of the main process, into a sentence.
+
+    Raises:
+        TrainingError: a worker was killed, as the system does to the largest process where memory runs out, or crashed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (found := _DEAD_WORKER.search(str(error))):
+            raise
+        advice = "free memory, lower data.num_workers, data.prefetch_batches or data.batch_seconds"
+        if "shared memory" in str(error):
+            advice = "give the machine more shared memory (of a container: --shm-size), or lower data.prefetch_batches"
+        raise TrainingError(
+            f"a loader worker died ({found[1].strip()}), most often because memory ran out; {advice}, and go on with "
+            "resume=true"
+        ) from None
 
 
 def _start_worker(worker_id: int) -> None:
