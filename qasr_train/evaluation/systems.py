@@ -21,7 +21,7 @@ from qasr_train.evaluation.metrics import primary_metric_of
 @dataclass(frozen=True, slots=True)
 class System:
     """One line of the table. mean_percent: unweighted mean of WER (CER in languages without spaces) over sets; figures_of: whose
-    figures, over which sets. What is not known is None.
+    figures, over which sets. What is not known is None. is_wall_time: the speed is that of a whole command, loading included.
     """
 
     name: str
@@ -32,6 +32,7 @@ class System:
     languages: str | None = None
     architecture: str | None = None
     license: str | None = None
+    is_wall_time: bool = False
 
 
 def run_record(path: str | Path) -> dict[str, Any]:
@@ -70,6 +71,7 @@ def system_of_run(record: dict[str, Any], default: str, rates: Sequence[float | 
         languages=card.get("languages"),
         architecture=card.get("architecture"),
         license=card.get("license"),
+        is_wall_time=any("wall time" in whose for whose in (record.get("command_time") or {}).values()),
     )
 
 

@@ -160,8 +160,8 @@ def systems_table(systems: Sequence[System], note: str = "") -> Table:
             one.name,
             number(one.mean_percent),
             one.figures_of,
-            number(one.rtfx, 1),
-            ABSENT if one.size_b is None else f"{one.size_b:.3g} B",
+            number(one.rtfx, 1) + (" (loading included)" if one.rtfx and one.is_wall_time else ""),
+            _millions(one.size_b),
             one.languages or ABSENT,
             one.architecture or ABSENT,
             one.license or ABSENT,
@@ -171,6 +171,12 @@ def systems_table(systems: Sequence[System], note: str = "") -> Table:
     headers = ["system", "mean %", "mean over", "RTFx", "parameters", "languages", "architecture", "licence"]
     text = "Mean of WER (CER in languages without spaces) over sets, unweighted; RTFx each on its own hardware."
     return Table("Systems", headers, rows, f"{text} {note}".strip())
+
+
+def _millions(size_b: float | None) -> str:
+    if size_b is None:
+        return ABSENT
+    return f"{1000 * size_b:,.0f} M" if size_b >= 0.1 else f"{1000 * size_b:.3g} M"
 
 
 def duration_table(scores: Scores) -> Table:
