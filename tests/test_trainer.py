@@ -2,119 +2,38 @@
 
 import json
 import math
-from collections.abc import Callable
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.checkpoint import latest_checkpoint
-from qasr_train.data import ListPool, TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.finetune import make_accelerator
-from qasr_train.loading import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.adapt import AdaptConfig, apply_adaptation, parameter_groups
-from qasr_train.models.qwen3_asr.model import Qwen3ASR
-from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
-from qasr_train.tracking import Tracker, TrackingConfig
+from qasr_train.tracking import TrackingConfig
 from qasr_train.trainer import Trainer
 from qasr_train.trainer_config import TrainerConfig
-from tests.helpers import tone, utterance, write_wav
-from tests.helpers_model import tiny_model, tiny_processor
-
-FULL = AdaptConfig(trainable=["*"])
+from tests.helpers_model import tiny_model
+from tests.helpers_trainer import FULL, gradients_of_one_step, load, lora, losses, make_clips, make_trainer, weights
 
 
 @pytest.fixture(scope="module")
 def utterances(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
     """Twelve clips of 0.4 to 2.6 s, each its own tone and words."""
-    folder = tmp_path_factory.mktemp("clips")
-    words = "the quick brown fox takes two small pills a day now".split()
-    rows = []
-    for i in range(12):
-        duration_s = 0.4 + 0.2 * i
-        path = write_wav(folder / f"u{i}.wav", tone(duration_s, frequency_hz=200 + 50 * i))
-        text = " ".join(words[: 1 + i % 5])
-        rows.append(utterance(id=f"u{i}", audio=str(path), text=text, duration_s=duration_s))
-    return rows
-
-
-def make_trainer(
-    run_dir: Path,
-    utterances: list[Utterance],
-    *,
-    adapt: AdaptConfig = FULL,
-    num_steps: int = 6,
-    num_microbatches: int = 1,
-    validate: Callable[[int], dict[str, float]] | None = None,
-    **config: object,
-) -> Trainer:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    settings = TrainerConfig(max_steps=num_steps, num_microbatches=num_microbatches, log_every=1, **config)
-    accelerator: Accelerator = make_accelerator(settings, TrackingConfig(), project_dir=run_dir)
-    torch.manual_seed(0)
-    model = Qwen3ASR(tiny_model(), tiny_processor())
-    model.module = apply_adaptation(model.module, adapt)
-    optim = OptimConfig(lr=1e-2)
-    data = TrainingData(
-        pools={"main": ListPool("main", utterances, 1.0, (0, 0))},
-        collator=model.collator,
-        batch_seconds=5.0,
-        max_batch_rows=None,
-        seed=0,
-        num_microbatches=num_microbatches,
-    )
-    return Trainer(
-        accelerator=accelerator,
-        model=model,
-        objective=CrossEntropy(),
-        data=data,
-        optimizer=build_optimizer(parameter_groups(model.module), optim),
-        lr_factor=lr_factor(optim, num_steps),
-        num_steps=num_steps,
-        config=settings,
-        run_dir=run_dir,
-        tracker=Tracker(TrackingConfig(), accelerator, run_dir),
-        max_failed_fraction=0.0,
-        validate=validate,
-    )
-
-
-def losses(run_dir: Path) -> list[float]:
-    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [row["train/loss_nats"] for row in rows if "train/loss_nats" in row]
-
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {n: p.detach().clone() for n, p in trainer.model.module.named_parameters() if p.requires_grad}
-
-
-def load(trainer: Trainer, rows: list[Utterance]) -> LoadedBatch:
-    return LoadedBatch(trainer.model.collator.for_training([load_recording(u) for u in rows]), [])
-
-
-def gradients_of_one_step(run_dir: Path, utterances: list[Utterance], split: list[list[Utterance]]) -> tuple:
-    """(loss, gradients) of one step whose microbatches are `split`, gradients caught before the optimizer sees them."""
-    trainer = make_trainer(run_dir, utterances, max_grad_norm=None)
-    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
-    caught: dict[str, torch.Tensor] = {}
-    trainer.optimizer.step = lambda: caught.update(
-        {n: p.grad.clone() for n, p in trainer.model.module.named_parameters() if p.grad is not None}
-    )
-    trainer.model.module.train()
-    result = trainer.step([load(trainer, rows) for rows in split], 0)
-    return result.loss_nats, caught
+    return make_clips(tmp_path_factory.mktemp("clips"))
 
 
 def test_microbatches_of_unequal_lengths_change_neither_loss_nor_gradient(tmp_path: Path, utterances):
     rows = utterances[:4]
-    whole_loss, whole = gradients_of_one_step(tmp_path / "a", utterances, [rows])
-    split_loss, split = gradients_of_one_step(tmp_path / "b", utterances, [rows[:1], rows[1:]])
+    whole_loss, whole = gradients_of_one_step(make_trainer(tmp_path / "a", utterances, max_grad_norm=None), [rows])
+    split_loss, split = gradients_of_one_step(
+        make_trainer(tmp_path / "b", utterances, max_grad_norm=None), [rows[:1], rows[1:]]
+    )
     assert split_loss == pytest.approx(whole_loss, rel=1e-6)
     assert whole.keys() == split.keys()
     for name, gradient in whole.items():
@@ -124,7 +43,7 @@ def test_microbatches_of_unequal_lengths_change_neither_loss_nor_gradient(tmp_pa
 def test_the_loss_is_the_models_own_over_the_target(tmp_path: Path, utterances):
     """Against transformers' loss on the same labels: full logits, its own shift and mean."""
     rows = utterances[2:5]
-    ours, _ = gradients_of_one_step(tmp_path, utterances, [rows])
+    ours, _ = gradients_of_one_step(make_trainer(tmp_path / "a", utterances), [rows])
     model, trainer = tiny_model(), make_trainer(tmp_path, utterances)
     batch = load(trainer, rows).batch
     theirs = model(
@@ -139,7 +58,7 @@ def test_the_loss_is_the_models_own_over_the_target(tmp_path: Path, utterances):
 
 @pytest.mark.parametrize("adapt", ["full", "lora"])
 def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterances, adapt: str):
-    config = adapt_config(adapt)
+    config = FULL if adapt == "full" else lora(dropout=0.2)  # a resume must also restore the random generators
     straight = make_trainer(tmp_path / "straight", utterances, adapt=config, num_steps=6, save_every=100)
     straight.train()
 
@@ -160,21 +79,8 @@ def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterance
         assert torch.equal(weights(second)[name], expected), name
 
 
-def adapt_config(name: str) -> AdaptConfig:
-    from qasr_train.config import load_config
-
-    overrides = [f"adapt={name}", "data.train.main.path=x", "run_dir=x"]
-    config = load_config("finetune", overrides).adapt
-    if name == "lora":
-        config.lora.dropout = 0.2  # a resume must also restore the random generators
-    return config
-
-
 def stop_after(trainer: Trainer, num_steps: int) -> None:
     """Raise the trainer's own interrupt signal once a step is done, as Ctrl-C would."""
-    import os
-    import signal
-
     advance = trainer._advance
 
     def advance_then_interrupt(state, result, loaded) -> None:

@@ -1,0 +1,176 @@
+"""What two processes do in tests: every case once, its results written down for tests/distributed/test_two_processes.py.
+
+Run by `python -m torch.distributed.run --nproc_per_node 2 tests/distributed/worker.py OUT`. The first process writes OUT/NAME.pt.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+
+from qasr_train.checkpoint import checkpoint_path
+from qasr_train.distributed import share_model
+from qasr_train.errors import CheckpointError, TrainingError
+from qasr_train.manifest import Utterance
+from qasr_train.models.adapt import AdaptConfig
+from qasr_train.trainer import Trainer
+from qasr_train.trainer_config import OnNonFinite
+from tests.helpers_trainer import (
+    FULL,
+    gradients_of_one_step,
+    load,
+    lora,
+    losses,
+    make_clips,
+    make_trainer,
+    make_validator,
+    weights,
+)
+
+ADAPT = {"full": FULL, "lora": lora()}
+# The same four clips on one process, shared 1 + 3, and shared as two microbatches of each process.
+SPLITS = {"shared": [[[0]], [[1, 2, 3]]], "microbatches": [[[0], [3]], [[1], [2]]]}
+
+
+def main(out: Path) -> None:
+    """Every case with DDP, then with FSDP2."""
+    utterances = make_clips(out / f"clips{os.environ['RANK']}")
+    for kind in ("ddp", "fsdp2"):
+        choose(kind)
+        for name, adapt in ADAPT.items():
+            folder = out / kind / name
+            keep(folder / "gradients.pt", gradients(folder, utterances, adapt))
+            keep(folder / "resumed.pt", resumed(folder, utterances, adapt))
+        for case in (skipped, stopped, full_disk, stops_together):
+            keep(out / kind / f"{case.__name__}.pt", case(out / kind / case.__name__, utterances))
+        keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
+
+
+def choose(kind: str) -> None:
+    """Make the next Accelerator one of this kind."""
+    os.environ["ACCELERATE_USE_FSDP"] = str(kind == "fsdp2").lower()
+    os.environ["FSDP_VERSION"] = "2"
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def keep(path: Path, result: Any) -> None:
+    """Write a result down, on the first process."""
+    if rank() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(result, path)
+
+
+def rank() -> int:
+    """This process's number."""
+    return int(os.environ["RANK"])
+
+
+def gradients(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> dict[str, Any]:
+    """(loss, gradients) of one step over the same clips, split in different ways."""
+    found = {}
+    for name, split in SPLITS.items():
+        rows = [[utterances[i] for i in batch] for batch in split[rank()]]
+        found[name] = gradients_of_one_step(make_trainer(folder, utterances, adapt=adapt, max_grad_norm=None), rows)
+    return found
+
+
+def resumed(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> dict[str, Any]:
+    """Straight to step 4, and stopped after 2 and resumed: losses and weights; the checkpoint's folder."""
+    straight = make_trainer(folder / "straight", utterances, adapt=adapt, num_steps=4, save_every=2)
+    straight.train()
+    first = make_trainer(folder / "resumed", utterances, adapt=adapt, num_steps=4, save_every=2)
+    first.num_steps = 2
+    first.train()
+    second = make_trainer(folder / "resumed", utterances, adapt=adapt, num_steps=4, save_every=2)
+    second.train(checkpoint_path(folder / "resumed", 2))
+    return {
+        "losses": {name: losses(folder / name) for name in ("straight", "resumed")},
+        "weights": {"straight": weights(straight), "resumed": weights(second)},
+        "is_sharded": any(type(p).__name__ == "DTensor" for p in second.model.module.parameters()),
+    }
+
+
+def skipped(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
+    """A clip that gives no finite loss, on the second process only; then a good step."""
+    trainer = prepared(make_trainer(folder, utterances, on_non_finite=OnNonFinite.skip))
+    before = weights(trainer)
+    bad = load(trainer, utterances[:2])
+    if rank() == 1:
+        bad.batch.input_features[0, 0, 0] = math.nan
+    is_skipped = [trainer.step([bad], 0).is_skipped]
+    after = weights(trainer)
+    is_skipped += [trainer.step([load(trainer, utterances[:2])], 1).is_skipped]
+    later = weights(trainer)
+    return {"is_skipped": gather_object([is_skipped]), "before": before, "after": after, "later": later}
+
+
+def stopped(folder: Path, utterances: list[Utterance]) -> list[str]:
+    """What each process says of the same fault when it stops the run."""
+    trainer = prepared(make_trainer(folder, utterances))
+    mine = load(trainer, utterances[2 * rank() : 2 * rank() + 2])
+    if rank() == 1:
+        mine.batch.input_features[0, 0, 0] = math.nan
+    return gather_object([message(TrainingError, lambda: trainer.step([mine], 0))])
+
+
+def full_disk(folder: Path, utterances: list[Utterance]) -> list[str]:
+    """What each process says when the first one cannot write."""
+    trainer = make_trainer(folder, utterances, num_steps=1)
+    write = trainer.model.save
+
+    def fail(path: Path | None) -> None:
+        write(path)
+        if path is not None:
+            raise OSError(28, "No space left on device")
+
+    trainer.model.save = fail  # type: ignore[method-assign]
+    return gather_object([message(CheckpointError, trainer.train)])
+
+
+def stops_together(folder: Path, utterances: list[Utterance]) -> list[tuple[int, int | None]]:
+    """The last and the best step of each process, where figures stop falling after the second validation."""
+    figures = iter([9.0, 5.0, 3.0, 4.0, 4.5, 1.0])
+    trainer = make_trainer(
+        folder,
+        utterances,
+        num_steps=20,
+        validate_every=1,
+        patience=2,
+        validate=lambda step: {"dev/error_rate": next(figures), "dev/loss_nats": 0.0},
+    )
+    state = trainer.train()
+    return gather_object([(state.step, state.best_step)])
+
+
+def validation(folder: Path, utterances: list[Utterance]) -> list[dict[str, float]]:
+    """The figures each process gets of five dev clips, of which one process transcribes more than the other."""
+    trainer = prepared(make_trainer(folder, utterances))
+    validator = make_validator(trainer, utterances[:5])
+    first = validator(0)
+    trainer.step([load(trainer, utterances[:2])], 0)  # training goes on after weights were held whole
+    return gather_object([first])
+
+
+def prepared(trainer: Trainer) -> Trainer:
+    """The trainer as `train` has it before its first step."""
+    trainer.wrapped, trainer.optimizer = share_model(trainer.accelerator, trainer.model, trainer.optimizer)
+    return trainer
+
+
+def message(kind: type[Exception], action: Callable[[], Any]) -> str:
+    """The text of the error an action raises, "" if none."""
+    try:
+        action()
+    except kind as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
