@@ -83,7 +83,9 @@ def share_model(
         plugin.transformer_cls_names_to_wrap = _layer_classes(model.module)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if accelerator.is_fsdp2:
-        register_fsdp_forward_method(wrapped, "transcribe")
+        for name in ("transcribe", "transcribe_rows"):
+            if hasattr(wrapped, name):
+                register_fsdp_forward_method(wrapped, name)
     return wrapped, optimizer
 
 

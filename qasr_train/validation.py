@@ -114,6 +114,7 @@ class Validator:
                 max_new_tokens=self.decode.max_new_tokens,
                 batch_seconds=self.decode.batch_seconds,
                 max_batch_rows=self.decode.max_batch_rows,
+                engine=self.decode.engine,
                 num_workers=self.decode.num_workers,
                 rank=self.accelerator.process_index,
                 num_ranks=self.accelerator.num_processes,

@@ -26,11 +26,11 @@ from qasr_train.evaluation.decode_plan import (
     plan_transcription,
     too_long_text,
 )
-from qasr_train.evaluation.long_audio import join_texts, split_at_silences
+from qasr_train.evaluation.long_audio import join_texts, overlaps_of, split_at_silences
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.languages import LANGUAGES, resolve_language
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel, Capability, Hypothesis
+from qasr_train.models.base import ASRModel, Capability, Engine, Hypothesis, RowDecoder
 from qasr_train.settings import check_settings, setting
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,14 @@ class DecodeConfig:
         None, ge=5, help="seconds; the longest clip transcribed in one pass. null: what the model takes"
     )
     long_audio: LongAudio = setting(LongAudio.split, help="a longer clip: cut at silences, stop, or count as failed")
+    overlap_s: float = setting(
+        4.0,
+        ge=0,
+        help="seconds; what both pieces of a longer clip hear where it is cut, at most a fifth of a piece. 0: none",
+    )
+    engine: Engine = setting(
+        Engine.auto, help="auto: the family's own decoding loop where it has one; generate: that of transformers"
+    )
     max_failed_fraction: float = setting(
         0.1, ge=0, le=1, help="share of a set; when more of its recordings cannot be read, the run stops"
     )
@@ -95,17 +103,22 @@ class DecodeConfig:
     def limits(self, model_max_duration_s: float) -> "DecodeLimits":
         """The settings that bound one pass; no clip is longer than the model takes."""
         longest_s = min(self.max_duration_s or model_max_duration_s, model_max_duration_s)
-        return DecodeLimits(self.batch_seconds, self.max_batch_rows, longest_s, self.max_new_tokens)
+        return DecodeLimits(
+            self.batch_seconds, self.max_batch_rows, longest_s, self.max_new_tokens, self.overlap_s, self.engine
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """What bounds one pass: padded seconds and rows of a batch, seconds of a clip, new tokens (None: `token_limit`)."""
+    """One pass: padded seconds and rows of a batch, seconds of a clip, new tokens (None: `token_limit`), seconds that pieces
+    of a longer clip have in common, what decodes."""
 
     batch_seconds: float = 120.0
     max_batch_rows: int | None = 64
     max_duration_s: float = 1200.0
     max_new_tokens: int | None = None
+    overlap_s: float = 4.0
+    engine: Engine = Engine.auto
 
 
 def transcribe_utterances(
@@ -119,6 +132,8 @@ def transcribe_utterances(
     max_batch_rows: int | None = 64,
     max_duration_s: float = 1200.0,
     long_audio: LongAudio = LongAudio.split,
+    overlap_s: float = 4.0,
+    engine: Engine = Engine.auto,
     max_failed_fraction: float = 0.1,
     num_workers: int = 2,
     rank: int = 0,
@@ -131,7 +146,7 @@ def transcribe_utterances(
         model: a loaded recogniser, on any device.
         language: AUTO, REFERENCE (each row's own) or a language's name, see `plan_transcription`.
         use_context: whether a row's context goes into the prompt.
-        max_new_tokens, batch_seconds, max_batch_rows, max_duration_s: see `DecodeConfig`.
+        max_new_tokens, batch_seconds, max_batch_rows, max_duration_s, overlap_s, engine: see `DecodeConfig`.
         max_failed_fraction: past this share of unreadable recordings it stops.
         num_workers: threads that decode audio.
         rank, num_ranks: batches rank, rank + num_ranks, ... are this process's; together the ranks do each once.
@@ -140,7 +155,7 @@ def transcribe_utterances(
         DataError: too many recordings fail, or one is too long where `long_audio` is "error".
         ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
     """
-    limits = DecodeLimits(batch_seconds, max_batch_rows, max_duration_s, max_new_tokens)
+    limits = DecodeLimits(batch_seconds, max_batch_rows, max_duration_s, max_new_tokens, overlap_s, engine)
     share = plan_batches(utterances, limits, language=language, long_audio=long_audio)[rank::num_ranks]
     batches = transcribe_batches(
         model,
@@ -251,7 +266,7 @@ class _Decoder:
     ) -> list[Prediction]:
         """One prediction an utterance, of its pieces' texts where it had to be cut."""
         pieces: list[Recording] = []
-        owners: list[int] = []
+        ranges: dict[int, list[tuple[int, int]]] = {}
         reasons: dict[int, str] = {}
         for row, (utterance, waveform) in enumerate(zip(utterances, loaded, strict=True)):
             if isinstance(waveform, AudioError):
@@ -263,14 +278,16 @@ class _Decoder:
                 if long_audio is LongAudio.error:
                     raise DataError(reasons[row])
                 continue
-            cut = _cut(utterance, waveform, self.limits.max_duration_s)
-            pieces += cut
-            owners += [row] * len(cut)
-        heard = self._decode(pieces, language)
+            ranges[row] = split_at_silences(
+                waveform, max_duration_s=self.limits.max_duration_s, overlap_s=self.limits.overlap_s
+            )
+            pieces += _cut(utterance, waveform, ranges[row])
+        heard = iter(self._decode(pieces, language))
         return [
             _prediction(
                 utterance,
-                [(piece, *heard[i]) for i, piece in enumerate(pieces) if owners[i] == row],
+                [next(heard) for _ in ranges.get(row, [])],
+                ranges.get(row, []),
                 is_told=language is not None,
                 context=utterance.context if self.use_context else None,
                 failed=reasons.get(row),
@@ -311,12 +328,15 @@ class _Decoder:
         return self._fit(recordings[:half], language) + self._fit(recordings[half:], language)
 
     def _pass(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
-        longest_s = max(len(recording.waveform) for recording in recordings) / SAMPLE_RATE_HZ
-        max_new_tokens = self.limits.max_new_tokens or token_limit(longest_s)
+        most = [self.limits.max_new_tokens or token_limit(len(one.waveform) / SAMPLE_RATE_HZ) for one in recordings]
         self._synchronize()
         started_s = time.perf_counter()
         batch = self.model.collator.for_transcription(recordings, language=language, use_context=self.use_context)
-        hypotheses = self.model.transcribe(batch.to(self.device), max_new_tokens=max_new_tokens)
+        batch = batch.to(self.device)
+        if isinstance(self.model, RowDecoder):
+            hypotheses = self.model.transcribe_rows(batch, max_new_tokens=most, engine=self.limits.engine)
+        else:
+            hypotheses = self.model.transcribe(batch, max_new_tokens=max(most))
         self._synchronize()
         seconds_a_row = (time.perf_counter() - started_s) / len(recordings)
         return [(hypothesis, seconds_a_row) for hypothesis in hypotheses]
@@ -328,35 +348,35 @@ class _Decoder:
 
 def _prediction(
     utterance: Utterance,
-    heard: Sequence[tuple[Recording, Hypothesis, float]],
+    heard: Sequence[tuple[Hypothesis, float]],
+    ranges: Sequence[tuple[int, int]],
     *,
     is_told: bool,
     context: str | None,
     failed: str | None,
 ) -> Prediction:
-    """One prediction of an utterance's pieces; a language the model was told is not one it predicted."""
-    languages = [hypothesis.language for _, hypothesis, _ in heard if hypothesis.language]
+    """One prediction of an utterance's pieces (none if it failed); a language the model was told is not one it predicted."""
+    languages = [hypothesis.language for hypothesis, _ in heard if hypothesis.language]
     language = languages[0] if languages else None
-    num_samples = sum(len(recording.waveform) for recording, _, _ in heard)
+    texts = [hypothesis.text for hypothesis, _ in heard]
     return Prediction(
         id=utterance.id,
         audio_filepath=utterance.audio_name,
-        duration_s=utterance.duration_s if failed else num_samples / SAMPLE_RATE_HZ,
-        time_s=None if failed else sum(seconds for _, _, seconds in heard),
+        duration_s=utterance.duration_s if failed else ranges[-1][1] / SAMPLE_RATE_HZ,
+        time_s=None if failed else sum(seconds for _, seconds in heard),
         text=utterance.text,
-        pred_text=join_texts([hypothesis.text for _, hypothesis, _ in heard], language),
+        pred_text=join_texts(texts, language or utterance.language, overlaps_of(ranges)),
         language=utterance.language,
         speaker=utterance.speaker,
         predicted_language=None if is_told else language,
-        num_tokens=None if failed else sum(hypothesis.num_tokens for _, hypothesis, _ in heard),
-        is_truncated=None if failed else any(hypothesis.is_truncated for _, hypothesis, _ in heard),
+        num_tokens=None if failed else sum(hypothesis.num_tokens for hypothesis, _ in heard),
+        is_truncated=None if failed else any(hypothesis.is_truncated for hypothesis, _ in heard),
         failed=failed,
         context=context,
     )
 
 
-def _cut(utterance: Utterance, waveform: np.ndarray, max_duration_s: float) -> list[Recording]:
-    ranges = split_at_silences(waveform, max_duration_s=max_duration_s)
+def _cut(utterance: Utterance, waveform: np.ndarray, ranges: Sequence[tuple[int, int]]) -> list[Recording]:
     if len(ranges) == 1:
         return [Recording(utterance, waveform)]
     return [

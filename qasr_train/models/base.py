@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 import torch
 
@@ -40,6 +40,13 @@ class Card:
     architecture: str
     languages: str
     license: str | None
+
+
+class Engine(str, Enum):
+    """What turns a batch into tokens, where a family leaves a choice."""
+
+    auto = "auto"  # the family's own loop where it has one, else generate
+    generate = "generate"  # transformers' own `generate`
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,14 @@ class ASRModel(Protocol):
         None takes part in gathering weights sharded over processes and writes nothing; families that are not trained
         are never given it.
         """
+
+
+@runtime_checkable
+class RowDecoder(Protocol):
+    """A family with a decoding loop of its own beside `generate`, and a limit of new tokens for each row."""
+
+    def transcribe_rows(self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine) -> list[Hypothesis]:
+        """`ASRModel.transcribe`, with as many limits as rows; the transcripts do not depend on the engine."""
 
 
 def refuse_training(family: str) -> NoReturn:

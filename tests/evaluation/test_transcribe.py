@@ -10,7 +10,6 @@ import torch
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.decode_plan import AUTO, REFERENCE, plan_transcription
-from qasr_train.evaluation.long_audio import join_texts, split_at_silences
 from qasr_train.evaluation.transcribe import DecodeConfig, LongAudio, token_limit, transcribe_utterances
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Capability
@@ -231,32 +230,11 @@ def speech_with_pauses(duration_s: float, pauses_s: list[float]) -> np.ndarray:
     return waveform
 
 
-def test_cuts_fall_into_silences_and_pieces_cover_the_recording_once() -> None:
-    waveform = speech_with_pauses(25.0, [8.5, 17.0])
-    ranges = split_at_silences(waveform, max_duration_s=10.0)
-    assert [start for start, _ in ranges] == [0, *[end for _, end in ranges[:-1]]]
-    assert ranges[-1][1] == len(waveform)
-    assert [end / RATE for _, end in ranges[:-1]] == pytest.approx([8.5, 17.0], abs=0.06)
-    assert max(end - start for start, end in ranges) <= 10 * RATE
-
-
-def test_a_recording_without_any_silence_is_still_cut_within_the_limit() -> None:
-    ranges = split_at_silences(tone(10.2), max_duration_s=5.0)
-    lengths_s = [(end - start) / RATE for start, end in ranges]
-    assert sum(lengths_s) == pytest.approx(10.2)
-    assert max(lengths_s) <= 5.0
-    assert min(lengths_s) >= 0.5
-
-
-def test_a_short_recording_is_one_piece() -> None:
-    assert split_at_silences(tone(1.0), max_duration_s=5.0) == [(0, RATE)]
-
-
 def test_a_long_recording_is_transcribed_in_pieces_and_joined(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "talk.wav", speech_with_pauses(12.0, [4.5]))
     talk = utterance(id="talk", audio=str(path), duration_s=12.0, text="a b c d")
     model = FakeModel({"talk#0": "so a", "talk#1": "b c", "talk#2": "d"})
-    [prediction] = transcribe_utterances(model, [talk], max_duration_s=5.0)
+    [prediction] = transcribe_utterances(model, [talk], max_duration_s=5.0, overlap_s=0.0)
     assert prediction.id == "talk"
     assert prediction.pred_text == "so a b c d"
     assert prediction.duration_s == pytest.approx(12.0)
@@ -271,14 +249,6 @@ def test_a_truncated_piece_flags_the_whole_recording(tmp_path: Path) -> None:
         model, [utterance(id="talk", audio=str(path), duration_s=8.0)], max_duration_s=5.0, max_new_tokens=4
     )
     assert prediction.is_truncated
-
-
-@pytest.mark.parametrize(
-    ("language", "expected"),
-    [("English", "a b"), ("Chinese", "ab"), ("Japanese", "ab"), ("Thai", "ab"), ("Korean", "a b"), (None, "a b")],
-)
-def test_pieces_join_as_the_language_is_written(language: str | None, expected: str) -> None:
-    assert join_texts(["a ", "", " b"], language) == expected
 
 
 def test_long_audio_error_stops_before_anything_is_transcribed(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Composes the transformers modules (encoder, projector, language model, head) in 
 parts run without autograd, no layer sees padding and the 151,936-wide head sees supervised positions only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -17,10 +17,11 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.adapters import has_only_adapters, save_adapter
-from qasr_train.models.base import Capability, Hypothesis, Recompute, TargetStates
+from qasr_train.models.base import Capability, Engine, Hypothesis, Recompute, TargetStates
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.decoding import decode_greedily
 from qasr_train.models.qwen3_asr.encoder import encode_audio
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
@@ -66,37 +67,36 @@ class Qwen3ASR(nn.Module):
         inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
         return cast(Qwen3ASRForConditionalGeneration, inner)
 
+    @property
+    def audio_modules(self) -> nn.Module:
+        """What stands between features and decoder, for caches of what `encode` returns."""
+        core = self.core.model
+        return nn.ModuleDict({"audio_tower": core.audio_tower, "multi_modal_projector": core.multi_modal_projector})
+
     def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
         """What `reduce` makes of the states before the head at the supervised positions; see `ASRModel`."""
-        batch = self.collator.with_features(batch)
         core, packed = self.core, pack(batch, self.collator.audio_id)
         embeds = self._embed(batch, packed)
         hidden = self._decode_packed(embeds, packed) if self.is_packed else self._decode_padded(embeds, packed, batch)
         states = hidden.index_select(0, packed.before_target)
         return reduce(TargetStates(states, core.lm_head, targets=packed.targets, row=packed.row))
 
-    @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts of a transcription batch, in row order; stops a row at `<|im_end|>` or `<|endoftext|>`."""
-        core, collator = self.core, self.collator
-        batch = collator.with_features(batch)
-        generate = cast(Any, core).generate  # transformers types its `self` as a protocol the class does not meet
+        return self.transcribe_rows(batch, max_new_tokens=[max_new_tokens] * len(batch))
+
+    @torch.inference_mode()
+    def transcribe_rows(
+        self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
+    ) -> list[Hypothesis]:
+        """`transcribe` with a limit of new tokens for each row; `engine` generate: by transformers' `generate`."""
+        core = self.core
         was_training = core.training
         core.eval()
-        end_ids = [collator.end_id, collator.pad_id]
-        generated = generate(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            input_features=batch.input_features.to(core.dtype),
-            input_features_mask=batch.input_features_mask,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=end_ids,
-            pad_token_id=collator.pad_id,
-        )[:, batch.input_ids.shape[1] :].tolist()
+        decode = self._generate if engine is Engine.generate else self._decode_loop
+        generated = decode(self.collator.with_features(batch), max_new_tokens)
         core.train(was_training)
-        forced = _forced_prefixes(batch, collator)
+        forced = _forced_prefixes(batch.host or batch, self.collator)
         return [
             self._hypothesis(utterance_id, ids, prefix)
             for utterance_id, ids, prefix in zip(batch.ids, generated, forced, strict=True)
@@ -172,8 +172,35 @@ class Qwen3ASR(nn.Module):
         ).last_hidden_state
         return hidden.flatten(0, 1).index_select(0, packed.flat)
 
+    def _decode_loop(self, batch: Batch, limits: Sequence[int]) -> list[list[int]]:
+        """Token ids of each row, by the loop of decoding.py."""
+        packed = pack(batch, self.collator.audio_id)
+        return decode_greedily(
+            self.core, self._embed(batch, packed), packed.rows.lengths, limits=limits, end_ids=self._end_ids
+        )
+
+    def _generate(self, batch: Batch, limits: Sequence[int]) -> list[list[int]]:
+        """The same by transformers: every row runs until the last is done, and is then cut at its own limit."""
+        generate = cast(Any, self.core).generate  # transformers types its `self` as a protocol the class does not meet
+        generated = generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            input_features=batch.input_features.to(self.core.dtype),
+            input_features_mask=batch.input_features_mask,
+            max_new_tokens=max(limits),
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=self._end_ids,
+            pad_token_id=self.collator.pad_id,
+        )[:, batch.input_ids.shape[1] :].tolist()
+        return [ids[:limit] for ids, limit in zip(generated, limits, strict=True)]
+
+    @property
+    def _end_ids(self) -> list[int]:
+        return [self.collator.end_id, self.collator.pad_id]
+
     def _hypothesis(self, utterance_id: str, ids: list[int], prefix: str) -> Hypothesis:
-        ends = [i for i, token in enumerate(ids) if token in (self.collator.end_id, self.collator.pad_id)]
+        ends = [i for i, token in enumerate(ids) if token in self._end_ids]
         kept = ids[: ends[0]] if ends else ids
         raw_text = prefix + self.collator.tokenizer.decode(kept, skip_special_tokens=True)
         parsed = cast(dict[str, Any], self.processor.parse_output(raw_text))  # a list only for a list

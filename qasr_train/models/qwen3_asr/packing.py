@@ -62,16 +62,19 @@ class PackedBatch:
 
 
 def pack(batch: Batch, audio_id: int) -> PackedBatch:
-    """The packed layout of a training batch, worked out on the host where `batch.host` allows, without device syncs."""
+    """The packed layout of a batch, worked out on the host where `batch.host` allows, without device syncs.
+
+    A batch without labels has no targets.
+    """
     host = batch.host or batch
-    assert host.labels is not None, "packing wants a training batch"
+    labels_of_all = torch.full_like(host.input_ids, IGNORED) if host.labels is None else host.labels
     device = batch.input_ids.device
     is_token = host.attention_mask.bool()
     lengths = is_token.sum(-1)
     flat = is_token.flatten().nonzero()[:, 0]
     # Position 0, 1, ... of each row, whichever side its padding is on.
     position_ids = (is_token.cumsum(-1) - 1).flatten()[flat]
-    labels = host.labels.flatten()[flat]
+    labels = labels_of_all.flatten()[flat]
     is_next_target = (labels[1:] != IGNORED) & (position_ids[1:] > 0)
     before_target = is_next_target.nonzero()[:, 0]
     row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)

@@ -1,0 +1,143 @@
+"""The decoding loop of Qwen3-ASR: token for token what transformers' `generate` gives, whoever is in the batch."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from qasr_train.batch import Batch, Recording
+from qasr_train.models.base import Engine, RowDecoder
+from qasr_train.models.qwen3_asr import decoding
+from qasr_train.models.qwen3_asr.decoding import decode_greedily
+from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.qwen3_asr.packing import pack
+from tests.helpers import tone, utterance
+from tests.helpers_model import tiny_model, tiny_processor
+
+DURATIONS_S = [0.6, 3.0, 1.1, 9.0, 0.3, 2.0]
+
+
+# Tokens that the random model below says after 1 to 13 others; it has no real end.
+END_IDS = [271, 147]
+
+
+@pytest.fixture(scope="module")
+def model() -> Qwen3ASR:
+    """Random weights, large enough that clips sound unlike and a row does not say one token for ever."""
+    core = tiny_model()
+    with torch.no_grad():
+        for parameter in [
+            *core.model.language_model.layers.parameters(),
+            *core.model.multi_modal_projector.parameters(),
+        ]:
+            if parameter.ndim > 1:
+                parameter.mul_(5)
+    return Qwen3ASR(core, tiny_processor())
+
+
+def clips() -> list[Recording]:
+    """Noise of unequal lengths (one over the 8 s window of the encoder), every second with a context."""
+    rng = np.random.default_rng(0)
+    return [
+        Recording(
+            utterance(id=f"u{i}", context="two small pills" * i if i % 2 else None),
+            (tone(seconds) + 0.3 * rng.standard_normal(round(seconds * 16_000))).astype(np.float32),
+        )
+        for i, seconds in enumerate(DURATIONS_S)
+    ]
+
+
+def prompts(model: Qwen3ASR, **settings: Any) -> Batch:
+    return model.collator.for_transcription(clips(), **settings)
+
+
+def generated_alone(model: Qwen3ASR, row: int, limit: int, end_ids: list[int]) -> list[int]:
+    """What transformers generates for one clip by itself, up to and with its end."""
+    batch = model.collator.for_transcription([clips()[row]])
+    generate: Any = model.core.generate
+    ids = generate(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        input_features=batch.input_features,
+        input_features_mask=batch.input_features_mask,
+        max_new_tokens=limit,
+        do_sample=False,
+        eos_token_id=end_ids,
+        pad_token_id=model.collator.pad_id,
+    )
+    return list(ids[0, batch.input_ids.shape[1] :].tolist())
+
+
+def decoded(model: Qwen3ASR, batch: Batch, limits: list[int], end_ids: list[int], **settings: Any) -> list[list[int]]:
+    packed = pack(batch, model.collator.audio_id)
+    with torch.no_grad():
+        embeds = model._embed(batch, packed)
+    return decode_greedily(model.core, embeds, packed.rows.lengths, limits=limits, end_ids=end_ids, **settings)
+
+
+@pytest.mark.parametrize("steps_between_looks", [1, 4])
+@pytest.mark.parametrize("prefill_tokens", [8192, 60])
+def test_every_row_ends_where_generate_ends_it_alone(
+    model: Qwen3ASR, steps_between_looks: int, prefill_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "PREFILL_TOKENS", prefill_tokens)
+    limits = [30, 25, 3, 30, 30, 30]
+    found = decoded(model, prompts(model), limits, END_IDS, steps_between_looks=steps_between_looks)
+    assert found == [generated_alone(model, row, limit, END_IDS) for row, limit in enumerate(limits)]
+    lengths = [len(ids) for ids in found]
+    assert lengths[2] == 3
+    assert len(set(lengths)) > 4, "rows that end at once would not leave the batch one by one"
+
+
+def test_rows_that_are_done_leave_the_batch(model: Qwen3ASR, monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+    step = decoding._step
+
+    def count(core: Any, run: Any, tokens: torch.Tensor) -> torch.Tensor:
+        widths.append(len(tokens))
+        return step(core, run, tokens)
+
+    monkeypatch.setattr(decoding, "_step", count)
+    decoded(model, prompts(model), [2, 4, 6, 30, 2, 8], [model.collator.pad_id])
+    # A row with a limit of n takes part in n - 1 steps. Of six two are done after step 1 (4 left), u1 after step 3 (3 of 4),
+    # u2 after step 5 (2 of 3), u5 after step 7.
+    assert widths[:8] == [6, 4, 4, 3, 3, 2, 2, 1]
+    assert len(widths) <= 29
+
+
+@pytest.mark.parametrize("settings", [{}, {"language": "French"}, {"use_context": False}])
+def test_both_engines_hear_the_same(model: Qwen3ASR, settings: dict[str, Any]) -> None:
+    limits = [5, 40, 17, 90, 2, 40]
+    ours, theirs = (
+        model.transcribe_rows(prompts(model, **settings), max_new_tokens=limits, engine=engine)
+        for engine in (Engine.auto, Engine.generate)
+    )
+    assert ours == theirs
+    assert [one.num_tokens for one in ours if one.is_truncated] == [
+        limit for one, limit in zip(ours, limits, strict=True) if one.is_truncated
+    ]
+    assert any(one.is_truncated for one in ours), "a loop that meets its limit was to be among them"
+    assert all((one.language == "French") == ("language" in settings) for one in ours)
+
+
+def test_one_limit_for_all_is_a_limit_for_each(model: Qwen3ASR) -> None:
+    assert isinstance(model, RowDecoder)
+    assert model.transcribe(prompts(model), max_new_tokens=7) == model.transcribe_rows(
+        prompts(model), max_new_tokens=[7] * len(DURATIONS_S)
+    )
+
+
+def test_the_cache_grows_past_its_blocks(model: Qwen3ASR, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "CACHE_BLOCK", 2)
+    limits = [150] * len(DURATIONS_S)
+    found = decoded(model, prompts(model), limits, [model.collator.pad_id])
+    for row in (0, 4):
+        assert found[row] == generated_alone(model, row, 150, [model.collator.pad_id])
+
+
+def test_transcribing_leaves_the_mode_of_training_alone(model: Qwen3ASR) -> None:
+    model.train()
+    model.transcribe(prompts(model), max_new_tokens=2)
+    assert model.core.training
+    model.eval()
