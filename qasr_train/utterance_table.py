@@ -194,10 +194,21 @@ def _is_broken(text: str) -> bool:
 
 
 def durations_of(utterances: Sequence[Utterance]) -> np.ndarray:
-    """Float64 [N] of a list or a table; NaN where a duration is not known."""
-    if isinstance(utterances, UtteranceTable):
-        return utterances.durations_s
+    """Float64 [N] of a list, a table or another sequence with `durations_s`; NaN where a duration is not known."""
+    known = getattr(utterances, "durations_s", None)
+    if known is not None:
+        return known
     return np.array([np.nan if u.duration_s is None else u.duration_s for u in utterances], dtype=np.float64)
+
+
+def ids_of(utterances: Sequence[Utterance]) -> Iterator[str]:
+    """The ids of a list or a table, in order, without making the utterances of a table."""
+    if not isinstance(utterances, UtteranceTable):
+        yield from (u.id for u in utterances)
+        return
+    column = utterances.columns.column("id")
+    for begin in range(0, len(utterances), _BLOCK_ROWS):
+        yield from column.take(utterances.rows[begin : begin + _BLOCK_ROWS]).to_pylist()
 
 
 def take(utterances: Sequence[Utterance], indices: np.ndarray) -> Sequence[Utterance]:

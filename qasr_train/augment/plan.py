@@ -3,15 +3,17 @@
 Input: the utterances a source gives an epoch. Output: what is planned and batched instead, with true durations. Opens no audio.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
-from qasr_train.augment.variants import NO_AUDIO, Variant, utterance_rng, utterance_uniform, vary
+from qasr_train.augment.variants import NO_AUDIO, Variant, copy_of, uniforms, utterance_rng, utterance_uniform, vary
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.settings import check_settings, setting
+from qasr_train.utterance_table import durations_of
 
 UNSPACED = ("Chinese", "Cantonese", "Japanese")  # sentences stand side by side; Thai has a space between them
 
@@ -90,14 +92,43 @@ def draw_speeds(
     """A share of the clips faster or slower; one that would pass the limit of length stays as it is."""
     if not config.probability:
         return utterances
-    changed: list[Utterance] = []
-    for utterance in utterances:
-        drawn = utterance_uniform(seed, epoch, utterance, "speed") / config.probability
-        factor = config.factors[int(drawn * len(config.factors))] if drawn < 1.0 else 1.0
-        duration_s = (utterance.duration_s or 0.0) / factor
-        is_changed = factor != 1.0 and duration_s <= limits.max_duration_s
-        changed.append(vary(utterance, speed=factor, duration_s=duration_s) if is_changed else utterance)
-    return changed
+    drawn = uniforms(seed, epoch, utterances, "speed") / config.probability
+    factors = np.ones(len(utterances))
+    is_drawn = drawn < 1.0
+    factors[is_drawn] = np.array(config.factors)[(drawn[is_drawn] * len(config.factors)).astype(np.int64)]
+    durations_s = durations_of(utterances)
+    factors[durations_s / factors > limits.max_duration_s] = 1.0
+    return SpedUtterances(utterances, factors, durations_s / factors)
+
+
+@dataclass(frozen=True, eq=False)
+class SpedUtterances(Sequence[Utterance]):
+    """Utterances with a speed each; a `Variant` is made of one when it is asked for, as the list may have millions.
+
+    factors: float64 [N]; 1 leaves an utterance as it is. durations_s: float64 [N], at that speed.
+    """
+
+    base: Sequence[Utterance]
+    factors: np.ndarray
+    durations_s: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    @overload
+    def __getitem__(self, index: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, index: slice) -> "SpedUtterances": ...
+    def __getitem__(self, index: int | slice) -> "Utterance | SpedUtterances":
+        if isinstance(index, slice):
+            return SpedUtterances(self.base[index], self.factors[index], self.durations_s[index])
+        return self._at_speed(self.base[index], float(self.factors[index]), float(self.durations_s[index]))
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return map(self._at_speed, self.base, self.factors.tolist(), self.durations_s.tolist())
+
+    def _at_speed(self, utterance: Utterance, factor: float, duration_s: float) -> Utterance:
+        return utterance if factor == 1.0 else vary(utterance, speed=factor, duration_s=duration_s)
 
 
 def join_clips(
@@ -171,7 +202,7 @@ class _OpenClip:
             duration_s=self.duration_s,
             context="\n".join(contexts) or first.context,
             speed=1.0,
-            copy=max(part.copy if isinstance(part, Variant) else 0 for part in self.parts),
+            copy=max(copy_of(part) for part in self.parts),
             parts=tuple(self.parts),
             gaps_s=tuple(self.gaps_s),
         )

@@ -5,7 +5,7 @@ so that what is drawn does not depend on the number of workers, processes, or wh
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
@@ -16,6 +16,7 @@ import soxr
 
 from qasr_train.audio import SAMPLE_RATE_HZ
 from qasr_train.manifest import Utterance
+from qasr_train.utterance_table import ids_of
 
 NO_AUDIO = "<silence>"  # the `audio` of a clip that is made, not recorded
 
@@ -58,9 +59,7 @@ def utterance_seed(seed: int, epoch: int, utterance: Utterance, purpose: str) ->
         utterance: its id counts, and which copy it is where an epoch holds it several times.
         purpose: what is drawn ("noise"). Each has draws of its own: switching one on leaves the others as they were.
     """
-    copy = utterance.copy if isinstance(utterance, Variant) else 0
-    key = f"{seed}\0{epoch}\0{copy}\0{purpose}\0{utterance.id}".encode()
-    return int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
+    return _seed(seed, epoch, utterance.id, copy_of(utterance), purpose)
 
 
 def utterance_rng(seed: int, epoch: int, utterance: Utterance, purpose: str) -> np.random.Generator:
@@ -69,8 +68,27 @@ def utterance_rng(seed: int, epoch: int, utterance: Utterance, purpose: str) -> 
 
 
 def utterance_uniform(seed: int, epoch: int, utterance: Utterance, purpose: str) -> float:
-    """One number in [0, 1): what a list of millions can afford, where a generator each would take minutes."""
+    """One number in [0, 1), at a tenth of the time of a generator."""
     return utterance_seed(seed, epoch, utterance, purpose) / 2.0**64
+
+
+def uniforms(seed: int, epoch: int, utterances: Sequence[Utterance], purpose: str) -> np.ndarray:
+    """`utterance_uniform` of each, float64 [N]; makes no object of a row of a table."""
+    if isinstance(utterances, list):
+        drawn = (utterance_uniform(seed, epoch, utterance, purpose) for utterance in utterances)
+    else:
+        drawn = (_seed(seed, epoch, name, 0, purpose) / 2.0**64 for name in ids_of(utterances))
+    return np.fromiter(drawn, dtype=np.float64, count=len(utterances))
+
+
+def copy_of(utterance: Utterance) -> int:
+    """Which appearance of the utterance in its epoch this is, from 0."""
+    return utterance.copy if isinstance(utterance, Variant) else 0
+
+
+def _seed(seed: int, epoch: int, utterance_id: str, copy: int, purpose: str) -> int:
+    key = f"{seed}\0{epoch}\0{copy}\0{purpose}\0{utterance_id}".encode()
+    return int.from_bytes(blake2b(key, digest_size=8).digest(), "little")
 
 
 def mark_copies(utterances: Iterable[Utterance]) -> list[Utterance]:

@@ -1,5 +1,6 @@
 """What the plan of an epoch holds: speeds, joined clips and silence, within the limits, with true durations."""
 
+import tracemalloc
 from itertools import chain
 from typing import Any
 
@@ -18,6 +19,7 @@ from qasr_train.augment.plan import (
 from qasr_train.augment.variants import Variant, mark_copies, utterance_rng, utterance_uniform, variant_waveform, vary
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
+from qasr_train.utterance_table import TableBuilder
 from tests.helpers import tone, utterance
 
 LIMITS = PlanLimits(max_duration_s=30.0, max_target_tokens=1024)
@@ -137,3 +139,27 @@ def test_the_second_copy_of_a_clip_in_an_epoch_is_another_one() -> None:
 def test_settings_that_cannot_be_are_refused(build: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build()
+
+
+def test_a_table_of_rows_gets_the_draws_of_a_list() -> None:
+    rows = clips(50)
+    builder = TableBuilder()
+    for row in rows:
+        builder.add(row)
+    config = SpeedConfig(2 / 3, [0.9, 1.1])
+    from_list, from_table = (draw_speeds(u, config, LIMITS, **DRAW) for u in (rows, builder.finish()))
+    assert [(u.id, u.duration_s) for u in from_table] == [(u.id, u.duration_s) for u in from_list]
+    assert [from_table[i] for i in range(50)] == list(from_table)
+    assert list(from_table[1::3]) == list(from_table)[1::3]
+
+
+def test_speeds_of_a_million_rows_make_no_objects() -> None:
+    """The plan of a long list is drawn from its columns: a second copy of a table costs numbers, not rows."""
+    builder = TableBuilder()
+    for row in clips(2000):
+        builder.add(row)
+    tracemalloc.start()
+    drawn = draw_speeds(builder.finish(), SpeedConfig(1.0), LIMITS, **DRAW)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(drawn) == 2000 and held / 2000 < 150  # bytes a row; an Utterance alone takes several hundred
