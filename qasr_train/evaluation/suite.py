@@ -213,7 +213,7 @@ def _with_offers(one: EvaluationSet, config: ContextConditionsConfig) -> list[Ev
             f"set {one.name!r}: no term of suite.context.terms={config.terms} is spoken in it; give another list, or "
             "suite.context.only_with_terms=false"
         )
-    return [EvaluationSet(f"{one.name}, {kind.value}", one.role, rows) for kind, rows in offered.items()]
+    return [replace(one, name=f"{one.name}, {kind.value}", utterances=rows) for kind, rows in offered.items()]
 
 
 def _check_ids(name: str, utterances: list[Utterance]) -> None:
