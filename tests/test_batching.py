@@ -5,6 +5,7 @@ import pytest
 
 from qasr_train.batching import epoch_indices, padded_fraction, plan_batches, sorted_batches
 from qasr_train.errors import ConfigError
+from scripts.bench.bench_batches import mixes
 
 
 def durations(num_items: int, seed: int = 0) -> list[float]:
@@ -23,11 +24,14 @@ def test_no_batch_exceeds_the_padded_budget_or_the_row_limit():
     assert max(len(batch) for batch in plan) == 16
 
 
-def test_buckets_pad_less_than_an_eighth():
-    # facts: 49-68 % of padding without buckets on such mixes
-    seconds = durations(5000)
-    plan = plan_batches(seconds, batch_seconds=200, max_rows=None, seed=(0, 0))
-    assert padded_fraction(seconds, plan) < 0.08
+@pytest.mark.parametrize("mix", ["LibriSpeech-like", "CommonVoice-like", "long-tail"])
+@pytest.mark.parametrize(("batch_seconds", "most"), [(60, 0.08), (120, 0.08), (480, 0.05), (1000, 0.05)])
+def test_little_of_a_batch_is_padding(mix: str, batch_seconds: float, most: float):
+    # facts: 25-68 % without buckets on such mixes
+    seconds = mixes(20_000)[mix].tolist()
+    plan = plan_batches(seconds, batch_seconds=batch_seconds, max_rows=None, seed=(0, 0))
+    assert sorted(i for batch in plan for i in batch) == list(range(20_000))
+    assert padded_fraction(seconds, plan) < most
 
 
 def test_padded_fraction_by_hand():
