@@ -157,8 +157,9 @@ class TrainingData:
         utterances: Sequence[Utterance] = pool.draw(epoch)
         if (self.augment or self.transforms) and isinstance(pool, ListPool) and pool.passes > 1:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
-        if self.augment:
-            utterances = self.augment.plan(utterances, epoch, source=pool.name)
+        if self.augment:  # what is added to a stream differs between the processes that share it
+            source = f"{pool.name}.{self.rank}" if self._has_own_share and isinstance(pool, StreamPool) else pool.name
+            utterances = self.augment.plan(utterances, epoch, source=source)
         if self._has_own_share and isinstance(pool, ListPool):
             return utterances[self.rank :: self.num_processes]
         return utterances

@@ -10,6 +10,7 @@ from typing import overload
 import numpy as np
 
 from qasr_train.augment.variants import NO_AUDIO, Variant, copy_of, uniforms, utterance_rng, utterance_uniform, vary
+from qasr_train.epoch_plan import Joined
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.settings import check_settings, setting
@@ -221,4 +222,4 @@ def add_silence(
         clip = Variant(id=name, audio=NO_AUDIO, text="", origin="augment.silence", is_silence=True)
         rng = utterance_rng(seed, epoch, clip, "silence length")
         added.append(vary(clip, duration_s=round(float(rng.uniform(shortest_s, longest_s)), 3)))
-    return [*utterances, *added] if added else utterances
+    return Joined([utterances, added]) if added else utterances
