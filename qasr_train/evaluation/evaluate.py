@@ -162,18 +162,17 @@ def transcribe_suite(
     model = load_model(config.model, device=processes.device, dtype=dtype)
     run.transcribe(model, config.suite.normalizer)
     processes.wait()
-    if processes.is_main:
-        finish_run(config, run, model)
-
-
-def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel) -> None:
-    """Check the shares of all processes, record what is known of them, and write predictions.jsonl.
-
-    Raises:
-        DataError: more recordings failed than the settings allow.
-    """
     run.check_failures()
     checked = run.check_batch_invariance(model, config.decode.check_batch_invariance, config.seed)
+    if processes.is_main:
+        finish_run(config, run, model, checked)
+
+
+def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel, checked: dict[str, Any]) -> None:
+    """Record what is known of the shares of all processes, and write predictions.jsonl.
+
+    checked: what `check_batch_invariance` found.
+    """
     record_in_run(
         run.run_dir,
         batch_invariance=checked,

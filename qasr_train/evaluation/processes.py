@@ -6,6 +6,7 @@ Input: the device asked for. Output: this process's rank, its own device, and a 
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 
@@ -32,6 +33,14 @@ class Processes:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
+
+    def gather(self, values: list[Any]) -> list[Any]:
+        """The values of all processes, those of rank 0 first, on every process; all must call it."""
+        if self.num_ranks == 1:
+            return values
+        from accelerate.utils import gather_object
+
+        return list(gather_object(values))
 
 
 def join_processes(device: torch.device) -> Processes:

@@ -86,8 +86,9 @@ class SuiteRun:
     def check_batch_invariance(self, model: ASRModel, num_utterances: int, seed: int) -> dict[str, Any]:
         """Transcribe a sample again, each utterance alone, and count whose text or language differs from its batch's.
 
-        Only utterances that had companions are drawn. The token limit is that of the clip alone, so that a repetition loop
-        may show here too.
+        Only utterances that had companions are drawn, from what all processes transcribed; each process does its share of
+        them, on its own device. Where a family has no limit of new tokens for each row, that of the clip alone holds here,
+        so that a repetition loop may show too. All processes must call it.
 
         Returns:
             {"num_checked", "num_different", "different": [{"set", "id", "in_batch", "alone"}]}
@@ -103,12 +104,13 @@ class SuiteRun:
         ]
         chosen = random.Random(seed).sample(candidates, min(num_utterances, len(candidates)))
         different = []
-        for one, alone in chosen:
+        for one, alone in chosen[self.processes.rank :: self.processes.num_ranks]:
             [[prediction]] = self._batches(model, one, [alone])
             row = rows[one.name, prediction.id]
             if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
                 texts = {"in_batch": row["pred_text"], "alone": prediction.pred_text}
                 different.append({"set": one.name, "id": prediction.id, **texts})
+        different = self.processes.gather(different)
         return {"num_checked": len(chosen), "num_different": len(different), "different": different}
 
     def finish(self) -> None:

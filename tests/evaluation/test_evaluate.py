@@ -400,22 +400,41 @@ def test_ranks_write_apart_and_are_joined_without_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_give_what_one_gives(tmp_path: Path, manifest: Path) -> None:
+def test_two_processes_give_what_one_gives_though_killed_on_the_way(tmp_path: Path, manifest: Path) -> None:
     straight = run_fake(tmp_path, "one")
     assert straight.returncode == 0, straight.stderr
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [
-        *launch,
-        "-m",
-        "tests.evaluation.fake_job",
-        f"model.path={tmp_path / 'model'}",
-        *arguments(tmp_path, "two"),
-    ]
-    shared = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert shared.returncode == 0, shared.stderr
+    # Of three batches rank 0 has two: it is killed in its second, when rank 1 is done or nearly so.
+    killed = run_two(tmp_path, FAKE_KILL_AFTER="1")
+    assert killed.returncode != 0
+    assert not (tmp_path / "two" / "predictions.jsonl").exists()
+    resumed = run_two(tmp_path, "resume=true", "decode.check_batch_invariance=6")
+    assert resumed.returncode == 0, resumed.stderr
     assert texts_of(tmp_path / "two") == texts_of(tmp_path / "one")
-    assert json.loads((tmp_path / "two" / "run.json").read_text())["num_processes"] == 2
-    assert shared.stdout.count("normalizer") == 1  # one process prints the table
+    scores = [json.loads((tmp_path / name / "scores.json").read_text())["overall"] for name in ("two", "one")]
+    for one in scores:
+        one.pop("inference_s"), one.pop("rtfx")
+    assert scores[0] == scores[1]
+    run = json.loads((tmp_path / "two" / "run.json").read_text())
+    assert run["num_processes"] == 2
+    # The model names its companions, so that everybody sounds different alone; both processes found their share.
+    assert (run["batch_invariance"]["num_checked"], run["batch_invariance"]["num_different"]) == (6, 6)
+    assert {one["id"] for one in run["batch_invariance"]["different"]} == {f"u{number}" for number in range(6)}
+    assert resumed.stdout.count("normalizer") == 1  # one process prints the table
+
+
+def run_two(tmp_path: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The job of `run_fake` in two processes, in the run directory "two"."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    job_and_model = ["-m", "tests.evaluation.fake_job", f"model.path={tmp_path / 'model'}"]
+    return subprocess.run(
+        [*launch, *job_and_model, *arguments(tmp_path, "two"), *overrides],
+        cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 # --- mistakes -----------------------------------------------------------------------------------------------------------
