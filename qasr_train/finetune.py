@@ -27,7 +27,7 @@ from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.limits import Limits
 from qasr_train.loading import Transform, explain_dead_workers
 from qasr_train.mixture import ListPool, describe_shares
-from qasr_train.models import find_family, load_model
+from qasr_train.models import find_family, flop_counter, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
 from qasr_train.models.base import ASRModel
 from qasr_train.objectives import build_objective, check_objective
@@ -203,7 +203,7 @@ def prepare(
         tracker=tracker,
         max_failed_fraction=config.data.max_failed_fraction,
         validate=validator,
-        count_flops=getattr(model, "training_flops", None),
+        count_flops=flop_counter(model),
     )
 
 

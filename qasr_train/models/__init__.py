@@ -1,11 +1,13 @@
 """Owns the table of model families: a name, its config, and how one is loaded. A new family adds one line here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 import torch
 
+from qasr_train.batch import Batch
 from qasr_train.errors import ConfigError
 from qasr_train.models.base import ASRModel, Capability, Card, Collator
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
@@ -100,3 +102,11 @@ def find_family(name: str) -> Family:
     if family is None:
         raise ConfigError(f"model.family={name!r} is not a family; choose one of {', '.join(FAMILIES)}")
     return family
+
+
+def flop_counter(model: ASRModel) -> Callable[[Batch], float] | None:
+    """What counts the operations of a training batch, forward and backward; None where a family's are not worked out."""
+    if model.family != "qwen3_asr":
+        return None
+    flops = import_module("qasr_train.models.qwen3_asr.flops")
+    return flops.flop_counter(model.module, model.module.config)
