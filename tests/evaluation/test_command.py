@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from qasr_train.audio import load_audio
 from qasr_train.config import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.evaluation.command import CommandConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
+from qasr_train.evaluation.noise import NoiseConfig
 from qasr_train.evaluation.suite import Role, SetConfig, SuiteConfig
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.sources import SourceConfig
@@ -136,6 +139,21 @@ def test_every_recording_is_a_wav_where_that_is_asked_for(run: Run, tmp_path: Pa
     run(as_wav=True)
     [rows] = seen(tmp_path)
     assert all(Path(row["audio_filepath"]).name == f"{number:06d}.wav" for number, row in enumerate(rows))
+
+
+def test_the_command_hears_the_noise_of_a_noise_suite(run: Run, tmp_path: Path, manifest: Path) -> None:
+    write_wav(tmp_path / "noises" / "n.wav", tone(5.0, frequency_hz=1000.0))
+    suite = SuiteConfig(name="t", normalizer="none", sets={"ward": SetConfig(source=SourceConfig(path=str(manifest)))})
+    suite.noise = NoiseConfig(files=str(tmp_path / "noises"), snrs_db=[0.0])
+    run(
+        f"import shutil; shutil.copy(rows[0]['audio_filepath'], {str(tmp_path)!r} + '/heard_' + sys.argv[3])",
+        suite=suite,
+    )
+    clean, noisy = (load_audio(str(tmp_path / f"heard_ward@{name}")) for name in ("clean", "0dB"))
+    assert (
+        np.abs(np.fft.rfft(clean))[1000] < 10 < 1000 < np.abs(np.fft.rfft(noisy))[1000]
+    )  # of 1 s, bin 1000 is 1000 Hz
+    assert {row["set"] for row in rows_of(tmp_path / "run" / "predictions.jsonl")} == {"ward@clean", "ward@0dB"}
 
 
 def test_rows_may_be_told_by_their_audio_in_any_order(run: Run, tmp_path: Path) -> None:
