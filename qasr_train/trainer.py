@@ -196,12 +196,11 @@ class Trainer:
 
     def _steps(self, state: TrainState) -> Iterator[tuple[list[LoadedBatch], float]]:
         """(microbatches, seconds waited for them) of every step from the state's position on; moves the epoch on."""
+        began_s = time.perf_counter()  # planning an epoch, and ending and starting workers, are waiting for data too
         while state.step < self.num_steps and not self._is_out_of_patience(state):
             state.data = self.data.state_dict(state.epoch)
             self._num_steps_of_epoch = self.data.num_steps(state.epoch)
-            steps = self.data.steps(state.epoch, state.step_in_epoch)
-            began_s = time.perf_counter()
-            for loaded in steps:
+            for loaded in self.data.steps(state.epoch, state.step_in_epoch):
                 yield loaded, time.perf_counter() - began_s
                 if state.step >= self.num_steps or self._is_out_of_patience(state):
                     return

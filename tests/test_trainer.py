@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 import os
 import signal
 from dataclasses import replace
@@ -11,13 +12,13 @@ import pytest
 import torch
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
-from qasr_train.checkpoint import latest_checkpoint
+from qasr_train.checkpoint import TrainState, latest_checkpoint
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.finetune import make_accelerator
 from qasr_train.manifest import Utterance
 from qasr_train.tracking import TrackingConfig
 from qasr_train.trainer import Trainer
-from qasr_train.trainer_config import TrainerConfig
+from qasr_train.trainer_config import OnNonFinite, TrainerConfig
 from tests.helpers_model import tiny_model
 from tests.helpers_trainer import FULL, gradients_of_one_step, load, lora, losses, make_clips, make_trainer, weights
 
@@ -190,3 +191,123 @@ def test_out_of_memory_names_the_padded_seconds(tmp_path: Path, utterances):
     trainer.objective = exhaust
     with pytest.raises(TrainingError, match=r"a microbatch of 2 clips, 1 padded seconds; lower data.batch_seconds"):
         trainer.step([load(trainer, utterances[:2])], 0)
+
+
+def test_planning_an_epoch_counts_as_waiting_for_data(tmp_path: Path, utterances, monkeypatch: pytest.MonkeyPatch):
+    trainer = make_trainer(tmp_path, utterances)
+    plan = TrainingData.num_steps
+    monkeypatch.setattr(TrainingData, "num_steps", lambda data, epoch: time.sleep(0.3) or plan(data, epoch))
+    _, wait_s = next(iter(trainer._steps(TrainState())))
+    assert wait_s >= 0.3
+
+
+def test_an_allocation_that_fails_on_a_cpu_is_told_the_same_way(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+
+    class Greedy(torch.autograd.Function):
+        """Asks for more than any machine has, in the backward pass."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return torch.empty(2**50) * gradient
+
+    whole_objective = trainer.objective
+
+    def objective(model, batch):
+        loss = whole_objective(model, batch)
+        return replace(loss, total=Greedy.apply(loss.total))
+
+    trainer.objective = objective
+    with pytest.raises(TrainingError, match=r"out of memory on a microbatch of 2 clips, 1 padded seconds"):
+        trainer.step([load(trainer, utterances[:2])], 0)
+
+
+def test_another_error_of_torch_is_not_called_out_of_memory(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+
+    def break_down(model, batch):
+        raise RuntimeError("shapes do not match")
+
+    trainer.objective = break_down
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        trainer.step([load(trainer, utterances[:2])], 0)
+
+
+def test_a_non_finite_gradient_is_skipped_as_a_loss_is_and_training_goes_on(tmp_path: Path, utterances):
+    """A loss may be finite and its gradient not: the square root at zero."""
+    trainer = make_trainer(tmp_path, utterances, on_non_finite=OnNonFinite.skip)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+    whole_objective, before = trainer.objective, weights(trainer)
+
+    def objective(model, batch):
+        loss = whole_objective(model, batch)
+        return replace(loss, total=loss.total + (loss.total - loss.total).sqrt())
+
+    trainer.objective = objective
+    result = trainer.step([load(trainer, utterances[:2])], 0)
+    assert result.is_skipped and math.isfinite(result.loss_nats)
+    assert all(torch.equal(before[name], p) for name, p in weights(trainer).items())
+    assert not any(trainer.optimizer.state.values())
+    trainer.objective = whole_objective
+    assert not trainer.step([load(trainer, utterances[:2])], 1).is_skipped
+    assert all(bool(p.isfinite().all()) for p in weights(trainer).values())
+
+
+def test_too_many_skipped_steps_in_a_row_stop_the_run_and_a_good_one_between_starts_the_count_anew(
+    tmp_path: Path, utterances, caplog
+):
+    def run(name: str, bad_steps: set[int]) -> Trainer:
+        trainer = make_trainer(
+            tmp_path / name, utterances, num_steps=8, on_non_finite=OnNonFinite.skip, max_skipped_in_row=2
+        )
+        step = trainer.step
+
+        def poison(loaded, number):
+            if number in bad_steps:
+                loaded[0].batch.input_features[0, 0, 0] = math.nan
+            return step(loaded, number)
+
+        trainer.step = poison  # type: ignore[method-assign]
+        return trainer
+
+    state = run("apart", {1, 2, 4, 5}).train()
+    assert (state.step, state.num_skipped, state.num_skipped_in_row) == (8, 4, 0)
+    assert len(losses(tmp_path / "apart")) == 4
+    assert "NaN" not in (tmp_path / "apart" / "metrics.jsonl").read_text()
+    assert caplog.text.count("is skipped, its loss is nan; utterances: u") == 4
+    with pytest.raises(TrainingError, match=r"3 steps in a row, up to step 4, over trainer.max_skipped_in_row=2"):
+        run("in_row", {1, 2, 3}).train()
+
+
+def test_the_best_k_are_kept_beside_the_last(tmp_path: Path, utterances):
+    figures = iter([9.0, 5.0, 3.0, 4.0, 8.0, 7.0])
+    trainer = make_trainer(
+        tmp_path,
+        utterances,
+        num_steps=5,
+        validate_every=1,
+        keep_last=1,
+        keep_best=3,
+        validate=lambda step: {"dev/error_rate": next(figures), "dev/loss_nats": 0.0},
+    )
+    state = trainer.train()
+    assert state.best == [[3.0, 2], [4.0, 3], [5.0, 1]]
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*"))
+    assert kept == ["step_000001", "step_000002", "step_000003", "step_000005"]
+    assert (tmp_path / "checkpoints" / "best").resolve().name == "step_000002"
+
+
+def test_links_that_a_kill_left_behind_are_set_when_the_run_goes_on(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances, num_steps=3, save_every=1)
+    trainer.train()
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "last").unlink()
+    (checkpoints / "last").symlink_to("step_000002")
+    make_trainer(tmp_path, utterances, num_steps=3, save_every=1).train(checkpoints / "step_000003")
+    assert (checkpoints / "last").resolve().name == "step_000003"
