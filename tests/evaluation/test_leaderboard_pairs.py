@@ -69,6 +69,7 @@ PAIRS = [
     # spelling, names, letters, symbols (9, 12, 13)
     ("en", "colour, centre, analyse", "color center analyze", "color center analyze", SAME, 0),
     ("en", "archaeology", "archeology", "archeology", SAME, 0),
+    ("en", "pummelling snowploughs", "pummeling snowplows", "pummeling snowplows", SAME, 0),
     ("en", "Stephen, Karl, Ann", "Steven Carl Anne", "steven carl anne", SAME, 0),
     ("en", "naïve Ångström straße œuvre", "naive angstrom strasse oeuvre", "naive angstrom strasse oeuvre", SAME, 0),
     ("en", "ﬁne ™", "fine tm", "fine TM", "fine tm", 1),  # capitals that NFKD brings stay
