@@ -2,9 +2,9 @@
 
 import json
 import math
-import time
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.checkpoint import TrainState, latest_checkpoint
+from qasr_train.data import TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.finetune import make_accelerator
 from qasr_train.manifest import Utterance
