@@ -92,7 +92,7 @@ def test_the_manifest_is_measured_and_can_be_read_from_anywhere(
     assert summary["notes"] == {"the stated duration is off by more than half a second": 1}
     table = capsys.readouterr().out
     assert "English           1        0.00           1           0" in table
-    assert "out/manifest.jsonl: 2 clips; out/rejects.jsonl: 0; more in out/summary.md" in table
+    assert "out/manifest.jsonl: 2 clips; out/rejects.jsonl: 0; more in out/audit.html" in table
     assert "| German | 1 | 0.00 | 1 | 1 |" in Path("out/summary.md").read_text()
 
 

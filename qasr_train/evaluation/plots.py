@@ -3,22 +3,15 @@
 Input: labels, figures and intervals. Output: an `<svg>` element to stand inside HTML; labels are untrusted and escaped.
 """
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from qasr_train.evaluation.significance import Interval
-
-if TYPE_CHECKING:  # matplotlib takes a second to import
-    from matplotlib.figure import Figure
+from qasr_train.svg import svg_drawing
 
 _COLOURS = ("#8a8f98", "#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
 _MAX_BARS = 30
 _MAX_LINES = 10
-# parse_math: a set may be called "$x$". svg.hashsalt: the same run draws the same bytes.
-_STYLE: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": "qasr", "font.size": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +33,8 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
     series = list(dict.fromkeys(bar.series for bar in bars))[: len(_COLOURS)]
     if not labels:
         return ""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 0.9 + 0.32 * len(labels) * len(series)), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    with svg_drawing(8, 0.9 + 0.32 * len(labels) * len(series)) as drawing:
+        axes = drawing.axes
         height = 0.8 / len(series)
         for number, name in enumerate(series):
             drawn = [bar for bar in bars if bar.series == name and bar.label in labels]
@@ -65,10 +52,9 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
         axes.invert_yaxis()
         axes.set_xlim(left=0)
         axes.set_xlabel(axis_label)
-        axes.spines[["top", "right"]].set_visible(False)
         if len(series) > 1:
             axes.legend(loc="best", frameon=False)
-        return _svg(figure)
+    return drawing.text
 
 
 def _whiskers(bars: Sequence[Bar]) -> list[list[float]]:
@@ -101,14 +87,8 @@ def speed_plot(points: Sequence[SpeedPoint], axis_label: str) -> str:
     known = [point for point in points if point.rtfx]
     if len(known) < 2:
         return ""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(9, 4.5), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    with svg_drawing(9, 4.5) as drawing:
+        axes = drawing.axes
         others = [point for point in known if not (point.is_named or point.is_run)]
         axes.scatter(
             [one.rtfx or 0.0 for one in others], [one.percent for one in others], s=20, color="#c4c8ce", label="others"
@@ -128,13 +108,12 @@ def speed_plot(points: Sequence[SpeedPoint], axis_label: str) -> str:
         top = 1.3 * max([1.0, *(one.percent for one in points if one.is_named or one.is_run)])
         num_above = sum(one.percent > top for one in others)
         axes.set_ylim(0, top)
-        figure.legend(
+        drawing.figure.legend(
             loc="outside right upper", frameon=False, title=f"{num_above} others lie above" if num_above else None
         )
         axes.set_xlabel("RTFx: seconds of audio per second of inference, each on its own hardware; higher is faster")
         axes.set_ylabel(axis_label)
-        axes.spines[["top", "right"]].set_visible(False)
-        return _svg(figure)
+    return drawing.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +126,10 @@ class NoiseLine:
 
 def noise_plot(lines: Sequence[NoiseLine], axis_label: str) -> str:
     """Error rate against signal-to-noise ratio, quieter noise to the left; without noise stands at the left end."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     ratios = sorted({ratio for line in lines for ratio, _, _ in line.points if ratio is not None}, reverse=True)
     places: dict[float | None, int] = {ratio: place for place, ratio in enumerate((None, *ratios))}
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 4.2), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    with svg_drawing(8, 4.2) as drawing:
+        axes = drawing.axes
         for number, line in enumerate(lines[:_MAX_LINES]):
             drawn = sorted(
                 ((places[ratio], percent, interval) for ratio, percent, interval in line.points if percent is not None),
@@ -176,8 +149,7 @@ def noise_plot(lines: Sequence[NoiseLine], axis_label: str) -> str:
         axes.set_ylim(bottom=0)
         axes.set_ylabel(axis_label.partition(" by ")[0])
         axes.legend(loc="best", frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        return _svg(figure)
+    return drawing.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +164,8 @@ class TradePoint:
 
 def trade_plot(points: Sequence[TradePoint], *, limit_percent: float) -> str:
     """Errors on the target sets against errors on the guard sets, joined in order; right of the limit too much is lost."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
+    with svg_drawing(7, 4.5) as drawing:
+        axes = drawing.axes
         guards, targets = [one.guard_percent for one in points], [one.target_percent for one in points]
         axes.plot(guards, targets, color="#c4c8ce", zorder=1)
         for point in points:
@@ -212,11 +178,4 @@ def trade_plot(points: Sequence[TradePoint], *, limit_percent: float) -> str:
         axes.set_ylabel("target sets, error rate % (lower: more gained)")
         axes.set_ylim(bottom=0)
         axes.legend(loc="best", frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        return _svg(figure)
-
-
-def _svg(figure: "Figure") -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None})
-    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)
+    return drawing.text

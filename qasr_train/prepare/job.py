@@ -1,4 +1,4 @@
-"""Owns the job `prepare`: raw corpus -> `manifest.jsonl`, `rejects.jsonl`, `summary.json`, `summary.md` in the folder `out`.
+"""Owns the job `prepare`: raw corpus -> `manifest.jsonl`, `rejects.jsonl`, summary and `audit.html` in the folder `out`.
 
 Input: a `PrepareConfig`. Every recording is decoded once, in worker processes; what was done is remembered in `out/.prepare`,
 so the same command goes on after an interruption, and a finished one runs again in seconds.
@@ -21,6 +21,8 @@ from tqdm import tqdm
 from qasr_train.arrow_audio import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance, write_manifest
+from qasr_train.prepare.audit import audit_corpus
+from qasr_train.prepare.audit_page import audit_page
 from qasr_train.prepare.journal import Journal, file_state, utterance_key
 from qasr_train.prepare.pool import check_all
 from qasr_train.prepare.splits import SplitBy, assign_splits, find_overlaps
@@ -30,6 +32,7 @@ from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig, load_utterances
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
+AUDIT = "audit.html"
 _MODEL_TOKENS = re.compile(r"<\|[A-Za-z_]+\|>|<asr_text>|<timestamp>")
 
 
@@ -124,8 +127,12 @@ def prepare(config: PrepareConfig) -> None:
     )
     write_text(out / SUMMARY_JSON, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=1) + "\n")
     write_text(out / SUMMARY_MD, summary.markdown())
-    print(summary.table(), flush=True)
-    print(f"\n{out / MANIFEST}: {len(prepared)} clips; {out / REJECTS}: {len(rejects)}; more in {out / SUMMARY_MD}")
+    # 6. What a person should look at before training on it.
+    audit = audit_corpus(prepared)
+    remarks = [*summary.remarks(), *audit.remarks()]
+    write_text(out / AUDIT, audit_page(summary, audit, remarks))
+    print(summary.table(), *audit.remarks(), sep="\n", flush=True)
+    print(f"\n{out / MANIFEST}: {len(prepared)} clips; {out / REJECTS}: {len(rejects)}; more in {out / AUDIT}")
 
 
 def claim_folder(config: PrepareConfig) -> Path:
@@ -279,7 +286,7 @@ def refuse_nothing_left(clips: Sequence[Clip], rejects: Sequence[Reject], out: P
     """DataError where every clip was rejected; the manifest of an earlier run does not outlive that."""
     if clips:
         return
-    for stale in (MANIFEST, SUMMARY_JSON, SUMMARY_MD):
+    for stale in (MANIFEST, SUMMARY_JSON, SUMMARY_MD, AUDIT):
         (out / stale).unlink(missing_ok=True)
     kinds = Counter(reject.kind for reject in rejects)
     kind, count = kinds.most_common(1)[0]

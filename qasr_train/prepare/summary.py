@@ -91,9 +91,10 @@ class Summary:
         widest = max(self.durations.values())
         for name, count in self.durations.items():
             lines.append(f"{name:>12}  {count:>9}  {'#' * round(40 * count / widest)}")
-        return "\n".join([*lines, "", *self._remarks()])
+        return "\n".join([*lines, "", *self.remarks()])
 
-    def _remarks(self) -> list[str]:
+    def remarks(self) -> list[str]:
+        """One line for everything a person should look at, in the recordings above all."""
         lines = [f"characters: {len(self.characters)} different, most often {''.join(list(self.characters)[:30])!r}"]
         lines += [f"rejected {kind.count}, e.g. {kind.example}: {kind.reason}" for kind in self.rejects]
         if self.num_duplicates:
@@ -117,7 +118,7 @@ class Summary:
             "\n".join([head, *rows]),
             f"Mean length {self.mean_duration_s:.2f} s, longest {self.longest_duration_s:.2f} s.",
             "\n".join(["| length | clips |", "|---|---:|", *durations]),
-            "## To look at\n\n" + "\n".join(f"- {line}" for line in self._remarks()),
+            "## To look at\n\n" + "\n".join(f"- {line}" for line in self.remarks()),
             f"## Characters\n\n{len(self.characters)} different: " + ", ".join(characters),
         ]
         return "\n\n".join(sections) + "\n"
