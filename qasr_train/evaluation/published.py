@@ -74,7 +74,7 @@ class Match:
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A run among the systems of one published table. plot: "" where no speed is known. plot_label: what it shows.
-    systems: the published ones it shows, for the table of systems.
+    systems: the published ones that are always shown, for the table of systems.
     """
 
     table: Table
@@ -183,11 +183,11 @@ def _shown(published: Published, ranked: list[System]) -> list[tuple[int, System
 
 
 def _systems(published: Published, matches: list[Match], ranked: list[System]) -> tuple[SystemLine, ...]:
-    figures_of = f"published, the {len(matches)} of {len(published.columns)} sets that the run has: {published.title}"
+    figures_of = f"{published.title.partition(',')[0]}, {len(matches)} of {len(published.columns)} sets"
     return tuple(
         published_system(one.name, _mean(one), figures_of, one.rtfx, one.size_b)
-        for _, one in _shown(published, ranked)
-        if one.name != THIS_RUN
+        for one in ranked
+        if one.name in published.shown
     )
 
 

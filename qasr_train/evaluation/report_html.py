@@ -30,7 +30,7 @@ _LEFT_ALIGNED = frozenset(
         "terms",
         "context",
         "system",
-        "mean over",
+        "figures",
         "languages",
         "architecture",
         "licence",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qasr_train.evaluation.compare import Comparison
 from qasr_train.evaluation.comparison_tables import several_table, several_terms_tables
-from qasr_train.evaluation.gate import verdict_text
+from qasr_train.evaluation.gate import Verdict
 from qasr_train.evaluation.plots import Bar, error_rate_plot
 from qasr_train.evaluation.report import Report, axis_label, write_files
 from qasr_train.evaluation.tables import systems_table
@@ -39,7 +39,7 @@ def several_report(comparisons: Mapping[str, Comparison]) -> Report:
         title=f"Speech recognition: {len(comparisons)} candidates against a baseline",
         lead=[
             f"Baseline: {first.baseline}",
-            *(f"{name}: {one.candidate}\n{verdict_text(one.verdict)}" for name, one in comparisons.items()),
+            *(f"{name}: {one.candidate}. {_verdict_sentence(one.verdict)}" for name, one in comparisons.items()),
             *([first.note] if first.note else []),
             "Each candidate has a report of its own, with its utterances, in the folder of its name.",
         ],
@@ -56,3 +56,10 @@ def several_report(comparisons: Mapping[str, Comparison]) -> Report:
         },
         warnings=[f"{name}: {warning}" for name, one in comparisons.items() for warning in one.warnings],
     )
+
+
+def _verdict_sentence(verdict: Verdict) -> str:
+    checks = "; ".join(
+        f"{'ok' if one.passed else 'FAIL'}, {one.role} {one.set}: {one.sentence}" for one in verdict.checks
+    )
+    return f"Gate {verdict.word}{f' ({checks})' if checks else ''}."

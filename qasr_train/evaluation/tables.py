@@ -159,17 +159,17 @@ def systems_table(systems: Sequence[System], note: str = "") -> Table:
         [
             one.name,
             number(one.mean_percent),
-            one.figures_of,
             number(one.rtfx, 1) + (" (loading included)" if one.rtfx and one.is_wall_time else ""),
             _millions(one.size_b),
             one.languages or ABSENT,
             one.architecture or ABSENT,
             one.license or ABSENT,
+            one.figures_of,
         ]
         for one in systems
     ]
-    headers = ["system", "mean %", "mean over", "RTFx", "parameters", "languages", "architecture", "licence"]
-    text = "Mean of WER (CER in languages without spaces) over sets, unweighted; RTFx each on its own hardware."
+    headers = ["system", "mean %", "RTFx", "parameters", "languages", "architecture", "licence", "figures"]
+    text = "Mean of WER (CER in languages without spaces) over the sets, unweighted; RTFx each on its own hardware."
     return Table("Systems", headers, rows, f"{text} {note}".strip())
 
 
