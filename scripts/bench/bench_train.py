@@ -1,0 +1,324 @@
+"""One optimizer step over a long-tail mix of clips, from FLAC to updated weights: ours, plain transformers, the official package.
+
+    python scripts/bench/bench_train.py [--weigh] [--clips 24] [--repeats 3] [--encoder-layers 3] [--decoder-layers 5]
+        [--adapt full|lora] [--official OVERLAY] [--recompute conv] [--shape 0.6b|1.7b|tiny] [--vocabulary 151936]
+
+Random weights in the widths of the published models, with fewer layers and the bundled tokenizer; synthetic clips. Plain
+transformers gets what an ordinary collator makes (the processor over the batch, right labels), the official package what
+its script makes (two processor calls, its labels); both in random order, `--rows` clips a microbatch. OVERLAY is a folder
+for the official package, installed by pip where it is missing; it runs as a process of its own. All ways take turns.
+Times are seconds of the core that a process had (of the wall on a GPU). The learning rate is 0, so that every step does
+the same work on the same weights and losses can be compared.
+A ninth of the 0.6B in every part: --encoder-layers 2 --decoder-layers 3 --vocabulary 16882 --channels 160.
+
+On a GPU (`--device cuda`; coded, not measured yet): bf16 over float32 masters, peak memory, and the share of the measured
+bf16 matrix rate that the step's floating-point operations come to.
+"""
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, Qwen3ASRForConditionalGeneration
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from qasr_train.batching import sorted_batches
+from qasr_train.loading import load_recording
+from qasr_train.manifest import Utterance
+from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
+from qasr_train.models.base import Recompute
+from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.qwen3_asr.layouts import load_processor, save_original
+from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from scripts.bench.official_step import OfficialStep
+from scripts.bench.train_step import StepResult, clock, saved_bytes, synthetic_utterances, target_text
+
+SHAPES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+    "0.6b": (
+        {"d_model": 896, "encoder_attention_heads": 14, "encoder_ffn_dim": 3584, "output_dim": 1024},
+        {"hidden_size": 1024, "intermediate_size": 3072},
+    ),
+    "1.7b": (
+        {"d_model": 1024, "encoder_attention_heads": 16, "encoder_ffn_dim": 4096, "output_dim": 2048},
+        {"hidden_size": 2048, "intermediate_size": 6144},
+    ),
+}
+LORA = LoraSettings(
+    rank=16,
+    decoder=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+    encoder=[],
+    projector=[],
+)
+
+
+@dataclass
+class Bench:
+    """What all ways share: the model, its optimizer, the clips, the microbatches of each way."""
+
+    model: Qwen3ASR
+    optimizer: torch.optim.Optimizer
+    utterances: list[Utterance]
+    ours: list[list[int]]
+    random: list[list[int]]
+    device: torch.device
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    arguments = parse_arguments()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.weigh:
+            weigh_depths(arguments, folder)
+            return
+        bench = prepare(arguments, folder)
+        ours, plain = our_way(bench), plain_way(bench)
+        ways: dict[str, Callable[[bool], StepResult]] = {
+            "ours": lambda weigh: run_step(bench, ours, bench.ours, weigh=weigh),
+            "plain transformers": lambda weigh: run_step(bench, plain, bench.random, weigh=weigh),
+        }
+        if arguments.official:
+            save_original(bench.model.core, bench.model.processor, folder / "original")
+            official = OfficialStep(arguments, folder, bench.utterances, bench.random)
+            ways["official"] = official.step
+        results = take_turns(ways, arguments.repeats)
+        show(results, bench)
+        if arguments.device == "cuda":
+            show_utilisation(bench, results["ours"])
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--rows", type=int, default=4, help="clips of a microbatch of the other ways")
+    parser.add_argument("--batch-seconds", type=float, default=32.0, help="padded seconds of a microbatch of ours")
+    parser.add_argument("--repeats", type=int, default=3, help="steps of each way, after one that weighs memory")
+    parser.add_argument("--shape", choices=["tiny", *SHAPES], default="0.6b")
+    parser.add_argument("--encoder-layers", type=int, default=3)
+    parser.add_argument("--decoder-layers", type=int, default=5)
+    parser.add_argument("--vocabulary", type=int, default=151_936)
+    parser.add_argument("--channels", type=int, default=480, help="of the convolutions")
+    parser.add_argument("--adapt", choices=["full", "lora"], default="full", help="lora: the encoder is frozen")
+    parser.add_argument("--recompute", choices=[one.name for one in Recompute], default="none", help="of ours")
+    parser.add_argument("--official", type=Path, help="folder of the official package; made where it is missing")
+    parser.add_argument("--weigh", action="store_true", help="memory alone: forward passes at three depths, composed")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    return parser.parse_args()
+
+
+def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
+    """Random weights, clips on disk, and which clips go together."""
+    torch.manual_seed(0)
+    tiny = resolve_checkpoint("bundled:tiny", None)
+    config: Any = AutoConfig.from_pretrained(tiny)
+    if arguments.shape != "tiny":
+        audio, text = SHAPES[arguments.shape]
+        config.audio_config.update(audio | {"encoder_layers": arguments.encoder_layers})
+        config.audio_config.downsample_hidden_size = arguments.channels
+        layers = {
+            "num_hidden_layers": arguments.decoder_layers,
+            "layer_types": ["full_attention"] * arguments.decoder_layers,
+        }
+        heads = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
+        config.text_config.update(text | heads | layers | {"vocab_size": arguments.vocabulary})
+        config.audio_config.initializer_range = config.text_config.initializer_range = config.initializer_range = 0.02
+    config.dtype = torch.float32
+    model = Qwen3ASR(Qwen3ASRForConditionalGeneration(config), load_processor(tiny))
+    adapt = AdaptConfig(trainable=["*"]) if arguments.adapt == "full" else AdaptConfig(lora=LORA)
+    model.module = apply_adaptation(model.module, adapt)
+    model.set_gradient_checkpointing(Recompute[arguments.recompute])
+    device = torch.device(arguments.device)
+    model.to(device).train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
+    utterances = synthetic_utterances(folder, arguments.clips)
+    durations_s = [one.duration_s or 0.0 for one in utterances]
+    order = np.random.default_rng(1).permutation(len(utterances)).tolist()
+    return Bench(
+        model=model,
+        optimizer=optimizer,
+        utterances=utterances,
+        ours=sorted_batches(durations_s, batch_seconds=arguments.batch_seconds, max_rows=None),
+        random=[order[i : i + arguments.rows] for i in range(0, len(order), arguments.rows)],
+        device=device,
+    )
+
+
+@dataclass
+class Way:
+    """One way to train. prepare: clips -> (batch, its targets, share of padding). loss: batch -> the summed loss, in nats."""
+
+    prepare: Callable[[list[int]], tuple[Any, int, float]]
+    loss: Callable[[Any], torch.Tensor]
+
+
+def our_way(bench: Bench) -> Way:
+    """What our trainer does: decode, collate, forward."""
+
+    def prepare(rows: list[int]) -> tuple[Any, int, float]:
+        batch = bench.model.collator.for_training([load_recording(bench.utterances[i]) for i in rows])
+        return batch, batch.num_targets, batch.padded_fraction
+
+    return Way(prepare, lambda batch: CrossEntropy()(bench.model, batch.to(bench.device)).total)
+
+
+def plain_way(bench: Bench) -> Way:
+    """transformers' processor over the batch, its model's own forward pass over padded rows and full logits, right labels."""
+    core, processor = bench.model.core, bench.model.processor
+    tokenizer = processor.tokenizer
+    messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": ""}]}]
+    messages.append({"role": "user", "content": [{"type": "audio", "audio": np.zeros(1)}]})
+    prompt = processor.apply_chat_template([messages], tokenize=False, add_generation_prompt=True)[0]
+
+    def prepare(rows: list[int]) -> tuple[Any, int, float]:
+        recordings = [load_recording(bench.utterances[i]) for i in rows]
+        targets = [target_text(r.utterance) + "<|im_end|>" for r in recordings]
+        texts, audio = [prompt + target for target in targets], [r.waveform for r in recordings]
+        inputs = processor(text=texts, audio=audio, sampling_rate=16_000, return_tensors="pt", padding=True)
+        labels = torch.full_like(inputs["input_ids"], -100)
+        for row, target in enumerate(targets):  # padded on the left, so that targets end where the batch does
+            num_tokens = len(tokenizer(target)["input_ids"])
+            labels[row, -num_tokens:] = inputs["input_ids"][row, -num_tokens:]
+        padded = 1.0 - float(inputs["attention_mask"].float().mean())
+        return {**inputs, "labels": labels}, int((labels != -100).sum()), padded
+
+    def loss(inputs: Any) -> torch.Tensor:
+        inputs = {name: tensor.to(bench.device) for name, tensor in inputs.items()}
+        configs = (core.config.audio_config, core.config.text_config)
+        ours = [config._attn_implementation for config in configs]
+        for config in configs:
+            config._attn_implementation = "sdpa"
+        total = core(**inputs, num_items_in_batch=torch.tensor(1)).loss  # divided by 1: a sum
+        for config, name in zip(configs, ours, strict=True):
+            config._attn_implementation = name
+        return total
+
+    return Way(prepare, loss)
+
+
+def run_step(bench: Bench, way: Way, microbatches: Sequence[list[int]], *, weigh: bool) -> StepResult:
+    """Seconds, loss and padding of one optimizer step; with `weigh` also what autograd keeps of the heaviest microbatch."""
+    is_cuda = bench.device.type == "cuda"
+    began_s = clock(bench.device)
+    batches = [way.prepare(rows) for rows in microbatches]
+    input_s = clock(bench.device) - began_s
+    num_targets = sum(number for _, number, _ in batches)
+    total_nats, heaviest = 0.0, 0
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    for batch, _, _ in batches:
+        with torch.autocast(bench.device.type, torch.bfloat16, enabled=is_cuda):
+            loss, kept = saved_bytes(partial(way.loss, batch), bench.model) if weigh else (way.loss(batch), 0)
+        (loss / num_targets).backward()
+        total_nats, heaviest = total_nats + float(loss.detach()), max(heaviest, kept)
+    torch.nn.utils.clip_grad_norm_([p for p in bench.model.parameters() if p.requires_grad], 1.0)
+    bench.optimizer.step()
+    bench.optimizer.zero_grad()
+    if is_cuda:
+        torch.cuda.synchronize()
+    return StepResult(
+        seconds=clock(bench.device) - began_s,
+        input_s=input_s,
+        loss_nats=total_nats / num_targets,
+        num_targets=num_targets,
+        padded_fraction=float(np.mean([padded for _, _, padded in batches])),
+        saved_bytes=heaviest,
+        peak_bytes=torch.cuda.max_memory_allocated() if is_cuda else 0,
+    )
+
+
+def weigh_depths(arguments: argparse.Namespace, folder: Path) -> None:
+    """Bytes kept for the backward pass of one microbatch, the same clips both ways, at three depths; composed to 18 and 28.
+
+    Forward passes alone. Layers are alike, so two depths give what one layer keeps.
+    """
+    kept: dict[str, list[int]] = {}
+    for depth in ((2, 2), (4, 2), (2, 4)):
+        arguments.encoder_layers, arguments.decoder_layers = depth
+        bench = prepare(arguments, folder)
+        longest = int(np.argmax([one.duration_s for one in bench.utterances]))
+        [rows] = [rows for rows in bench.random if longest in rows]
+        for name, way in (("ours", our_way(bench)), ("plain transformers", plain_way(bench))):
+            batch, _, padded = way.prepare(rows)
+            _, size = saved_bytes(partial(way.loss, batch), bench.model)
+            kept.setdefault(name, []).append(size)
+            print(
+                f"{name}: encoder and decoder layers {depth}, padded {padded:.3f}: {size / 2**20:.0f} MiB", flush=True
+            )
+        audio_s = sum(bench.utterances[i].duration_s or 0.0 for i in rows)
+        del bench, batch
+    composed = {}
+    for name, (base, encoder, decoder) in kept.items():
+        composed[name] = base + 16 * (encoder - base) / 2 + 26 * (decoder - base) / 2
+        print(f"{name}: composed to 18 and 28 layers {composed[name] / 2**20:.0f} MiB for {audio_s:.0f} s of audio")
+    print(f"plain transformers keeps {composed['plain transformers'] / composed['ours']:.2f} times as much as ours")
+
+
+def take_turns(ways: dict[str, Callable[[bool], StepResult]], num_repeats: int) -> dict[str, list[StepResult]]:
+    """Steps of each way, one after the other in turns; the first of each weighs memory and is not timed."""
+    results: dict[str, list[StepResult]] = {name: [] for name in ways}
+    for repeat in range(num_repeats + 1):
+        for name, step in ways.items():
+            results[name].append(step(repeat == 0))
+            gc.collect()
+            print(f"{name}: {json.dumps(vars(results[name][-1]))}", file=sys.stderr, flush=True)
+    return results
+
+
+def show(results: dict[str, list[StepResult]], bench: Bench) -> None:
+    """A line a way: medians, and ratios to ours."""
+    audio_s = sum(one.duration_s or 0.0 for one in bench.utterances)
+    longest_s = max(one.duration_s or 0.0 for one in bench.utterances)
+    print(f"{len(bench.utterances)} clips, {audio_s:.0f} s of audio, the longest {longest_s:.1f} s")
+    ours = results["ours"]
+    fastest = statistics.median(one.seconds for one in ours[1:])
+    for name, (weighed, *timed) in results.items():
+        median = statistics.median(one.seconds for one in timed)
+        input_s = statistics.median(one.input_s for one in timed)
+        memory = f"{(weighed.peak_bytes or weighed.saved_bytes) / 2**20:7.0f} MiB"
+        share = (weighed.peak_bytes or weighed.saved_bytes) / (ours[0].peak_bytes or ours[0].saved_bytes)
+        print(
+            f"{name:20}{median:8.2f} s ({input_s:.2f} input) {audio_s / median:7.2f} audio-s/s {median / fastest:5.2f} x ours"
+            f"{memory} {share:5.2f} x ours  padded {100 * weighed.padded_fraction:4.1f} %  loss {weighed.loss_nats:.6f} "
+            f"over {weighed.num_targets} tokens"
+        )
+
+
+def show_utilisation(bench: Bench, results: list[StepResult]) -> None:
+    """Floating-point operations of our step over its time, and as a share of the measured bf16 matrix rate. Needs a GPU."""
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run_step(bench, our_way(bench), bench.ours, weigh=False)
+    rate = counter.get_total_flops() / statistics.median(one.seconds - one.input_s for one in results[1:])
+    size = 8192
+    left, right = (torch.randn(size, size, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
+    for is_timed in (False, True):
+        torch.cuda.synchronize()
+        began_s = time.perf_counter()
+        for _ in range(50):
+            left @ right
+        torch.cuda.synchronize()
+        if is_timed:
+            best = 50 * 2 * size**3 / (time.perf_counter() - began_s)
+            print(f"{rate / 1e12:.0f} TFLOP/s, {100 * rate / best:.0f} % of a matrix product's {best / 1e12:.0f}")
+
+
+if __name__ == "__main__":
+    main()
