@@ -6,6 +6,7 @@ a backward pass costs: once the forward for gradients of activations, and once m
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 from transformers import Qwen3ASRConfig
@@ -73,7 +74,7 @@ def training_flops(
 
 def encoder_flops(config: Qwen3ASRConfig, num_frames: list[int]) -> float:
     """Convolutions and layers of the audio encoder, forward."""
-    audio = config.audio_config
+    audio: Any = config.audio_config
     channels, width = audio.downsample_hidden_size, audio.d_model
     total = 0.0
     for frames in num_frames:
@@ -88,14 +89,15 @@ def encoder_flops(config: Qwen3ASRConfig, num_frames: list[int]) -> float:
 
 def projector_flops(config: Qwen3ASRConfig, num_frames: list[int]) -> float:
     """The two linear layers between encoder and decoder, forward."""
-    width, out = config.audio_config.d_model, config.audio_config.output_dim
+    audio: Any = config.audio_config
+    width, out = audio.d_model, audio.output_dim
     positions = sum(num_frames) / _FRAMES_PER_CHUNK * _POSITIONS_PER_CHUNK
     return 2.0 * positions * (width * width + width * out)
 
 
 def decoder_flops(config: Qwen3ASRConfig, num_tokens: list[int]) -> float:
     """Layers of the language model, forward, without the head; a token attends to itself and those before it."""
-    text = config.text_config
+    text: Any = config.text_config
     queries, keys = text.num_attention_heads * text.head_dim, text.num_key_value_heads * text.head_dim
     linear = text.hidden_size * (2 * queries + 2 * keys) + 3 * text.hidden_size * text.intermediate_size
     return sum(
@@ -106,7 +108,8 @@ def decoder_flops(config: Qwen3ASRConfig, num_tokens: list[int]) -> float:
 
 def head_flops(config: Qwen3ASRConfig, num_targets: int) -> float:
     """The head over the vocabulary, forward."""
-    return 2.0 * num_targets * config.text_config.hidden_size * config.text_config.vocab_size
+    text: Any = config.text_config
+    return 2.0 * num_targets * text.hidden_size * text.vocab_size
 
 
 def _conv_flops_per_chunk(channels: int, num_mel_bins: int, width: int) -> float:
