@@ -15,6 +15,13 @@ GROUP_FILES = [
     for group in (*entry.groups, *(("experiment",) if recipe == "finetune" else ()))
     for path in sorted((CONFIG_DIR / group).glob("*.yaml"))
 ]
+# Where a source is put; `configs/source/` is for training and for benchmarks.
+SOURCE_AT = {
+    "evaluate": "suite.sets.tried.source",
+    "finetune": "data.train.tried",
+    "show_batch": "data.train.tried",
+    "sweep_strength": "suite.sets.tried.source",
+}
 NOT_HYDRA = {"launch"}  # configs of accelerate
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
 
@@ -31,8 +38,8 @@ def compose(recipe: str, *overrides: str) -> Composed:
 def test_every_file_of_a_group_composes_to_its_own_class(recipe: str, group: str, name: str) -> None:
     if group not in compose(recipe).choices and group != "source":
         pytest.skip(f"{recipe} takes no {group}")
-    override = f"+source@data.train.tried={name}" if group == "source" else f"{group}={name}"
-    composed = compose(recipe, override)
+    override = f"+source@{SOURCE_AT[recipe]}={name}" if group == "source" else f"{group}={name}"
+    composed = compose(recipe, override, *(("suite=own",) if recipe == "evaluate" and group == "source" else ()))
     for leaf in documented_leaves(composed.tree):
         assert leaf.field is not None, f"{leaf.key} has no schema"
 
