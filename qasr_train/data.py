@@ -12,7 +12,6 @@ from typing import Any
 
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import mark_copies
-from qasr_train.batch import Recording
 from qasr_train.batching import plan_batches, sorted_batches
 from qasr_train.epoch_plan import DoneSteps, Joined, PackedBatches, PlanShape, make_up_number, plan_epoch
 from qasr_train.errors import ConfigError, DataError
