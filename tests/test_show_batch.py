@@ -162,3 +162,30 @@ def test_the_limits_of_training_hold(folder: Path):
 def test_it_wants_a_source():
     with pytest.raises(ConfigError, match=r"data.train is empty: name at least one source"):
         load_config("show_batch", ["model.path=x"])
+
+
+def test_each_row_says_what_augmentation_did_to_it(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    on = ["augment.gain.probability=1", "augment.gain.min_db=-6", "augment.gain.max_db=-6", "ids=[long]"]
+    on += ["augment.speed.probability=1", "augment.speed.factors=[1.25]"]
+    (row,) = shown_rows(folder, tmp_path / "on.jsonl", *on)
+    assert row["augmented"] == ["speed 1.25", "gain -6.0 dB"]
+    assert row["num_mel_frames"] == 87  # 1.09 s at 1.25 times the speed
+    (row,) = shown_rows(folder, tmp_path / "off.jsonl", "ids=[long]")
+    assert "augmented" not in row and row["num_mel_frames"] == 109
+    capsys.readouterr()
+    run(folder, *on)
+    assert "augmented: speed 1.25; gain -6.0 dB" in capsys.readouterr().out
+
+
+def test_joined_clips_are_shown_with_their_joined_target(folder: Path, tmp_path: Path):
+    on = [
+        "ids=[short,long]",
+        "augment.join.probability=1",
+        "augment.speed.probability=1",
+        "augment.speed.factors=[0.8]",
+    ]
+    (row,) = shown_rows(folder, tmp_path / "j.jsonl", *on)
+    assert row["id"] == "short+1" and row["augmented"][0].startswith("joined 2 clips, gaps 0.")
+    assert row["augmented"][0].endswith("s, speeds 0.8 0.8")
+    (row,) = shown_rows(folder, tmp_path / "k.jsonl", *on[:2])
+    assert row["augmented"][0].endswith(" s")

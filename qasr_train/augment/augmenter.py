@@ -137,12 +137,11 @@ class Augmenter:
     def describe(self, utterance: Utterance, epoch: int, *, num_frames: int, num_bins: int) -> list[str]:
         """Everything done to an utterance in an epoch, name and drawn values, in the order it is done."""
         said: list[str] = []
-        if isinstance(utterance, Variant):
-            said += (
-                [f"joined {len(utterance.parts)} clips, gaps {_seconds(utterance.gaps_s)}"] if utterance.parts else []
-            )
-            speeds = [part.speed for part in utterance.parts or (utterance,) if isinstance(part, Variant)]
-            said += [f"speed {speed:g}" for speed in speeds if speed != 1.0]
+        if isinstance(utterance, Variant) and utterance.parts:
+            gaps_s = " ".join(f"{gap_s:.2f}" for gap_s in utterance.gaps_s)
+            said.append(f"joined {len(utterance.parts)} clips, gaps {gaps_s} s{_speeds(utterance.parts)}")
+        elif isinstance(utterance, Variant) and utterance.speed != 1.0:
+            said.append(f"speed {utterance.speed:g}")
         said += [str(change) for change in self.changes(utterance, epoch)]
         masks = self.masks(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
         return said + [str(mask) for mask in masks]
@@ -169,16 +168,14 @@ def make_augmenter(
     if not config.is_on:
         return None
     is_noisy = config.noise.probability > 0 or config.silence.share > 0
-    return Augmenter(
-        config,
-        seed,
-        PlanLimits(max_duration_s, max_target_tokens),
-        noises=open_sounds(config.noise.path, "augment.noise.path") if is_noisy and config.noise.path else [],
-        rooms=open_sounds(config.reverb.path, "augment.reverb.path")
-        if config.reverb.probability and config.reverb.path
-        else [],
-    )
+    noises, rooms = list[Sound](), list[Sound]()
+    if is_noisy and config.noise.path:
+        noises = open_sounds(config.noise.path, "augment.noise.path")
+    if config.reverb.probability and config.reverb.path:
+        rooms = open_sounds(config.reverb.path, "augment.reverb.path")
+    return Augmenter(config, seed, PlanLimits(max_duration_s, max_target_tokens), noises, rooms)
 
 
-def _seconds(gaps_s: Sequence[float]) -> str:
-    return " ".join(f"{gap_s:.2f}" for gap_s in gaps_s) + " s"
+def _speeds(parts: Sequence[Utterance]) -> str:
+    speeds = [part.speed if isinstance(part, Variant) else 1.0 for part in parts]
+    return f", speeds {' '.join(f'{speed:g}' for speed in speeds)}" if set(speeds) != {1.0} else ""
