@@ -5,7 +5,7 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -15,11 +15,12 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object, set_seed
 
 from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
+from qasr_train.batch_search import batch_seconds_for, refuse_batch_search
 from qasr_train.checkpoint import TrainState, latest_checkpoint, read_state
 from qasr_train.contexts import ContextConfig, make_context_drawer
 from qasr_train.data import DataConfig, FeaturesOn, TrainingData
 from qasr_train.device import choose_device, choose_dtype
-from qasr_train.distributed import refuse_launch, shard_on_cpu, sharding_plugin
+from qasr_train.distributed import is_sharding_asked_for, refuse_launch, shard_on_cpu, sharding_plugin
 from qasr_train.encoder_cache import EncodingRun, open_cache
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
@@ -38,6 +39,7 @@ from qasr_train.pools import OpenSource, build_pools, open_sources
 from qasr_train.rundir import RUN_FILE, check_same_config, run_directory
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import check_source
+from qasr_train.text_style import set_style, style_remarks
 from qasr_train.tracking import Tracker, TrackingConfig, tracker_names
 from qasr_train.trainer import Trainer
 from qasr_train.trainer_config import TrainerConfig
@@ -171,6 +173,16 @@ def prepare(
     objective = build_objective(config.objective, model)
     model.module = apply_adaptation(model.module, config.adapt)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
+    if config.trainer.find_batch_seconds:
+        found = batch_seconds_for(
+            run_dir,
+            accelerator,
+            model,
+            objective,
+            max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+            max_batch_rows=config.data.max_batch_rows,
+        )
+        config = replace(config, data=replace(config.data, batch_seconds=found))
     accelerator.print(count_parameters(model.module))
     if not any(name.startswith("replay") for name in config.data.train) and resume_from is None:
         accelerator.print(NO_REPLAY)
@@ -215,6 +227,8 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     """
     device = choose_device(trainer.device, key="trainer.device")
     refuse_launch(device)
+    if trainer.find_batch_seconds:
+        refuse_batch_search(device, is_sharded=is_sharding_asked_for())
     dtype = choose_dtype(trainer.precision, device)
     if device.type == "cpu":
         # Denormal numbers slow a CPU: a prototype of LoRA on the encoder took 1.46 s a step with them, 0.23 s without.
@@ -290,8 +304,11 @@ def make_training_data(
     )
     for pool in pools.values():
         accelerator.print(pool.describe())
-    if shares := describe_shares([pool for pool in pools.values() if isinstance(pool, ListPool)]):
+    lists = [pool for pool in pools.values() if isinstance(pool, ListPool)]
+    if shares := describe_shares(lists):
         accelerator.print(shares)
+    for remark in style_remarks({pool.name: set_style(pool.sampled_texts()) for pool in lists}):
+        accelerator.print(f"note: {remark}")
     print_dropped(limits, "data.train", accelerator)
     if config.data.features_on is FeaturesOn.device:
         cast(Any, model.collator).makes_features = False

@@ -14,6 +14,8 @@ from qasr_train.batching import epoch_indices
 from qasr_train.manifest import Utterance
 from qasr_train.utterance_table import durations_of, languages_of, take
 
+SAMPLED_TEXTS = 2000  # rows; more would not change how a set is written, and cost seconds with millions
+
 
 class MixBy(str, Enum):
     """Between what a temperature evens out."""
@@ -40,6 +42,12 @@ class ListPool:
         """One line on what is in the source."""
         hours = self.duration_s / 3600
         return f"source {self.name}: {len(self.utterances)} utterances, {hours:.2f} h, {self.passes:g} passes an epoch"
+
+    def sampled_texts(self) -> list[tuple[str, str | None]]:
+        """(text, language) of some rows, evenly from the whole list, for telling how it is written."""
+        step = -(-len(self.utterances) // SAMPLED_TEXTS)
+        some = (self.utterances[i] for i in range(0, len(self.utterances), step))
+        return [(one.text or "", one.language) for one in some]
 
     @property
     def duration_s(self) -> float:

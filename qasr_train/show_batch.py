@@ -15,7 +15,7 @@ from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmente
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.contexts import ContextConfig, ContextDrawer, make_context_drawer
 from qasr_train.data import DataConfig
-from qasr_train.errors import AudioError, ConfigError
+from qasr_train.errors import AudioError, ConfigError, UserError
 from qasr_train.limits import Limits, measure_durations
 from qasr_train.loading import PlannedBatches
 from qasr_train.manifest import Utterance
@@ -97,6 +97,8 @@ def make_batch(
     plan = [list(range(len(utterances)))]
     batches = PlannedBatches(utterances, plan, collator, epoch=epoch, augment=augment, transforms=transforms)
     loaded = batches[0]
+    if isinstance(loaded, UserError):
+        raise loaded
     if loaded.failed:
         raise AudioError(loaded.failed[0].reason)
     return loaded.batch

@@ -2,7 +2,9 @@
 
 import pytest
 
+from qasr_train.mixture import ListPool
 from qasr_train.text_style import MIN_ROWS, TextStyle, number_words, set_style, style_remarks, text_style
+from tests.helpers import utterance
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,10 @@ def test_sets_that_differ_are_told_apart() -> None:
         "sets differ in numbers",
     ]
     assert "(target: lower, replay: cased)" in remarks[0] and "(target: digits, replay: words)" in remarks[2]
+
+
+def test_a_long_list_is_sampled_from_end_to_end() -> None:
+    rows = [utterance(id=str(i), text=f"text {i}") for i in range(5000)]
+    sampled = ListPool("main", rows, 1.0, (0,)).sampled_texts()
+    assert len(sampled) == 1667  # every third
+    assert sampled[0] == ("text 0", "English") and sampled[-1] == ("text 4998", "English")
