@@ -1,0 +1,242 @@
+"""How fast clips are transcribed: our decoding loop, against transformers' `generate` in manifest order and sorted.
+
+    python scripts/bench/bench_decode.py --manifest ../shared/speech/manifest.jsonl [--clips 64] [--repeats 3]
+    python scripts/bench/bench_decode.py --manifest ... --shape 0.6b [--encoder-layers 2] [--decoder-layers 4]
+
+Without --shape: the bundled model, rows end where it ends them. With it: random weights in the widths of the published
+model with fewer layers and its whole vocabulary; rows end after as many tokens as the transcript has in the bundled
+tokenizer, since random weights know no end. Timed is waveforms -> tokens, by our collator in all ways. The ways take turns;
+medians are printed, and how many rows have other tokens than the first way. Times are seconds of the core that the process
+had (of the wall, synchronised, with --device cuda: coded, not measured yet).
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, Qwen3ASRForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from qasr_train.audio import SAMPLE_RATE_HZ, load_audio
+from qasr_train.batch import Recording
+from qasr_train.batching import sorted_batches
+from qasr_train.evaluation.transcribe import token_limit
+from qasr_train.manifest import Utterance
+from qasr_train.models import load_model
+from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.layouts import load_processor
+from qasr_train.models.qwen3_asr.model import Qwen3ASR
+
+WIDTHS: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+    "0.6b": (
+        {"d_model": 896, "encoder_attention_heads": 14, "encoder_ffn_dim": 3584, "output_dim": 1024},
+        {"hidden_size": 1024, "intermediate_size": 3072},
+    ),
+    "1.7b": (
+        {"d_model": 1024, "encoder_attention_heads": 16, "encoder_ffn_dim": 4096, "output_dim": 2048},
+        {"hidden_size": 2048, "intermediate_size": 6144},
+    ),
+}
+HEADS = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}
+
+
+@dataclass
+class Bench:
+    """What all ways share. limits: most new tokens of each clip; is_forced: they are where a row ends."""
+
+    model: Qwen3ASR
+    clips: list[Recording]
+    limits: list[int]
+    is_forced: bool
+    device: torch.device
+
+
+def main() -> None:
+    """Parse the command line, measure, print one line a way."""
+    arguments = parse_arguments()
+    torch.set_num_threads(1)
+    bench = prepare(arguments)
+    lengths_s = [len(clip.waveform) / SAMPLE_RATE_HZ for clip in bench.clips]
+    order = list(range(len(bench.clips)))
+    fixed = [order[i : i + arguments.rows] for i in range(0, len(order), arguments.rows)]
+    by_length = partial(sorted_batches, lengths_s, max_rows=None)
+    narrow, wide = (
+        by_length(batch_seconds=arguments.batch_seconds),
+        by_length(batch_seconds=4 * arguments.batch_seconds),
+    )
+    ways: dict[str, Callable[[], dict[int, list[int]]]] = {
+        f"generate, manifest order, {arguments.rows} rows": lambda: run(bench, fixed, generate),
+        f"generate, sorted, {arguments.batch_seconds:g} s": lambda: run(bench, narrow, generate),
+        f"ours, sorted, {arguments.batch_seconds:g} s": lambda: run(bench, narrow, ours),
+        f"generate, sorted, {4 * arguments.batch_seconds:g} s": lambda: run(bench, wide, generate),
+        f"ours, sorted, {4 * arguments.batch_seconds:g} s": lambda: run(bench, wide, ours),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    tokens: dict[str, dict[int, list[int]]] = {}
+    for _ in range(arguments.repeats):
+        for name, way in ways.items():
+            began_s = clock(bench.device)
+            tokens[name] = way()
+            seconds[name].append(clock(bench.device) - began_s)
+    show(seconds, tokens, sum(lengths_s))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--manifest", type=Path, required=True, help="rows with audio, text and duration")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--shortest-s", type=float, default=1.0)
+    parser.add_argument("--longest-s", type=float, default=30.0)
+    parser.add_argument("--rows", type=int, default=16, help="clips of a batch in manifest order")
+    parser.add_argument("--batch-seconds", type=float, default=120.0, help="padded seconds of a sorted batch")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--shape", choices=list(WIDTHS), help="random weights of these widths instead of the bundled model"
+    )
+    parser.add_argument("--encoder-layers", type=int, default=2)
+    parser.add_argument("--decoder-layers", type=int, default=4)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    return parser.parse_args()
+
+
+def prepare(arguments: argparse.Namespace) -> Bench:
+    """The model, and a seeded sample of the manifest's clips in its order."""
+    device = torch.device(arguments.device)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if arguments.shape:
+        model: Any = random_model(arguments).to(device, dtype)
+    else:
+        model = load_model(Qwen3ASRConfig(path="bundled:tiny"), device=device, dtype=dtype)
+    rows = [json.loads(line) for line in arguments.manifest.read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in rows if arguments.shortest_s <= row["duration"] <= arguments.longest_s]
+    kept = set(random.Random(0).sample(range(len(rows)), min(arguments.clips, len(rows))))
+    clips, limits = [], []
+    for row in (row for i, row in enumerate(rows) if i in kept):
+        path = str(arguments.manifest.parent / row["audio"])
+        clip = Recording(Utterance(id=row["audio"], audio=path, text=row["text"]), load_audio(path, name=row["audio"]))
+        clips.append(clip)
+        num_target = model.collator.num_target_tokens(clip.utterance)
+        limits.append(num_target if arguments.shape else token_limit(len(clip.waveform) / SAMPLE_RATE_HZ))
+    return Bench(model.eval(), clips, limits, bool(arguments.shape), device)
+
+
+def random_model(arguments: argparse.Namespace) -> Qwen3ASR:
+    """Random weights in the widths of a published model, with the tokenizer of the bundled one."""
+    torch.manual_seed(0)
+    tiny = resolve_checkpoint("bundled:tiny", None)
+    config: Any = AutoConfig.from_pretrained(tiny)
+    audio, text = WIDTHS[arguments.shape]
+    config.audio_config.update(audio | {"encoder_layers": arguments.encoder_layers, "downsample_hidden_size": 480})
+    layers = {
+        "num_hidden_layers": arguments.decoder_layers,
+        "layer_types": ["full_attention"] * arguments.decoder_layers,
+    }
+    config.text_config.update(text | HEADS | layers)
+    config.audio_config.initializer_range = config.text_config.initializer_range = config.initializer_range = 0.02
+    config.dtype = torch.float32
+    return Qwen3ASR(Qwen3ASRForConditionalGeneration(config), load_processor(tiny))
+
+
+def run(bench: Bench, batches: Sequence[Sequence[int]], decode: Callable[..., list[list[int]]]) -> dict[int, list[int]]:
+    """Clip -> its tokens, up to and with its end."""
+    found: dict[int, list[int]] = {}
+    for rows in batches:
+        batch = bench.model.collator.for_transcription([bench.clips[row] for row in rows]).to(bench.device)
+        with torch.inference_mode():
+            decoded = decode(bench, batch, [bench.limits[row] for row in rows])
+        found.update(zip(rows, (first_end(bench, ids) for ids in decoded), strict=True))
+    return found
+
+
+def ours(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:
+    """By our loop."""
+    return bench.model._decode_loop(bench.model.collator.with_features(batch), limits)
+
+
+def generate(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:
+    """By transformers, with its own attention; a row that has its tokens is done where lengths are forced."""
+    core: Any = bench.model.core
+    first = batch.input_ids.shape[1]
+    stop = [_RowLimits(first, torch.tensor(limits, device=bench.device))] if bench.is_forced else []
+    with plain_attention(core):
+        ids = core.generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            input_features=batch.input_features.to(core.dtype),
+            input_features_mask=batch.input_features_mask,
+            max_new_tokens=max(limits),
+            do_sample=False,
+            eos_token_id=[bench.model.collator.end_id, bench.model.collator.pad_id],
+            pad_token_id=bench.model.collator.pad_id,
+            stopping_criteria=StoppingCriteriaList(stop),
+        )
+    return [row[:limit] for row, limit in zip(ids[:, first:].tolist(), limits, strict=True)]
+
+
+class _RowLimits(StoppingCriteria):
+    def __init__(self, first: int, limits: torch.Tensor) -> None:
+        self.first, self.limits = first, limits
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        is_done: Any = input_ids.shape[1] - self.first >= self.limits
+        return is_done
+
+
+@contextmanager
+def plain_attention(core: Any) -> Any:
+    """transformers' own attention meanwhile."""
+    configs = (core.config.audio_config, core.config.text_config)
+    before = [config._attn_implementation for config in configs]
+    for config in configs:
+        config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        for config, name in zip(configs, before, strict=True):
+            config._attn_implementation = name
+
+
+def first_end(bench: Bench, ids: list[int]) -> list[int]:
+    """Tokens up to and with the first end."""
+    ends = [i for i, token in enumerate(ids) if token in (bench.model.collator.end_id, bench.model.collator.pad_id)]
+    return ids[: ends[0] + 1] if ends else ids
+
+
+def clock(device: torch.device) -> float:
+    """Seconds of the core that this process has had; of the wall on a GPU, when it has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+    return time.process_time()
+
+
+def show(seconds: dict[str, list[float]], tokens: dict[str, dict[int, list[int]]], audio_s: float) -> None:
+    """One line a way: median, speed, ratio to the first, rows whose tokens differ from the first's."""
+    first = next(iter(seconds))
+    slowest = statistics.median(seconds[first])
+    print(f"{len(tokens[first])} clips, {audio_s:.0f} s, {sum(map(len, tokens[first].values()))} tokens")
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        num_different = sum(tokens[name][row] != ids for row, ids in tokens[first].items())
+        spread = f"{min(values):.2f} to {max(values):.2f}"
+        print(
+            f"{name:36}{median:8.2f} s ({spread})  {audio_s / median:7.1f} audio-s/s  {slowest / median:5.2f} times as fast"
+            f"  {num_different} rows differ"
+        )
+
+
+if __name__ == "__main__":
+    main()
