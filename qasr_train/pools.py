@@ -49,7 +49,7 @@ class StreamPool:
 
     def describe(self) -> str:
         """One line on what is in the source."""
-        return f"source {self.name}: streamed, {self.window} utterances at a time"
+        return f"source {self.name}: streamed, {self.window} utterances at a time on each process"
 
     def _read(self, epoch: int) -> list[Utterance]:
         begin = self.starts.setdefault(epoch, self.stream.state_dict())

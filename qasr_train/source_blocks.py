@@ -20,6 +20,7 @@ from qasr_train.utterance_table import Columns
 BLOCK_BYTES = 16_000_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OFFICIAL_MARK = "<asr_text>"
+_OFFICIAL_TEXT = r"(?s)^\s*language\s+(?P<language>.+?)\s*<asr_text>(?P<text>.*)$"  # as in source_rows.py, for RE2
 
 
 class _NeedsRowsError(Exception):
@@ -45,11 +46,12 @@ def read_block(block: bytes, first_line: int, reader: RowReader) -> tuple[Column
             raise _NeedsRowsError
         chosen = _choose_columns(table, reader)
         durations_s, spans = _times(chosen)
+        text, language = _text_and_language(chosen)
         columns = {
             "id": _ids(chosen),
             "audio": _audio(chosen["audio"]),
-            "text": _text(chosen["text"]),
-            "language": _languages(chosen.get("language"), table.num_rows, reader),
+            "text": text,
+            "language": _languages(language, table.num_rows, reader),
             "context": _context(chosen.get("context")),
             "line": pa.array(lines + first_line, pa.int32()),
             **spans,
@@ -126,10 +128,17 @@ def _has_empty(column: pa.Array) -> bool:
     return bool(pc.any(pc.equal(pc.binary_length(column), 0)).as_py())
 
 
-def _text(column: pa.Array) -> pa.Array:
-    if not _is_text(column) or column.null_count or pc.any(pc.match_substring(column, _OFFICIAL_MARK)).as_py():
+def _text_and_language(chosen: dict[str, pa.Array]) -> tuple[pa.Array, pa.Array | None]:
+    """(transcripts, what each row states as its language): the official script's text says both, if every row does."""
+    column = chosen["text"]
+    if not _is_text(column) or column.null_count:
         raise _NeedsRowsError
-    return column
+    if not pc.any(pc.match_substring(column, _OFFICIAL_MARK)).as_py():
+        return column, chosen.get("language")
+    found = pc.extract_regex(column, _OFFICIAL_TEXT)
+    if found.null_count or "language" in chosen:
+        raise _NeedsRowsError
+    return pc.struct_field(found, "text"), pc.struct_field(found, "language")
 
 
 def _ids(chosen: dict[str, pa.Array]) -> pa.Array:

@@ -196,3 +196,25 @@ def test_limits_treat_a_table_as_they_treat_a_list():
     assert of_table.dropped == of_list.dropped == {
         "shorter than 0.45 s": 5, "more than 20 target tokens": 10, "longer than 3 s": 9,
     }  # fmt: skip
+
+
+def test_the_steps_of_a_resumed_run_are_those_done_and_those_left(tmp_path):
+    import json
+
+    from qasr_train.finetune import count_steps
+    from qasr_train.trainer_config import TrainerConfig
+
+    alone = data()
+    per_epoch = [alone.num_steps(epoch) for epoch in range(3)]
+    done = per_epoch[0] + 20
+    (tmp_path / "state").mkdir()
+    state = {"step": done, "epoch": 1, "step_in_epoch": 20, "data": alone.state_dict(1)}
+    (tmp_path / "state" / "train_state.json").write_text(json.dumps(state))
+    config = TrainerConfig(num_epochs=3)
+    assert count_steps(config, data()) == count_steps(config, data(), tmp_path) == sum(per_epoch)
+    twice = data(0, 2)
+    left = sum(1 for _ in twice.plan(2)[1])
+    resumed = data(0, 2)
+    resumed.load_state_dict(state["data"], epoch=1, step_in_epoch=20)
+    left += resumed.num_steps(1) - 20
+    assert count_steps(config, data(0, 2), tmp_path) == done + left < sum(per_epoch)

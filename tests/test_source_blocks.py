@@ -51,12 +51,18 @@ READ_IN_BLOCKS: dict[str, list[Any]] = {
     "splits": [with_id(0, split="train"), with_id(1, split="dev"), with_id(2, split=""), with_id(3, split="train")],
     "not ASCII": [with_id(0, text="Grüße, 你好 \u2028", id="ü")],
     "other columns": [with_id(0, extra={"deep": [1]}), with_id(1, words=3)],
+    "official text": [
+        with_id(0, text="language English<asr_text> hello\nyou "),
+        with_id(1, text="  language  de <asr_text>"),
+        with_id(2, text="language None<asr_text>x"),
+    ],
     "upper case": [{"ID": "a", "Audio": "a.wav", "TEXT": "x", "LANG": "de"}],
 }
 
 LEFT_TO_ROWS: dict[str, list[Any]] = {
     "an unknown transcript": [with_id(0), with_id(1, text=None)],
-    "official text": [with_id(0, text="language English<asr_text>hello"), with_id(1)],
+    "official text beside other": [with_id(0, text="language English<asr_text>hello"), with_id(1)],
+    "official text and a column": [with_id(0, text="language English<asr_text>hello", language="en")],
     "an id missing": [with_id(0), {"audio": "b.wav", "text": "x"}],
     "seconds as text": [with_id(0, duration="1.5")],
     "an id that is a fraction": [with_id(0, id=1.5)],
