@@ -31,7 +31,7 @@ def refuse_launch(device: torch.device) -> None:
             "the launch asks for DeepSpeed, whose optimizer state this trainer can neither save nor resume; use FSDP2, "
             "which shards the same: use_fsdp with fsdp_version: 2"
         )
-    if not _is_on("ACCELERATE_USE_FSDP"):
+    if not is_sharding_asked_for():
         return
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
@@ -39,7 +39,7 @@ def refuse_launch(device: torch.device) -> None:
     if _is_on("FSDP_ACTIVATION_CHECKPOINTING"):
         raise ConfigError(
             "fsdp_activation_checkpointing: true in the launch renames the layers; set it to false and use "
-            "trainer.gradient_checkpointing=true"
+            "trainer.gradient_checkpointing=all"
         )
     if _is_on("FSDP_OFFLOAD_PARAMS") and device.type == "cpu":
         raise ConfigError(
@@ -48,13 +48,18 @@ def refuse_launch(device: torch.device) -> None:
         )
 
 
+def is_sharding_asked_for() -> bool:
+    """Whether the launch asks for FSDP."""
+    return _is_on("ACCELERATE_USE_FSDP")
+
+
 def sharding_plugin(dtype: torch.dtype) -> FullyShardedDataParallelPlugin | None:
     """What Accelerate needs to shard with FSDP2, where the launch asks for it; else None.
 
     Args:
         dtype: of the forward pass. Weights, gradients and optimizer stay float32, and gradients are reduced in it.
     """
-    if not _is_on("ACCELERATE_USE_FSDP"):
+    if not is_sharding_asked_for():
         return None
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     return FullyShardedDataParallelPlugin(

@@ -21,6 +21,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from qasr_train.batch import Batch
+from qasr_train.batch_search import is_out_of_memory
 from qasr_train.checkpoint import (
     TrainState,
     apply_retention,
@@ -219,7 +220,7 @@ class Trainer:
             padded_s = float(batch.duration_s.max()) * len(batch)
             raise TrainingError(
                 f"out of memory on a microbatch of {len(batch)} clips, {padded_s:.0f} padded seconds; lower "
-                "data.batch_seconds, or set trainer.gradient_checkpointing=true"
+                "data.batch_seconds, or set trainer.gradient_checkpointing=all"
             ) from None
         return torch.tensor([float(loss.total.detach()), loss.metrics.get("num_correct", 0.0)], dtype=torch.float64)
 
@@ -319,12 +320,6 @@ class Trainer:
         if (peak_gib := peak_memory_gib(self.accelerator)) is not None:
             figures["train/peak_memory_gib"] = peak_gib
         self.tracker.log(figures, step=state.step)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: CUDA has a class for it, torch's CPU allocator only a text."""
-    is_told = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return is_told or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
 
 
 def _nothing(folder: Path | None) -> None:

@@ -55,6 +55,9 @@ class TrainerConfig:
     patience: int | None = setting(None, ge=1, help="validations without gain after which training stops. null: off")
     max_dev_utterances: int | None = setting(200, ge=1, help="utterances of each dev source. null: all of them")
     num_samples: int = setting(0, ge=0, help="dev transcripts written to samples.jsonl at each validation. 0: none")
+    find_batch_seconds: bool = setting(
+        False, help="search the largest data.batch_seconds that fits the GPU once, before training, and use it"
+    )
     on_non_finite: OnNonFinite = setting(
         OnNonFinite.stop, help="loss or gradient is not finite: stop, or skip the step"
     )

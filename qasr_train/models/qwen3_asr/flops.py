@@ -22,7 +22,8 @@ _CHUNKS_PER_WINDOW = 8  # encoder attention reaches over 8 s
 
 def flop_counter(module: nn.Module, config: Qwen3ASRConfig) -> Callable[[Batch], float]:
     """What counts the operations of a training batch for a model whose `requires_grad` is set; see `training_flops`."""
-    trained, adapted = set(), set()
+    trained: set[str] = set()
+    adapted: set[str] = set()
     for part, named in parameter_groups(module).items():
         for name, parameter in named:
             if parameter.requires_grad:
