@@ -1,19 +1,22 @@
 """Whisper: equal to transformers' own generation, languages forced, detected and refused, English-only checkpoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSpeechSeq2Seq
 
 from qasr_train.batch import Recording
-from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.errors import CheckpointError, ConfigError, DataError
+from qasr_train.evaluation.transcribe import transcribe_utterances
 from qasr_train.models import load_model
 from qasr_train.models.base import Capability
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.models.whisper.model import Whisper, language_name
-from tests.helpers import tone, utterance
+from tests.helpers import tone, utterance, write_wav
 from tests.models.tiny_families import save_tiny_whisper
 
 CLIPS = [Recording(utterance(id=f"u{i}"), tone(0.5 + i, frequency_hz=200.0 * (i + 1))) for i in range(3)]
@@ -89,6 +92,43 @@ def test_the_decoders_positions_bound_the_new_tokens(tmp_path: Path):
         model.generation = {**model.generation, "suppress_tokens": [eos]}
     heard = model.transcribe(batch, max_new_tokens=500)[0]
     assert (heard.num_tokens, heard.is_truncated) == (60, True)  # 64 positions less a prompt of 4
+
+
+def test_a_long_recording_is_heard_in_overlapping_windows_none_of_it_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = load(tmp_path / "whisper")
+    recording = 0.1 * np.random.default_rng(0).standard_normal(75 * 16_000).astype(np.float32)
+    path = write_wav(tmp_path / "talk.wav", recording, subtype="FLOAT")
+    pieces: list[np.ndarray] = []
+    collate = model.collator.for_transcription
+
+    def remember(recordings: Sequence[Recording], **settings: Any) -> Any:
+        pieces.extend(one.waveform for one in recordings)
+        return collate(recordings, **settings)
+
+    monkeypatch.setattr(model.collator, "for_transcription", remember)
+    [prediction] = transcribe_utterances(
+        model, [utterance(id="talk", audio=str(path), duration_s=75.0)], max_new_tokens=3, max_duration_s=30.0
+    )
+    assert prediction.duration_s == 75.0
+    assert all(len(piece) <= 30 * 16_000 for piece in pieces)
+    is_heard = np.zeros(len(recording), dtype=int)
+    for piece in pieces:
+        [begin] = np.flatnonzero(recording[: len(recording) - len(piece) + 1] == piece[0])
+        is_heard[begin : begin + len(piece)] += 1
+    assert is_heard.min() == 1 and is_heard.max() == 2
+    assert is_heard.sum() > len(recording)
+
+
+def test_more_than_the_window_is_refused_instead_of_dropped(tmp_path: Path):
+    model = load(tmp_path)
+    with pytest.raises(
+        DataError, match=r"utterance 'long' lasts 30.1 s, more than Whisper's window of 30 s; transcribe"
+    ):
+        model.collator.for_transcription(
+            [Recording(utterance(id="long"), tone(30.1))], language=None, use_context=False
+        )
 
 
 def test_mistakes_in_a_checkpoint_are_named(tmp_path: Path):

@@ -67,7 +67,15 @@ class WhisperCollator:
 
         Raises:
             ConfigError: the checkpoint does not know the language.
+            DataError: a recording is longer than the window of 30 s, of which the extractor would drop the rest.
         """
+        for one in recordings:
+            if len(one.waveform) > self.extractor.n_samples:
+                raise DataError(
+                    f"utterance {one.utterance.id!r} lasts {len(one.waveform) / SAMPLE_RATE_HZ:.1f} s, more than Whisper's "
+                    f"window of {self.extractor.n_samples / SAMPLE_RATE_HZ:g} s; transcribe it through evaluation, which "
+                    "cuts it at silences"
+                )
         prompt = [self.start_id] if language is None and self.is_multilingual else self.prompt(language)
         features = self.extractor(
             [recording.waveform for recording in recordings],
