@@ -361,10 +361,5 @@ def test_what_a_stream_could_not_open_is_counted_with_the_first_batch_of_its_win
     steps = list(data.steps(0))
     failed = [[one.id for one in loaded.failed] for step in steps for loaded in step]
     assert failed[0] == ["r1", "r4", "r1", "r4"]  # a window of 13 good ones of 8: twice round
-        "r1",
-        "r4",
-        "r1",
-        "r4",
-    ]  # 13 of 8: twice round
     assert not any(failed[1:])
     assert not any(loaded.failed for step in data.steps(0, 1) for loaded in step)
