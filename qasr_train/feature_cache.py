@@ -14,7 +14,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -131,8 +131,9 @@ class FeatureCache:
         clip = _unpack(data)
         if clip is None:
             log.warning("%s: damaged entry of the feature cache; the features are computed again", path)
-            path.unlink(missing_ok=True)
-            self._count(-len(data))
+            with suppress(OSError):  # of a folder that may only be read
+                path.unlink()
+                self._count(-len(data))
         return clip
 
     def holds(self, key: str) -> bool:
@@ -146,14 +147,9 @@ class FeatureCache:
         try:
             if self.holds(key) or not self._count(len(data)):
                 return
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")  # readable by its owner alone
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                Path(part).replace(path)
+                _write_whole(path, data)
             except BaseException:
-                Path(part).unlink(missing_ok=True)
                 self._count(-len(data))
                 raise
         except OSError as error:
@@ -251,6 +247,18 @@ def kind_of(name: str, *parts: bytes | str) -> str:
         data = part if isinstance(part, bytes) else part.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return f"{name}-{digest.hexdigest()}"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")  # readable by its owner alone
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(part).replace(path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise
 
 
 def _pack(clip: CachedClip) -> bytes:

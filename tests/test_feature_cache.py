@@ -5,17 +5,26 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from qasr_train.data import DataConfig, FeaturesOn, ListPool, TrainingData
+from qasr_train.arrow_audio import arrow_reference
+from qasr_train.augment.augmenter import AugmentConfig, make_augmenter
+from qasr_train.augment.plan import SpeedConfig
+from qasr_train.augment.spectrum import SpecAugmentConfig
+from qasr_train.data import DataConfig, FeaturesOn, TrainingData
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.feature_cache import CacheConfig, CachedClip, CachedMels, FeatureCache, kind_of
+from qasr_train.finetune import FinetuneConfig
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
+from qasr_train.mixture import ListPool
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.sources import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
 
@@ -156,6 +165,19 @@ def test_several_processes_share_a_folder_within_its_bound(tmp_path: Path):
     assert not list(tmp_path.glob("*/*/*.part"))
 
 
+def test_a_full_disk_is_told_once_and_training_goes_on(tmp_path: Path, rows, collator, caplog, monkeypatch):
+    cached = CachedMels.open(CacheConfig(dir=str(tmp_path / "cache")), collator)
+
+    def refuse(**kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("qasr_train.feature_cache.tempfile.mkstemp", refuse)
+    recordings, failed = cached(rows)
+    assert len(recordings) == len(rows) and not failed
+    assert caplog.text.count("cannot be written (No space left on device); going on without") == 1
+    assert cached.cache.num_bytes() == 0
+
+
 def test_the_folder_is_for_its_owner_alone(tmp_path: Path):
     open_cache(tmp_path / "cache").write("ab12", some_clip())
     [path] = entries(tmp_path / "cache")
@@ -182,3 +204,49 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path):
 def test_features_on_the_device_and_a_cache_exclude_each_other(tmp_path: Path):
     with pytest.raises(ConfigError, match="set one of the two"):
         DataConfig(features_on=FeaturesOn.device, cache=CacheConfig(dir=str(tmp_path)))
+
+
+def finetune_config(**fields: Any) -> FinetuneConfig:
+    model = Qwen3ASRConfig(path="bundled:tiny")
+    data = DataConfig(train={"main": SourceConfig(path="train.jsonl")}, **fields.pop("data", {}))
+    return FinetuneConfig(model=model, data=data, run_dir="runs/x", **fields)
+
+
+def test_a_cache_is_refused_where_augmentation_changes_what_it_keeps():
+    sound = AugmentConfig(speed=SpeedConfig(probability=0.5))
+    cover = AugmentConfig(spec_augment=SpecAugmentConfig(probability=0.5))
+    mels, encodings = CacheConfig(dir="x"), CacheConfig(dir="x", encoder_outputs=True)
+    with pytest.raises(ConfigError, match=r"augment changes its sound in every epoch; set data.cache.dir=null"):
+        finetune_config(data={"cache": mels}, augment=sound)
+    with pytest.raises(ConfigError, match=r"encoder_outputs=true keeps what the encoder makes"):
+        finetune_config(data={"cache": encodings}, augment=cover)
+    with pytest.raises(ConfigError, match=r"spec_augment covers up features in the loader workers"):
+        finetune_config(data={"features_on": FeaturesOn.device}, augment=cover)
+    finetune_config(data={"cache": mels}, augment=cover)
+
+
+def test_spec_augment_covers_up_features_of_a_cache_and_leaves_the_cache_as_it_is(tmp_path: Path, rows, collator):
+    cached = CachedMels.open(CacheConfig(dir=str(tmp_path / "cache")), collator)
+    before = [cached.load(one).precomputed.mel for one in rows]
+    config = AugmentConfig(spec_augment=SpecAugmentConfig(probability=1.0))
+    augment = make_augmenter(config, seed=0, max_duration_s=30.0, max_target_tokens=100)
+    pools = {"main": ListPool("main", rows, 2.0, (0, 0))}  # two passes: every clip stands there twice
+    data = TrainingData(pools, collator, batch_seconds=5.0, max_batch_rows=None, seed=0, load=cached, augment=augment)
+    batches = [step[0].batch for step in data.steps(0)]
+    assert sum(len(b) for b in batches) == 2 * len(rows) == 2 * len(entries(tmp_path / "cache"))
+    plain = TrainingData(pools, collator, batch_seconds=5.0, max_batch_rows=None, seed=0, load=cached)
+    assert not all(
+        torch.equal(one.input_features, step[0].batch.input_features)
+        for one, step in zip(batches, plain.steps(0), strict=True)
+    )
+    assert all(torch.equal(mel, cached.load(one).precomputed.mel) for mel, one in zip(before, rows, strict=True))
+
+
+def test_a_row_of_an_arrow_file_goes_by_file_and_row(tmp_path: Path):
+    cache = open_cache(tmp_path / "cache")
+    path = tmp_path / "a:b.arrow"
+    path.write_bytes(b"anything")
+    one, other = (cache.key(utterance(audio=arrow_reference(str(path), "audio", row))) for row in (0, 1))
+    assert one is not None and other is not None and one != other
+    os.utime(path, ns=(1, 1))
+    assert cache.key(utterance(audio=arrow_reference(str(path), "audio", 0))) != one
