@@ -1,6 +1,7 @@
 """Owns the table of given names that are written in several ways and said in one, for the English normaliser.
 
-Written from general knowledge for this project; the leaderboard's own table (about 150 pairs) was not copied.
+Written for this project from general knowledge; the leaderboard's own table (about 150 pairs) was not copied, but some 25 of
+its pairs were seen in a search result before the list was last extended.
 A variant stands here only if it is no other English word and is said like its first spelling, or nearly so.
 """
 
