@@ -65,6 +65,7 @@ class Tracker:
         self.config, self.accelerator = config, accelerator
         self.is_writer = accelerator.is_main_process
         self.path = run_dir / "metrics.jsonl"
+        self._is_open = False
 
     def start(self, config: Any) -> None:
         """Open the tracker with those settings of the job's config dataclass that may leave the machine."""
@@ -78,6 +79,7 @@ class Tracker:
                 f"tracking={self.config.backend.value}: the tracker did not start ({type(error).__name__}: {error}); log in, "
                 "or set tracking.mode=offline or tracking=none"
             ) from error
+        self._is_open = True
 
     def log(self, metrics: Mapping[str, float | None], *, step: int) -> None:
         """Append figures to metrics.jsonl and hand them to the tracker."""
@@ -131,7 +133,7 @@ class Tracker:
 
     def close(self) -> None:
         """Flush and close the tracker."""
-        if self.config.backend is not Backend.none:
+        if self._is_open:
             self.accelerator.end_training()
 
     def _init_kwargs(self) -> dict[str, dict[str, Any]]:

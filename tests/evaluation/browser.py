@@ -38,7 +38,7 @@ class Browser:
             self._send(f"{domain}.enable")
         started_s = time.monotonic()
         self._send("Page.navigate", url=page.as_uri())
-        self.wait_for("document.readyState === 'complete'")
+        self.wait_for("location.protocol === 'file:' && document.readyState === 'complete'")
         self.load_s = time.monotonic() - started_s
 
     def run(self, script: str) -> Any:
