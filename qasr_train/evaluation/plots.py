@@ -53,7 +53,7 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
         axes.set_xlim(left=0)
         axes.set_xlabel(axis_label)
         if len(series) > 1:
-            axes.legend(loc="best", frameon=False)
+            drawing.figure.legend(loc="outside upper right", ncols=len(series), frameon=False)
     return drawing.text
 
 
