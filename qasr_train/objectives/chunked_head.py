@@ -54,7 +54,8 @@ class _ChunkedHead(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, loss_of_logits: LossOfLogits, chunk_rows: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         device = hidden.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        is_autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device) if is_autocast else hidden.dtype
         needs_hidden, needs_weight = ctx.needs_input_grad[:2]
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros_like(weight) if needs_weight else None

@@ -208,3 +208,17 @@ def saved_bytes(run: Callable[[], object]) -> int:
         result = run()
     assert result is not None
     return sum(kept.values())
+
+
+def test_no_forward_or_backward_pass_waits_for_the_device():
+    """On the meta device nothing has a value: whatever asked for one (a sync on a GPU) would raise."""
+    model = make_model()
+    batch = model.collator.for_training(RECORDINGS)
+    model.to("meta")
+    there = batch.to("meta")
+    assert there.host is batch and there.input_ids.device.type == "meta"
+    loss = CrossEntropy(chunk_rows=7)(model, there)
+    loss.total.backward()
+    assert loss.num_targets == batch.num_targets
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        model(replace(there, host=None))  # without the batch on the host it has to ask
