@@ -9,7 +9,7 @@ import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qasr_train.errors import DataError
 from qasr_train.source_files import Rows
@@ -88,7 +88,7 @@ def _samples(file: Any) -> Iterator[tuple[str, dict[str, bytes], int]]:
     with tarfile.open(fileobj=file, mode="r:") as archive:
         end = archive.offset
         while (member := archive.next()) is not None:
-            archive.members.clear()  # else it keeps the header of every file it has seen
+            cast(Any, archive).members.clear()  # else it keeps the header of every file it has seen
             folder, slash, name = member.name.rpartition("/")
             stem, _, suffix = name.partition(".")
             if not member.isfile() or not stem or not suffix:
