@@ -1,4 +1,4 @@
-"""Owns Ctrl-C and SIGTERM: the first asks for a stop at the next step boundary, the second stops at once."""
+"""Owns Ctrl-C and SIGTERM: the first asks for a stop at the next step boundary, a Ctrl-C after it stops at once."""
 
 import signal
 from types import FrameType, TracebackType
@@ -9,7 +9,11 @@ from accelerate import Accelerator
 
 
 class Interrupt:
-    """Context in which SIGINT and SIGTERM set a flag; a second signal raises KeyboardInterrupt."""
+    """Context in which SIGINT and SIGTERM set a flag; SIGINT raises KeyboardInterrupt where it is set already.
+
+    SIGTERM never does: clusters and launchers repeat it (SLURM to every process of a job, torchrun to its own on top of
+    that), and the second would end the run while it saves. SIGKILL ends what does not end by itself.
+    """
 
     def __init__(self) -> None:
         self.is_set = False
@@ -34,6 +38,6 @@ class Interrupt:
         return bool(accelerator.reduce(flag, reduction="sum") > 0)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.is_set:
+        if self.is_set and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.is_set = True

@@ -186,8 +186,9 @@ def _start_worker(worker_id: int) -> None:
     import signal
 
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the main process decides when its workers end.
+    # Ctrl-C, and SIGTERM of a cluster, reach the whole process group; the main process decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def append_failed_audio(run_dir: Path, failed: list[FailedAudio], *, rank: int) -> None:
