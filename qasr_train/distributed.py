@@ -5,8 +5,9 @@ anything is loaded. The engine is Accelerate; nothing here communicates by itsel
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import torch
@@ -91,7 +92,19 @@ def share_model(
         for name in ("transcribe", "transcribe_rows"):
             if hasattr(wrapped, name):
                 register_fsdp_forward_method(wrapped, name)
+        wrapped.forward = _with_autocast(accelerator, wrapped.forward)
     return wrapped, optimizer
+
+
+def _with_autocast(accelerator: Accelerator, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Accelerate puts autocast around a forward pass except under FSDP2, where float32 input would meet bfloat16 weights."""
+
+    @wraps(forward)
+    def cast_forward(*arguments: Any, **named: Any) -> Any:
+        with accelerator.autocast():
+            return forward(*arguments, **named)
+
+    return cast_forward
 
 
 @contextmanager
