@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qasr_train.augment.variants import utterance_rng
-from qasr_train.batch import Recording
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.terms import TermFinder, read_terms
 from qasr_train.manifest import Utterance
 from qasr_train.settings import check_settings, setting
+
+if TYPE_CHECKING:  # it brings torch, which scoring does without
+    from qasr_train.batch import Recording
 
 MAX_DISTRACTORS = 2000
 _NORMALIZER = "qasr-1"  # a term counts as spoken by the rules that later count it as found
@@ -117,7 +120,7 @@ class ContextDrawer:
     descriptions: Sequence[str]
     seed: int = 0
 
-    def __call__(self, recording: Recording, epoch: int) -> Recording:
+    def __call__(self, recording: "Recording", epoch: int) -> "Recording":
         """The recording with the context drawn for it in this epoch; a function of seed, epoch and utterance alone."""
         rng = utterance_rng(self.seed, epoch, recording.utterance, "context")
         kinds = [kind for kind, share in self.config.shares().items() if share]
