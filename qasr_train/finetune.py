@@ -59,6 +59,7 @@ MAY_CHANGE_ON_RESUME = (
     "data.prefetch_batches",
     "data.cache.max_gb",
     "trainer.keep_last",
+    "trainer.keep_best",
     "trainer.peak_tflops",
     "trainer.peer_timeout_s",
     "trainer.collective_timeout_s",

@@ -102,6 +102,15 @@ def test_a_sharded_checkpoint_loads_with_plain_transformers(out: Path, adapt: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_in_bfloat16_the_loss_is_near_and_gradients_are_float32(out: Path, tmp_path: Path, utterances, kind: str):
+    expected, _ = gradients_of_one_step(make_trainer(tmp_path, utterances), [utterances[:4]])
+    found = read(out, kind, "low_precision")
+    assert found["loss"] == pytest.approx(expected, rel=0.01)
+    assert found["loss"] != pytest.approx(expected, rel=1e-7)  # it was not computed in float32
+    assert found["types"] == {"torch.float32"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_bad_batch_of_one_process_is_skipped_by_both_and_poisons_nothing(out: Path, kind: str):
     found = read(out, kind, "skipped")
     assert found["is_skipped"] == [[True, False], [True, False]]

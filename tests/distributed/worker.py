@@ -15,6 +15,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 
 from qasr_train.checkpoint import checkpoint_path
+from qasr_train.device import Precision
 from qasr_train.distributed import share_model
 from qasr_train.errors import CheckpointError, TrainingError
 from qasr_train.manifest import Utterance
@@ -47,8 +48,10 @@ def main(out: Path) -> None:
             folder = out / kind / name
             keep(folder / "gradients.pt", gradients(folder, utterances, adapt))
             keep(folder / "resumed.pt", resumed(folder, utterances, adapt))
-        for case in (skipped, stopped, full_disk, stops_together):
+        for case in (skipped, stopped, full_disk, stops_together, low_precision):
+            choose(kind)  # forgets the precision of the case before
             keep(out / kind / f"{case.__name__}.pt", case(out / kind / case.__name__, utterances))
+        choose(kind)
         keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
 
 
@@ -146,6 +149,13 @@ def stops_together(folder: Path, utterances: list[Utterance]) -> list[tuple[int,
     )
     state = trainer.train()
     return gather_object([(state.step, state.best_step)])
+
+
+def low_precision(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
+    """Loss and type of the gradients of one step in bfloat16."""
+    trainer = make_trainer(folder, utterances, max_grad_norm=None, precision=Precision.bf16)
+    loss, caught = gradients_of_one_step(trainer, [[utterances[i] for i in SPLITS["shared"][rank()][0]]])
+    return {"loss": loss, "types": {str(gradient.dtype) for gradient in caught.values()}}
 
 
 def validation(folder: Path, utterances: list[Utterance]) -> list[dict[str, float]]:
