@@ -94,7 +94,6 @@ def main() -> None:
             "plain transformers": lambda weigh: run_step(bench, plain, bench.random, weigh=weigh),
         }
         if arguments.official:
-            save_original(bench.model.core, bench.model.processor, folder / "original")
             official = OfficialStep(arguments, folder, bench.utterances, bench.random)
             ways["official"] = official.step
         results = take_turns(ways, arguments.repeats)
@@ -141,6 +140,8 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
         config.audio_config.initializer_range = config.text_config.initializer_range = config.initializer_range = 0.02
     config.dtype = torch.float32
     model = Qwen3ASR(Qwen3ASRForConditionalGeneration(config), load_processor(tiny))
+    if arguments.official:  # before adapters change the names of weights
+        save_original(model.core, model.processor, folder / "original")
     adapt = AdaptConfig(trainable=["*"]) if arguments.adapt == "full" else AdaptConfig(lora=LORA)
     model.module = apply_adaptation(model.module, adapt)
     model.set_gradient_checkpointing(Recompute[arguments.recompute])
@@ -252,23 +253,26 @@ def weigh_depths(arguments: argparse.Namespace, folder: Path) -> None:
     kept: dict[str, list[int]] = {}
     for depth in ((2, 2), (4, 2), (2, 4)):
         arguments.encoder_layers, arguments.decoder_layers = depth
-        bench = prepare(arguments, folder)
-        longest = int(np.argmax([one.duration_s for one in bench.utterances]))
-        [rows] = [rows for rows in bench.random if longest in rows]
-        for name, way in (("ours", our_way(bench)), ("plain transformers", plain_way(bench))):
-            batch, _, padded = way.prepare(rows)
-            _, size = saved_bytes(partial(way.loss, batch), bench.model)
+        sizes, audio_s = weigh(prepare(arguments, folder))
+        for name, size in sizes.items():
             kept.setdefault(name, []).append(size)
-            print(
-                f"{name}: encoder and decoder layers {depth}, padded {padded:.3f}: {size / 2**20:.0f} MiB", flush=True
-            )
-        audio_s = sum(bench.utterances[i].duration_s or 0.0 for i in rows)
-        del bench, batch
+            print(f"{name}: encoder and decoder layers {depth}: {size / 2**20:.0f} MiB", flush=True)
     composed = {}
     for name, (base, encoder, decoder) in kept.items():
         composed[name] = base + 16 * (encoder - base) / 2 + 26 * (decoder - base) / 2
         print(f"{name}: composed to 18 and 28 layers {composed[name] / 2**20:.0f} MiB for {audio_s:.0f} s of audio")
     print(f"plain transformers keeps {composed['plain transformers'] / composed['ours']:.2f} times as much as ours")
+
+
+def weigh(bench: Bench) -> tuple[dict[str, int], float]:
+    """Bytes that each way keeps of the microbatch with the longest clip, and its seconds of audio."""
+    longest = int(np.argmax([one.duration_s for one in bench.utterances]))
+    [rows] = [rows for rows in bench.random if longest in rows]
+    sizes = {}
+    for name, way in (("ours", our_way(bench)), ("plain transformers", plain_way(bench))):
+        batch, _, _ = way.prepare(rows)
+        sizes[name] = saved_bytes(partial(way.loss, batch), bench.model)[1]
+    return sizes, sum(bench.utterances[i].duration_s or 0.0 for i in rows)
 
 
 def take_turns(ways: dict[str, Callable[[bool], StepResult]], num_repeats: int) -> dict[str, list[StepResult]]:
