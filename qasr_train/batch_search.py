@@ -142,7 +142,9 @@ class Trial:
         noise = np.random.default_rng(0).normal(0, 0.1, int(self.max_duration_s * SAMPLE_RATE_HZ)).astype(np.float32)
         text = "word " * int(_WORDS_PER_S * self.max_duration_s)
         rows = [
-            Utterance(id=f"trial{i}", audio="noise", text=text.strip(), language="English", duration_s=self.max_duration_s)
+            Utterance(
+                id=f"trial{i}", audio="noise", text=text.strip(), language="English", duration_s=self.max_duration_s
+            )
             for i in range(num_rows)
         ]
         self.model.module.train()

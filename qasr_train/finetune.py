@@ -6,21 +6,18 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object, set_seed
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
 
 from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
-from qasr_train.batch_search import batch_seconds_for, refuse_batch_search
+from qasr_train.batch_search import batch_seconds_for
 from qasr_train.checkpoint import TrainState, latest_checkpoint, read_state
 from qasr_train.contexts import ContextConfig, make_context_drawer
 from qasr_train.data import DataConfig, FeaturesOn, TrainingData
-from qasr_train.device import choose_device, choose_dtype
-from qasr_train.distributed import is_sharding_asked_for, refuse_launch, shard_on_cpu, sharding_plugin
+from qasr_train.distributed import make_accelerator
 from qasr_train.encoder_cache import EncodingRun, open_cache
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
@@ -40,7 +37,7 @@ from qasr_train.rundir import RUN_FILE, check_same_config, run_directory
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import check_source
 from qasr_train.text_style import set_style, style_remarks
-from qasr_train.tracking import Tracker, TrackingConfig, tracker_names
+from qasr_train.tracking import Tracker, TrackingConfig
 from qasr_train.trainer import Trainer
 from qasr_train.trainer_config import TrainerConfig
 from qasr_train.validation import Validator, load_dev_sets
@@ -218,42 +215,6 @@ def prepare(
         validate=validator,
         count_flops=flop_counter(model),
     )
-
-
-def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, project_dir: Path) -> Accelerator:
-    """Accelerate on the device and in the precision asked for.
-
-    Raises:
-        ConfigError: a GPU was asked for and there is none, or the launch asks for what this trainer cannot do.
-    """
-    device = choose_device(trainer.device, key="trainer.device")
-    refuse_launch(device)
-    if trainer.find_batch_seconds:
-        refuse_batch_search(device, is_sharded=is_sharding_asked_for())
-    dtype = choose_dtype(trainer.precision, device)
-    if device.type == "cpu":
-        # Denormal numbers slow a CPU: a prototype of LoRA on the encoder took 1.46 s a step with them, 0.23 s without.
-        torch.set_flush_denormal(True)
-    _reset_accelerate()
-    plugin = sharding_plugin(dtype)
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="bf16" if dtype is torch.bfloat16 else "no",
-        log_with=tracker_names(tracking) or None,
-        project_dir=str(project_dir),
-        fsdp_plugin=plugin,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=trainer.collective_timeout_s))],
-    )
-    shard_on_cpu(accelerator, plugin)
-    return accelerator
-
-
-def _reset_accelerate() -> None:
-    """Forget the state of an earlier job of the same process (--multirun), whose device or precision may differ."""
-    from accelerate.state import AcceleratorState, PartialState
-
-    if PartialState._shared_state and PartialState().num_processes == 1:
-        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack) -> tuple[Path, Path | None]:

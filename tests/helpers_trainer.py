@@ -8,9 +8,8 @@ import torch
 from accelerate import Accelerator
 
 from qasr_train.data import ListPool, TrainingData
-from qasr_train.distributed import share_model
+from qasr_train.distributed import make_accelerator, share_model
 from qasr_train.evaluation.transcribe import DecodeConfig
-from qasr_train.finetune import make_accelerator
 from qasr_train.loading import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups

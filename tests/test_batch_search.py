@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from qasr_train.batch_search import Trial, batch_seconds_for, refuse_batch_search, search
+from qasr_train.distributed import make_accelerator
 from qasr_train.errors import ConfigError
-from qasr_train.finetune import make_accelerator
 from qasr_train.tracking import TrackingConfig
 from qasr_train.trainer_config import TrainerConfig
 from tests.helpers_trainer import make_clips, make_trainer, weights
@@ -24,7 +24,9 @@ def memory_of(num_rows: int, tried: list[int]):  # type: ignore[no-untyped-def]
     return try_rows
 
 
-@pytest.mark.parametrize(("num_rows", "expected_rows"), [(1, 1), (2, 2), (5, 5), (16, 16), (23, 23), (100, 100), (127, 124)])
+@pytest.mark.parametrize(
+    ("num_rows", "expected_rows"), [(1, 1), (2, 2), (5, 5), (16, 16), (23, 23), (100, 100), (127, 124)]
+)
 def test_the_largest_that_fits_is_found_to_a_sixteenth(num_rows: int, expected_rows: int):
     tried: list[int] = []
     found_s = search(memory_of(num_rows, tried), max_duration_s=30.0, max_rows=4096)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from qasr_train.config import load_config
+from qasr_train.distributed import make_accelerator
 from qasr_train.errors import ConfigError
-from qasr_train.finetune import make_accelerator
 from qasr_train.settings import setting
 from qasr_train.tracking import Backend, Tracker, TrackingConfig, WandbMode, public_settings, tracker_names
 from qasr_train.trainer import TrainerConfig

@@ -14,8 +14,8 @@ from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.checkpoint import TrainState, latest_checkpoint
 from qasr_train.data import TrainingData
+from qasr_train.distributed import make_accelerator
 from qasr_train.errors import ConfigError, DataError, TrainingError
-from qasr_train.finetune import make_accelerator
 from qasr_train.manifest import Utterance
 from qasr_train.tracking import TrackingConfig
 from qasr_train.trainer import Trainer
