@@ -40,6 +40,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "is_truncated": (bool,),
     "failed": (str,),
     "context": (str,),
+    "confidence": (int, float),
 }
 ROLES = ("target", "guard")
 
@@ -61,6 +62,8 @@ class Prediction:
     predicted_language: what the model said it heard.
     is_truncated: the cap of new tokens was hit.
     failed: why there is no hypothesis (audio that will not decode ...); None if all went well.
+    confidence: 0 to 1; how sure the model was of `pred_text`: the geometric mean of the probabilities of its tokens, its end
+        token's among them. None where the system does not tell.
     origin: "file:line", for messages only, never written.
     """
 
@@ -81,6 +84,7 @@ class Prediction:
     is_truncated: bool | None = None
     failed: str | None = None
     context: str | None = None
+    confidence: float | None = None
     origin: str = ""
 
 
@@ -197,6 +201,7 @@ def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
         num_tokens=_sum_or_none([part.num_tokens for part in parts]),
         is_truncated=any(part.is_truncated for part in parts),
         failed="; ".join(reasons) or None,
+        confidence=None,  # rows do not say of how many tokens each is the mean
         parent_id=None,
         chunk_index=None,
     )
@@ -284,6 +289,9 @@ def parse_prediction(row: dict[str, Any], where: str) -> Prediction:
             )
     if row.get("role") not in (None, *ROLES):
         raise DataError(f"{where}: `role` is {row['role']!r}; expected one of {', '.join(ROLES)}, or null")
+    confidence = row.get("confidence")
+    if confidence is not None and not 0 <= confidence <= 1:
+        raise DataError(f"{where}: `confidence` is {confidence!r}; expected a number from 0 to 1, or null")
     values = {name: row.get(name) for name in _TYPES}
     for name in ("id", "parent_id", "speaker"):
         values[name] = None if values[name] is None else str(values[name])

@@ -30,7 +30,7 @@ from qasr_train.evaluation.long_audio import join_texts, overlaps_of, split_at_s
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.languages import LANGUAGES, resolve_language
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel, Capability, Engine, Hypothesis, RowDecoder
+from qasr_train.models.base import ASRModel, Capability, Engine, Hypothesis, RowDecoder, confidence_of
 from qasr_train.settings import check_settings, setting
 
 logger = logging.getLogger(__name__)
@@ -358,14 +358,13 @@ def _prediction(
     """One prediction of an utterance's pieces (none if it failed); a language the model was told is not one it predicted."""
     languages = [hypothesis.language for hypothesis, _ in heard if hypothesis.language]
     language = languages[0] if languages else None
-    texts = [hypothesis.text for hypothesis, _ in heard]
     return Prediction(
         id=utterance.id,
         audio_filepath=utterance.audio_name,
         duration_s=utterance.duration_s if failed else ranges[-1][1] / SAMPLE_RATE_HZ,
         time_s=None if failed else sum(seconds for _, seconds in heard),
         text=utterance.text,
-        pred_text=join_texts(texts, language or utterance.language, overlaps_of(ranges)),
+        pred_text=join_texts([one.text for one, _ in heard], language or utterance.language, overlaps_of(ranges)),
         language=utterance.language,
         speaker=utterance.speaker,
         predicted_language=None if is_told else language,
@@ -373,6 +372,7 @@ def _prediction(
         is_truncated=None if failed else any(hypothesis.is_truncated for hypothesis, _ in heard),
         failed=failed,
         context=context,
+        confidence=confidence_of([one for one, _ in heard]),
     )
 
 

@@ -3,10 +3,12 @@
 A family is one file in this folder with a Config, a Collator and a Model; `models/__init__.py` lists them.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 import torch
@@ -27,6 +29,7 @@ class Capability(str, Enum):
     ADAPTERS = "adapters"  # LoRA can be put on its linear layers
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
+    CONFIDENCE = "confidence"  # transcription tells how probable each token was
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Hypothesis:
     text: the transcript. language: the model's name of the language it heard or was told, None if it gave none.
     raw_text: the undecorated output of the decoder. num_tokens: tokens generated, the end token included.
     is_truncated: True when the token limit stopped it before its end token.
+    log_probs: natural logarithm of the probability of each token of the transcript, of the end token too where it came, not of
+        the language before it; None where the family or the engine does not tell.
     """
 
     id: str
@@ -64,6 +69,15 @@ class Hypothesis:
     raw_text: str
     num_tokens: int
     is_truncated: bool
+    log_probs: tuple[float, ...] | None = field(default=None, compare=False)  # their last digits depend on the batch
+
+
+def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:
+    """The geometric mean of the probabilities of all their tokens together, 0 to 1; None where one of them does not tell."""
+    if not hypotheses or not all(one.log_probs for one in hypotheses):
+        return None
+    mean = fmean(log_prob for one in hypotheses for log_prob in one.log_probs or ())
+    return min(1.0, math.exp(mean))  # rounding may put the logarithm of a certain token just above 0
 
 
 class Recompute(str, Enum):

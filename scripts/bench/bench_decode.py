@@ -163,7 +163,7 @@ def run(bench: Bench, batches: Sequence[Sequence[int]], decode: Callable[..., li
 
 def ours(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:
     """By our loop."""
-    return bench.model._decode_loop(bench.model.collator.with_features(batch), limits)
+    return [row.ids for row in bench.model._decode_loop(bench.model.collator.with_features(batch), limits)]
 
 
 def generate(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:

@@ -104,6 +104,7 @@ def test_a_run_leaves_predictions_scores_report_and_their_provenance(
         "is_truncated": False,
         "failed": None,
         "context": None,
+        "confidence": None,
         "version": 1,
     }
     # One substitution ("words" -> "birds") and one deletion ("five") in 1 + 2 + 3 + 4 + 1 + 2 = 13 words.

@@ -30,11 +30,11 @@ def _write(path, rows):
 def test_the_leaderboards_fields_come_first_and_survive_a_round_trip(tmp_path):
     prediction = Prediction(
         "a.wav", 1.5, 0.1, "hallo", "Hallo.", id="u1", set="s", language="German", speaker="x", role="guard",
-        predicted_language="German", num_tokens=3, is_truncated=False, failed=None, context="c",
+        predicted_language="German", num_tokens=3, is_truncated=False, failed=None, context="c", confidence=0.25,
     )  # fmt: skip
     assert list(prediction_to_row(prediction)) == [
         "audio_filepath", "duration", "time", "text", "pred_text", "id", "set", "language", "speaker", "role",
-        "predicted_language", "num_tokens", "is_truncated", "failed", "context", "version",
+        "predicted_language", "num_tokens", "is_truncated", "failed", "context", "confidence", "version",
     ]  # fmt: skip
     path = tmp_path / "predictions.jsonl"
     assert write_predictions(path, [prediction]) == 1
@@ -110,6 +110,8 @@ def test_a_failed_chunk_makes_the_recording_failed():
         ([{"text": "a"}], r"p\.jsonl:1: has no `pred_text`; every prediction needs"),
         ([{"pred_text": "a"}], r"p\.jsonl:1: has no `text`"),
         ([_row(id="x"), _row(id="x")], r"p\.jsonl:2: id 'x' of set 'p' stands already at .*p\.jsonl:1"),
+        ([_row(confidence=1.5)], r"p\.jsonl:1: `confidence` is 1.5; expected a number from 0 to 1"),
+        ([_row(confidence="high")], r"p\.jsonl:1: `confidence` is 'high'; expected int or float"),
         ([_row(pred_text=5)], r"p\.jsonl:1: `pred_text` is 5; expected str"),
         ([_row(duration="1s")], r"p\.jsonl:1: `duration` is '1s'; expected seconds"),
         ([_row(time=float("nan"))], r"p\.jsonl:1: `time` is nan"),

@@ -1,5 +1,7 @@
 """The decoding loop of Qwen3-ASR: token for token what transformers' `generate` gives, whoever is in the batch."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,9 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.models.base import Engine, RowDecoder
+from qasr_train.models.base import Engine, Hypothesis, RowDecoder, confidence_of
 from qasr_train.models.qwen3_asr import decoding
-from qasr_train.models.qwen3_asr.decoding import decode_greedily
+from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import pack
 from tests.helpers import tone, utterance
@@ -70,6 +72,12 @@ def generated_alone(model: Qwen3ASR, row: int, limit: int, end_ids: list[int]) -
 
 
 def decoded(model: Qwen3ASR, batch: Batch, limits: list[int], end_ids: list[int], **settings: Any) -> list[list[int]]:
+    return [row.ids for row in decoded_rows(model, batch, limits, end_ids, **settings)]
+
+
+def decoded_rows(
+    model: Qwen3ASR, batch: Batch, limits: list[int], end_ids: list[int], **settings: Any
+) -> list[RowTokens]:
     packed = pack(batch, model.collator.audio_id)
     with torch.no_grad():
         embeds = model._embed(batch, packed)
@@ -113,6 +121,7 @@ def test_both_engines_hear_the_same(model: Qwen3ASR, settings: dict[str, Any]) -
         model.transcribe_rows(prompts(model, **settings), max_new_tokens=limits, engine=engine)
         for engine in (Engine.auto, Engine.generate)
     )
+    assert all(one.log_probs is None for one in theirs), "generate is not asked for them"
     assert ours == theirs
     assert [one.num_tokens for one in ours if one.is_truncated] == [
         limit for one, limit in zip(ours, limits, strict=True) if one.is_truncated
@@ -141,3 +150,57 @@ def test_transcribing_leaves_the_mode_of_training_alone(model: Qwen3ASR) -> None
     model.transcribe(prompts(model), max_new_tokens=2)
     assert model.core.training
     model.eval()
+
+
+# --- how sure the model was ---------------------------------------------------------------------------------------------
+
+
+def probabilities_alone(model: Qwen3ASR, row: int, answer: list[int], **settings: Any) -> list[float]:
+    """Log-probability of each token of an answer, by transformers' own forward pass over prompt and answer at once."""
+    batch = model.collator.for_transcription([clips()[row]], **settings)
+    ids = torch.cat([batch.input_ids, torch.tensor([answer])], dim=1)
+    with torch.no_grad():
+        logits = model.core(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            input_features=batch.input_features,
+            input_features_mask=batch.input_features_mask,
+        ).logits
+    log_probs = torch.log_softmax(logits[0, batch.input_ids.shape[1] - 1 : -1].double(), -1)
+    return [float(step[token]) for step, token in zip(log_probs, answer, strict=True)]
+
+
+@pytest.mark.parametrize("steps_between_looks", [1, 4])
+def test_probabilities_are_those_of_one_forward_pass_over_the_answer(model: Qwen3ASR, steps_between_looks: int) -> None:
+    limits = [30, 25, 3, 30, 30, 30]
+    found = decoded_rows(model, prompts(model), limits, END_IDS, steps_between_looks=steps_between_looks)
+    for number, row in enumerate(found):
+        assert row.log_probs == pytest.approx(probabilities_alone(model, number, row.ids), abs=2e-4)
+    assert min(min(row.log_probs) for row in found) < -0.1, "a model that is always sure would show nothing"
+
+
+def hypothesis_of(model: Qwen3ASR, said: list[str], *, prefix: str = "") -> Hypothesis:
+    """What comes of these tokens, whose log-probabilities are -1, -2, -3 ..."""
+    ids = [model.collator.tokenizer.convert_tokens_to_ids(token) for token in said]
+    return model._hypothesis("u", RowTokens(ids, [-float(i) for i in range(1, len(ids) + 1)]), prefix)
+
+
+def test_only_the_transcript_and_its_end_are_counted(model: Qwen3ASR) -> None:
+    whole = hypothesis_of(model, ["l", "a", "<asr_text>", "a", "b", "<|im_end|>"])
+    assert whole.log_probs == (-4.0, -5.0, -6.0)
+    assert hypothesis_of(model, ["a", "b", "<|im_end|>"], prefix="language English<asr_text>").log_probs == (-1, -2, -3)
+    assert hypothesis_of(model, ["l", "<asr_text>", "a"]).log_probs == (-3.0,), "cut short: no end to count"
+    assert hypothesis_of(model, ["a", "b"]).log_probs == (-1.0, -2.0), "without a marker all of it is the transcript"
+    assert hypothesis_of(model, ["l", "<asr_text>"]).log_probs == (), "cut before the transcript"
+
+
+def test_confidence_is_the_geometric_mean_over_all_pieces(model: Qwen3ASR) -> None:
+    pieces = [
+        Hypothesis("u", "a", None, "a", 2, False, log_probs=(math.log(0.5), math.log(0.25))),
+        Hypothesis("u", "b", None, "b", 1, False, log_probs=(math.log(0.125),)),
+    ]
+    assert confidence_of(pieces) == pytest.approx(0.25)  # (1/2 * 1/4 * 1/8) ** (1/3)
+    assert confidence_of(pieces[:1]) == pytest.approx(8**-0.5)
+    assert confidence_of([*pieces, replace(pieces[0], log_probs=None)]) is None
+    assert confidence_of([replace(pieces[0], log_probs=())]) is None
+    assert confidence_of([]) is None

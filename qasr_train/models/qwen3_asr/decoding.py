@@ -1,12 +1,13 @@
 """Owns the greedy decoding loop of Qwen3-ASR: prompts prefilled without padding, all rows decoded together, done rows leave.
 
 Input: embeddings of the prompts, packed one after the other, and each row's limit of new tokens. Output: token ids of each
-row, those of transformers' `generate` cut at the row's own limit. `generate` itself is the other engine, in model.py.
+row, those of transformers' `generate` cut at the row's own limit, and how probable each was. `generate` itself is the other
+engine, in model.py.
 """
 
 from collections.abc import Collection, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
@@ -21,6 +22,13 @@ KEPT_FRACTION = 0.75
 STEPS_BETWEEN_LOOKS = 8
 
 
+class RowTokens(NamedTuple):
+    """What was decoded of one row: ids, and the natural logarithm of the probability the model gave each of them."""
+
+    ids: list[int]
+    log_probs: list[float]
+
+
 @torch.inference_mode()
 def decode_greedily(
     core: Any,
@@ -30,8 +38,8 @@ def decode_greedily(
     limits: Sequence[int],
     end_ids: Collection[int],
     steps_between_looks: int | None = None,
-) -> list[list[int]]:
-    """Token ids of each row, in order, up to and with its first end token, or as many as its limit.
+) -> list[RowTokens]:
+    """The tokens of each row, in order, up to and with its first end token, or as many as its limit.
 
     Args:
         core: transformers' Qwen3ASRForConditionalGeneration in eval mode, whose attention is that of packing.py.
@@ -43,16 +51,31 @@ def decode_greedily(
     """
     num_steps = steps_between_looks or (STEPS_BETWEEN_LOOKS if embeds.is_cuda else 1)
     cache, last = _prefill(core, embeds, lengths)
-    tokens = core.lm_head(last).argmax(-1)
+    chosen = _choose(core.lm_head(last))
     run = _Run(cache, lengths, limits, end_ids, embeds.device)
-    new = [tokens]
+    new = [chosen]
     while not run.take(new):
-        tokens = run.drop_done(tokens)
+        tokens = run.drop_done(new[-1].ids)
         new = []
         for _ in range(num_steps):
-            tokens = _step(core, run, tokens)
-            new.append(tokens)
-    return run.ids
+            chosen = _step(core, run, tokens)
+            tokens = chosen.ids
+            new.append(chosen)
+    return run.done
+
+
+class _Chosen(NamedTuple):
+    """The tokens of one step: int64 [B], and float32 [B], the logarithm of the probability of each."""
+
+    ids: torch.Tensor
+    log_probs: torch.Tensor
+
+
+def _choose(logits: torch.Tensor) -> _Chosen:
+    """The likeliest token of each row of float [B, V]."""
+    ids = logits.argmax(-1)
+    logits = logits.float()  # of bfloat16 a sum over the vocabulary would be too coarse
+    return _Chosen(ids, logits.gather(-1, ids[:, None])[:, 0] - logits.logsumexp(-1))
 
 
 class _Run:
@@ -67,7 +90,7 @@ class _Run:
         device: torch.device,
     ) -> None:
         self.cache, self.limits, self.end_ids = cache, limits, frozenset(end_ids)
-        self.ids: list[list[int]] = [[] for _ in lengths]
+        self.done = [RowTokens([], []) for _ in lengths]
         self.rows = list(range(len(lengths)))
         self.pending = set(self.rows)
         self.positions = torch.tensor(lengths).to(device)  # of the next token, in its own row
@@ -75,14 +98,17 @@ class _Run:
         columns, starts = torch.arange(widest), widest - torch.tensor(lengths)
         self.mask = (columns >= starts[:, None]).to(device)  # bool [B, cached positions]: left of a prompt is padding
 
-    def take(self, new: Sequence[torch.Tensor]) -> bool:
-        """Note the tokens of the last steps, int64 [B] each; True when all rows are done."""
-        for tokens in torch.stack(list(new)).tolist():
-            for row, token in zip(self.rows, tokens, strict=True):
+    def take(self, new: Sequence[_Chosen]) -> bool:
+        """Note the tokens of the last steps; True when all rows are done."""
+        ids, log_probs = (torch.stack(one).tolist() for one in zip(*new, strict=True))
+        for step_ids, step_log_probs in zip(ids, log_probs, strict=True):
+            for row, token, log_prob in zip(self.rows, step_ids, step_log_probs, strict=True):
                 if row not in self.pending:
                     continue
-                self.ids[row].append(token)
-                if token in self.end_ids or len(self.ids[row]) == self.limits[row]:
+                done = self.done[row]
+                done.ids.append(token)
+                done.log_probs.append(log_prob)
+                if token in self.end_ids or len(done.ids) == self.limits[row]:
                     self.pending.discard(row)
         return not self.pending
 
@@ -195,8 +221,8 @@ def _groups(lengths: Sequence[int], num_tokens: int) -> list[list[int]]:
     return groups
 
 
-def _step(core: Any, run: _Run, tokens: torch.Tensor) -> torch.Tensor:
-    """int64 [B]: the likeliest next token of each row."""
+def _step(core: Any, run: _Run, tokens: torch.Tensor) -> _Chosen:
+    """The likeliest next token of each row, after int64 [B]."""
     decoder = core.model.language_model
     positions, mask = run.next_column()
     hidden = decoder(
@@ -206,4 +232,4 @@ def _step(core: Any, run: _Run, tokens: torch.Tensor) -> torch.Tensor:
         past_key_values=run.cache,
         use_cache=True,
     ).last_hidden_state[:, -1]
-    return core.lm_head(hidden).argmax(-1)
+    return _choose(core.lm_head(hidden))

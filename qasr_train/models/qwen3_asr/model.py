@@ -21,7 +21,7 @@ from qasr_train.models.base import Capability, Engine, Hypothesis, Recompute, Ta
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
-from qasr_train.models.qwen3_asr.decoding import decode_greedily
+from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
 from qasr_train.models.qwen3_asr.encoder import encode_audio
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
@@ -98,8 +98,8 @@ class Qwen3ASR(nn.Module):
         core.train(was_training)
         forced = _forced_prefixes(batch.host or batch, self.collator)
         return [
-            self._hypothesis(utterance_id, ids, prefix)
-            for utterance_id, ids, prefix in zip(batch.ids, generated, forced, strict=True)
+            self._hypothesis(utterance_id, tokens, prefix)
+            for utterance_id, tokens, prefix in zip(batch.ids, generated, forced, strict=True)
         ]
 
     def save(self, folder: Path | None) -> None:
@@ -172,15 +172,15 @@ class Qwen3ASR(nn.Module):
         ).last_hidden_state
         return hidden.flatten(0, 1).index_select(0, packed.flat)
 
-    def _decode_loop(self, batch: Batch, limits: Sequence[int]) -> list[list[int]]:
-        """Token ids of each row, by the loop of decoding.py."""
+    def _decode_loop(self, batch: Batch, limits: Sequence[int]) -> list[RowTokens]:
+        """The tokens of each row, by the loop of decoding.py."""
         packed = pack(batch, self.collator.audio_id)
         return decode_greedily(
             self.core, self._embed(batch, packed), packed.rows.lengths, limits=limits, end_ids=self._end_ids
         )
 
-    def _generate(self, batch: Batch, limits: Sequence[int]) -> list[list[int]]:
-        """The same by transformers: every row runs until the last is done, and is then cut at its own limit."""
+    def _generate(self, batch: Batch, limits: Sequence[int]) -> list[RowTokens]:
+        """The same ids by transformers: every row runs until the last is done, and is then cut at its own limit."""
         generate = cast(Any, self.core).generate  # transformers types its `self` as a protocol the class does not meet
         generated = generate(
             input_ids=batch.input_ids,
@@ -193,15 +193,18 @@ class Qwen3ASR(nn.Module):
             eos_token_id=self._end_ids,
             pad_token_id=self.collator.pad_id,
         )[:, batch.input_ids.shape[1] :].tolist()
-        return [ids[:limit] for ids, limit in zip(generated, limits, strict=True)]
+        return [RowTokens(ids[:limit], []) for ids, limit in zip(generated, limits, strict=True)]
 
     @property
     def _end_ids(self) -> list[int]:
         return [self.collator.end_id, self.collator.pad_id]
 
-    def _hypothesis(self, utterance_id: str, ids: list[int], prefix: str) -> Hypothesis:
-        ends = [i for i, token in enumerate(ids) if token in self._end_ids]
-        kept = ids[: ends[0]] if ends else ids
+    def _hypothesis(self, utterance_id: str, tokens: RowTokens, prefix: str) -> Hypothesis:
+        ends = [i for i, token in enumerate(tokens.ids) if token in self._end_ids]
+        kept = tokens.ids[: ends[0]] if ends else tokens.ids
+        marker = self.collator.asr_text_id
+        # Without the marker all of it is the transcript; with a forced language the marker stands in the prompt.
+        begins = kept.index(marker) + 1 if not prefix and marker in kept else 0
         raw_text = prefix + self.collator.tokenizer.decode(kept, skip_special_tokens=True)
         parsed = cast(dict[str, Any], self.processor.parse_output(raw_text))  # a list only for a list
         return Hypothesis(
@@ -211,6 +214,7 @@ class Qwen3ASR(nn.Module):
             raw_text=raw_text,
             num_tokens=len(kept) + bool(ends),
             is_truncated=not ends,
+            log_probs=tuple(tokens.log_probs[begins:]) if tokens.log_probs else None,
         )
 
 
