@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import qasr_train.models.weights as weights
 from qasr_train.checkpoint import find_fault, list_checkpoints
+from qasr_train.errors import EXIT_INTERRUPTED
 from qasr_train.evaluation.evaluate import evaluate
 from qasr_train.finetune import finetune
 from qasr_train.models.qwen3_asr.layouts import save_native
@@ -294,22 +294,23 @@ def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
 
 
 def fill_disk_at_second_save(patch: pytest.MonkeyPatch, what: str) -> None:
-    """From the second call on, what writes the weights (or the optimizer) says what it says on a full disk."""
-    calls: list[int] = []
-    owner, name = (weights, "save_file") if what == "weights" else (torch, "save")
-    write = getattr(owner, name)
+    """In the second save what writes the weights (or the optimizer) stops after its first tensor, as on a full disk."""
+    name = "model.safetensors" if what == "weights" else "optimizer.safetensors"
+    written: list[Path] = []
+    begin, read = weights._header, weights._read
 
-    def fill(tensors: Any, path: Any, **kwargs: Any) -> None:
-        if Path(path).name != "generators.pt":
-            calls.append(1)
-        if len(calls) < 2:
-            return write(tensors, path, **kwargs)
-        Path(path).write_bytes(b"half of i")
-        if what == "weights":
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-        raise OSError(28, "No space left on device", str(path))
+    def follow(*args: Any) -> bytes:
+        frame = sys._getframe(1)
+        written.append(frame.f_locals["file"])
+        return begin(*args)
 
-    patch.setattr(owner, name, fill)
+    def fill(tensor: Any) -> torch.Tensor:
+        if written and written[-1].name == name and [one.name for one in written].count(name) == 2:
+            raise OSError(28, "No space left on device", str(written[-1]))
+        return read(tensor)
+
+    patch.setattr(weights, "_header", follow)
+    patch.setattr(weights, "_read", fill)
 
 
 # ---- resuming and interrupting
@@ -329,9 +330,11 @@ def test_resume_with_another_config(folder: Path, capsys: pytest.CaptureFixture)
     )
 
 
-def test_resume_of_nothing(folder: Path, capsys: pytest.CaptureFixture):
-    sentence = error_of(capsys, "finetune", [*arguments(folder, "finetune"), "resume=true"])
-    assert sentence.startswith(f"resume=true, but {folder / 'out'} holds no run")
+def test_resume_of_nothing_starts(folder: Path, capsys: pytest.CaptureFixture):
+    """A cluster repeats one command after a preemption, also of a job that had not begun."""
+    given = [*arguments(folder, "finetune"), "resume=true"]
+    assert exit_status(lambda: run_command_line("finetune", finetune, given)) == 0
+    assert f"{folder / 'out'} holds no checkpoint; starting at step 0" in capsys.readouterr().out
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path):
@@ -350,7 +353,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path
     wait_for_steps(folder / "out" / "metrics.jsonl", 2, run)
     os.killpg(run.pid, signal.SIGINT)
     _, shown = run.communicate(timeout=120)
-    assert run.returncode == 2, shown
+    assert run.returncode == EXIT_INTERRUPTED, shown
     assert "Traceback" not in shown
     stopped_at = len(steps_logged(folder))
     assert 2 <= stopped_at < 40
