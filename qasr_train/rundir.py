@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from qasr_train.errors import ConfigError
+from qasr_train.settings import MISSING
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -153,13 +154,15 @@ def read_run(run_dir: str | Path) -> dict[str, Any]:
 def check_same_config(run_dir: Path, config: Any, ignore: Sequence[str] = ()) -> None:
     """Refuse to resume with settings other than the run was started with.
 
+    A setting that the run's record does not hold, because it is younger than the run, counts as its default.
+
     Args:
         ignore: keys or sections that may differ, e.g. "resume", "tracking".
 
     Raises:
         ConfigError: names every key that differs, with both values.
     """
-    before = _flat(read_run(run_dir).get("config", {}))
+    before = _flat(defaults_of(config)) | _flat(read_run(run_dir).get("config", {}))
     after = _flat(plain_config(config))
     names = [key for key in {**before, **after} if before.get(key, "(not set)") != after.get(key, "(not set)")]
     names = [key for key in names if not any(key == name or key.startswith(f"{name}.") for name in ignore)]
@@ -181,6 +184,20 @@ def plain_config(config: Any) -> Any:
     if isinstance(config, Enum):
         return config.name
     return str(config) if isinstance(config, Path) else config
+
+
+def defaults_of(config: Any) -> dict[str, Any]:
+    """The defaults of the settings of a config and of the sections in it, without those that must be given; as `plain_config`."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found[field.name] = defaults_of(value)
+            continue
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if default is not dataclasses.MISSING and default != MISSING and default != {}:
+            found[field.name] = plain_config(default)
+    return found
 
 
 def git_state(code_dir: Path) -> dict[str, Any] | None:

@@ -234,6 +234,17 @@ def test_resuming_with_another_config_names_every_key_that_differs(tmp_path: Pat
     )
 
 
+def test_a_setting_younger_than_the_run_counts_as_its_default(tmp_path: Path) -> None:
+    run_dir = claim_run_dir(tmp_path / "x")
+    save_provenance(run_dir, Config(), "finetune")
+    record = json.loads((run_dir / "run.json").read_text())
+    del record["config"]["inner"]["steps"], record["config"]["resume"]
+    (run_dir / "run.json").write_text(json.dumps(record))
+    check_same_config(run_dir, Config())
+    with pytest.raises(ConfigError, match=r"\(inner.steps: 10 -> 3\)"):
+        check_same_config(run_dir, Config(Inner(steps=3)))
+
+
 def test_a_damaged_record_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"run.json: no such file; .* is not the folder of a run"):
         read_run(tmp_path)
