@@ -5,7 +5,8 @@ Input: `Example`s, one utterance each, made by a family's collator. Output: one 
 """
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -34,12 +35,14 @@ class Recording:
     waveform: float32 [S], mono, 16 kHz; empty where `precomputed` stands for it.
     precomputed: what a cache holds of it, None where nothing was looked up or found.
     has_system_turn: whether the prompt begins with a system turn, be it empty; vLLM leaves an empty one out.
+    source: the name in data.train of where it comes from; "" where it comes from none.
     """
 
     utterance: Utterance
     waveform: np.ndarray
     has_system_turn: bool = True
     precomputed: Precomputed | None = None
+    source: str = ""
 
     @property
     def num_samples(self) -> int:
@@ -63,6 +66,7 @@ class Batch:
     waveforms, num_samples: float32 [B, S] and int64 [B]; the audio, where features are made on the device
         (`data.features_on`); else None.
     encoded: float16 [positions of all rows, D]; what the frozen encoder made of the rows, from a cache; else None.
+    sources: in training, the source of each row (see `Recording`); else empty.
     host: the batch on the CPU that `to` copied this one from, so that lengths are counted without waiting for the device;
         None in a batch that was not copied.
     """
@@ -77,6 +81,7 @@ class Batch:
     waveforms: torch.Tensor | None = None
     num_samples: torch.Tensor | None = None
     encoded: torch.Tensor | None = None
+    sources: list[str] = field(default_factory=list)
     host: "Batch | None" = None
 
     def __len__(self) -> int:
@@ -97,6 +102,33 @@ class Batch:
         """Share of the token positions that are padding."""
         return 1.0 - float(self.attention_mask.sum()) / self.attention_mask.numel()
 
+    def select(self, rows: Sequence[int], *, audio_id: int | None) -> "Batch":
+        """The batch of some of its rows, padded as they are; lengths are counted on the host.
+
+        Args:
+            rows: which, in the order wanted.
+            audio_id: the token that stands for a position of `encoded`; None where there is none.
+        """
+        host = self.host or self
+        index = torch.tensor(rows, dtype=torch.int64)
+        places = None
+        if self.encoded is not None:
+            assert audio_id is not None, "what stands for audio tells which positions are a row's"
+            ends = host.input_ids.eq(audio_id).sum(1).cumsum(0).tolist()
+            places = torch.cat([torch.arange(0 if row == 0 else ends[row - 1], ends[row]) for row in rows])
+
+        def chosen(name: str, value: object) -> object:
+            if not isinstance(value, torch.Tensor):
+                return value
+            wanted = places if name == "encoded" and places is not None else index
+            return value.index_select(0, wanted.to(value.device, non_blocking=True))
+
+        values = {one.name: chosen(one.name, getattr(self, one.name)) for one in dataclasses.fields(self)}
+        values["ids"] = [self.ids[row] for row in rows]
+        values["sources"] = [self.sources[row] for row in rows] if self.sources else []
+        values["host"] = None if self.host is None else self.host.select(rows, audio_id=audio_id)
+        return Batch(**values)  # type: ignore[arg-type]
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
         copied = self._map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -109,5 +141,5 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change) -> "Batch":  # type: ignore[no-untyped-def]
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return Batch(**{k: change(v) if isinstance(v, torch.Tensor) else v for k, v in values.items()})

@@ -47,6 +47,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("model", "command"): "qasr_train.evaluation.command:CommandConfig",
     ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
     ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
+    ("objective", "kl_to_base"): "qasr_train.objectives.kl_to_base:KLToBaseConfig",
     ("source", "source"): "qasr_train.sources:SourceConfig",
     ("data", "data"): "qasr_train.data:DataConfig",
     ("augment", "augment"): "qasr_train.augment.augmenter:AugmentConfig",

@@ -133,9 +133,14 @@ class TrainingData:
     def _has_own_share(self) -> bool:
         return self.is_streamed and self.num_processes > 1
 
+    @property
+    def _sources(self) -> list[str]:
+        """The source of each pool; with data.mix_temperature a source is a pool for each of its languages, NAME/LANGUAGE."""
+        return [pool.name.partition("/")[0] for pool in self.pools.values()]
+
     def _plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
         """The same plan on every process, of which each takes its batches."""
-        utterances = Joined([self._draw(pool, epoch) for pool in self.pools.values()])
+        utterances = Joined([self._draw(pool, epoch) for pool in self.pools.values()], self._sources)
         durations_s, done = utterances.durations_s, self._done.get(epoch, [])
         batches = plan_epoch(durations_s, self.shape, seed=(self.seed, epoch), done=done)
         return utterances, PackedBatches(batches[self.rank :: self.num_processes])
@@ -143,7 +148,7 @@ class TrainingData:
     def _plan_own(self, epoch: int) -> tuple[Joined, PackedBatches]:
         """A plan of what this process alone has read, with as many batches as the others'."""
         drawn = [self._draw(pool, epoch) for pool in self.pools.values()]
-        utterances = Joined(drawn)
+        utterances = Joined(drawn, self._sources)
         batches = plan_batches(
             utterances.durations_s,
             batch_seconds=self.batch_seconds,

@@ -114,9 +114,10 @@ class PackedBatches(Sequence[list[int]]):
 
 
 class Joined(Sequence[Utterance]):
-    """Several lists of utterances as one, none of them copied."""
+    """Several lists of utterances as one, none of them copied. names: of the lists, where they have any."""
 
-    def __init__(self, parts: Sequence[Sequence[Utterance]]) -> None:
+    def __init__(self, parts: Sequence[Sequence[Utterance]], names: Sequence[str] = ()) -> None:
+        self.names = [name for name, part in zip(names, parts, strict=bool(names)) if len(part)]
         self.parts = [part for part in parts if len(part)]
         self.ends = list(accumulate(len(part) for part in self.parts))
         self.durations_s = np.concatenate([np.empty(0), *(durations_of(part) for part in self.parts)])
@@ -134,3 +135,7 @@ class Joined(Sequence[Utterance]):
         index = range(len(self))[index]
         number = bisect_right(self.ends, index)
         return self.parts[number][index - (self.ends[number - 1] if number else 0)]
+
+    def name_of(self, index: int) -> str:
+        """The name of the list that an utterance stands in; "" where they have none."""
+        return self.names[bisect_right(self.ends, index)] if self.names else ""

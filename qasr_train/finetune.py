@@ -17,7 +17,7 @@ from qasr_train.batch_search import batch_seconds_for
 from qasr_train.checkpoint import TrainState, latest_checkpoint, read_state
 from qasr_train.contexts import ContextConfig, make_context_drawer
 from qasr_train.data import DataConfig, FeaturesOn, TrainingData
-from qasr_train.distributed import make_accelerator
+from qasr_train.distributed import is_sharding_asked_for, make_accelerator
 from qasr_train.encoder_cache import EncodingRun, open_cache
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
@@ -90,9 +90,15 @@ class FinetuneConfig:
         check_settings(self, "finetune")
         get_normalizer(self.normalizer)
         family = find_family(self.model.family)
-        check_objective(self.objective, family=self.model.family, capabilities=family.capabilities)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+        check_objective(
+            self.objective,
+            family=self.model.family,
+            capabilities=family.capabilities,
+            sources=list(self.data.train),
+            is_sharded=is_sharding_asked_for(),
+        )
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
@@ -168,8 +174,8 @@ def prepare(
         config.data.train, rank=accelerator.process_index, num_processes=accelerator.num_processes, seed=config.seed
     )
     model = load_model(config.model, device=accelerator.device)
-    objective = build_objective(config.objective, model)
     model.module = apply_adaptation(model.module, config.adapt)
+    objective = build_objective(config.objective, model)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
     if config.trainer.find_batch_seconds:
         found = batch_seconds_for(

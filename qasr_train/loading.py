@@ -17,6 +17,7 @@ from qasr_train.audio import load_audio
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import Variant, variant_waveform
 from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.epoch_plan import Joined
 from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
@@ -80,16 +81,23 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
             return error  # as a value: torch would hand on the text of a traceback
 
     def _load(self, index: int) -> LoadedBatch:
-        loaded, failed = self.load([self.utterances[i] for i in self.plan[index]])
+        rows = [self.utterances[i] for i in self.plan[index]]
+        sources = {id(row): self._source_of(i, row) for i, row in zip(self.plan[index], rows, strict=True)}
+        loaded, failed = self.load(rows)
         recordings = []
         for recording in loaded:
             try:
-                recordings.append(self._change(recording))
+                recordings.append(self._change(replace(recording, source=sources[id(recording.utterance)])))
             except AudioError as error:
                 failed.append(FailedAudio(recording.utterance.id, str(error)))
         if recordings:
             return LoadedBatch(self._collate(recordings), failed)
         return LoadedBatch(_nothing_to_learn(self.utterances[0], self.collator), failed)
+
+    def _source_of(self, index: int, utterance: Utterance) -> str:
+        """The source of a row; added silence comes from none."""
+        is_made = isinstance(utterance, Variant) and utterance.is_silence
+        return self.utterances.name_of(index) if isinstance(self.utterances, Joined) and not is_made else ""
 
     def _change(self, recording: Recording) -> Recording:
         for transform in self.transforms:
@@ -97,7 +105,7 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         return recording
 
     def _collate(self, recordings: list[Recording]) -> Batch:
-        batch = self.collator.for_training(recordings)
+        batch = replace(self.collator.for_training(recordings), sources=[r.source for r in recordings])
         if self.augment is None:
             return batch
         return self.augment.features(batch, [r.utterance for r in recordings], self.epoch)

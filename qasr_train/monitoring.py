@@ -5,6 +5,7 @@ Input: steps with their timings. Output: figures by name for metrics.jsonl, the 
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +35,7 @@ class StepResult:
 
     num_flops: operations of the model, forward and backward; None where the family does not count them. is_skipped: loss
     or gradient was not finite and nothing was updated. own_s: seconds this process computed before it met the others.
+    others: the objective's own figures by name, per supervised token.
     """
 
     loss_nats: float
@@ -46,6 +48,7 @@ class StepResult:
     num_flops: float | None = None
     is_skipped: bool = False
     own_s: float = 0.0
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,6 +84,8 @@ class Window:
         if not self.results:
             return figures
         num_targets = max(1, sum(r.num_targets for r in self.results))
+        for name in self.results[0].others:
+            figures[f"train/{name}"] = sum(r.others[name] * r.num_targets for r in self.results) / num_targets
         return figures | {
             "train/loss_nats": sum(r.loss_nats * r.num_targets for r in self.results) / num_targets,
             "train/token_accuracy": sum(r.token_accuracy * r.num_targets for r in self.results) / num_targets,

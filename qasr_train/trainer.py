@@ -132,19 +132,20 @@ class Trainer:
         batches = [one.batch for one in loaded]
         watch = Stopwatch(self.accelerator.device)
         num_targets = int(self._sum(sum(batch.num_targets for batch in batches)))
-        own = torch.zeros(len(batches), 2, dtype=torch.float64)
+        own: list[dict[str, float]] = []  # of each microbatch, the objective's sums
         for i, batch in enumerate(batches):
             is_last = i == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
-                own[i] = self._backward(batch, num_targets, watch)
-        loss_nats, token_accuracy = (self._sum(float(total)) / max(1, num_targets) for total in own.sum(0))
+                own.append(self._backward(batch, num_targets, watch))
+        means = {name: self._sum(sum(sums[name] for sums in own)) / max(1, num_targets) for name in own[0]}
+        loss_nats, token_accuracy = means.pop("loss_nats"), means.pop("num_correct", 0.0)
         fault, grad_norm = None if math.isfinite(loss_nats) else "loss", 0.0
         if fault is None:
             norm = self.accelerator.clip_grad_norm_(self._trained(), self.config.max_grad_norm or math.inf)
             grad_norm = 0.0 if norm is None else float(whole(norm))
             fault = None if math.isfinite(grad_norm) else "gradient"
         if fault is not None:
-            is_bad = [not math.isfinite(loss) for loss in own[:, 0].tolist()] if fault == "loss" else [True] * len(own)
+            is_bad = [fault != "loss" or not math.isfinite(sums["loss_nats"]) for sums in own]
             suspects = [batch for batch, bad in zip(batches, is_bad, strict=True) if bad]
             self._report_non_finite(fault, suspects, number, value=loss_nats if fault == "loss" else grad_norm)
         elif num_targets:
@@ -161,6 +162,7 @@ class Trainer:
             num_flops=self._sum(sum(map(self.count_flops, batches))) if self.count_flops else None,
             is_skipped=fault is not None,
             own_s=watch.read_s(),
+            others=means,
         )
 
     def save(self, state: TrainState) -> Path:
@@ -207,8 +209,8 @@ class Trainer:
                     return
                 began_s = time.perf_counter()
 
-    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> torch.Tensor:
-        """Add a microbatch's gradient, as its share of the mean over all targets; float64 [2]: loss sum, correct tokens."""
+    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> dict[str, float]:
+        """Add a microbatch's gradient, as its share of the mean over all targets; its loss and the objective's metrics."""
         try:
             with watch:
                 loss = self.objective(self.wrapped, batch.to(self.accelerator.device))
@@ -222,7 +224,7 @@ class Trainer:
                 f"out of memory on a microbatch of {len(batch)} clips, {padded_s:.0f} padded seconds; lower "
                 "data.batch_seconds, or set trainer.gradient_checkpointing=all"
             ) from None
-        return torch.tensor([float(loss.total.detach()), loss.metrics.get("num_correct", 0.0)], dtype=torch.float64)
+        return {"loss_nats": float(loss.total.detach())} | {name: float(value) for name, value in loss.metrics.items()}
 
     def _report_non_finite(self, what: str, suspects: list[Batch], number: int, *, value: float) -> None:
         """Stop, or warn that the step is skipped, naming the utterances of all processes that may have caused it."""

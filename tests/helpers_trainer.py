@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 
+from qasr_train.batch import Batch
 from qasr_train.data import ListPool, TrainingData
 from qasr_train.distributed import make_accelerator, share_model
 from qasr_train.evaluation.transcribe import DecodeConfig
@@ -15,7 +18,9 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.weights import whole
+from qasr_train.objectives import LossSum, build_objective
 from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.objectives.kl_to_base import KLToBaseConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
 from qasr_train.tracking import Tracker, TrackingConfig
 from qasr_train.trainer import Trainer
@@ -118,6 +123,17 @@ def gradients_of_one_step(trainer: Trainer, split: list[list[Utterance]]) -> tup
     trainer.model.module.train()
     result = trainer.step([load(trainer, rows) for rows in split], 0)
     return result.loss_nats, caught
+
+
+def hold_to_base(trainer: Trainer, replayed: set[str]) -> None:
+    """Give a trainer the objective kl_to_base; rows of these ids count as replayed."""
+    objective = build_objective(KLToBaseConfig(), trainer.model)
+
+    def loss(model: Callable[..., Any], batch: Batch) -> LossSum:
+        sources = ["replay" if name in replayed else "target" for name in batch.ids]
+        return objective(model, replace(batch, sources=sources))
+
+    trainer.objective = loss  # type: ignore[assignment]
 
 
 def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:

@@ -284,6 +284,33 @@ def test_two_workers_give_the_batches_of_none(manifest: Path, collator):
             assert torch.equal(getattr(one, name), getattr(other, name)), name
 
 
+@pytest.mark.parametrize("settings", [{}, {"streaming": True}, {"mix_temperature": 3.0}])
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_batches_name_the_sources_of_their_rows(manifest: Path, collator, settings: dict[str, Any], num_processes: int):
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows = [{**row, "id": f"r{row['id']}", "language": ["English", "French"][i % 2]} for i, row in enumerate(rows)]
+    replay = manifest.with_name("replay.jsonl")
+    replay.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    streaming = settings.get("streaming", False)
+    sources = {
+        "target": SourceConfig(path=str(manifest)),
+        "replay": SourceConfig(path=str(replay), streaming=streaming),
+    }
+    temperature = settings.get("mix_temperature")
+    chosen = build_pools(sources, limits=limits(collator), stream_window=6, seed=7, mix_temperature=temperature)
+    data = TrainingData(
+        pools=chosen, collator=collator, batch_seconds=1.5, max_batch_rows=None, seed=7, num_processes=num_processes
+    )
+    found = {
+        (name, source)
+        for step in data.steps(0)
+        for loaded in step
+        for name, source in zip(loaded.batch.ids, loaded.batch.sources, strict=True)
+    }
+    assert {source for _, source in found} == {"target", "replay"}
+    assert all(name.startswith("rc") == (source == "replay") for name, source in found)
+
+
 @pytest.mark.parametrize("num_processes", [2, 3])
 def test_processes_share_an_epoch_without_overlap_or_loss(manifest: Path, collator, num_processes: int):
     whole = ids(training_data(manifest, collator).plan(1)[0])

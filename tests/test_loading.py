@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from torch.multiprocessing import active_children
 
+from qasr_train.augment.variants import NO_AUDIO, Variant, vary
+from qasr_train.epoch_plan import Joined
 from qasr_train.errors import DataError, TrainingError
 from qasr_train.loading import PlannedBatches, explain_dead_workers, make_loader
 from qasr_train.manifest import Utterance
@@ -64,3 +66,18 @@ def test_full_shared_memory_has_advice_of_its_own():
 def test_other_errors_pass(rows):
     with pytest.raises(RuntimeError, match="^another$"), explain_dead_workers():
         raise RuntimeError("another")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_batch_knows_the_source_of_each_row_also_where_a_clip_fails(rows, collator, num_workers: int):
+    gone = utterance(id="gone", audio="gone.wav")
+    silence = Variant(id="silence", audio=NO_AUDIO, text="", duration_s=0.5, is_silence=True)
+    joined = Joined([rows[:2], [], [gone, vary(rows[2], speed=1.1), silence]], ["target", "empty", "replay"])
+    planned = PlannedBatches(joined, [[2, 3, 0], [4, 1]], collator)
+    first, second = make_loader(planned, num_workers=num_workers, prefetch_batches=1)
+    assert [one.id for one in first.failed] == ["gone"]
+    assert (first.batch.ids, first.batch.sources) == (["u2", "u0"], ["replay", "target"])
+    assert (second.batch.ids, second.batch.sources) == (
+        ["silence", "u1"],
+        ["", "target"],
+    )  # silence is added, not recorded

@@ -14,7 +14,9 @@ from qasr_train.models.base import Capability
 class LossSum:
     """total: scalar tensor, the loss summed over `num_targets` things; metrics: sums, added up and divided alike.
 
-    Metrics may be scalar tensors on the device, so that nothing waits for them before the backward pass is under way.
+    The same metrics for every batch: `num_correct`, the tokens that are the likeliest, becomes train/token_accuracy, any other
+    is written down as train/NAME, per target. They may be scalar tensors on the device, so that nothing waits for them before
+    the backward pass is under way.
     """
 
     total: torch.Tensor

@@ -14,7 +14,7 @@ from torch import nn
 
 from qasr_train.models.base import TargetStates
 
-# (float32 logits [n, V] of some rows, which rows) -> (their summed loss, a summed metric), scalars.
+# (float32 logits [n, V] of some rows, which rows) -> (their summed loss, a scalar; summed metrics, of any one shape).
 LossOfLogits = Callable[[torch.Tensor, slice], tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -75,7 +75,7 @@ class _ChunkedHead(torch.autograd.Function):
             elif grad_weight is not None:
                 grad_weight += grad.T @ some  # summed over chunks in the weight's own float32
         ctx.gradients = grad_hidden, grad_weight
-        loss, metric = (torch.stack(values).sum() for values in zip(*pairs, strict=True))
+        loss, metric = (torch.stack(values).sum(0) for values in zip(*pairs, strict=True))
         ctx.mark_non_differentiable(metric)
         return loss, metric
 

@@ -46,9 +46,12 @@ class CrossEntropy:
         """The loss from the states before the head."""
 
         def loss_of_logits(logits: torch.Tensor, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
-            targets = states.targets[rows]
-            loss_nats = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=self.label_smoothing)
-            return loss_nats, (logits.detach().argmax(dim=-1) == targets).sum()
+            return self.of_logits(logits, states.targets[rows])
 
         loss_nats, num_correct = sum_over_chunks(states, loss_of_logits, chunk_rows=self.chunk_rows)
         return LossSum(total=loss_nats, num_targets=len(states.targets), metrics={"num_correct": num_correct})
+
+    def of_logits(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(summed loss in nats, how many targets are the likeliest token), of float32 [n, V] logits and int64 [n] targets."""
+        loss_nats = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=self.label_smoothing)
+        return loss_nats, (logits.detach().argmax(dim=-1) == targets).sum()

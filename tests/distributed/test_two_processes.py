@@ -17,9 +17,9 @@ from transformers import Qwen3ASRForConditionalGeneration
 
 from qasr_train.checkpoint import checkpoint_path, find_fault
 from qasr_train.manifest import Utterance
-from tests.distributed.worker import ADAPT, SPLITS
+from tests.distributed.worker import ADAPT, REPLAYED, SPLITS
 from tests.helpers import ROOT
-from tests.helpers_trainer import gradients_of_one_step, make_clips, make_trainer, make_validator, weights
+from tests.helpers_trainer import gradients_of_one_step, hold_to_base, make_clips, make_trainer, make_validator, weights
 
 KINDS = ["ddp", "fsdp2"]
 
@@ -63,6 +63,20 @@ def test_loss_and_gradients_are_those_of_one_process(out: Path, tmp_path: Path, 
     assert loss == pytest.approx(expected_loss, rel=1e-6)
     assert gradients.keys() == expected.keys()
     assert sum(float(g.abs().sum()) > 0 for g in expected.values()) > len(expected) // 2
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_rows_held_to_the_base_give_the_gradients_of_one_process(out: Path, tmp_path: Path, utterances):
+    results = []
+    for replayed in (REPLAYED, set()):
+        trainer = make_trainer(tmp_path, utterances, adapt=ADAPT["lora"], max_grad_norm=None)
+        hold_to_base(trainer, replayed)
+        results.append(gradients_of_one_step(trainer, [utterances[:4]]))
+    (expected_loss, expected), (plain_loss, _) = results
+    loss, gradients = read(out, "ddp", "held")
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert loss > plain_loss + 1e-4
     for name, gradient in expected.items():
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 

@@ -25,6 +25,7 @@ from qasr_train.trainer_config import OnNonFinite
 from tests.helpers_trainer import (
     FULL,
     gradients_of_one_step,
+    hold_to_base,
     load,
     lora,
     losses,
@@ -37,6 +38,8 @@ from tests.helpers_trainer import (
 ADAPT = {"full": FULL, "lora": lora()}
 # The same four clips on one process, shared 1 + 3, and shared as two microbatches of each process.
 SPLITS = {"shared": [[[0]], [[1, 2, 3]]], "microbatches": [[[0], [3]], [[1], [2]]]}
+
+REPLAYED = {"u1", "u3"}  # clips that are held to the base, all of them on the second process
 
 
 def main(out: Path) -> None:
@@ -51,6 +54,9 @@ def main(out: Path) -> None:
         for case in (skipped, stopped, full_disk, stops_together, low_precision):
             choose(kind)  # forgets the precision of the case before
             keep(out / kind / f"{case.__name__}.pt", case(out / kind / case.__name__, utterances))
+        if kind == "ddp":
+            choose(kind)
+            keep(out / kind / "held.pt", held(out / kind / "held", utterances))
         choose(kind)
         keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
 
@@ -81,6 +87,13 @@ def gradients(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> 
         rows = [[utterances[i] for i in batch] for batch in split[rank()]]
         found[name] = gradients_of_one_step(make_trainer(folder, utterances, adapt=adapt, max_grad_norm=None), rows)
     return found
+
+
+def held(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
+    """(loss, gradients) of one step in which the first process has no row that is held to the base."""
+    trainer = make_trainer(folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None)
+    hold_to_base(trainer, REPLAYED)
+    return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
 
 
 def resumed(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""Owns cross entropy with a pull towards the model before training, on rows of chosen sources: general speech keeps its answers.
+
+Input: a batch that says the source of each row. Output: both losses, summed. After Yu et al. 2013, "KL-divergence regularized
+deep neural network adaptation for improved large vocabulary speech recognition", who pull on all rows.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from torch import nn
+
+from qasr_train.batch import IGNORED, Batch
+from qasr_train.errors import ConfigError
+from qasr_train.models.adapters import has_only_adapters
+from qasr_train.models.base import ASRModel, Capability, TargetStates
+from qasr_train.objectives.base import LossSum
+from qasr_train.objectives.chunked_head import sum_over_chunks
+from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
+from qasr_train.patterns import matches
+from qasr_train.settings import setting
+
+
+@dataclass
+class KLToBaseConfig(CrossEntropyConfig):
+    """Cross entropy on every row, and on rows of some sources the divergence from the model as it was before training."""
+
+    name: str = setting("kl_to_base", help="name; the objective, see `qasr_train/objectives/__init__.py`")
+    kl_weight: float = setting(1.0, gt=0, help="factor of the KL divergence, base || model, in nats a token")
+    kl_sources: list[str] = setting(
+        ["replay*"], help="patterns; sources of data.train whose rows are held to the base. Others are only learned"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.kl_sources:
+            raise ConfigError(
+                "objective.kl_sources=[] holds no row to the base; name sources, or use objective=cross_entropy"
+            )
+
+    def check_run(self, sources: Sequence[str], *, is_sharded: bool) -> None:
+        """Raises ConfigError where a pattern matches no source of data.train, or weights are sharded over processes."""
+        if is_sharded:
+            raise ConfigError(
+                "objective=kl_to_base asks the base about some rows of some processes, which weights sharded by FSDP cannot "
+                "answer; launch with DDP, or use objective=cross_entropy"
+            )
+        for pattern in self.kl_sources:
+            if not any(matches("objective.kl_sources", pattern, name) for name in sources):
+                raise ConfigError(
+                    f"objective.kl_sources: {pattern!r} matches no source of data.train ({', '.join(sources)}); give general "
+                    "speech with data.train.replay.path=..., or use objective=cross_entropy"
+                )
+
+
+class KLToBase:
+    """Sum over supervised tokens of cross entropy and, on chosen rows, `kl_weight` times KL(base || model); in nats.
+
+    The base shares the weights of a model on which LoRA alone is trained: its answer is that without the adapters. Where
+    whole weights are trained it is a frozen copy, 4 bytes a parameter. `keep_base` decides, before the first step.
+    """
+
+    needs = frozenset({Capability.TOKEN_LOSS})
+
+    def __init__(self, *, cross_entropy: CrossEntropy, kl_weight: float, kl_sources: Sequence[str]) -> None:
+        self.cross_entropy, self.kl_weight, self.kl_sources = cross_entropy, kl_weight, list(kl_sources)
+        self.base: ASRModel | None = None
+
+    def keep_base(self, model: ASRModel) -> None:
+        """Remember what the model says now; everything that will be trained must be on it."""
+        self.base = model if has_only_adapters(model.module) else _frozen_copy(model)
+
+    def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
+        """model: an `ASRModel`, possibly wrapped for several processes; batch: a training batch on its device."""
+        rows = [row for row, source in enumerate(batch.sources) if self._is_held(source)]
+        return model(batch, partial(self.reduce, batch=batch, rows=rows))
+
+    def reduce(self, states: TargetStates, *, batch: Batch, rows: Sequence[int]) -> LossSum:
+        """The loss from the states before the head. rows: of the batch, those held to the base, ascending."""
+        held = target_places(batch.host or batch, rows)
+        base = self._ask_base(batch, rows) if rows else None
+
+        def loss_of_logits(logits: torch.Tensor, some: slice) -> tuple[torch.Tensor, torch.Tensor]:
+            loss_nats, num_correct = self.cross_entropy.of_logits(logits, states.targets[some])
+            begin, end, _ = some.indices(len(states.targets))
+            first, last = torch.searchsorted(held, torch.tensor([begin, end])).tolist()
+            kl_nats = logits.new_zeros(())
+            if base is not None and last > first:
+                here = (held[first:last] - begin).to(logits.device, non_blocking=True)
+                with torch.no_grad():
+                    base_logits = base.head(base.hidden[first:last]).float()
+                kl_nats = kl_divergence(base_logits, logits.index_select(0, here))
+            return loss_nats + self.kl_weight * kl_nats, torch.stack([num_correct.float(), kl_nats.detach()])
+
+        loss_nats, sums = sum_over_chunks(states, loss_of_logits, chunk_rows=self.cross_entropy.chunk_rows)
+        metrics = {"num_correct": sums[0], "kl_nats": sums[1]}
+        return LossSum(total=loss_nats, num_targets=len(states.targets), metrics=metrics)
+
+    def _is_held(self, source: str) -> bool:
+        return any(matches("objective.kl_sources", pattern, source) for pattern in self.kl_sources)
+
+    @torch.no_grad()
+    def _ask_base(self, batch: Batch, rows: Sequence[int]) -> TargetStates:
+        """What the base makes of the targets of some rows; called inside the forward pass, where autocast is on."""
+        assert self.base is not None, "keep_base was not called"
+        some = batch
+        if len(rows) < len(batch.ids):
+            some = batch.select(rows, audio_id=self.base.collator.audio_id)
+        with _without_adapters(self.base.module):
+            return self.base(some, _as_they_are)
+
+
+def kl_divergence(base_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """KL(base || model) in nats, summed over rows; both float32 [n, V]."""
+    return F.kl_div(logits.log_softmax(-1), base_logits.log_softmax(-1), reduction="sum", log_target=True)
+
+
+def target_places(batch: Batch, rows: Sequence[int]) -> torch.Tensor:
+    """int64 [n]: where the targets of some rows stand among those of all rows; the batch is on the host."""
+    if batch.labels is None or not rows:
+        return torch.empty(0, dtype=torch.int64)
+    counts = (batch.labels != IGNORED).sum(1)
+    ends = counts.cumsum(0)
+    return torch.cat([torch.arange(int(ends[row] - counts[row]), int(ends[row])) for row in rows])
+
+
+def _as_they_are(states: TargetStates) -> TargetStates:
+    return states
+
+
+def _frozen_copy(model: ASRModel) -> ASRModel:
+    base = copy.deepcopy(model)
+    cast(nn.Module, base.module).requires_grad_(False).eval()
+    return base
+
+
+@contextmanager
+def _without_adapters(module: Any) -> Iterator[None]:
+    """The model before training, for a while: adapters off, and dropout too."""
+    was_training = module.training
+    module.eval()
+    try:
+        with module.disable_adapter() if isinstance(module, PeftModel) else nullcontext():
+            yield
+    finally:
+        module.train(was_training)
