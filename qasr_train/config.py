@@ -136,6 +136,16 @@ RECIPES: dict[str, Recipe] = {
             "checkpoint=runs/first/checkpoints/best strength=0.5 out=exported",
         ),
     ),
+    "pseudo_label": Recipe(
+        "qasr_train.pseudo_label:PseudoLabelConfig",
+        groups=("model", "source", "decode"),
+        output="run_dir",
+        examples=(
+            "model=qwen3_asr_1.7b source.path=calls/ run_dir=runs/labelled",
+            "model=qwen3_asr_1.7b source.path=calls/ run_dir=runs/labelled resume=true min_confidence=0.9",
+            "model=whisper_large_v3 source.path=calls/ min_confidence=null agree_with=runs/labelled run_dir=runs/agreed",
+        ),
+    ),
     "sweep_strength": Recipe(
         "qasr_train.strength_sweep:SweepConfig",
         groups=("source", "suite", "decode"),

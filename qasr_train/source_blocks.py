@@ -98,7 +98,7 @@ def _choose_columns(table: pa.Table, reader: RowReader) -> dict[str, pa.Array]:
     chosen: dict[str, pa.Array] = {}
     for field, names in COLUMN_NAMES.items():
         asked = reader.columns.get(field)
-        if asked == "" and field not in ("audio", "text"):
+        if asked == "" and field != "audio":
             continue
         candidates = [asked] if asked else [by_lower[name] for name in names if name in by_lower]
         candidates = [name for name in candidates if name in table.column_names]

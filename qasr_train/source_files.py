@@ -1,4 +1,4 @@
-"""Owns reading rows from JSONL, JSON arrays, CSV, TSV and audio folders (`metadata.csv` or `.jsonl` beside the recordings).
+"""Owns reading rows from JSONL, JSON arrays, CSV, TSV and folders of recordings, with `metadata.csv` or `.jsonl` or without.
 
 Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `source_rows.py` reads them.
 """
@@ -14,6 +14,7 @@ from qasr_train.manifest import read_jsonl
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
+AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .sph .m4a .webm".split())
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _MAX_FIELD_CHARS = 10_000_000  # the csv module stops at 131,072 by default, which a long transcript may pass
 _MAX_ARRAY_BYTES = 200_000_000  # an array is parsed whole, at some ten times its size in memory
@@ -149,3 +150,9 @@ def read_audio_folder(folder: Path, split: str | None = None) -> Rows:
                 raise DataError(f"{where}: lacks the column `file_name` of an audio folder; it has {', '.join(row)}")
             named = {} if inner == Path() or "split" in row else {"split": inner.name}
             yield where, {**row, "file_name": str(inner / str(row["file_name"])), **named}
+
+
+def read_recordings(folder: Path) -> Rows:
+    """A row with nothing but `audio`, relative to `folder`, for every recording in and below it, by name."""
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()):
+        yield str(path), {"audio": str(path.relative_to(folder))}

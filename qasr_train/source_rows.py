@@ -116,7 +116,7 @@ class RowReader:
         plan: dict[str, str] = {}
         for field, names in COLUMN_NAMES.items():
             asked = self.columns.get(field)
-            if asked == "" and field not in _REQUIRED:
+            if asked == "" and field != "audio":
                 continue
             column = asked or next((by_lower[name] for name in names if name in by_lower), None)
             if column is not None and column in row:

@@ -21,7 +21,15 @@ from qasr_train.manifest import Utterance, rows_of_lines
 from qasr_train.patterns import matches
 from qasr_train.settings import check_settings, setting
 from qasr_train.source_blocks import jsonl_blocks, read_block
-from qasr_train.source_files import Rows, find_metadata, is_json_array, read_audio_folder, read_csv, read_json
+from qasr_train.source_files import (
+    Rows,
+    find_metadata,
+    is_json_array,
+    read_audio_folder,
+    read_csv,
+    read_json,
+    read_recordings,
+)
 from qasr_train.source_hf import HfStream, find_hub_tar_files, is_hub_id, read_hf, read_parquet
 from qasr_train.source_rows import RowReader, check_columns
 from qasr_train.source_streams import FileRows, JsonlRows, Shards, UtteranceStream
@@ -308,7 +316,14 @@ def _rows(config: SourceConfig) -> Rows:
         raise DataError(f"{path}: tar shards are read as they come; set streaming=true")
     if path.is_dir() and find_metadata(path):
         return read_audio_folder(path, split=config.split)
+    if path.is_dir() and has_no_text(config) and (recordings := list(read_recordings(path))):
+        return iter(recordings)
     return read_hf(_dataset(config), subset=config.subset, split=config.split, revision=config.revision)
+
+
+def has_no_text(config: SourceConfig) -> bool:
+    """Whether transcripts, if there are any, are left out: the source is to be transcribed."""
+    return config.columns.get("text") == ""
 
 
 def _dataset(config: SourceConfig) -> str:

@@ -19,6 +19,7 @@ GROUP_FILES = [
 SOURCE_AT = {
     "evaluate": "suite.sets.tried.source",
     "finetune": "data.train.tried",
+    "pseudo_label": "source",
     "show_batch": "data.train.tried",
     "sweep_strength": "suite.sets.tried.source",
 }

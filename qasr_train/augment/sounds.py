@@ -13,9 +13,8 @@ import numpy as np
 
 from qasr_train.audio import SAMPLE_RATE_HZ, load_audio, probe_audio
 from qasr_train.errors import AudioError, DataError
-from qasr_train.source_files import read_csv, read_json
+from qasr_train.source_files import AUDIO_SUFFIXES, read_csv, read_json
 
-AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .sph .m4a .webm".split())
 _MANIFEST_SUFFIXES = frozenset(".jsonl .json .ndjson .csv .tsv".split())
 _AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path", "file")
 _SHORTEST_READ_S = 0.05

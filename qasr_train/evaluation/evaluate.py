@@ -5,11 +5,11 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 """
 
 import math
-from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -89,6 +89,16 @@ class EvaluateConfig:
             )
 
 
+class TranscriptionConfig(Protocol):
+    """The settings by which anything is transcribed into a run directory: of this job, and of `pseudo_label`."""
+
+    model: Any
+    decode: DecodeConfig
+    run_dir: str
+    resume: bool
+    seed: int
+
+
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluate as the config says; see the module's docstring.
 
@@ -111,26 +121,29 @@ def evaluate(config: EvaluateConfig) -> None:
     tracker = make_tracker(config.tracking, run_dir, processes.device)
     with closing(tracker) if tracker else nullcontext():
         # 3 transcripts
-        try:
+        with can_be_resumed(config, sets, processes):
             if tracker:
                 tracker.start(config)
             if not (run_dir / PREDICTIONS).exists():
-                transcribe_suite(config, sets, run_dir, processes, dtype)
-        except BaseException as error:
-            if processes.is_main and not config.resume:
-                discard_if_nothing_done(run_dir)  # then the same command, mended, may use the name again
-                release_if_unused(run_dir)
-            if isinstance(error, KeyboardInterrupt):
-                raise UserError(_interrupted(sets, run_dir)) from None
-            raise
+                transcribe_suite(config, sets, run_dir, processes, dtype, config.suite.normalizer)
 
         # 4 scores and report
         if processes.is_main:
             score_run(config, run_dir, sets, terms, tracker)
 
 
-def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: Processes, dtype: torch.dtype) -> None:
+def open_run(
+    config: TranscriptionConfig,
+    sets: Sequence[EvaluationSet],
+    processes: Processes,
+    dtype: torch.dtype,
+    *,
+    recipe: str = "evaluate",
+    may_change: Sequence[str] = MAY_CHANGE_ON_RESUME,
+) -> None:
     """Claim the run directory, or check that what it holds was begun with the same model, suite and decode settings.
+
+    recipe: what runs in it. may_change: settings that may differ on resuming.
 
     Raises:
         ConfigError: the directory is taken; a setting, the weights or a manifest changed since the run began.
@@ -142,16 +155,39 @@ def open_run(config: EvaluateConfig, sets: Sequence[EvaluationSet], processes: P
         "sets": {one.name: {"num_utterances": len(one.utterances), "digest": one.digest()} for one in sets},
     }
     if config.resume:
-        check_same_config(run_dir, config, ignore=MAY_CHANGE_ON_RESUME)
+        check_same_config(run_dir, config, ignore=may_change)
         _check_same_inputs(run_dir, read_run(run_dir).get("inputs", inputs), inputs)
-    save_provenance(run_dir, config, "evaluate")
+    save_provenance(run_dir, config, recipe)
     record_in_run(run_dir, inputs=inputs)
 
 
+@contextmanager
+def can_be_resumed(config: TranscriptionConfig, sets: Sequence[EvaluationSet], processes: Processes) -> Iterator[None]:
+    """Where what runs inside fails or is interrupted: keep what was transcribed, and leave no directory without any of it."""
+    run_dir = Path(config.run_dir)
+    try:
+        yield
+    except BaseException as error:
+        if processes.is_main and not config.resume:
+            discard_if_nothing_done(run_dir)  # then the same command, mended, may use the name again
+            release_if_unused(run_dir)
+        if isinstance(error, KeyboardInterrupt):
+            raise UserError(_interrupted(sets, run_dir)) from None
+        raise
+
+
 def transcribe_suite(
-    config: EvaluateConfig, sets: Sequence[EvaluationSet], run_dir: Path, processes: Processes, dtype: torch.dtype
+    config: TranscriptionConfig,
+    sets: Sequence[EvaluationSet],
+    run_dir: Path,
+    processes: Processes,
+    dtype: torch.dtype,
+    normalizer: str,
 ) -> None:
-    """Transcribe what is missing and write predictions.jsonl, by a model that is loaded here or by a command."""
+    """Transcribe what is missing and write predictions.jsonl, by a model that is loaded here or by a command.
+
+    normalizer: rules of the running WER beside the progress bar.
+    """
     if isinstance(config.model, CommandConfig):
         if processes.is_main:
             record_in_run(run_dir, system=config.model.system, num_parameters=config.model.num_parameters)
@@ -160,7 +196,7 @@ def transcribe_suite(
     model_max_duration_s = getattr(config.model, "max_duration_s", math.inf)
     run = SuiteRun(sets, config.decode, model_max_duration_s, run_dir, processes)
     model = load_model(config.model, device=processes.device, dtype=dtype)
-    run.transcribe(model, config.suite.normalizer)
+    run.transcribe(model, normalizer)
     processes.wait()
     run.check_failures()
     checked = run.check_batch_invariance(model, config.decode.check_batch_invariance, config.seed)
@@ -168,7 +204,7 @@ def transcribe_suite(
         finish_run(config, run, model, checked)
 
 
-def finish_run(config: EvaluateConfig, run: SuiteRun, model: ASRModel, checked: dict[str, Any]) -> None:
+def finish_run(config: TranscriptionConfig, run: SuiteRun, model: ASRModel, checked: dict[str, Any]) -> None:
     """Record what is known of the shares of all processes, and write predictions.jsonl.
 
     checked: what `check_batch_invariance` found.

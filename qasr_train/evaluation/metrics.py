@@ -124,6 +124,18 @@ def score_group(rows: Sequence[UtteranceScore], normalizer: str, resampling: Res
     )
 
 
+def primary_errors(row: UtteranceScore) -> int:
+    """Errors of one utterance by the primary metric of its language."""
+    return row.num_character_errors if primary_metric_of({row.language}) == "cer" else row.num_errors
+
+
+def primary_error_percent(row: UtteranceScore) -> float:
+    """Percent of one utterance, for sorting rows only; against an empty reference each inserted word counts as 100."""
+    is_cer = primary_metric_of({row.language}) == "cer"
+    length = row.num_reference_characters if is_cer else row.num_reference_words
+    return 100.0 * primary_errors(row) / max(1, length)
+
+
 def primary_metric_of(languages: set[str | None]) -> str:
     """ "cer" where every language of a group is one of CER_LANGUAGES, else "wer"."""
     return "cer" if languages and languages <= CER_LANGUAGES else "wer"

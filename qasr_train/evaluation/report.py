@@ -22,7 +22,7 @@ from qasr_train.evaluation.confusions import Piece, aligned_pieces, count_confus
 from qasr_train.evaluation.context_echo import UtteranceContext
 from qasr_train.evaluation.entities import UtteranceTerms
 from qasr_train.evaluation.gate import GateConfig, Verdict, verdict_text
-from qasr_train.evaluation.metrics import primary_metric_of
+from qasr_train.evaluation.metrics import primary_error_percent, primary_errors
 from qasr_train.evaluation.plots import Bar, error_rate_plot
 from qasr_train.evaluation.published import Placement, placements
 from qasr_train.evaluation.report_html import render_html
@@ -143,7 +143,7 @@ def comparison_report(comparison: Comparison) -> Report:
     """The report of two runs."""
     rows = [pair.candidate for pair in comparison.pairs]
     before = {(pair.candidate.set, pair.candidate.id): pair.baseline for pair in comparison.pairs}
-    explored = sorted(rows, key=lambda row: _rate(before[row.set, row.id]) - _rate(row))
+    explored = sorted(rows, key=lambda row: primary_error_percent(before[row.set, row.id]) - primary_error_percent(row))
     confusions = count_confusions(rows, comparison.normalizer)
     return Report(
         title="Speech recognition: candidate against baseline",
@@ -190,7 +190,7 @@ def render_markdown(report: Report) -> str:
 
 def worst_first(rows: Sequence[UtteranceScore]) -> list[UtteranceScore]:
     """Rows by falling number of errors; what is not scored comes last."""
-    return sorted(rows, key=lambda row: (not row.is_scored, -_num_errors(row), row.set, row.id))
+    return sorted(rows, key=lambda row: (not row.is_scored, -primary_errors(row), row.set, row.id))
 
 
 def explorer_row(
@@ -206,21 +206,21 @@ def explorer_row(
         "i": row.id,
         "l": row.language or "unknown",
         "d": row.duration_s,
-        "e": _num_errors(row),
-        "w": round(_rate(row), 1),
+        "e": primary_errors(row),
+        "w": round(primary_error_percent(row), 1),
         "c": [row.substitutions, row.deletions, row.insertions],
         "f": _flags(row, terms, context),
         "r": row.reference or "",
         "h": row.hypothesis,
-        "a": _drawn_pieces(row, normalizer),
+        "a": drawn_pieces(row, normalizer),
     }
     if terms is not None:
         content["t"] = sorted({*terms.reference, *terms.hypothesis})
     if baseline is not None:
         content["b"] = {
-            "w": round(_rate(baseline), 1),
+            "w": round(primary_error_percent(baseline), 1),
             "h": baseline.hypothesis,
-            "a": _drawn_pieces(baseline, normalizer),
+            "a": drawn_pieces(baseline, normalizer),
         }
     return content
 
@@ -257,7 +257,7 @@ def _flags(row: UtteranceScore, terms: UtteranceTerms | None, context: Utterance
     ]
 
 
-def _drawn_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
+def drawn_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
     """Aligned pieces, neighbouring insertions (and deletions) as one: a loop of 10,000 words must not be 10,000 elements."""
     pieces = aligned_pieces(row, normalizer)
     if pieces is None:
@@ -287,17 +287,6 @@ def _worst_table(report: Report, num_rows: int = 20) -> Table:
 
 def _clip(text: str, max_characters: int = 300) -> str:
     return text if len(text) <= max_characters else text[:max_characters] + "…"
-
-
-def _num_errors(row: UtteranceScore) -> int:
-    return row.num_character_errors if primary_metric_of({row.language}) == "cer" else row.num_errors
-
-
-def _rate(row: UtteranceScore) -> float:
-    """Percent of one utterance, for sorting rows only; against an empty reference each inserted word counts as 100."""
-    is_cer = primary_metric_of({row.language}) == "cer"
-    length = row.num_reference_characters if is_cer else row.num_reference_words
-    return 100.0 * _num_errors(row) / max(1, length)
 
 
 def _scores_plot(scores: Scores) -> str:
