@@ -3,14 +3,17 @@
 Input: a checkpoint folder. Output: the model or its processor, or a CheckpointError naming the folder.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoProcessor, PreTrainedModel
 
-from qasr_train.errors import CheckpointError
+from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.folders import no_progress_bar, one_line, read_config
 
 
@@ -61,12 +64,34 @@ def load_auto_processor(folder: Path) -> Any:
 
     Raises:
         CheckpointError: one of their files is missing or damaged.
+        ConfigError: one of their classes needs a package that is not installed.
     """
     try:
-        return AutoProcessor.from_pretrained(folder, local_files_only=True)
+        with naming_missing_packages(folder):
+            return AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except ConfigError:
+        raise
     except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
         raise CheckpointError(
             f"{folder}: tokenizer or feature extractor cannot be opened ({one_line(error)}); copy its files again"
+        ) from error
+
+
+@contextmanager
+def naming_missing_packages(opened: Path | str) -> Iterator[None]:
+    """Around classes of transformers that need a package it does not bring: Parakeet's features need librosa before 5.23.
+
+    Raises:
+        ConfigError: names `opened`, the class and the package.
+    """
+    try:
+        yield
+    except ImportError as error:
+        found = re.match(r"\s*(\w+) requires the (\S+) library", str(error))
+        package = found[2] if found else "the package it names"
+        problem = f"{found[1]} needs {package}, which is not installed" if found else one_line(error)
+        raise ConfigError(
+            f"{opened}: in transformers {transformers.__version__} {problem}; pip install {package}, or a newer transformers"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Parakeet TDT: equal to a transducer decoded by hand, and NeMo's archives converted under the names NeMo uses."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from transformers import ParakeetForTDT
 from transformers.convert_slow_tokenizer import import_protobuf
 
 from qasr_train.batch import Recording
-from qasr_train.errors import CheckpointError
-from qasr_train.models import load_model
+from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models import load_collator, load_model, pretrained
+from qasr_train.models.parakeet_tdt import nemo
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.parakeet_tdt.model import ParakeetTDT
 from qasr_train.models.parakeet_tdt.nemo import convert_nemo, convert_state_dict, model_config
@@ -199,3 +201,33 @@ def test_what_is_wrong_with_an_archive_is_named(tmp_path: Path, change: dict[str
         convert_nemo(tmp_path / "no.nemo", tmp_path / "out")
     with pytest.raises(CheckpointError, match="absent.nemo: no such file"):
         convert_nemo(tmp_path / "absent.nemo", tmp_path / "out")
+
+
+def test_a_package_that_this_transformers_needs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Before 5.23 transformers computes the features with librosa."""
+
+    def as_before_5_23(*args: object, **settings: object) -> None:
+        raise ImportError("\nParakeetFeatureExtractor requires the librosa library. But that was not found.\n`pip ...`")
+
+    monkeypatch.setattr(nemo, "ParakeetFeatureExtractor", as_before_5_23)
+    monkeypatch.setattr(pretrained.AutoProcessor, "from_pretrained", as_before_5_23)
+    about = {"model_type": "parakeet_tdt", "blank_token_id": 3}
+    (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    sentence = (
+        r"in transformers 5\S+ ParakeetFeatureExtractor needs librosa, which is not installed; "
+        "pip install librosa, or a newer transformers$"
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        load_collator(ParakeetTDTConfig(path=str(tmp_path)))
+    with torch.device("meta"):
+        weights = nemo_state(ParakeetForTDT(model_config(nemo_config(9))))
+    state = {name: torch.zeros(tensor.shape) for name, tensor in weights.items()}
+    saved = io.BytesIO()
+    torch.save(state, saved)
+    members = {
+        "model_config.yaml": yaml.safe_dump(nemo_config(9)).encode(),
+        "model_weights.ckpt": saved.getvalue(),
+        "tokenizer.model": sentencepiece_model(9),
+    }
+    with pytest.raises(ConfigError, match=sentence):
+        convert_nemo(write_archive(tmp_path / "x.nemo", members), tmp_path / "out")

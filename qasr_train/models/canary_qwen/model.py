@@ -16,6 +16,7 @@ from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.published import Sizes, SpeechLanguageModel, load_module, read_sizes
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
 from qasr_train.models.folders import SMALL_FILES, one_line, read_config, resolve_checkpoint, write_json
+from qasr_train.models.pretrained import naming_missing_packages
 from qasr_train.models.weights import MODEL_FILE, write_tensors
 
 FAMILY = "canary_qwen"
@@ -33,7 +34,8 @@ class CanaryQwenCollator:
         tokenizer.add_special_tokens({"additional_special_tokens": [sizes.audio_token]})
         self.audio_id = int(tokenizer.convert_tokens_to_ids(sizes.audio_token))
         self.end_ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in ("<|im_end|>", "<|endoftext|>")]
-        self.extractor = ParakeetFeatureExtractor(feature_size=sizes.encoder.num_mel_bins)
+        with naming_missing_packages(FAMILY):
+            self.extractor = ParakeetFeatureExtractor(feature_size=sizes.encoder.num_mel_bins)
         self.num_halvings = sizes.encoder.subsampling_factor.bit_length() - 1
         encoded = tokenizer([BEFORE_AUDIO, AFTER_AUDIO], add_special_tokens=False)["input_ids"]
         self._before, self._after = encoded
@@ -150,6 +152,7 @@ def load(config: CanaryQwenConfig, *, device: torch.device | str, dtype: torch.d
 
     Raises:
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
+        ConfigError: transformers' feature extractor needs a package that is not installed.
     """
     folder, collator, sizes = _open(config)
     module, names = load_module(folder, sizes, dtype=dtype)

@@ -132,6 +132,7 @@ def load(config: ParakeetTDTConfig, *, device: torch.device | str, dtype: torch.
 
     Raises:
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
+        ConfigError: transformers' feature extractor needs a package that is not installed.
     """
     folder = resolve_checkpoint(config.path, config.revision)
     processor, _ = _open(folder)

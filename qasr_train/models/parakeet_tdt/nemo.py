@@ -25,7 +25,7 @@ from transformers.convert_slow_tokenizer import ParakeetConverter
 
 from qasr_train.errors import CheckpointError
 from qasr_train.models.fastconformer import encoder_name, encoder_settings, is_frontend_constant
-from qasr_train.models.pretrained import save_pretrained
+from qasr_train.models.pretrained import naming_missing_packages, save_pretrained
 
 BLANK = "<blank>"
 # NeMo's name -> transformers', by the start of the name; the encoder's are in fastconformer.py.
@@ -47,6 +47,7 @@ def convert_nemo(archive: Path, folder: Path) -> None:
 
     Raises:
         CheckpointError: a member is missing, or the weights are not those of a Parakeet TDT of that configuration.
+        ConfigError: transformers' feature extractor needs a package that is not installed.
         OSError: the disk is full or the folder cannot be written.
     """
     nemo_config, state, sentencepiece = _read_archive(archive)
@@ -105,14 +106,15 @@ def _processor(nemo_config: Mapping[str, Any], sentencepiece: bytes, blank_id: i
         )
     front = nemo_config["preprocessor"]
     rate_hz = front["sample_rate"]
-    extractor = ParakeetFeatureExtractor(
-        feature_size=front["features"],
-        sampling_rate=rate_hz,
-        hop_length=round(front["window_stride"] * rate_hz),
-        win_length=round(front["window_size"] * rate_hz),
-        n_fft=front["n_fft"],
-        preemphasis=front.get("preemph", 0.97),
-    )
+    with naming_missing_packages("the features"):
+        extractor = ParakeetFeatureExtractor(
+            feature_size=front["features"],
+            sampling_rate=rate_hz,
+            hop_length=round(front["window_stride"] * rate_hz),
+            win_length=round(front["window_size"] * rate_hz),
+            n_fft=front["n_fft"],
+            preemphasis=front.get("preemph", 0.97),
+        )
     return ParakeetProcessor(extractor, tokenizer, blank_token=BLANK, decoder_type="tdt")
 
 
