@@ -26,7 +26,7 @@ from qasr_train.limits import Limits
 from qasr_train.loading import Transform, explain_dead_workers
 from qasr_train.mixture import ListPool, describe_shares
 from qasr_train.models import find_family, flop_counter, load_model
-from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, parameter_groups
+from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, optimizer_groups
 from qasr_train.models.base import ASRModel
 from qasr_train.objectives import build_objective, check_objective
 from qasr_train.objectives.cross_entropy import CrossEntropyConfig
@@ -196,7 +196,7 @@ def prepare(
     validator = make_validator(config, model, accelerator, run_dir)
 
     # 4 optimizer and schedule
-    optimizer = build_optimizer(parameter_groups(model.module), config.optim)
+    optimizer = build_optimizer(optimizer_groups(model.module), config.optim)
     num_steps = count_steps(config.trainer, data, resume_from)
 
     # 5 tracking

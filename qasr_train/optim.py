@@ -45,6 +45,9 @@ class OptimConfig:
     lr_projector: float | None = setting(None, gt=0, help="peak learning rate; projector. null: lr")
     lr_decoder: float | None = setting(None, gt=0, help="peak learning rate; language model and head. null: lr")
     lr_adapters: float | None = setting(None, gt=0, help="peak learning rate; LoRA weights. null: lr")
+    lr_adapters_encoder: float | None = setting(
+        None, gt=0, help="peak learning rate; LoRA weights in the audio encoder. null: lr_adapters"
+    )
     weight_decay: float = setting(
         0.0, ge=0, help="decoupled decay per unit of learning rate; never on biases and norms"
     )
@@ -64,8 +67,10 @@ class OptimConfig:
             )
 
     def peak_lr(self, part: str) -> float:
-        """The peak learning rate of a part: encoder, projector, decoder or adapters."""
+        """The peak learning rate of a part: encoder, projector, decoder, adapters or adapters_encoder."""
         own = getattr(self, f"lr_{part}", None)
+        if own is None and part == "adapters_encoder":
+            own = self.lr_adapters
         return self.lr if own is None else own
 
 

@@ -10,8 +10,10 @@ from torch import nn
 
 from qasr_train import optim
 from qasr_train.errors import ConfigError
+from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, optimizer_groups
 from qasr_train.optim import OptimConfig, OptimizerName, Schedule, build_optimizer, lr_factor, set_lr
 from qasr_train.training_state import generator_state, load_training_state, save_training_state
+from tests.helpers_model import tiny_model
 
 
 def test_warmup_rises_linearly_and_cosine_ends_at_the_floor():
@@ -37,6 +39,20 @@ def test_parts_have_their_own_learning_rate_and_norms_do_not_decay():
     assert found == {("encoder", 2): (5e-3, 0.1), ("encoder", 1): (5e-3, 0.0), ("decoder", 1): (1e-3, 0.0)}
     set_lr(optimizer, 0.5)
     assert {g["lr"] for g in optimizer.param_groups} == {2.5e-3, 5e-4}
+
+
+def test_adapters_of_the_encoder_may_have_a_learning_rate_of_their_own():
+    model = apply_adaptation(tiny_model(), AdaptConfig(lora=LoraSettings(rank=2, decoder=["q_proj"], encoder=["fc?"])))
+    groups = optimizer_groups(model)
+    numbers = {part: len(named) for part, named in groups.items() if part.startswith("adapters")}
+    assert numbers == {"adapters_encoder": 2 * 2 * 2, "adapters": 2 * 2}  # two matrices beside each layer of two blocks
+    assert sum(map(len, groups.values())) == len(list(model.parameters()))
+    config = OptimConfig(lr=1e-4, lr_adapters=2e-4, lr_adapters_encoder=5e-4)
+    optimizer = build_optimizer(groups, config)
+    assert {g["part"]: g["lr"] for g in optimizer.param_groups} == {"adapters_encoder": 5e-4, "adapters": 2e-4}
+    found = {id(p) for g in optimizer.param_groups if g["part"] == "adapters_encoder" for p in g["params"]}
+    assert found == {id(p) for n, p in model.named_parameters() if "audio_tower" in n and "lora_" in n}
+    assert [OptimConfig(lr=1e-4, lr_adapters=lr).peak_lr("adapters_encoder") for lr in (2e-4, None)] == [2e-4, 1e-4]
 
 
 def test_nothing_trainable_is_refused():

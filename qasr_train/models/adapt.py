@@ -26,7 +26,8 @@ PARTS = {
     "model.language_model.": "decoder",
     "lm_head.": "decoder",
 }
-ADAPTERS = "adapters"  # the optimizer's group of LoRA weights, whatever part they sit in
+ADAPTERS = "adapters"  # the group of LoRA weights, whatever part they sit in
+ENCODER_ADAPTERS = "adapters_encoder"  # for the optimizer, those in the audio encoder by themselves
 _NUM_NEAR_NAMES = 4
 _NUMBER = "#"  # stands for a layer's number in the name of its kind
 
@@ -166,6 +167,15 @@ def parameter_groups(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter
     }
     for name, parameter in _named_parameters(model):
         groups[ADAPTERS if is_adapter_name(name) else locate(name)[0]].append((name, parameter))
+    return groups
+
+
+def optimizer_groups(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
+    """`parameter_groups` with LoRA in the audio encoder apart: new sound and new words want learning rates of their own."""
+    groups = parameter_groups(model)
+    adapters = groups.pop(ADAPTERS)
+    groups[ENCODER_ADAPTERS] = [pair for pair in adapters if locate(pair[0])[0] == "encoder"]
+    groups[ADAPTERS] = [pair for pair in adapters if locate(pair[0])[0] != "encoder"]
     return groups
 
 
