@@ -1,4 +1,4 @@
-"""Owns how transcripts are written: letter case, punctuation, digits or number words; of one text, of a set, of several.
+"""Owns how transcripts are written: case, punctuation, digits or number words, fillers; of one text, of a set, of several.
 
 Input: transcripts with their languages. Output: `SetStyle`, and sentences about what is mixed. A fine-tuned model writes as its
 training texts do; where two sets differ it learns to write by the sound of the domain, which nobody wants. No torch.
@@ -22,6 +22,15 @@ _WORD = re.compile(r"[^\W\d_]+")
 _DIGIT = re.compile(r"\d")
 _MIN_WORDS_UNPUNCTUATED = 4  # a single "yes" without a mark shows nothing
 _NUMBERS = (*range(2, 21), *range(30, 100, 10), 100, 1000)  # not 1: "one", "ein", "un" are more than numbers
+# Sounds of hesitation that are no words; where a language is missing, verbatim and clean transcripts are not told apart.
+_FILLERS = {
+    "English": frozenset("uh um uhm umm er erm hmm mhm".split()),
+    "German": frozenset("äh ähm öh hm hmm".split()),
+    "French": frozenset("euh heu hum".split()),
+    "Spanish": frozenset("eh em mmm".split()),
+}
+_VERBATIM_PERCENT = 0.5  # of the words; transcribed conversations have one to six
+_MIN_WORDS = 200  # fewer say nothing about a set
 # What num2words 0.5.14 gives words of that language for (docs/evaluation.md).
 _SPELT = frozenset("en ar de fr es pt id it ko ru th vi ja tr nl sv da fi pl cs fa ro hu".split())
 
@@ -37,11 +46,21 @@ class TextStyle:
 
 @dataclass(frozen=True)
 class SetStyle:
-    """How the texts of a set are written: of each trait the number of rows by the way they are written."""
+    """How the texts of a set are written: of each trait the number of rows by the way they are written.
+
+    num_words, num_fillers: words of the languages whose fillers are known, and how many of them are fillers.
+    """
 
     casing: Mapping[str, int]
     punctuation: Mapping[str, int]
     numbers: Mapping[str, int]
+    num_words: int = 0
+    num_fillers: int = 0
+
+    @property
+    def filler_percent(self) -> float | None:
+        """Share of fillers; None where too few words say anything."""
+        return 100 * self.num_fillers / self.num_words if self.num_words >= _MIN_WORDS else None
 
     def traits(self) -> dict[str, Mapping[str, int]]:
         """The three, by the name a person reads."""
@@ -49,7 +68,10 @@ class SetStyle:
 
     def describe(self) -> str:
         """E.g. "letter case lower 98 %, cased 2 %; punctuation none 100 %"."""
-        return "; ".join(f"{name} {_shares(counts)}" for name, counts in self.traits().items() if counts) or "no text"
+        traits = [f"{name} {_shares(counts)}" for name, counts in self.traits().items() if counts]
+        if self.filler_percent is not None:
+            traits.append(f"fillers {self.filler_percent:.1f} % of the words")
+        return "; ".join(traits) or "no text"
 
 
 def text_style(text: str, language: str | None) -> TextStyle:
@@ -76,13 +98,19 @@ def text_style(text: str, language: str | None) -> TextStyle:
 def set_style(texts: Iterable[tuple[str, str | None]]) -> SetStyle:
     """How a set is written: (text, language) of each row; empty texts show nothing."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
+    num_words = num_fillers = 0
     for text, language in texts:
         style = text_style(text, language)
+        if fillers := _FILLERS.get(language or ""):
+            words = _WORD.findall(text.lower())
+            num_words += len(words)
+            num_fillers += sum(word in fillers for word in words)
         for name in ("casing", "punctuation", "numbers"):
             way = getattr(style, name)
             if way is not None:
                 counts[name][way] += 1
-    return SetStyle(*(dict(counts[name].most_common()) for name in ("casing", "punctuation", "numbers")))
+    casing, punctuation, numbers = (dict(counts[name].most_common()) for name in ("casing", "punctuation", "numbers"))
+    return SetStyle(casing, punctuation, numbers, num_words, num_fillers)
 
 
 def style_remarks(styles: Mapping[str, SetStyle]) -> list[str]:
@@ -98,7 +126,17 @@ def style_remarks(styles: Mapping[str, SetStyle]) -> list[str]:
                 f"sets differ in {trait} ({told}); the model would learn to write by the sound of the domain, so write all "
                 "of them one way"
             )
-    return remarks
+    return remarks + _fillers_differ(styles)
+
+
+def _fillers_differ(styles: Mapping[str, SetStyle]) -> list[str]:
+    """Verbatim beside clean transcripts: a twentieth of the fillers of the most verbatim set, or fewer."""
+    shares = {name: share for name, style in styles.items() if (share := style.filler_percent) is not None}
+    highest = max(shares.values(), default=0.0)
+    if highest < _VERBATIM_PERCENT or min(shares.values()) > highest / 20:
+        return []
+    told = ", ".join(f"{name}: {share:.1f} % fillers" for name, share in shares.items())
+    return [f"some sets are verbatim and others clean ({told}); keep or drop uh and um in all of them"]
 
 
 @cache

@@ -69,6 +69,19 @@ def test_sets_that_differ_are_told_apart() -> None:
     assert "(target: lower, replay: cased)" in remarks[0] and "(target: digits, replay: words)" in remarks[2]
 
 
+def test_verbatim_beside_clean_transcripts_is_told() -> None:
+    clean = set_style(rows("he was seen on the ward", 50))
+    verbatim = set_style(rows("uh he was um seen on the ward", 50))
+    assert verbatim.filler_percent == pytest.approx(25.0) and verbatim.describe().endswith(
+        "fillers 25.0 % of the words"
+    )
+    [remark] = style_remarks({"calls": verbatim, "replay": clean})
+    assert remark.startswith("some sets are verbatim and others clean (calls: 25.0 % fillers, replay: 0.0 % fillers)")
+    assert style_remarks({"calls": verbatim, "other": set_style(rows("um he was seen on the ward", 50))}) == []
+    assert set_style([("äh um", "German")] * 200).filler_percent == 50.0  # "um" is a German word
+    assert set_style([("um", "Portuguese")] * 500).filler_percent is None
+
+
 def test_a_long_list_is_sampled_from_end_to_end() -> None:
     rows = [utterance(id=str(i), text=f"text {i}") for i in range(5000)]
     sampled = ListPool("main", rows, 1.0, (0,)).sampled_texts()
