@@ -1,4 +1,4 @@
-"""Owns what holds for every test: one thread, no network, no window, and which tests skip where.
+"""Owns what holds for every test: one thread, no network, no window, Ctrl-C heard, and which tests skip where.
 
 One thread: two that wait for each other are far slower on a busy machine.
 
@@ -7,6 +7,7 @@ Set before any library is imported; `gpu` and `slow` tests skip with a reason, `
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 for name, value in {
@@ -19,6 +20,10 @@ for name, value in {
     "MPLBACKEND": "Agg",
 }.items():
     os.environ.setdefault(name, value)
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and so would every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
 from qasr_train.models.base import Recompute
-from qasr_train.models.qwen3_asr import encoder
+from qasr_train.models.qwen3_asr import encoder, packing
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import RowLengths, attend_rows, pack
@@ -141,6 +142,52 @@ def test_attention_over_rows_is_that_of_a_block_mask():
         mask = torch.block_diag(*(one.tril() if causal else one for one in block)).bool()
         theirs = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
         torch.testing.assert_close(out, theirs.transpose(1, 2))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("torch_2_11", [False, True])
+def test_the_variable_length_call_is_one_that_this_torch_and_2_11_take(monkeypatch, causal, torch_2_11):
+    """On the meta device, where torch checks the call and its gradients' shapes; its CUDA kernel was never run here."""
+    seen = {}
+    installed = packing.varlen_attn
+
+    def of_2_11(
+        query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1)
+    ):
+        seen.update(boundaries=(cu_seq_q, cu_seq_k), longest=(max_q, max_k), window=window_size, heads=key.shape[1])
+        repeated = (tensor.repeat_interleave(2, dim=1) for tensor in (key, value))  # 2.13 would refuse them as they are
+        return installed(query, *repeated, cu_seq_q, cu_seq_k, max_q, max_k, scale=scale, window_size=window_size)
+
+    if torch_2_11:
+        monkeypatch.setattr(packing, "varlen_attn", of_2_11)
+        monkeypatch.setattr(packing, "ASKS_FOR_GROUPED_HEADS", False)
+    query, key, value = (torch.empty(1, heads, 9, 8, device="meta", dtype=torch.bfloat16) for heads in (4, 2, 2))
+    key.requires_grad_()
+    rows = RowLengths.of([4, 5], torch.device("meta"))
+    out = packing._attend_at_once(query, key, value, rows, 0.5, causal)
+    assert (out.shape, out.dtype) == ((1, 9, 4, 8), torch.bfloat16)
+    out.sum().backward()
+    assert key.grad.shape == key.shape
+    if torch_2_11:
+        assert seen["boundaries"] == (rows.boundaries, rows.boundaries) and rows.boundaries.dtype == torch.int32
+        assert (seen["longest"], seen["heads"]) == ((5, 5), 2)
+        assert seen["window"] == ((-1, 0) if causal else (-1, -1))
+
+
+def test_only_half_precision_on_ampere_or_newer_goes_through_the_variable_length_call(monkeypatch):
+    card = {"capability": (8, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: card["capability"])
+
+    def goes(capability, dtype=torch.bfloat16, is_cuda=True):
+        card["capability"] = capability
+        packing._has_flash_kernel.cache_clear()
+        return packing._can_attend_at_once(
+            SimpleNamespace(is_cuda=is_cuda, dtype=dtype, device=torch.device("cuda", 0))
+        )
+
+    assert goes((8, 0)) and goes((9, 0), torch.float16)
+    assert not goes((7, 5)) and not goes((9, 0), torch.float32) and not goes((9, 0), is_cuda=False)
+    packing._has_flash_kernel.cache_clear()
 
 
 # ---- the encoder

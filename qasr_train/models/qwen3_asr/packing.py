@@ -8,6 +8,7 @@ mask (over 4 times) and never slower than padding (docs/benchmarks.md).
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -24,8 +25,9 @@ from qasr_train.batch import IGNORED, Batch
 DECODER_ATTENTION = "qasr_packed"
 # A name that holds "flash" makes the encoder of transformers hand over all windows in one call.
 ENCODER_ATTENTION = "qasr_flash_windows"
-# Before torch 2.12 the call had no grouped heads.
-HAS_VARLEN = "enable_gqa" in inspect.signature(varlen_attn).parameters
+# From torch 2.12 on the call wants to be told of grouped heads; 2.11 takes them as they come. Both hand key and value as
+# they are to the same kernel, which has grouped heads of its own.
+ASKS_FOR_GROUPED_HEADS = "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def attend_rows(
         # Norms give float32 under autocast, and the variable-length call is not one that autocast knows.
         dtype = torch.get_autocast_dtype("cuda")
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if HAS_VARLEN and query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and not dropout:
+    if _can_attend_at_once(query) and not dropout:
         return _attend_at_once(query, key, value, rows, scaling, causal), None
     pieces = [
         F.scaled_dot_product_attention(
@@ -148,11 +150,21 @@ def attend_rows(
     return torch.cat(pieces, dim=1), None
 
 
+def _can_attend_at_once(query: torch.Tensor) -> bool:
+    return query.is_cuda and query.dtype in (torch.bfloat16, torch.float16) and _has_flash_kernel(query.device)
+
+
+@lru_cache
+def _has_flash_kernel(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere; a T4 or V100 has none
+
+
 def _attend_at_once(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: RowLengths, scaling: float | None, causal: bool
 ) -> torch.Tensor:
     """One variable-length call of torch for all rows; float [1, N, heads, width]."""
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    grouped: dict[str, Any] = {"enable_gqa": query.shape[1] != key.shape[1]} if ASKS_FOR_GROUPED_HEADS else {}
     out = varlen_attn(
         query,
         key,
@@ -163,7 +175,7 @@ def _attend_at_once(
         rows.longest,
         scale=scaling,
         window_size=(-1, 0) if causal else (-1, -1),
-        enable_gqa=query.shape[1] != key.shape[1],
+        **grouped,
     )
     assert isinstance(out, torch.Tensor)
     return out[None]
