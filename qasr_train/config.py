@@ -136,6 +136,15 @@ RECIPES: dict[str, Recipe] = {
             "checkpoint=runs/first/checkpoints/best strength=0.5 out=exported",
         ),
     ),
+    "check_transcripts": Recipe(
+        "qasr_train.check_transcripts:CheckTranscriptsConfig",
+        groups=("model", "source", "decode"),
+        output="run_dir",
+        examples=(
+            "model=qwen3_asr_0.6b source.path=manifest.jsonl run_dir=runs/checked",
+            "model=qwen3_asr_0.6b source.path=manifest.jsonl run_dir=runs/checked resume=true max_wer_percent=80",
+        ),
+    ),
     "pseudo_label": Recipe(
         "qasr_train.pseudo_label:PseudoLabelConfig",
         groups=("model", "source", "decode"),

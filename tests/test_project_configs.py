@@ -17,6 +17,7 @@ GROUP_FILES = [
 ]
 # Where a source is put; `configs/source/` is for training and for benchmarks.
 SOURCE_AT = {
+    "check_transcripts": "source",
     "evaluate": "suite.sets.tried.source",
     "finetune": "data.train.tried",
     "pseudo_label": "source",

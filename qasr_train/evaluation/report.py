@@ -212,7 +212,7 @@ def explorer_row(
         "f": _flags(row, terms, context),
         "r": row.reference or "",
         "h": row.hypothesis,
-        "a": drawn_pieces(row, normalizer),
+        "a": _drawn_pieces(row, normalizer),
     }
     if terms is not None:
         content["t"] = sorted({*terms.reference, *terms.hypothesis})
@@ -220,7 +220,7 @@ def explorer_row(
         content["b"] = {
             "w": round(primary_error_percent(baseline), 1),
             "h": baseline.hypothesis,
-            "a": drawn_pieces(baseline, normalizer),
+            "a": _drawn_pieces(baseline, normalizer),
         }
     return content
 
@@ -257,7 +257,7 @@ def _flags(row: UtteranceScore, terms: UtteranceTerms | None, context: Utterance
     ]
 
 
-def drawn_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
+def _drawn_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
     """Aligned pieces, neighbouring insertions (and deletions) as one: a loop of 10,000 words must not be 10,000 elements."""
     pieces = aligned_pieces(row, normalizer)
     if pieces is None:
