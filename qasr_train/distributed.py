@@ -17,11 +17,12 @@ from accelerate import Accelerator, DistributedType
 from accelerate.state import PartialState
 from accelerate.utils import FullyShardedDataParallelPlugin, InitProcessGroupKwargs, gather_object
 from torch import nn
+from torch.distributed import DistError
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, register_fsdp_forward_method
 
 from qasr_train.batch_search import refuse_batch_search
 from qasr_train.device import choose_device, choose_dtype
-from qasr_train.errors import ConfigError, UserError
+from qasr_train.errors import ConfigError, TrainingError, UserError
 from qasr_train.models.base import ASRModel
 from qasr_train.tracking import TrackingConfig, tracker_names
 from qasr_train.trainer_config import TrainerConfig
@@ -32,6 +33,7 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
 
     Raises:
         ConfigError: a GPU was asked for and there is none, or the launch asks for what this trainer cannot do.
+        TrainingError: the processes did not find each other.
     """
     device = choose_device(trainer.device, key="trainer.device")
     refuse_launch(device)
@@ -43,16 +45,32 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
         torch.set_flush_denormal(True)
     _reset_accelerate()
     plugin = sharding_plugin(dtype)
-    accelerator = Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="bf16" if dtype is torch.bfloat16 else "no",
-        log_with=tracker_names(tracking) or None,
-        project_dir=str(project_dir),
-        fsdp_plugin=plugin,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=trainer.collective_timeout_s))],
-    )
+    with _told_where_to_meet():
+        accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision="bf16" if dtype is torch.bfloat16 else "no",
+            log_with=tracker_names(tracking) or None,
+            project_dir=str(project_dir),
+            fsdp_plugin=plugin,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(seconds=trainer.collective_timeout_s))],
+        )
     shard_on_cpu(accelerator, plugin)
     return accelerator
+
+
+@contextmanager
+def _told_where_to_meet() -> Iterator[None]:
+    """Turn torch's report that the processes of a launch did not come together into a sentence."""
+    try:
+        yield
+    except DistError as error:
+        place, port, rank, number = (
+            os.environ.get(n, "?") for n in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
+        )
+        raise TrainingError(
+            f"process {rank} of {number} did not find the others at {place}:{port} ({str(error).splitlines()[0]}); check that "
+            "every machine was started, with the same number of processes, and reaches that address and port"
+        ) from None
 
 
 def _reset_accelerate() -> None:
@@ -67,12 +85,18 @@ def refuse_launch(device: torch.device) -> None:
     """Refuse what the launcher's settings ask for and this trainer cannot do.
 
     Raises:
-        ConfigError: DeepSpeed, FSDP 1, or a setting of FSDP that does not work here; says what to use.
+        ConfigError: DeepSpeed, FSDP 1, a setting of FSDP that does not work here, or more processes than GPUs; says what to use.
     """
     if _is_on("ACCELERATE_USE_DEEPSPEED"):
         raise ConfigError(
             "the launch asks for DeepSpeed, whose optimizer state this trainer can neither save nor resume; use FSDP2, "
             "which shards the same: use_fsdp with fsdp_version: 2"
+        )
+    num_local, num_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if device.type == "cuda" and 0 < num_gpus < num_local:
+        raise ConfigError(
+            f"the launch starts {num_local} processes on this machine, which has {num_gpus} GPU{'s' * (num_gpus != 1)}; start "
+            f"one a GPU: --num_processes {num_gpus} (accelerate launch), --nproc-per-node {num_gpus} (torchrun)"
         )
     if not is_sharding_asked_for():
         return
