@@ -348,6 +348,10 @@ def _refuse_unknown_confidence(config: PseudoLabelConfig) -> None:
 
 def _transcripts_of(run_dir: str) -> dict[str, Prediction]:
     """id -> transcript of an earlier run; raises DataError where there is none, or an id stands in several sets."""
+    if not (Path(run_dir) / PREDICTIONS).is_file():
+        raise DataError(
+            f"agree_with={run_dir}: holds no {PREDICTIONS}; name the run_dir of a finished pseudo_label run"
+        )
     predictions = load_predictions(run_dir).predictions
     by_id = {prediction.id: prediction for prediction in predictions}
     if len(by_id) < len(predictions):

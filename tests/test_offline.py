@@ -32,6 +32,17 @@ JOBS = {
         "compare",
         ["baseline={out}/tested", "candidate={out}/scored", "out={out}/compared", "num_resamples=100"],
     ),
+    "check_transcripts": (
+        "qasr_train.check_transcripts",
+        "check_transcripts",
+        "source.path={m} run_dir={out}/checked device=cpu decode.max_new_tokens=2 max_wer_percent=1000".split(),
+    ),
+    "pseudo_label": (
+        "qasr_train.pseudo_label",
+        "pseudo_label",
+        "source.path={m} run_dir={out}/labelled device=cpu min_confidence=0 keep_no_speech=true "
+        "max_characters_per_s=100 decode.language=reference".split(),
+    ),
     "export": ("qasr_train.export", "export", ["checkpoint=bundled:tiny", "out={out}/exported"]),
 }
 

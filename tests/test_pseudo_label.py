@@ -156,7 +156,9 @@ def test_stopped_and_resumed_it_transcribes_only_what_is_missing(make: Make, fol
 
 
 def test_two_models_must_agree(make: Make, folder: Path) -> None:
-    pseudo_label(make(SureModel({"a": "red green blue", "b": "red green blue", "c": ""}), run_dir=str(folder / "other")))
+    pseudo_label(
+        make(SureModel({"a": "red green blue", "b": "red green blue", "c": ""}), run_dir=str(folder / "other"))
+    )
     second = SureModel({"a": "red green blue", "b": "red green grey", "c": "so"})
     pseudo_label(make(second, agree_with=str(folder / "other"), max_disagreement_percent=30))
     # b: one word of three differs, 33 %; c: the other heard nothing.
@@ -165,6 +167,12 @@ def test_two_models_must_agree(make: Make, folder: Path) -> None:
     assert kinds["b"] == "33 % apart, more than max_disagreement_percent=30"
     pseudo_label(make(second, agree_with=str(folder / "other"), max_disagreement_percent=34, resume=True))
     assert kinds_of(folder / "run") == {"c": "disagreement"}
+
+
+def test_a_second_run_that_is_none_is_named_before_any_work(make: Make, folder: Path) -> None:
+    with pytest.raises(DataError, match=r"agree_with=.*calls: holds no predictions\.jsonl; name the run_dir of"):
+        pseudo_label(make(SureModel(), agree_with=str(folder / "calls")))
+    assert not (folder / "run").exists()
 
 
 def test_nothing_left_is_said_with_the_commonest_reason(make: Make, folder: Path) -> None:

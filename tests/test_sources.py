@@ -292,6 +292,26 @@ def test_an_audio_folder_with_metadata(folder: Path) -> None:
     ]
 
 
+def test_a_source_to_be_transcribed_needs_no_text_and_shows_none(folder: Path) -> None:
+    without = write_rows(folder / "m.jsonl", {"audio": "wav/a.wav"}, {"audio": "wav/b.wav"})
+    with_text = write_rows(folder / "n.jsonl", {"audio": "wav/a.wav", "text": "x"}, {"audio": "wav/b.wav", "text": "y"})
+    for path in (without, with_text):
+        assert fields(load(path, columns={"text": ""}), "id", "text") == [("a", None), ("b", None)]
+    with pytest.raises(DataError, match="a column for `text`"):
+        load(without)
+
+
+def test_a_bare_folder_of_recordings_is_a_source_without_transcripts(folder: Path) -> None:
+    write_wav(folder / "wav" / "deeper" / "b.wav")
+    (folder / "wav" / "notes.txt").write_text("no recording")
+    found = load(folder / "wav", columns={"text": ""}, language="de")
+    assert fields(found, "id", "text", "language") == [(name, None, "German") for name in ("a", "b", "c", "b-2")]
+    assert [Path(str(one.audio)).relative_to(folder) for one in found[2:]] == [
+        Path("wav/c.wav"),
+        Path("wav/deeper/b.wav"),
+    ]
+
+
 def test_an_empty_folder_and_a_missing_path_are_named(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty: cannot be loaded as a dataset"):
