@@ -20,7 +20,7 @@ help:
 	@echo "make test      the tests; slow ones and those without their data or GPU skip with a reason"
 	@echo "make test-all  the slow tests too"
 	@echo "make test-faults  a training killed ten times at random, against one that was left alone"
-	@echo "make check     ruff (rules and format) and mypy"
+	@echo "make check     ruff (rules and format), mypy, shellcheck"
 	@echo "make format    let ruff format and sort imports"
 
 setup: $(STAMP)
@@ -51,6 +51,7 @@ check: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/shellcheck scripts/launch/*.sh .ci/run
 
 format: $(STAMP)
 	$(RUN) -m ruff check --fix .
