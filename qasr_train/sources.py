@@ -150,7 +150,7 @@ def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) ->
     if not len(table):
         raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
     reader.check_all_columns_seen(config.path)
-    _refuse_lost_audio(table, config)
+    _refuse_lost_audio(table)
     if is_one_split and config.split is None and len(splits) > 1:
         log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
     return table
@@ -271,7 +271,7 @@ def _splits_text(splits: dict[str, int]) -> str:
     return "it holds " + ", ".join(f"{split or 'no split named'} ({count})" for split, count in splits.items())
 
 
-def _refuse_lost_audio(utterances: UtteranceTable, config: SourceConfig) -> None:
+def _refuse_lost_audio(utterances: UtteranceTable) -> None:
     """One sentence now instead of a million rejects later, where every path is wrong."""
     paths = [
         u.audio for u in utterances[:_NUM_PROBED_PATHS] if isinstance(u.audio, str) and not is_arrow_reference(u.audio)

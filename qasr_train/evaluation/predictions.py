@@ -156,12 +156,6 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> in
     return count
 
 
-def leaderboard_manifest_name(model: str, dataset_path: str, dataset: str, split: str) -> str:
-    """The file name under which the leaderboard's own scripts find a manifest."""
-    parts = [part.replace("/", "-") for part in (model, dataset_path, dataset, split)]
-    return f"MODEL_{parts[0]}_DATASET_{parts[1]}_{parts[2]}_{parts[3]}.jsonl"
-
-
 def merge_chunks(predictions: list[Prediction]) -> tuple[list[Prediction], list[str]]:
     """Join the chunks of each recording, as the leaderboard does; rows without `parent_id` pass through unchanged.
 

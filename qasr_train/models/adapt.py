@@ -179,12 +179,6 @@ def optimizer_groups(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter
     return groups
 
 
-def frozen_parts(model: nn.Module) -> set[str]:
-    """The parts no step changes, whose activations need no gradient and could be computed once."""
-    trained = {locate(name)[0] for name, parameter in _named_parameters(model) if parameter.requires_grad}
-    return set(PARTS.values()) - trained
-
-
 def locate(name: str) -> tuple[str, str]:
     """A parameter's or layer's part and its path there: "model.audio_tower.conv_out.weight" -> ("encoder", "conv_out.weight")."""
     for prefix, part in PARTS.items():

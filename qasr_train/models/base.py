@@ -26,7 +26,6 @@ class Capability(str, Enum):
     """What an objective or a recipe may need of a family; a missing one is refused when the config is loaded."""
 
     TOKEN_LOSS = "token_loss"  # calling the model gives next-token logits of supervised positions
-    ADAPTERS = "adapters"  # LoRA can be put on its linear layers
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
     CONFIDENCE = "confidence"  # transcription tells how probable each token was

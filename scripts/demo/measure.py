@@ -1,6 +1,6 @@
 """Word error rate of a tiny model on synthetic sets, per language, by greedy decoding.
 
-python scripts/demo/measure.py --checkpoint qasr_train/assets/tiny --work /tmp/tiny_base
+python scripts/demo/measure.py --checkpoint qasr_train/assets/tiny --work runs/tiny_base
 """
 
 import argparse

@@ -7,7 +7,6 @@ import pytest
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.predictions import (
     Prediction,
-    leaderboard_manifest_name,
     load_predictions,
     merge_chunks,
     prediction_to_row,
@@ -45,8 +44,7 @@ def test_the_leaderboards_fields_come_first_and_survive_a_round_trip(tmp_path):
 
 
 def test_leaderboard_manifest_gives_system_set_language_and_ids(tmp_path):
-    name = leaderboard_manifest_name("org/model-x", "hf-audio/leaderboard", "librispeech", "test.clean")
-    assert name == "MODEL_org-model-x_DATASET_hf-audio-leaderboard_librispeech_test.clean.jsonl"
+    name = "MODEL_org-model-x_DATASET_hf-audio-leaderboard_librispeech_test.clean.jsonl"
     _write(tmp_path / "deep" / name, [_row(), _row(audio_filepath="b.wav")])
     _write(tmp_path / "other.jsonl", [{"not": "a prediction"}])
     loaded = load_predictions(tmp_path)
@@ -139,7 +137,7 @@ def test_missing_paths_empty_folders_and_unknown_languages_are_refused(tmp_path)
 
 def test_a_folder_of_two_systems_asks_which_one(tmp_path):
     for model in ("a", "b"):
-        _write(tmp_path / leaderboard_manifest_name(model, "p", "d", "s"), [_row()])
+        _write(tmp_path / f"MODEL_{model}_DATASET_p_d_s.jsonl", [_row()])
     with pytest.raises(ConfigError, match=r"manifests of 2 systems; choose one with system=, of a, b"):
         load_predictions(tmp_path)
     with pytest.raises(ConfigError, match="system=c: no manifest of that system; those there: a, b"):
