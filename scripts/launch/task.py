@@ -10,6 +10,7 @@ import runpy
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
@@ -27,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
     for path in (options.launch, options.recipe):
         if not Path(path).is_file():
-            sys.exit(f"error: {path} does not exist; start from the repository's root, or give the whole path")
+            fail(f"{path} does not exist; start from the repository's root, or give the whole path")
     os.environ.update(rank_variables(os.environ) | sharding_variables(options.launch))
     sys.argv = [options.recipe, *options.arguments]
     runpy.run_path(options.recipe, run_name="__main__")
@@ -41,17 +42,29 @@ def rank_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def sharding_variables(launch_file: str) -> dict[str, str]:
-    """How accelerate hands FSDP's settings of a launch file to the processes; {} for DDP and a single process."""
+    """How accelerate hands a launch file's settings of FSDP or DeepSpeed to the processes; {} for DDP and a single process."""
     try:
         config = load_config_from_file(launch_file)
     except ValueError as error:  # an unknown key, or no distributed_type
-        sys.exit(f"error: {launch_file}: {' '.join(str(error).split())}")
+        fail(f"{launch_file}: {' '.join(str(error).split())}")
+    if config.distributed_type is DistributedType.FSDP:
+        settings = {key.upper(): str(value).lower() for key, value in config.fsdp_config.items()}
+        return {"ACCELERATE_USE_FSDP": "true"} | settings
     if config.distributed_type is DistributedType.DEEPSPEED:
-        return {"ACCELERATE_USE_DEEPSPEED": "true"}  # refused by the recipe, which says what to use
-    if config.distributed_type is not DistributedType.FSDP:
-        return {}
-    settings = {key.upper(): str(value).lower() for key, value in config.fsdp_config.items()}
-    return {"ACCELERATE_USE_FSDP": "true"} | settings
+        settings = {_deepspeed_name(key): str(value).lower() for key, value in config.deepspeed_config.items()}
+        return {"ACCELERATE_USE_DEEPSPEED": "true"} | settings
+    return {}
+
+
+def _deepspeed_name(key: str) -> str:
+    """zero_stage -> ACCELERATE_DEEPSPEED_ZERO_STAGE; two keys go without the middle."""
+    return f"ACCELERATE_{'' if key.startswith(('gradient_', 'deepspeed_')) else 'DEEPSPEED_'}{key.upper()}"
+
+
+def fail(sentence: str) -> NoReturn:
+    """End as a recipe does after a user's mistake."""
+    print(f"error: {sentence}", file=sys.stderr, flush=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

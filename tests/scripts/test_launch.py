@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,11 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from qasr_train.checkpoint import checkpoint_path
 from qasr_train.distributed import refuse_launch
-from qasr_train.errors import EXIT_INTERRUPTED
+from qasr_train.errors import EXIT_INTERRUPTED, ConfigError
 from scripts.launch.task import rank_variables, sharding_variables
 from tests.helpers import ROOT
 from tests.helpers_finetune import last_step, make_inputs
@@ -106,20 +108,35 @@ def test_accelerate_takes_the_file_and_this_project_the_launch(path: Path, monke
     assert path.read_text().startswith("# ")
     config = load_config_from_file(str(path))  # refuses unknown keys at the top
     arguments = accelerate_arguments(path)
-    assert set(config.fsdp_config) <= set(vars(arguments)), "a key that accelerate would drop without a word"
-    for key in set(yaml.safe_load(path.read_text())) - {"compute_environment", "distributed_type", "fsdp_config"}:
+    nested = {**config.fsdp_config, **config.deepspeed_config}
+    assert set(nested) <= set(vars(arguments)), "a key that accelerate would drop without a word"
+    top = set(yaml.safe_load(path.read_text())) - {"compute_environment", "distributed_type"}
+    for key in top - {"fsdp_config", "deepspeed_config"}:
         assert getattr(arguments, key) == getattr(config, key), f"{key}: accelerate takes its own default instead"
     assert config.mixed_precision is None, "trainer.precision decides"
     if config.distributed_type is DistributedType.NO:
         return
-    assert arguments.multi_gpu or arguments.use_fsdp, "accelerate would start one process"
+    assert arguments.multi_gpu or arguments.use_fsdp or arguments.use_deepspeed, "accelerate would start one process"
     for name in list(os.environ):
         if name.startswith(("FSDP_", "ACCELERATE_")):
             monkeypatch.delenv(name)
-    for name, value in prepare_multi_gpu_env(arguments).items():
+    for name, value in environment_of(arguments).items():
         monkeypatch.setenv(name, value)
-    refuse_launch(torch.device("cuda"))
     assert set(sharding_variables(str(path)).items()) <= set(os.environ.items()), "scripts/launch/task.py differs"
+    if arguments.use_deepspeed and find_spec("deepspeed") is None:
+        with pytest.raises(ConfigError, match="DeepSpeed, which is not installed"):
+            refuse_launch(torch.device("cuda"))
+        return
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    refuse_launch(torch.device("cuda"))
+
+
+def environment_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """What `accelerate launch` sets for the processes."""
+    if not arguments.use_deepspeed:
+        return prepare_multi_gpu_env(arguments)
+    arguments.deepspeed_fields_from_accelerate_config = ""
+    return prepare_deepspeed_cmd_env(arguments)[1]
 
 
 def test_the_command_line_says_which_machine_this_is():
@@ -143,11 +160,29 @@ def test_a_sharding_file_says_how_and_others_nothing():
     }
 
 
-def test_a_misspelt_key_of_a_launch_file_is_one_sentence(tmp_path: Path):
+def test_a_deepspeed_file_reaches_the_recipe_as_accelerate_would_hand_it_over(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    settings = {
+        "zero_stage": 3,
+        "offload_param_device": "none",
+        "gradient_accumulation_steps": 2,
+        "gradient_clipping": 0.5,
+    }
+    path.write_text(yaml.safe_dump({"distributed_type": "DEEPSPEED", "num_processes": 2, "deepspeed_config": settings}))
+    arguments = accelerate_arguments(path)
+    arguments.deepspeed_fields_from_accelerate_config = ""
+    found = sharding_variables(str(path))
+    assert len(found) == 5
+    assert found.items() <= prepare_deepspeed_cmd_env(arguments)[1].items()
+
+
+def test_a_misspelt_key_of_a_launch_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "mine.yaml"
     path.write_text("distributed_type: MULTI_GPU\nnum_proceses: 8\n")
-    with pytest.raises(SystemExit, match="mine.yaml: .*unknown keys.*num_proceses"):
+    with pytest.raises(SystemExit) as ended:
         sharding_variables(str(path))
+    assert ended.value.code == 2
+    assert re.fullmatch(r"error: .*mine.yaml: .*unknown keys.*num_proceses.*\n", capsys.readouterr().err)
 
 
 def test_ranks_come_from_srun_unless_torchrun_has_set_them():
