@@ -5,6 +5,7 @@ One thread: two that wait for each other are far slower on a busy machine.
 Set before any library is imported; `gpu` and `slow` tests skip with a reason, `shared` ones do so in tests/helpers.py.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -39,6 +40,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _skip(items, "gpu", "needs a CUDA device")
     if not config.getoption("--run-slow"):
         _skip(items, "slow", "slow: runs with --run-slow or `make test-all`")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; the garbage collector need not look through it again in every test."""
+    gc.collect()
+    gc.freeze()
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
