@@ -133,11 +133,15 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
 def compare_rows(
     utterances: Sequence[Utterance], predictions: Sequence[Prediction], config: CheckTranscriptsConfig
 ) -> list[CheckedRow]:
-    """Each row with its own error rate and the verdict of the limits, in the order of the manifest."""
+    """Each row with its own error rate and the verdict of the limits, in the order of the manifest.
+
+    A row that states no language is scored by the rules of the one that was heard.
+    """
+    predictions = [replace(one, language=one.language or one.predicted_language) for one in predictions]
     scores = score_utterances(predictions, config.normalizer, num_workers=len(os.sched_getaffinity(0)))
     rows = []
     for utterance, prediction, score in zip(utterances, predictions, scores, strict=True):
-        metric = primary_metric_of({utterance.language})
+        metric = primary_metric_of({score.language})
         percent = None if prediction.failed else primary_error_percent(score)
         limit = config.limits_percent[metric]
         rejected = prediction.failed

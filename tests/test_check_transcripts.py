@@ -114,6 +114,18 @@ def test_nothing_left_is_an_error(make: Make, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "manifest.jsonl").exists()
 
 
+def test_a_row_without_a_language_is_scored_as_what_was_heard(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make(source=SourceConfig(path=str(tmp_path / "unknown.jsonl")))
+    (tmp_path / "unknown.jsonl").write_text(json.dumps({"id": "c", "audio": "a.wav", "text": "你好世界"}) + "\n")
+    heard = FakeModel({"c": "你好时间"}, heard_language="Chinese")
+    monkeypatch.setattr(job, "load_model", lambda config, **_: heard)
+    check_transcripts(config)
+    [row] = rows_of(tmp_path / "run" / "ranked.jsonl")
+    assert (row["metric"], row["error_percent"], row["language"]) == ("cer", 50, None)
+
+
 def test_a_recording_that_cannot_be_read_is_rejected_and_ranked_last(make: Make, tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "m.jsonl")
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
