@@ -67,7 +67,7 @@ class ContextConfig:
         for share, key in (("spoken", "terms"), ("distractors", "terms"), ("description", "descriptions")):
             if getattr(self, share) and getattr(self, key) is None:
                 raise ConfigError(
-                    f"context.{share}={getattr(self, share):g} needs context.{key}=FILE, a text file, one a line"
+                    f"context.{share}={getattr(self, share):g} needs context.{key}=FILE, a text file with one a line"
                 )
 
     def shares(self) -> dict[ContextKind, float]:
@@ -165,7 +165,9 @@ def _read_lines(path: str, key: str) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise ConfigError(f"{key}={path}: cannot be read ({error.strerror}); name a text file, one a line") from None
+        raise ConfigError(
+            f"{key}={path}: cannot be read ({error.strerror}); name a text file with one a line"
+        ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -334,6 +334,7 @@ def make_validator(
         max_batch_rows=config.data.max_batch_rows,
         num_samples=config.trainer.num_samples,
         run_dir=run_dir,
+        model_max_duration_s=config.model.max_duration_s,
     )
 
 

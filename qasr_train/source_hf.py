@@ -75,7 +75,7 @@ def _parquet_files(path: Path) -> list[str]:
         raise DataError(f"{path}: no such file; check the path of the source")
     files = sorted(str(file) for file in path.rglob("*.parquet")) if path.is_dir() else [str(path)]
     if not files:
-        raise DataError(f"{path}: holds no .parquet file")
+        raise DataError(f"{path}: holds no .parquet file; check the path of the source")
     return files
 
 

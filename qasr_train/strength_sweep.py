@@ -57,7 +57,9 @@ class SweepConfig:
         refuse_fp16(self.precision, "precision")
         self.strengths = sorted(set(self.strengths))
         if self.strengths[:1] != [0.0]:
-            raise ConfigError("strengths: must hold 0, the base, since what the guard sets lose is counted from it")
+            raise ConfigError(
+                f"strengths={self.strengths}: must hold 0, the base, since what the guard sets lose is counted from it"
+            )
         roles = {one.role for one in self.suite.chosen_sets().values()}
         if missing := [role.value for role in (Role.target, Role.guard) if role not in roles]:
             raise ConfigError(

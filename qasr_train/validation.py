@@ -49,7 +49,10 @@ def load_dev_sets(
 
 @dataclass
 class Validator:
-    """Called with the step; see the module's docstring. tracker: where allowed transcripts go, set by the job."""
+    """Called with the step; see the module's docstring.
+
+    model_max_duration_s: the longest clip the model takes in one pass. tracker: where allowed transcripts go, set by the job.
+    """
 
     accelerator: Accelerator
     model: ASRModel
@@ -60,6 +63,7 @@ class Validator:
     max_batch_rows: int | None
     num_samples: int
     run_dir: Path
+    model_max_duration_s: float = 1200.0
     tracker: Tracker | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -105,16 +109,21 @@ class Validator:
         return sum(pair[0] for pair in gathered), int(sum(pair[1] for pair in gathered))
 
     def _transcribe(self, name: str, utterances: list[Utterance]) -> list[Prediction]:
+        limits = self.decode.limits(self.model_max_duration_s)
         with self.accelerator.autocast():
             own = transcribe_utterances(
                 self.model,
                 utterances,
                 language=self.decode.language,
                 use_context=self.decode.use_context,
-                max_new_tokens=self.decode.max_new_tokens,
-                batch_seconds=self.decode.batch_seconds,
-                max_batch_rows=self.decode.max_batch_rows,
-                engine=self.decode.engine,
+                max_new_tokens=limits.max_new_tokens,
+                batch_seconds=limits.batch_seconds,
+                max_batch_rows=limits.max_batch_rows,
+                max_duration_s=limits.max_duration_s,
+                long_audio=self.decode.long_audio,
+                overlap_s=limits.overlap_s,
+                engine=limits.engine,
+                max_failed_fraction=self.decode.max_failed_fraction,
                 num_workers=self.decode.num_workers,
                 rank=self.accelerator.process_index,
                 num_ranks=self.accelerator.num_processes,

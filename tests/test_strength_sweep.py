@@ -89,7 +89,7 @@ def test_a_suite_without_a_guard_and_strengths_without_the_base_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="suite: no set has the role guard"):
         load_config("sweep_strength", overrides(settings, tmp_path, "suite.sets.general.role=none"))
-    with pytest.raises(ConfigError, match="strengths: must hold 0, the base"):
+    with pytest.raises(ConfigError, match=r"strengths=\[0.5, 1.0\]: must hold 0, the base"):
         load_config("sweep_strength", overrides(settings, tmp_path, "strengths=[0.5,1]"))
 
 

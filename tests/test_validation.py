@@ -15,8 +15,8 @@ from tqdm import tqdm
 from qasr_train.batch import Batch
 from qasr_train.data import DataConfig
 from qasr_train.distributed import make_accelerator
-from qasr_train.errors import AudioError, ConfigError
-from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.evaluation.transcribe import DecodeConfig, LongAudio
 from qasr_train.limits import Limits, TooLong
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
@@ -178,6 +178,14 @@ def test_an_unreadable_dev_clip_stops_and_is_named(tmp_path: Path, dev_sets):
     gone = [replace(dev_sets["english"][0], audio=str(tmp_path / "gone.wav"))]
     with pytest.raises(AudioError, match="gone.wav"):
         make_validator(tmp_path, {"english": gone})(0)
+
+
+def test_settings_of_long_recordings_hold_for_dev_sets_too(tmp_path: Path):
+    path = write_wav(tmp_path / "long.wav", tone(6.0))
+    long = {"english": [utterance(id="e3", audio=str(path), text="now", language="English", duration_s=6.0)]}
+    decode = DecodeConfig(max_duration_s=5.0, long_audio=LongAudio.error)
+    with pytest.raises(DataError, match="'e3' lasts 6.0 s"):
+        make_validator(tmp_path, long, batch_seconds=10.0, decode=decode)(0)
 
 
 # ---- dev sets

@@ -245,7 +245,7 @@ class FailureCount:
             where = f"set {self.set_name!r}: " if self.set_name else ""
             raise DataError(
                 f"{where}{len(self.reasons)} of {self.num_utterances} recordings could not be transcribed, more than the "
-                f"share of {self.max_failed_fraction:g} that max_failed_fraction allows; the first: {self.reasons[0]}"
+                f"share of {self.max_failed_fraction:g} that decode.max_failed_fraction allows; the first: {self.reasons[0]}"
             )
 
 
@@ -316,7 +316,7 @@ class _Decoder:
         if len(recordings) == 1:
             raise ConfigError(
                 f"utterance {recordings[0].utterance.id!r} of {longest_s:.1f} s does not fit into the GPU's memory by "
-                f"itself; lower max_duration_s={self.limits.max_duration_s:g} so that it is cut at silences"
+                f"itself; lower decode.max_duration_s={self.limits.max_duration_s:g} so that it is cut at silences"
             )
         logger.warning(
             "a batch of %d clips up to %.1f s does not fit into the GPU's memory and is halved; lower batch_seconds=%g",

@@ -156,7 +156,7 @@ def test_too_many_failures_stop_the_run_before_the_model_works(tmp_path: Path) -
     with pytest.raises(DataError) as error:
         transcribe_utterances(model, utterances, max_failed_fraction=0.1, set_name="ward")
     assert str(error.value) == (
-        "set 'ward': 2 of 10 recordings could not be transcribed, more than the share of 0.1 that max_failed_fraction "
+        "set 'ward': 2 of 10 recordings could not be transcribed, more than the share of 0.1 that decode.max_failed_fraction "
         f"allows; the first: {tmp_path / '0.wav'} (gone0): no such file; check the path, and `audio_root` where paths "
         "are relative"
     )
@@ -206,7 +206,7 @@ def test_one_clip_too_large_for_memory_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         transcribe_utterances(FakeModel(before_batch=refuse), spoken(tmp_path, [1.0]))
     assert str(error.value) == (
-        "utterance 'u0' of 1.0 s does not fit into the GPU's memory by itself; lower max_duration_s=1200 so that it is "
+        "utterance 'u0' of 1.0 s does not fit into the GPU's memory by itself; lower decode.max_duration_s=1200 so that it is "
         "cut at silences"
     )
 
