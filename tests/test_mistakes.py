@@ -337,7 +337,7 @@ def test_resume_of_nothing_starts(folder: Path, capsys: pytest.CaptureFixture):
     assert f"{folder / 'out'} holds no checkpoint; starting at step 0" in capsys.readouterr().out
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path):
+def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path, capsys: pytest.CaptureFixture):
     """A real process with a loader worker; SIGINT goes to all of its group, as a terminal sends it."""
     command = [
         *(sys.executable, str(ROOT / "recipes" / "finetune.py")),
@@ -363,11 +363,9 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path
     )
     assert find_fault(folder / "out" / "checkpoints" / f"step_{stopped_at:06d}") is None
 
-    again = subprocess.run(
-        [*command, "resume=true"], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert again.returncode == 0, again.stderr
-    assert "done: 40 steps" in again.stdout
+    given = [*command[2:], "resume=true"]
+    assert exit_status(lambda: run_command_line("finetune", finetune, given)) == 0
+    assert "done: 40 steps" in capsys.readouterr().out
     assert steps_logged(folder) == list(range(1, 41))
     assert (folder / "out" / "checkpoints" / "last").resolve().name == "step_000040"
 
