@@ -13,7 +13,7 @@ from qasr_train.batch import Batch, Recording
 from qasr_train.config import load_config
 from qasr_train.errors import ConfigError
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
-from qasr_train.models.base import TargetStates
+from qasr_train.models.base import Recompute, TargetStates
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.objectives import build_objective
@@ -168,6 +168,19 @@ def test_gradients_are_those_of_cross_entropy_and_of_the_divergence_of_replayed_
         torch.testing.assert_close(gradient, learned[name] + 0.5 * pull[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_activations_computed_again_give_the_same_gradients() -> None:
+    found = []
+    for recompute in (Recompute.none, Recompute.all):
+        model, objective = make_model(without_dropout(LORA))
+        model.set_gradient_checkpointing(recompute)
+        move(model)
+        loss = objective(model, make_batch(model, ["target", "replay"])).total
+        loss.backward()
+        found.append({n: p.grad for n, p in model.module.named_parameters() if p.requires_grad})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
 def test_rows_of_other_sources_are_only_learned() -> None:
     model, objective = make_model(without_dropout(LORA))
     move(model)
@@ -215,5 +228,7 @@ def test_settings_that_hold_nothing_to_the_base_are_refused(tmp_path: Path, monk
     assert isinstance(config.objective, KLToBaseConfig)
     assert config.objective.kl_weight == 0.3
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(ConfigError, match="objective=kl_to_base .* sharded by FSDP cannot answer; launch with DDP"):
+    with pytest.raises(
+        ConfigError, match="objective=kl_to_base .* sharded by FSDP or DeepSpeed cannot answer; launch with DDP"
+    ):
         load_config("finetune", [*given, "data.train.replay.path=y.jsonl"])
