@@ -468,7 +468,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     process = start(path, tmp_path / "out")
     assert num_checked(tmp_path / "out") == 4
     process.send_signal(how)
-    stderr = process.communicate(timeout=30)[1]
+    stderr = process.communicate(timeout=120)[1]  # on a busy machine
     if how == signal.SIGINT:
         assert process.returncode == 2
         assert "error: interrupted after 4 of 5 clips; the same command goes on from there" in stderr

@@ -3,6 +3,7 @@
 import json
 import math
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,14 @@ def run_real_tracker(run_dir: Path, **fields: Any) -> bytes:
         tracker.log({"train/loss_nats": 0.5 * step}, step=step)
     tracker.log_transcripts([("u1", SENTENCE, "hypothesis")], step=2)
     tracker.close()
-    written = [p for p in run_dir.rglob("*") if p.is_file() and p.suffix != ".log" and p.name != "metrics.jsonl"]
-    assert written, "the tracker wrote nothing"
-    return b"".join(path.read_bytes() for path in written)
+    record, give_up_s = b"", time.monotonic() + 20
+    while (
+        b"train/loss_nats" not in record and time.monotonic() < give_up_s
+    ):  # wandb's own process writes a moment later
+        written = [p for p in run_dir.rglob("*") if p.is_file() and p.suffix != ".log" and p.name != "metrics.jsonl"]
+        record = b"".join(path.read_bytes() for path in written)
+        time.sleep(0.05)
+    return record
 
 
 def test_offline_wandb_holds_figures_but_no_path_no_host_and_no_transcript(tmp_path: Path, monkeypatch):
