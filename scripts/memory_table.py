@@ -9,6 +9,7 @@ found on a CPU in bf16 autocast. Nothing here was measured on a GPU. 1 GB is 1e9
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ class Memory:
         return sum(vars(self).values())
 
 
-def count(size: Size, adapt: AdaptConfig) -> Counts:
-    """Parameters of a model of this size with configs/adapt applied, built on the meta device."""
+@cache
+def count(size: str, adapt: str) -> Counts:
+    """Parameters of a model of this size with configs/adapt/ADAPT.yaml applied, built on the meta device."""
     with torch.device("meta"):
-        model = apply_adaptation(Qwen3ASRForConditionalGeneration(model_config(size)), adapt)
+        model = apply_adaptation(Qwen3ASRForConditionalGeneration(model_config(SIZES[size])), adapt_config(adapt))
     parameters = dict(model.named_parameters())  # the tied head comes once
     layer = sum(p.numel() for name, p in parameters.items() if ".language_model.layers.0." in name)
     in_layers = sum(p.numel() for name, p in parameters.items() if ".layers." in name)
@@ -224,7 +226,7 @@ def main() -> None:
 
 def tables() -> str:
     """Markdown: parameters, what does not depend on the batch, what does."""
-    counts = {(name, adapt): count(SIZES[name], adapt_config(adapt)) for name, adapt in KEPT}
+    counts = {(size, adapt): count(size, adapt) for size, adapt in KEPT}
     return "\n\n".join([_parameter_table(counts), _fixed_table(counts), _activation_table(), _batch_table(counts)])
 
 

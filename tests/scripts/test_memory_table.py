@@ -9,7 +9,6 @@ from scripts.memory_table import (
     Case,
     Counts,
     activation_mb_per_s,
-    adapt_config,
     batch_seconds,
     count,
     fixed_memory,
@@ -20,17 +19,17 @@ from tests.helpers import ROOT
 
 @pytest.mark.parametrize(("size", "total"), [("0.6B", 782_426_112), ("1.7B", 2_038_052_480)])
 def test_parameters_are_those_of_the_published_models(size: str, total: int):
-    found = count(SIZES[size], adapt_config("full"))
+    found = count(size, "full")
     assert found.total == found.trained == total
 
 
 def test_lora_weights_are_rank_times_inputs_plus_outputs():
     # A decoder layer of the 0.6B: q 1024->2048, k and v 1024->1024, o 2048->1024, gate and up 1024->3072, down 3072->1024.
     layer = 16 * (3072 + 2048 + 2048 + 3072 + 3 * 4096)
-    assert count(SIZES["0.6B"], adapt_config("lora_decoder")).trained == 28 * layer == 10_092_544
+    assert count("0.6B", "lora_decoder").trained == 28 * layer == 10_092_544
     # An encoder layer: q, k, v, out 896->896, fc1 896->3584, fc2 back; the projector 896->896->1024.
     encoder, projector = 16 * (4 * 1792 + 2 * 4480), 16 * (1792 + 1920)
-    assert count(SIZES["0.6B"], adapt_config("lora")).trained == 28 * layer + 18 * encoder + projector
+    assert count("0.6B", "lora").trained == 28 * layer + 18 * encoder + projector
 
 
 def test_data_parallel_holds_everything_and_buckets():
