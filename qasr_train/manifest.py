@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
+from qasr_train.whole_file import write_rows
 
 MANIFEST_VERSION = 1
 
@@ -119,11 +120,4 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:
     """Write utterances as `manifest.jsonl`, all or nothing (temporary file, then rename); returns how many."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    count = 0
-    with open(part, "w", encoding="utf-8") as out:
-        for utterance in utterances:
-            out.write(json.dumps(utterance_to_row(utterance), ensure_ascii=False) + "\n")
-            count += 1
-    part.replace(path)
-    return count
+    return write_rows(path, map(utterance_to_row, utterances))

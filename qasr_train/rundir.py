@@ -23,6 +23,7 @@ import yaml
 
 from qasr_train.errors import ConfigError
 from qasr_train.settings import MISSING
+from qasr_train.whole_file import write_whole
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -253,13 +254,8 @@ def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with _told_plainly(path):
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with _told_plainly(path):
+        write_whole(path, text)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from qasr_train.export import ExportConfig, ExportDtype, export
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.rundir import check_same_config, run_directory, write_json
 from qasr_train.settings import check_settings, setting
+from qasr_train.whole_file import write_whole
 
 SWEEP_VERSION = 1
 MAY_CHANGE_ON_RESUME = ("resume", "keep_models", "max_guard_loss_points")
@@ -104,7 +105,7 @@ def sweep_strength(config: SweepConfig) -> Sweep:
         points = [_point(strength, _evaluated(strength, config, run_dir)) for strength in config.strengths]
         sweep = Sweep(points, config.max_guard_loss_points)
         write_json(run_dir / "sweep.json", _record(sweep))
-        (run_dir / "sweep.html").write_text(_page(sweep, config), encoding="utf-8")
+        write_whole(run_dir / "sweep.html", _page(sweep, config))
     return sweep
 
 

@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from qasr_train.audio import SAMPLE_RATE_HZ
 from qasr_train.errors import ConfigError
 from qasr_train.settings import check_settings, setting
+from qasr_train.whole_file import write_whole
 
 # A setting's help begins with its unit; text goes out only where that is one of these, so a new setting stays here by itself.
 _PUBLIC_UNIT = re.compile(r"(name|pattern)s?\b")
@@ -100,9 +101,7 @@ class Tracker:
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        part = self.path.with_suffix(".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(self.path)
+        write_whole(self.path, "".join(kept))
 
     def log_transcripts(self, rows: list[tuple[str, str, str]], *, step: int) -> None:
         """Hand (id, reference, hypothesis) samples to the tracker, if that is allowed."""

@@ -149,17 +149,18 @@ def test_a_full_disk_leaves_the_earlier_record_whole(tmp_path: Path, monkeypatch
     run_dir = claim_run_dir(tmp_path / "x")
     save_provenance(run_dir, Config(), "finetune")
 
-    def refuse(self: Path, text: str, **kwargs: object) -> int:
-        self.write_bytes(b"{")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", refuse)
+    (run_dir / "run.json.part").symlink_to("/dev/full")
     with pytest.raises(ConfigError) as caught:
         save_provenance(run_dir, Config(), "finetune")
     assert str(caught.value) == (
         f"{run_dir / 'run.json'}: no space left on the disk; free some, or choose another output folder"
     )
     assert read_run(run_dir)["recipe"] == "finetune"
+
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("qasr_train.rundir.write_whole", refuse)
     with pytest.raises(ConfigError), run_directory(tmp_path / "y", Config(), "finetune"):
         pass
     assert not (tmp_path / "y").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from qasr_train.evaluation.predictions import PARTIAL_PREDICTIONS, Prediction, prediction_to_row
+from qasr_train.whole_file import write_rows
 
 PREDICTIONS = "predictions.jsonl"
 Key = tuple[str, str]  # set, utterance id
@@ -48,7 +49,7 @@ def gather_partials(run_dir: Path) -> None:
     A line that a kill cut short is dropped; of a prediction made twice the later one stays.
     """
     if _partial_files(run_dir):
-        _write_rows(run_dir / PARTIAL_PREDICTIONS, read_partials(run_dir).values())
+        write_rows(run_dir / PARTIAL_PREDICTIONS, read_partials(run_dir).values(), is_synced=True)
     for path in _partial_files(run_dir):
         if path.name != PARTIAL_PREDICTIONS:
             path.unlink()
@@ -72,7 +73,7 @@ def finish(run_dir: Path, keys: Sequence[Key]) -> None:
     rows = read_partials(run_dir)
     missing = [key for key in keys if key not in rows]
     assert not missing, f"{len(missing)} predictions are missing, the first is {missing[0]}"
-    _write_rows(run_dir / PREDICTIONS, (rows[key] for key in keys))
+    write_rows(run_dir / PREDICTIONS, (rows[key] for key in keys), is_synced=True)
     for path in _partial_files(run_dir):
         path.unlink()
 
@@ -86,13 +87,3 @@ def discard_if_nothing_done(run_dir: Path) -> None:
 
 def _partial_files(run_dir: Path) -> list[Path]:
     return sorted(run_dir.glob("predictions.partial*.jsonl"))
-
-
-def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    part = path.with_name(path.name + ".part")
-    with open(part, "w", encoding="utf-8") as out:
-        for row in rows:
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)

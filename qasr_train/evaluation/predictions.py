@@ -4,7 +4,6 @@ Input: our own predictions.jsonl, a manifest of the Open ASR Leaderboard (`MODEL
 Output: `Prediction` objects, chunks of one recording merged by `parent_id`. Imports no torch, decodes no audio.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from typing import Any
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.languages import LANGUAGE_CODES, resolve_language
 from qasr_train.manifest import read_jsonl
+from qasr_train.whole_file import write_rows
 
 PREDICTIONS_VERSION = 1
 PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluation has so far, see journal.py
@@ -146,14 +146,7 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> in
     """Write predictions.jsonl all or nothing (temporary file, then rename); returns how many rows."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    count = 0
-    with open(part, "w", encoding="utf-8") as out:
-        for prediction in predictions:
-            out.write(json.dumps(prediction_to_row(prediction), ensure_ascii=False) + "\n")
-            count += 1
-    part.replace(path)
-    return count
+    return write_rows(path, map(prediction_to_row, predictions))
 
 
 def merge_chunks(predictions: list[Prediction]) -> tuple[list[Prediction], list[str]]:

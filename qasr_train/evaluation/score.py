@@ -26,6 +26,7 @@ from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.terms import TermList, read_terms
 from qasr_train.languages import LANGUAGES
 from qasr_train.settings import check_settings, setting
+from qasr_train.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -210,9 +211,7 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(path)
+        write_whole(path, text, errors="replace")
     except OSError as error:
         raise ConfigError(
             f"out={path.parent}: cannot be written ({error.strerror}); choose another directory"

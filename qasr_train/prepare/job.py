@@ -30,6 +30,7 @@ from qasr_train.prepare.summary import OTHER_TEXT, Reject, summarize
 from qasr_train.prepare.worker import Measured, Task
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig, load_utterances
+from qasr_train.whole_file import write_rows, write_whole
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
 AUDIT = "audit.html"
@@ -125,12 +126,12 @@ def prepare(config: PrepareConfig) -> None:
     summary = summarize(
         prepared, [clip.measured for clip in clips], stated_s, rejects, duplicates, find_overlaps(prepared, digests)
     )
-    write_text(out / SUMMARY_JSON, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=1) + "\n")
-    write_text(out / SUMMARY_MD, summary.markdown())
+    write_whole(out / SUMMARY_JSON, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=1) + "\n")
+    write_whole(out / SUMMARY_MD, summary.markdown())
     # 6. What a person should look at before training on it.
     audit = audit_corpus(prepared)
     remarks = [*summary.remarks(), *audit.remarks()]
-    write_text(out / AUDIT, audit_page(summary, audit, remarks))
+    write_whole(out / AUDIT, audit_page(summary, audit, remarks))
     print(summary.table(), *audit.remarks(), sep="\n", flush=True)
     print(f"\n{out / MANIFEST}: {len(prepared)} clips; {out / REJECTS}: {len(rejects)}; more in {out / AUDIT}")
 
@@ -279,7 +280,7 @@ def handle_duplicates(clips: Sequence[Clip], duplicates: Duplicates) -> tuple[li
 
 def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
     """One JSON line each: id, audio, origin, reason."""
-    write_text(path, "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in rejects))
+    write_rows(path, map(dataclasses.asdict, rejects))
 
 
 def refuse_nothing_left(clips: Sequence[Clip], rejects: Sequence[Reject], out: Path) -> None:
@@ -324,10 +325,3 @@ def divide(utterances: list[Utterance], digests: list[str], config: SplitConfig)
         seed=config.seed,
     )
     return [replace(utterance, split=split) for utterance, split in zip(utterances, splits, strict=True)]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, all or nothing."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

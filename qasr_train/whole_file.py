@@ -1,0 +1,50 @@
+"""Owns writing a text file all or nothing: as NAME.part beside it, which takes the name once everything is written.
+
+Input: a path, and text or rows. Output: the file; where writing fails, what stood there before. Errors stay OSErrors, since only
+the caller knows which setting named the path.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+
+@contextmanager
+def whole_file(path: Path, *, errors: str = "strict", is_synced: bool = False) -> Iterator[TextIO]:
+    """A UTF-8 file to write to; it stands under `path` when the block ends without an error.
+
+    Args:
+        errors: what becomes of text that is no Unicode (half a surrogate pair), as `open` understands it.
+        is_synced: wait until it is on the disk, so that it outlives a power cut too.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "w", encoding="utf-8", errors=errors) as out:
+            yield out
+            if is_synced:
+                out.flush()
+                os.fsync(out.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write a text file all or nothing."""
+    with whole_file(path, errors=errors) as out:
+        out.write(text)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, is_synced: bool = False) -> int:
+    """Write JSON lines all or nothing; returns how many."""
+    count = 0
+    with whole_file(path, is_synced=is_synced) as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count

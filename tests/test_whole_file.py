@@ -1,0 +1,45 @@
+"""Files written all or nothing: what stood there stays when writing fails, and no half file is left beside it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qasr_train.whole_file import whole_file, write_rows, write_whole
+
+
+def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path, is_synced=True) as out:
+        out.write("ß")
+        out.flush()
+        assert not path.exists()
+    assert path.read_bytes() == "ß".encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("in the middle"), KeyboardInterrupt()], ids=repr)
+def test_what_stood_there_stays_where_writing_fails(tmp_path: Path, error: BaseException) -> None:
+    def rows() -> Iterator[dict[str, int]]:
+        yield {"a": 1}
+        raise error
+
+    path = tmp_path / "rows.jsonl"
+    assert write_rows(path, [{"text": "é"}, {}]) == 2
+    with pytest.raises(type(error)):
+        write_rows(path, rows())
+    assert path.read_text(encoding="utf-8") == '{"text": "é"}\n{}\n'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_none_is_the_error_and_not_the_tidying_up(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        write_whole(tmp_path / "file" / "a.txt", "x")
+
+
+def test_half_a_surrogate_pair_is_an_error_unless_it_may_be_replaced(tmp_path: Path) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(tmp_path / "a.txt", "\ud800")
+    write_whole(tmp_path / "a.txt", "\ud800", errors="replace")
+    assert (tmp_path / "a.txt").read_text() == "?"
