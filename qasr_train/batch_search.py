@@ -35,7 +35,7 @@ def refuse_batch_search(device: torch.device, *, is_sharded: bool) -> None:
     """Refuse the search where it cannot be done.
 
     Raises:
-        ConfigError: there is no GPU, or FSDP shards the weights.
+        ConfigError: there is no GPU, or FSDP or DeepSpeed shards the weights.
     """
     if device.type != "cuda":
         raise ConfigError(
@@ -44,8 +44,8 @@ def refuse_batch_search(device: torch.device, *, is_sharded: bool) -> None:
         )
     if is_sharded:
         raise ConfigError(
-            "trainer.find_batch_seconds=true: with FSDP every process needs the others in each trial, and one that is out of "
-            "memory would leave them waiting; set data.batch_seconds"
+            "trainer.find_batch_seconds=true: with FSDP or DeepSpeed every process needs the others in each trial, and one "
+            "that is out of memory would leave them waiting; set data.batch_seconds"
         )
 
 

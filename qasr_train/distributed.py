@@ -1,4 +1,4 @@
-"""Owns Accelerate and what several processes add to a run: sharing the model (DDP, FSDP2), agreeing on an error, refusals.
+"""Owns Accelerate and what several processes add to a run: sharing the model (DDP, FSDP2, ZeRO), agreeing on an error, refusals.
 
 Input: the settings and the launch's environment (`accelerate launch`, torchrun, srun). Output: an Accelerator and a wrapped
 model, or one sentence before anything is loaded. The engine is Accelerate; nothing here communicates by itself.
@@ -6,7 +6,7 @@ model, or one sentence before anything is loaded. The engine is Accelerate; noth
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
@@ -26,6 +26,8 @@ from qasr_train.errors import ConfigError, TrainingError, UserError
 from qasr_train.models.base import ASRModel
 from qasr_train.tracking import TrackingConfig, tracker_names
 from qasr_train.trainer_config import TrainerConfig
+from qasr_train.zero import ASKED_FOR as ZERO_ASKED_FOR
+from qasr_train.zero import ZeroAccelerator, refuse_zero
 
 
 def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, project_dir: Path) -> Accelerator:
@@ -46,7 +48,7 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     _reset_accelerate()
     plugin = sharding_plugin(dtype)
     with _told_where_to_meet():
-        accelerator = Accelerator(
+        accelerator = (ZeroAccelerator if _is_on(ZERO_ASKED_FOR) else Accelerator)(
             cpu=device.type == "cpu",
             mixed_precision="bf16" if dtype is torch.bfloat16 else "no",
             log_with=tracker_names(tracking) or None,
@@ -85,20 +87,17 @@ def refuse_launch(device: torch.device) -> None:
     """Refuse what the launcher's settings ask for and this trainer cannot do.
 
     Raises:
-        ConfigError: DeepSpeed, FSDP 1, a setting of FSDP that does not work here, or more processes than GPUs; says what to use.
+        ConfigError: FSDP 1, what FSDP or DeepSpeed cannot do here, or more processes than GPUs; says what to use.
     """
-    if _is_on("ACCELERATE_USE_DEEPSPEED"):
-        raise ConfigError(
-            "the launch asks for DeepSpeed, whose optimizer state this trainer can neither save nor resume; use FSDP2, "
-            "which shards the same: use_fsdp with fsdp_version: 2"
-        )
+    if _is_on(ZERO_ASKED_FOR):
+        refuse_zero()
     num_local, num_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
     if device.type == "cuda" and 0 < num_gpus < num_local:
         raise ConfigError(
             f"the launch starts {num_local} processes on this machine, which has {num_gpus} GPU{'s' * (num_gpus != 1)}; start "
             f"one a GPU: --num_processes {num_gpus} (accelerate launch), --nproc-per-node {num_gpus} (torchrun)"
         )
-    if not is_sharding_asked_for():
+    if not _is_on("ACCELERATE_USE_FSDP"):
         return
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
@@ -116,8 +115,8 @@ def refuse_launch(device: torch.device) -> None:
 
 
 def is_sharding_asked_for() -> bool:
-    """Whether the launch asks for FSDP."""
-    return _is_on("ACCELERATE_USE_FSDP")
+    """Whether the launch asks for FSDP or DeepSpeed."""
+    return _is_on("ACCELERATE_USE_FSDP") or _is_on(ZERO_ASKED_FOR)
 
 
 def sharding_plugin(dtype: torch.dtype) -> FullyShardedDataParallelPlugin | None:
@@ -126,7 +125,7 @@ def sharding_plugin(dtype: torch.dtype) -> FullyShardedDataParallelPlugin | None
     Args:
         dtype: of the forward pass. Weights, gradients and optimizer stay float32, and gradients are reduced in it.
     """
-    if not is_sharding_asked_for():
+    if not _is_on("ACCELERATE_USE_FSDP"):
         return None
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     return FullyShardedDataParallelPlugin(
@@ -146,10 +145,10 @@ def shard_on_cpu(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugi
     PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
-def share_model(
-    accelerator: Accelerator, model: ASRModel, optimizer: torch.optim.Optimizer
-) -> tuple[Any, torch.optim.Optimizer]:
+def share_model(accelerator: Accelerator, model: ASRModel, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
     """The model as the processes share it, and its optimizer. FSDP2 shards each transformer layer, and the rest as one."""
+    if isinstance(accelerator, ZeroAccelerator):
+        return accelerator.share(model, optimizer)
     if accelerator.is_fsdp2:
         plugin = accelerator.state.fsdp_plugin
         plugin.transformer_cls_names_to_wrap = _layer_classes(model.module)
@@ -179,6 +178,10 @@ def whole_weights(accelerator: Accelerator, model: ASRModel) -> Iterator[None]:
 
     Generation takes another number of steps on each process, so they could not gather each layer when it is used.
     """
+    if isinstance(accelerator, ZeroAccelerator):
+        with accelerator.gathered():
+            yield
+        return
     sharded = [module for module in _modules(model) if isinstance(module, FSDPModule)]
     for module in sharded:
         module.set_reshard_after_forward(False, recurse=False)
@@ -191,6 +194,18 @@ def whole_weights(accelerator: Accelerator, model: ASRModel) -> Iterator[None]:
             is_root = module is model
             reshards = not is_root and accelerator.state.fsdp_plugin.reshard_after_forward
             module.set_reshard_after_forward(reshards, recurse=False)
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether what is trained lies in shards on the processes, so that all of them take part in saving it."""
+    return accelerator.is_fsdp2 or isinstance(accelerator, ZeroAccelerator)
+
+
+@contextmanager
+def readable_weights(accelerator: Accelerator) -> Iterator[None]:
+    """Where tensors are not gathered one at a time while they are written (ZeRO-3), hold all of them whole meanwhile."""
+    with accelerator.gathered() if isinstance(accelerator, ZeroAccelerator) else nullcontext():
+        yield
 
 
 def raise_everywhere(accelerator: Accelerator, error: UserError | None) -> None:

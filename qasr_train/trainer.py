@@ -31,7 +31,7 @@ from qasr_train.checkpoint import (
     write_checkpoint,
 )
 from qasr_train.data import TrainingData
-from qasr_train.distributed import raise_everywhere, share_model
+from qasr_train.distributed import is_sharded, raise_everywhere, readable_weights, share_model
 from qasr_train.errors import DataError, InterruptedRunError, TrainingError
 from qasr_train.interrupt import Interrupt
 from qasr_train.loading import LoadedBatch, append_failed_audio
@@ -173,15 +173,18 @@ class Trainer:
         generators = gather_object([generator_state()])
         is_writer = self.accelerator.is_main_process
         save_state = partial(save_training_state, model=self.model, optimizer=self.optimizer, generators=generators)
-        takes_part = is_writer or self.accelerator.is_fsdp2  # without shards, this process's weights are the writer's
-        write_checkpoint(
-            self.run_dir,
-            state,
-            save_model=self.model.save if takes_part else _nothing,
-            save_state=save_state if takes_part else _nothing,
-            is_writer=is_writer,
-            agree=partial(raise_everywhere, self.accelerator),
-        )
+        takes_part = is_writer or is_sharded(
+            self.accelerator
+        )  # without shards, this process's weights are the writer's
+        with readable_weights(self.accelerator):
+            write_checkpoint(
+                self.run_dir,
+                state,
+                save_model=self.model.save if takes_part else _nothing,
+                save_state=save_state if takes_part else _nothing,
+                is_writer=is_writer,
+                agree=partial(raise_everywhere, self.accelerator),
+            )
         self._link(state, folder)
         self.accelerator.wait_for_everyone()
         self._saved_step = state.step

@@ -4,6 +4,7 @@ Input and output: the folder `state/` of a checkpoint. Nothing here unpickles: s
 """
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from qasr_train.errors import CheckpointError
 from qasr_train.models.base import ASRModel
-from qasr_train.models.weights import read_tensors, stored_tensors, write_tensors
+from qasr_train.models.weights import LazyTensor, read_tensors, stored_tensors, write_tensors
+from qasr_train.zero import ZeroOptimizer
 
 TRAINED = "trained.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 
 
 def save_training_state(
-    folder: Path | None, *, model: ASRModel, optimizer: torch.optim.Optimizer, generators: list[dict[str, Any]]
+    folder: Path | None,
+    *,
+    model: ASRModel,
+    optimizer: torch.optim.Optimizer | ZeroOptimizer,
+    generators: list[dict[str, Any]],
 ) -> None:
     """Write optimizer, trained weights and the generators of every process into a folder.
 
@@ -39,7 +45,9 @@ def save_training_state(
         torch.save(generators, folder / "generators.pt")
 
 
-def load_training_state(folder: Path, model: ASRModel, optimizer: torch.optim.Optimizer, *, rank: int) -> None:
+def load_training_state(
+    folder: Path, model: ASRModel, optimizer: torch.optim.Optimizer | ZeroOptimizer, *, rank: int
+) -> None:
     """Undo of `save_training_state`; a process that the checkpoint does not know keeps its fresh generators.
 
     Raises:
@@ -52,17 +60,25 @@ def load_training_state(folder: Path, model: ASRModel, optimizer: torch.optim.Op
             f"{folder.parent}: trained other parameters than this run would, e.g. {other[0]}; resume "
             "with the same adapt settings"
         )
-    with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(_sharded_like(parameter, saved[name]))
-    _load_optimizer(folder / OPTIMIZER, model, optimizer)
+    values = _remembered_values(folder)
+    if isinstance(optimizer, ZeroOptimizer):
+        optimizer.load(trained, saved, values)
+    else:
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(_sharded_like(parameter, saved[name]))
+        _load_optimizer(values, model, optimizer)
     generators = torch.load(folder / "generators.pt", weights_only=True)
     if rank < len(generators):
         set_generator_state(generators[rank])
 
 
-def _optimizer_tensors(model: ASRModel, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _optimizer_tensors(
+    model: ASRModel, optimizer: torch.optim.Optimizer | ZeroOptimizer
+) -> Mapping[str, torch.Tensor | LazyTensor]:
     """ "name of the parameter/name of the value" -> tensor, of all that the optimizer remembers."""
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.tensors(trained_parameters(model))
     tensors = {}
     for name, parameter in trained_parameters(model).items():
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -73,11 +89,18 @@ def _optimizer_tensors(model: ASRModel, optimizer: torch.optim.Optimizer) -> dic
     return tensors
 
 
-def _load_optimizer(file: Path, model: ASRModel, optimizer: torch.optim.Optimizer) -> None:
+def _remembered_values(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Name of the parameter -> name of the value -> tensor, of all that the optimizer remembered."""
     values: dict[str, dict[str, torch.Tensor]] = {}
-    for full_name, tensor in read_tensors(stored_tensors(file.parent, file.name)).items():
+    for full_name, tensor in read_tensors(stored_tensors(folder, OPTIMIZER)).items():
         name, _, key = full_name.rpartition("/")
         values.setdefault(name, {})[key] = tensor
+    return values
+
+
+def _load_optimizer(
+    values: Mapping[str, Mapping[str, torch.Tensor]], model: ASRModel, optimizer: torch.optim.Optimizer
+) -> None:
     names = {parameter: name for name, parameter in trained_parameters(model).items()}
     state: dict[int, dict[str, torch.Tensor | int]] = {}
     number = 0

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from qasr_train.batch import Batch
 from qasr_train.data import ListPool, TrainingData
-from qasr_train.distributed import make_accelerator, share_model
+from qasr_train.distributed import make_accelerator, readable_weights, share_model
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.loading import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
@@ -26,6 +26,7 @@ from qasr_train.tracking import Tracker, TrackingConfig
 from qasr_train.trainer import Trainer
 from qasr_train.trainer_config import TrainerConfig
 from qasr_train.validation import Validator
+from qasr_train.zero import ZeroAccelerator
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 
@@ -105,7 +106,8 @@ def losses(run_dir: Path) -> list[float]:
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     """A copy of what is trained, whole; all processes must call it."""
-    return {n: whole(p.detach()).clone() for n, p in trainer.model.module.named_parameters() if p.requires_grad}
+    with readable_weights(trainer.accelerator):
+        return {n: whole(p.detach()).clone() for n, p in trainer.model.module.named_parameters() if p.requires_grad}
 
 
 def load(trainer: Trainer, rows: list[Utterance]) -> LoadedBatch:
@@ -117,12 +119,19 @@ def gradients_of_one_step(trainer: Trainer, split: list[list[Utterance]]) -> tup
     """(loss, whole gradients) of one step whose microbatches on this process are `split`, caught before the update."""
     trainer.wrapped, trainer.optimizer = share_model(trainer.accelerator, trainer.model, trainer.optimizer)
     caught: dict[str, torch.Tensor] = {}
-    trainer.optimizer.step = lambda: caught.update(  # type: ignore[method-assign]
-        {n: whole(p.grad).clone() for n, p in trainer.model.module.named_parameters() if p.grad is not None}
-    )
+    trainer.optimizer.step = lambda: caught.update(_gradients(trainer))  # type: ignore[method-assign]
     trainer.model.module.train()
     result = trainer.step([load(trainer, rows) for rows in split], 0)
     return result.loss_nats, caught
+
+
+def _gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
+    parameters = trainer.model.module.named_parameters()
+    if isinstance(trainer.accelerator, ZeroAccelerator):
+        from deepspeed.utils import safe_get_full_grad
+
+        return {n: safe_get_full_grad(p).clone() for n, p in parameters if p.requires_grad}
+    return {n: whole(p.grad).clone() for n, p in parameters if p.grad is not None}
 
 
 def hold_to_base(trainer: Trainer, replayed: set[str]) -> None:

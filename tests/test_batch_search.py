@@ -83,5 +83,5 @@ def test_it_is_refused_without_a_gpu_and_with_shards(tmp_path: Path):
         make_accelerator(
             TrainerConfig(max_steps=1, find_batch_seconds=True, device="cpu"), TrackingConfig(), project_dir=tmp_path
         )
-    with pytest.raises(ConfigError, match="with FSDP every process needs the others"):
+    with pytest.raises(ConfigError, match="with FSDP or DeepSpeed every process needs the others"):
         refuse_batch_search(torch.device("cuda"), is_sharded=True)

@@ -13,7 +13,6 @@ from qasr_train.trainer_config import TrainerConfig
 @pytest.mark.parametrize(
     ("environment", "device", "words"),
     [
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "cuda", "DeepSpeed, whose optimizer state .* use FSDP2"),
         ({"ACCELERATE_USE_FSDP": "true"}, "cuda", "fsdp_version: 1 in the launch; only FSDP2"),
         ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "cuda", "set fsdp_version: 2"),
         (

@@ -48,8 +48,8 @@ class KLToBaseConfig(CrossEntropyConfig):
         """Raises ConfigError where a pattern matches no source of data.train, or weights are sharded over processes."""
         if is_sharded:
             raise ConfigError(
-                "objective=kl_to_base asks the base about some rows of some processes, which weights sharded by FSDP cannot "
-                "answer; launch with DDP, or use objective=cross_entropy"
+                "objective=kl_to_base asks the base about some rows of some processes, which weights sharded by FSDP or "
+                "DeepSpeed cannot answer; launch with DDP, or use objective=cross_entropy"
             )
         for pattern in self.kl_sources:
             if not any(matches("objective.kl_sources", pattern, name) for name in sources):

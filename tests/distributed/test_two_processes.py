@@ -1,4 +1,4 @@
-"""Two processes on a CPU, DDP and FSDP2, LoRA and full: the same results as one, checkpoints, faults that all agree on.
+"""Two processes on a CPU, LoRA and full, DDP, FSDP2 and DeepSpeed: results of one, checkpoints, faults that all agree on.
 
 Both processes are started once and run every case (tests/distributed/worker.py).
 """
@@ -17,11 +17,13 @@ from transformers import Qwen3ASRForConditionalGeneration
 
 from qasr_train.checkpoint import checkpoint_path, find_fault
 from qasr_train.manifest import Utterance
+from tests.distributed import worker
 from tests.distributed.worker import ADAPT, REPLAYED, SPLITS
 from tests.helpers import ROOT
 from tests.helpers_trainer import gradients_of_one_step, hold_to_base, make_clips, make_trainer, make_validator, weights
 
-KINDS = ["ddp", "fsdp2"]
+NO_DEEPSPEED = pytest.mark.skipif("zero2" not in worker.KINDS, reason="deepspeed is not installed")
+KINDS = ["ddp", "fsdp2", *(pytest.param(kind, marks=NO_DEEPSPEED) for kind in ("zero2", "zero3"))]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def test_rows_held_to_the_base_give_the_gradients_of_one_process(out: Path, tmp_
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_equals_straight_through(out: Path, kind: str, adapt: str):
     found = read(out, kind, f"{adapt}/resumed")
-    assert found["is_sharded"] is (kind == "fsdp2")
+    assert found["is_sharded"] is (kind in ("fsdp2", "zero3"))  # ZeRO-2 shards gradients and optimizer alone
     assert found["losses"]["resumed"] == found["losses"]["straight"]
     assert len(found["losses"]["straight"]) == 4
     for name, expected in found["weights"]["straight"].items():
@@ -108,11 +110,15 @@ def test_one_process_goes_on_from_a_checkpoint_of_two(out: Path, tmp_path: Path,
 
 @pytest.mark.parametrize("adapt", list(ADAPT))
 def test_a_sharded_checkpoint_loads_with_plain_transformers(out: Path, adapt: str):
-    folders = {kind: checkpoint_path(out / kind / adapt / "straight", 4) for kind in KINDS}
+    folders = {kind: checkpoint_path(out / kind / adapt / "straight", 4) for kind in worker.KINDS}
     models = {kind: Qwen3ASRForConditionalGeneration.from_pretrained(folder) for kind, folder in folders.items()}
-    for name, expected in models["ddp"].state_dict().items():
-        torch.testing.assert_close(models["fsdp2"].state_dict()[name], expected, rtol=1e-3, atol=1e-4, msg=name)
-    assert (folders["fsdp2"] / "adapter").is_dir() is (adapt == "lora")
+    for kind, model in models.items():
+        for name, expected in models["ddp"].state_dict().items():
+            # The same for every key, it changes no attention: its gradient is rounding, of which AdamW makes whole steps.
+            if name.endswith("k_proj.bias") and kind.startswith("zero"):
+                continue
+            torch.testing.assert_close(model.state_dict()[name], expected, rtol=1e-3, atol=1e-4, msg=f"{kind} {name}")
+        assert (folders[kind] / "adapter").is_dir() is (adapt == "lora")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,7 +138,9 @@ def test_a_bad_batch_of_one_process_is_skipped_by_both_and_poisons_nothing(out: 
     assert any(not torch.equal(found["before"][name], tensor) for name, tensor in found["later"].items())
     assert all(bool(tensor.isfinite().all()) for tensor in found["later"].values())
     warnings = [line for line in (out / "stderr.txt").read_text().splitlines() if "is skipped" in line]
-    assert len(warnings) == 2 and all("step 1 is skipped, its loss is nan; utterances: u0, u1" in w for w in warnings)
+    assert len(warnings) == len(worker.KINDS) and all(
+        "step 1 is skipped, its loss is nan; utterances: u0, u1" in w for w in warnings
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

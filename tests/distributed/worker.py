@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from tests.helpers_trainer import (
     weights,
 )
 
+KINDS = ["ddp", "fsdp2", *(["zero2", "zero3"] if find_spec("deepspeed") else [])]
 ADAPT = {"full": FULL, "lora": lora()}
 # The same four clips on one process, shared 1 + 3, and shared as two microbatches of each process.
 SPLITS = {"shared": [[[0]], [[1, 2, 3]]], "microbatches": [[[0], [3]], [[1], [2]]]}
@@ -43,9 +45,9 @@ REPLAYED = {"u1", "u3"}  # clips that are held to the base, all of them on the s
 
 
 def main(out: Path) -> None:
-    """Every case with DDP, then with FSDP2."""
+    """Every case with DDP, then with FSDP2, then with DeepSpeed where it is installed."""
     utterances = make_clips(out / f"clips{os.environ['RANK']}")
-    for kind in ("ddp", "fsdp2"):
+    for kind in KINDS:
         choose(kind)
         for name, adapt in ADAPT.items():
             folder = out / kind / name
@@ -65,6 +67,8 @@ def choose(kind: str) -> None:
     """Make the next Accelerator one of this kind."""
     os.environ["ACCELERATE_USE_FSDP"] = str(kind == "fsdp2").lower()
     os.environ["FSDP_VERSION"] = "2"
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = str(kind.startswith("zero")).lower()
+    os.environ["ACCELERATE_DEEPSPEED_ZERO_STAGE"] = kind[-1]
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
@@ -108,7 +112,9 @@ def resumed(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> di
     return {
         "losses": {name: losses(folder / name) for name in ("straight", "resumed")},
         "weights": {"straight": weights(straight), "resumed": weights(second)},
-        "is_sharded": any(type(p).__name__ == "DTensor" for p in second.model.module.parameters()),
+        "is_sharded": any(
+            type(p).__name__ == "DTensor" or hasattr(p, "ds_id") for p in second.model.module.parameters()
+        ),
     }
 
 
