@@ -20,6 +20,7 @@ from qasr_train.evaluation.suite import Role, SuiteConfig
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.export import ExportConfig, ExportDtype, export
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.page import html_page
 from qasr_train.rundir import check_same_config, run_directory, write_json
 from qasr_train.settings import check_settings, setting
 from qasr_train.whole_file import write_whole
@@ -189,18 +190,11 @@ def _page(sweep: Sweep, config: SweepConfig) -> str:
         f"<td>{p.guard_percent:.2f}</td></tr>"
         for p in sweep.points
     )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Strength sweep</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
-td, th {{ padding: .2rem .8rem; text-align: right }} tr.best {{ font-weight: bold }} svg {{ max-width: 100%; height: auto }}
-</style>
-<h1>What a fine-tune gains and forgets, by its strength</h1>
+    body = f"""<h1>What a fine-tune gains and forgets, by its strength</h1>
 <p>{html.escape(config.checkpoint)}{f", averaged with {len(config.average)} more," if config.average else ""} between its base
 (strength 0) and itself (strength 1), on suite {html.escape(config.suite.name)}. Bold: the least error on the target sets with
 the guard sets losing at most {sweep.max_guard_loss_points:g} points. The strength was chosen on these very sets: confirm it on
 others before you quote its figures.</p>
 {plot}
-<table><tr><th>strength</th><th>target, error %</th><th>guard, error %</th></tr>{rows}</table>
-</html>
-"""
+<table><tr><th>strength</th><th>target, error %</th><th>guard, error %</th></tr>{rows}</table>"""
+    return html_page("Strength sweep", body, style="tr.best { font-weight: bold }")

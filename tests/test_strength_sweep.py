@@ -75,6 +75,8 @@ def test_every_strength_is_evaluated_once_and_a_finished_one_is_kept_on_resuming
     for point in sweep.points:
         scores = json.loads((run_dir / f"strength_{point.strength:.2f}" / "scores.json").read_text())
         assert scores["roles"]["target"]["primary_percent"] == point.target_percent
+    page = (run_dir / "sweep.html").read_text()
+    assert page.count("<svg") == 1 and page.count("<tr class=best>") == 1 and "default-src 'none'" in page
     texts = [(run_dir / f"strength_{s}" / "predictions.jsonl").read_text() for s in ("0.00", "1.00")]
     assert texts[0] != texts[1]
     stamp = (run_dir / "strength_0.00" / "scores.json").stat().st_mtime_ns

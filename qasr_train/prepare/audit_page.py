@@ -6,16 +6,12 @@ Input: a `Summary` and an `Audit`. Output: HTML. It holds transcripts, so it sta
 import html
 from collections.abc import Sequence
 
+from qasr_train.page import html_page
 from qasr_train.prepare.audit import MAX_LISTED, Audit
 from qasr_train.prepare.summary import Part, Summary
 from qasr_train.svg import svg_drawing
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
-td:first-child, th:first-child, td.text { text-align: left } svg { max-width: 100%; height: auto }
-li.leak { font-weight: bold }
-"""
+_STYLE = "td:first-child, th:first-child, td.text { text-align: left } li.leak { font-weight: bold }"
 _MAX_RATE = 40.0
 _MIN_CLIPS = 20
 
@@ -35,11 +31,7 @@ def audit_page(summary: Summary, audit: Audit, remarks: Sequence[str]) -> str:
         _foreign(audit),
         _shared(audit),
     ]
-    return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Audit</title><style>{_STYLE}</style>\n'
-        + "\n".join(section for section in sections if section)
-        + "\n</html>\n"
-    )
+    return html_page("Audit", "\n".join(section for section in sections if section), style=_STYLE)
 
 
 def _part(name: str, part: Part) -> list[str]:

@@ -1,0 +1,22 @@
+"""Owns the frame of the small pages that a job leaves beside its figures: one HTML file without scripts, which loads nothing.
+
+Input: a title, a body in which every text is escaped, further style. Output: HTML. The report of an evaluation has its own frame.
+"""
+
+import html
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse } svg { max-width: 100%; height: auto }
+td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
+"""
+
+
+def html_page(title: str, body: str, *, style: str = "") -> str:
+    """The whole page; `style` is added to the rules that all pages share."""
+    return (
+        '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}{style}</style>\n{body}\n</html>\n"
+    )
