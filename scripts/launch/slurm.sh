@@ -6,7 +6,7 @@
 #   DRY_RUN=1 scripts/launch/slurm.sh finetune run_dir=runs/medical     prints the commands, needs no SLURM
 #
 # Submit from the repository's root. Partition, account, time and memory are your cluster's: give them to sbatch. As many tasks as GPUs.
-# LAUNCH=configs/launch/fsdp2.yaml shards (default ddp.yaml; of the file only what it says on FSDP counts, SLURM counts processes).
+# LAUNCH=configs/launch/fsdp2.yaml shards (default ddp.yaml; of the file only FSDP and DeepSpeed count, SLURM counts processes).
 # PYTHON=... other than .venv/bin/python; MASTER_PORT=... where the one drawn from the job's number is taken.
 #
 # Asked to stop (SIGTERM 300 s before the time limit, a preemption), training saves after its step and ends with status 75; this script

@@ -5,7 +5,7 @@
 #   DRY_RUN=1 NUM_NODES=2 ... scripts/launch/torchrun.sh finetune ...    prints the command
 #
 # NUM_NODES (1), NODE_RANK (0), PROCESSES_PER_NODE (as many as GPUs, without one as CPU cores), MASTER_ADDR (127.0.0.1), MASTER_PORT
-# (29500), LAUNCH (configs/launch/ddp.yaml; of the file only what it says on FSDP counts), PYTHON (.venv/bin/python), SHUTDOWN_S (600).
+# (29500), LAUNCH (configs/launch/ddp.yaml; of the file only FSDP and DeepSpeed count), PYTHON (.venv/bin/python), SHUTDOWN_S (600).
 # The folders of data and run_dir must be the same on all machines.
 #
 # SIGTERM or Ctrl-C to this script, on one machine, stops all: training saves after its step. torchrun allows its processes
