@@ -77,6 +77,12 @@ def accelerate_arguments(path: Path, *more: str) -> argparse.Namespace:
     return _validate_launch_command(arguments)[0]
 
 
+@pytest.fixture(autouse=True)
+def no_port_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate asks while it only works out an environment; another launch on this machine may have its default port."""
+    monkeypatch.setattr("accelerate.utils.launch.is_port_in_use", lambda port: False)
+
+
 @pytest.fixture
 def cluster(tmp_path: Path) -> dict[str, str]:
     """The environment of a batch job of two tasks on a made-up cluster."""
