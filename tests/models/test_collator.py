@@ -28,6 +28,11 @@ def real_processor() -> Qwen3ASRProcessor:
     return AutoProcessor.from_pretrained(SHARED / "qwen3_asr" / "native_derived")
 
 
+@pytest.fixture(scope="module")
+def real_collator(real_processor: Qwen3ASRProcessor) -> Qwen3ASRCollator:
+    return Qwen3ASRCollator(real_processor)
+
+
 def recording(duration_s: float = 1.0, seed: int = 0, **fields: object) -> Recording:
     waveform = np.random.default_rng(seed).standard_normal(round(duration_s * 16_000)).astype(np.float32) * 0.1
     return Recording(utterance(**fields), waveform)
@@ -39,8 +44,8 @@ def supervised_text(collator: Qwen3ASRCollator, batch, row: int) -> str:
 
 
 @needs_shared
-def test_labels_are_the_target_and_its_end_token_with_the_published_tokenizer(real_processor):
-    batch = Qwen3ASRCollator(real_processor).for_training([recording(text="hello world")])
+def test_labels_are_the_target_and_its_end_token_with_the_published_tokenizer(real_collator):
+    batch = real_collator.for_training([recording(text="hello world")])
     labels = batch.labels[0].tolist()
     assert labels[-len(REAL_TARGET) :] == REAL_TARGET
     assert set(labels[: -len(REAL_TARGET)]) == {IGNORED}
@@ -49,7 +54,9 @@ def test_labels_are_the_target_and_its_end_token_with_the_published_tokenizer(re
 @needs_shared
 @pytest.mark.parametrize("context", ["", "myocardial infarction, Ramipril", "two\nlines \n"])
 @pytest.mark.parametrize("duration_s", [0.2, 1.0, 3.007, 8.99])
-def test_prompt_and_features_equal_the_processor_on_the_clip_alone(real_processor, context: str, duration_s: float):
+def test_prompt_and_features_equal_the_processor_on_the_clip_alone(
+    real_processor, real_collator, context: str, duration_s: float
+):
     one = recording(duration_s, context=context or None)
     messages = [
         {"role": "system", "content": [{"type": "text", "text": context}]},
@@ -57,21 +64,19 @@ def test_prompt_and_features_equal_the_processor_on_the_clip_alone(real_processo
     ]
     text = real_processor.apply_chat_template([messages], tokenize=False, add_generation_prompt=True)
     expected = real_processor(text=text, audio=[one.waveform], sampling_rate=16_000, return_tensors="pt")
-    batch = Qwen3ASRCollator(real_processor).for_transcription([one])
+    batch = real_collator.for_transcription([one])
     assert torch.equal(batch.input_ids, expected["input_ids"])
     assert torch.equal(batch.input_features_mask, expected["input_features_mask"].long())
     assert (batch.input_features - expected["input_features"]).abs().max() <= 1e-5
 
 
 @needs_shared
-def test_a_forced_language_equals_the_processors_request(real_processor):
+def test_a_forced_language_equals_the_processors_request(real_processor, real_collator):
     one = recording(2.0)
     expected = real_processor.apply_transcription_request(
         audio=one.waveform, language="German", prompt="Fuge", processor_kwargs={"sampling_rate": 16_000}
     )
-    batch = Qwen3ASRCollator(real_processor).for_transcription(
-        [replace(one, utterance=utterance(context="Fuge"))], language="German"
-    )
+    batch = real_collator.for_transcription([replace(one, utterance=utterance(context="Fuge"))], language="German")
     assert batch.input_ids.tolist() == torch.as_tensor(expected["input_ids"]).tolist()
 
 
