@@ -173,9 +173,7 @@ class Trainer:
         generators = gather_object([generator_state()])
         is_writer = self.accelerator.is_main_process
         save_state = partial(save_training_state, model=self.model, optimizer=self.optimizer, generators=generators)
-        takes_part = is_writer or is_sharded(
-            self.accelerator
-        )  # without shards, this process's weights are the writer's
+        takes_part = is_writer or is_sharded(self.accelerator)  # else its weights are the writer's
         with readable_weights(self.accelerator):
             write_checkpoint(
                 self.run_dir,
