@@ -79,9 +79,9 @@ class DecodeConfig:
         0.1, ge=0, le=1, help="share of a set; when more of its recordings cannot be read, the run stops"
     )
     num_workers: int = setting(4, ge=1, help="threads; decode audio ahead of the model")
-    num_warmup_batches: int = setting(1, ge=0, help="batches; transcribed before time is taken, and thrown away")
+    num_warmup_batches: int = setting(1, ge=0, help="batches; transcribed first without taking time; not in training")
     check_batch_invariance: int = setting(
-        8, ge=0, help="utterances; transcribed again alone, and compared with what their batch gave. 0: off"
+        8, ge=0, help="utterances; transcribed again alone and compared with their batch; not in training. 0: off"
     )
 
     def __post_init__(self) -> None:
