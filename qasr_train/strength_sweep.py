@@ -58,6 +58,10 @@ class SweepConfig:
         check_settings(self, "sweep_strength")
         refuse_fp16(self.precision, "precision")
         self.strengths = sorted(set(self.strengths))
+        if finer := [strength for strength in self.strengths if round(strength, 2) != strength]:
+            raise ConfigError(
+                f"strengths: {finer[0]:g} has more than two decimals, and the folders of the sweep have two; round it"
+            )
         if self.strengths[:1] != [0.0]:
             raise ConfigError(
                 f"strengths={self.strengths}: must hold 0, the base, since what the guard sets lose is counted from it"

@@ -95,6 +95,14 @@ def test_a_suite_without_a_guard_and_strengths_without_the_base_are_refused(
         load_config("sweep_strength", overrides(settings, tmp_path, "strengths=[0.5,1]"))
 
 
+def test_two_strengths_never_share_a_folder(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="strengths: 0.851 has more than two decimals"):
+        load_config("sweep_strength", overrides(settings, tmp_path, "strengths=[0,0.851,0.854,1]"))
+    fine = [step / 20 for step in range(41)] + [0.29, 1.13]  # products that are no round numbers in binary
+    given = f"strengths=[{','.join(map(str, fine))}]"
+    assert load_config("sweep_strength", overrides(settings, tmp_path, given)).strengths == sorted(fine)
+
+
 def test_the_picture_names_every_strength() -> None:
     drawn = trade_plot([TradePoint("0", 5.0, 50.0), TradePoint("0.35", 5.2, 20.0, is_best=True)], limit_percent=5.5)
     assert drawn.startswith("<svg") and ">0.35<" in drawn
