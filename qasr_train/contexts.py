@@ -51,7 +51,7 @@ class ContextConfig:
     description: float = setting(0.0, ge=0, le=1, help="share with a line of `descriptions`")
     empty: float = setting(0.0, ge=0, le=1, help="share with an empty system turn, as the official package sends")
     no_turn: float = setting(0.0, ge=0, le=1, help="share without a system turn, as vLLM sends when there is no prompt")
-    min_distractors: int = setting(10, ge=0, le=MAX_DISTRACTORS, help="terms; the fewest drawn for a row")
+    min_distractors: int = setting(10, ge=1, le=MAX_DISTRACTORS, help="terms; the fewest drawn for a row")
     max_distractors: int = setting(100, ge=1, le=MAX_DISTRACTORS, help="terms; the most drawn for a row")
 
     def __post_init__(self) -> None:
@@ -134,7 +134,7 @@ class ContextDrawer:
     def _context(self, kind: ContextKind, utterance: Utterance, rng: np.random.Generator) -> str | None:
         if kind in (ContextKind.spoken, ContextKind.distractors):
             # Log-uniform: short lists are what most people send, long ones what must not confuse the model.
-            low, high = max(1, self.config.min_distractors), self.config.max_distractors
+            low, high = self.config.min_distractors, self.config.max_distractors
             number = round(float(np.exp(rng.uniform(np.log(low), np.log(high)))))
             with_spoken = kind is ContextKind.spoken
             return self.offer.draw(utterance, rng, num_distractors=number, with_spoken=with_spoken)
