@@ -50,3 +50,9 @@ def test_without_the_package_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch
         ConfigError, match=r"DeepSpeed, which is not installed; pip install .*\[deepspeed\].*fsdp2.yaml"
     ):
         refuse_launch(torch.device("cpu"))
+
+
+def test_an_optimizer_that_cannot_be_cut_into_shards_is_refused():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))])
+    with pytest.raises(ConfigError, match="DeepSpeed shards adamw only .* optim.name=adamw"):
+        zero.ZeroAccelerator.share(None, None, optimizer)
