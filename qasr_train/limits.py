@@ -144,10 +144,11 @@ def _probed(utterances: Sequence[Utterance], indices: list[int]) -> Iterator[tup
         for begin in range(0, len(indices), _PROBED_AT_ONCE):
             chosen = indices[begin : begin + _PROBED_AT_ONCE]
             rows = [utterances[i] for i in chosen]
-            yield from zip(chosen, rows, threads.map(_duration, rows), strict=True)
+            yield from zip(chosen, rows, threads.map(probed_duration, rows), strict=True)
 
 
-def _duration(utterance: Utterance) -> float | AudioError:
+def probed_duration(utterance: Utterance) -> float | AudioError:
+    """Seconds of an utterance by its span and the header of its recording, or why that cannot be opened."""
     end_s = utterance.end_s
     try:
         if end_s is None:

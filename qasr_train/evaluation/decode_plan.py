@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qasr_train.audio import load_audio, probe_audio
+from qasr_train.audio import load_audio
 from qasr_train.batching import sorted_batches
 from qasr_train.errors import AudioError, DataError
+from qasr_train.limits import probed_duration
 from qasr_train.manifest import Utterance
 
 AUTO, REFERENCE = "auto", "reference"  # besides a language's name: the model tells it, each row's own
@@ -119,13 +120,8 @@ def _durations_s(utterances: Sequence[Utterance]) -> list[float | None]:
 def _duration_s(utterance: Utterance) -> float | None:
     if utterance.duration_s is not None:
         return utterance.duration_s
-    start_s = utterance.start_s or 0.0
-    if utterance.end_s is not None:
-        return utterance.end_s - start_s
-    try:
-        return max(probe_audio(utterance.audio, name=utterance.id).duration_s - start_s, 0.0)
-    except AudioError:
-        return None
+    found = probed_duration(utterance)
+    return None if isinstance(found, AudioError) else found
 
 
 def _forced_language(utterance: Utterance, language: str) -> str | None:
