@@ -17,14 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # Name -> what is given to recipes/finetune.py besides experiment=demo; {data} is the folder of the seed's data.
+# The first is what the others differ from, in one setting each; the demo itself is the one with augmentation.
 VARIANTS: dict[str, list[str]] = {
-    "as the demo": [],
-    "no replay": ["~data.train.replay", "data.dev.guard.path={data}/general.jsonl"],
-    "LoRA on the decoder alone": ["adapt=lora_decoder"],
-    "whole weights": ["adapt=full"],
+    "LoRA, replay, no augmentation": ["augment=none"],
+    "no replay": ["augment=none", "~data.train.replay", "data.dev.guard.path={data}/general.jsonl"],
+    "LoRA on the decoder alone": ["augment=none", "adapt=lora_decoder"],
+    "whole weights": ["augment=none", "adapt=full"],
     "augment=standard": ["augment=standard"],
-    "hotwords in training": ["context=terms", "context.terms={data}/terms.txt", "context.min_distractors=2",
-                             "context.max_distractors=20"],
+    "hotwords in training": ["augment=none", "context=terms", "context.terms={data}/terms.txt",
+                             "context.min_distractors=2", "context.max_distractors=20"],
 }  # fmt: skip
 
 
