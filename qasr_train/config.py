@@ -195,11 +195,19 @@ def register_schemas(recipe_name: str, tables: Tables = PROJECT) -> type:
     recipe = tables.recipes[recipe_name]
     store = ConfigStore.instance()
     top = _resolve(recipe.config)
-    store.store(name=f"{recipe_name}_schema", node=top)
+    _store(store, f"{recipe_name}_schema", top)
     for (group, name), target in tables.schemas.items():
         if group in recipe.groups:
-            store.store(group=group, name=f"{name}_schema", node=_resolve(target))
+            _store(store, f"{name}_schema", _resolve(target), group)
     return top
+
+
+def _store(store: ConfigStore, name: str, node: type, group: str | None = None) -> None:
+    """Store a dataclass unless it stands there: working out its tree takes Hydra a millisecond or two each."""
+    known = store.repo.get(group, {}) if group else store.repo
+    stored = known.get(f"{name}.yaml")
+    if stored is None or OmegaConf.get_type(stored.node) is not node:
+        store.store(name=name, node=node, group=group)
 
 
 def build_config(composed: Composed, folders: ConfigFolders, tables: Tables = PROJECT) -> Any:
