@@ -4,9 +4,8 @@ Input: CheckTranscriptsConfig. Output in run_dir, besides that of an evaluation:
 limit is set, manifest.jsonl without the rows above it, and rejects.jsonl with a reason for each of those.
 """
 
-import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig
+from qasr_train.whole_file import write_rows
 
 RANKED, WORST, MANIFEST, REJECTS = "ranked.jsonl", "worst.html", "manifest.jsonl", "rejects.jsonl"
 SET_NAME = "transcripts"
@@ -124,7 +124,9 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     [rows_of_set] = load_suite(suite)
     rows = compare_rows(rows_of_set.utterances, load_predictions(run_dir).predictions, config)
     ranked = rank(rows)
-    write_text(run_dir / RANKED, _lines(_ranked_row(row) for row in ranked))
+    # No `?` for half a surrogate pair: in texts there is none left (sources refuse it, read predictions are mended), and a
+    # path with a `?` would name another file.
+    write_rows(run_dir / RANKED, map(_ranked_row, ranked))
     write_text(run_dir / WORST, worst_page(ranked[: config.num_shown], len(ranked), config.normalizer))
     print(summary_text(rows, config))
     write_filtered(run_dir, rows, config)
@@ -174,14 +176,14 @@ def write_filtered(run_dir: Path, rows: Sequence[CheckedRow], config: CheckTrans
         return
     kept = [row for row in rows if row.rejected is None]
     rejects = rank([row for row in rows if row.rejected is not None])
-    write_text(run_dir / REJECTS, _lines(_reject_row(row) for row in rejects))
+    write_rows(run_dir / REJECTS, map(_reject_row, rejects))
     if not kept:
         (run_dir / MANIFEST).unlink(missing_ok=True)
         raise DataError(
             f"all {len(rows)} rows were rejected, the first is {rejects[0].utterance.id!r}: {rejects[0].rejected}; raise "
             "the limit (resume=true filters anew), or check model and language"
         )
-    write_text(run_dir / MANIFEST, _lines(_manifest_row(row.utterance) for row in kept))
+    write_rows(run_dir / MANIFEST, (_manifest_row(row.utterance) for row in kept))
     print(f"{run_dir / MANIFEST}: {len(kept)} rows; {run_dir / REJECTS}: {len(rejects)}")
 
 
@@ -214,10 +216,6 @@ def _reject_row(row: CheckedRow) -> dict[str, Any]:
     utterance = row.utterance
     named = {"id": utterance.id, "audio": utterance.audio_name, "origin": utterance.origin, "reason": row.rejected}
     return named | {"text": utterance.text, "language": utterance.language}
-
-
-def _lines(rows: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def summary_text(rows: Sequence[CheckedRow], config: CheckTranscriptsConfig) -> str:

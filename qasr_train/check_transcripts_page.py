@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from qasr_train.arrow_audio import is_arrow_reference
 from qasr_train.evaluation.confusions import aligned_pieces
+from qasr_train.page import html_page
 
 if TYPE_CHECKING:  # the job imports this module
     from qasr_train.check_transcripts import CheckedRow
@@ -20,8 +21,7 @@ CAUTION = (
     "errors, and these rows are the ones worth training on. Listen to the worst rows before setting a limit, and set it high."
 )
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse }
+body { max-width: 80rem }
 td, th { padding: .3rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
 td.n { text-align: right; white-space: nowrap } del { background: #fdd; text-decoration: none }
 ins { background: #dfd; text-decoration: none }
@@ -31,19 +31,15 @@ ins { background: #dfd; text-decoration: none }
 
 def worst_page(rows: Sequence["CheckedRow"], num_rows: int, normalizer: str) -> str:
     """The whole page: `rows`, worst first, of `num_rows` in all."""
-    body = "\n".join(_row(number, row, normalizer) for number, row in enumerate(rows, start=1))
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; media-src file:">
-<title>Transcripts to look at</title><style>{_STYLE}</style>
-<h1>Transcripts to look at</h1>
+    drawn = "\n".join(_row(number, row, normalizer) for number, row in enumerate(rows, start=1))
+    body = f"""<h1>Transcripts to look at</h1>
 <p class="caution">{html.escape(CAUTION)}</p>
 <p>{len(rows)} of {num_rows} rows, the worst first; all stand in ranked.jsonl. Normalised words: <del>in the transcript only</del>
 <ins>in the hypothesis only</ins>. A high confidence beside a high error rate speaks against the transcript.</p>
 <table><tr><th></th><th>error</th><th>confidence</th><th>row</th><th>transcript against hypothesis</th><th></th></tr>
-{body}
-</table></html>
-"""
+{drawn}
+</table>"""
+    return html_page("Transcripts to look at", body, style=_STYLE, media="file:")
 
 
 def _row(number: int, row: "CheckedRow", normalizer: str) -> str:

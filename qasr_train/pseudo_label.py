@@ -5,7 +5,6 @@ Input: PseudoLabelConfig. Output in run_dir: predictions.jsonl, manifest.jsonl (
 """
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from qasr_train.evaluation.metrics import primary_error_percent
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import join_processes
-from qasr_train.evaluation.score import write_json, write_text
+from qasr_train.evaluation.score import write_json
 from qasr_train.evaluation.suite import EvaluationSet
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.languages import resolve_language
@@ -32,6 +31,7 @@ from qasr_train.models import find_family
 from qasr_train.models.base import Capability, Engine
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig, load_utterances
+from qasr_train.whole_file import write_rows
 
 MANIFEST, REJECTS, SUMMARY = "manifest.jsonl", "rejects.jsonl", "summary.json"
 SET_NAME = "unlabelled"
@@ -239,7 +239,9 @@ def write_labels(run_dir: Path, labels: Sequence[Label]) -> None:
     """
     kept = [label for label in labels if label.rejected is None]
     rejects = [label for label in labels if label.rejected is not None]
-    write_text(run_dir / REJECTS, _lines(_reject_row(label) for label in rejects))
+    # No `?` for half a surrogate pair: in texts there is none left (sources refuse it, read predictions are mended), and a
+    # path with a `?` would name another file.
+    write_rows(run_dir / REJECTS, map(_reject_row, rejects))
     write_json(run_dir / SUMMARY, summary_row(labels))
     if not kept:
         (run_dir / MANIFEST).unlink(missing_ok=True)
@@ -249,11 +251,7 @@ def write_labels(run_dir: Path, labels: Sequence[Label]) -> None:
             f"all {len(labels)} recordings were rejected, {count} of them like {example.utterance.id!r}: {example.reason}; "
             f"see {run_dir / REJECTS}; the same command with resume=true and other limits filters anew"
         )
-    write_text(run_dir / MANIFEST, _lines(_manifest_row(label) for label in kept))
-
-
-def _lines(rows: Any) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_rows(run_dir / MANIFEST, map(_manifest_row, kept))
 
 
 def _manifest_row(label: Label) -> dict[str, Any]:

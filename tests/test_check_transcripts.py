@@ -147,6 +147,7 @@ def test_the_page_escapes_every_text_and_plays_the_part_of_the_recording(make: M
     assert f'src="{(tmp_path / "a.wav").as_uri()}#t=0.25,0.75"' in page
     assert page.index(">silent<") < page.index(">swapped<") < page.index(">right<")
     assert "A high error rate is a question, not a verdict" in page
+    assert "content=\"default-src 'none'; style-src 'unsafe-inline'; media-src file:\"" in page
 
 
 def test_the_page_holds_as_many_rows_as_asked(make: Make, tmp_path: Path) -> None:
@@ -168,3 +169,13 @@ def test_rows_without_a_transcript_are_refused(make: Make, tmp_path: Path) -> No
 def test_the_command_line_reaches_every_setting() -> None:
     config = load_config("check_transcripts", ["model=tiny", "source.path=m", "run_dir=r", "max_cer_percent=30"])
     assert config.limits_percent == {"wer": None, "cer": 30}
+
+
+def test_half_a_surrogate_pair_in_saved_predictions_is_mended_and_the_rows_stay(make: Make, tmp_path: Path) -> None:
+    check_transcripts(make())
+    saved = tmp_path / "run" / "predictions.jsonl"
+    saved.write_text(saved.read_text().replace('"red pink"', r'"red \ud83d"'))
+    check_transcripts(make(resume=True, max_wer_percent=1000))
+    heard = {row["id"]: row["hypothesis"] for row in rows_of(tmp_path / "run" / "ranked.jsonl")}
+    assert len(heard) == len(ROWS) and heard["half"] == "red \ufffd"
+    assert len(rows_of(tmp_path / "run" / "manifest.jsonl")) == len(ROWS)
