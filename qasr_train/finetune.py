@@ -12,10 +12,11 @@ from typing import Any, cast
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, set_seed
 
-from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
+from qasr_train.augment.augmenter import AugmentConfig
 from qasr_train.batch_search import batch_seconds_for
+from qasr_train.changes import Changes, make_changes
 from qasr_train.checkpoint import TrainState, latest_checkpoint, read_state
-from qasr_train.contexts import ContextConfig, make_context_drawer
+from qasr_train.contexts import ContextConfig
 from qasr_train.data import DataConfig, FeaturesOn, TrainingData
 from qasr_train.distributed import is_sharding_asked_for, make_accelerator
 from qasr_train.encoder_cache import EncodingRun, open_cache
@@ -23,7 +24,7 @@ from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.normalize import get_normalizer
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.limits import Limits
-from qasr_train.loading import Transform, explain_dead_workers
+from qasr_train.loading import explain_dead_workers
 from qasr_train.mixture import ListPool, describe_shares
 from qasr_train.models import find_family, flop_counter, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, optimizer_groups
@@ -116,14 +117,6 @@ class FinetuneConfig:
             )
 
 
-@dataclass(frozen=True)
-class Changes:
-    """What makes a training clip differ from epoch to epoch: its sound and features, then its context."""
-
-    augment: Augmenter | None
-    transforms: tuple[Transform, ...]
-
-
 def finetune(config: FinetuneConfig) -> None:
     """Train as the config says; see the module's docstring.
 
@@ -133,7 +126,13 @@ def finetune(config: FinetuneConfig) -> None:
     # 0 what can be seen to be wrong before a model is downloaded
     for source in (*config.data.train.values(), *config.data.dev.values()):
         check_source(source)
-    changes = make_changes(config)
+    changes = make_changes(
+        config.augment,
+        config.context,
+        seed=config.seed,
+        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+        max_target_tokens=config.data.max_target_tokens,
+    )
 
     # 1 the device, the run directory and its record
     accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
@@ -149,18 +148,6 @@ def finetune(config: FinetuneConfig) -> None:
     accelerator.print(
         f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir, state)}"
     )
-
-
-def make_changes(config: FinetuneConfig) -> Changes:
-    """Open noises, rooms and term lists; raises UserError where one is not there."""
-    augment = make_augmenter(
-        config.augment,
-        seed=config.seed,
-        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
-        max_target_tokens=config.data.max_target_tokens,
-    )
-    contexts = make_context_drawer(config.context, seed=config.seed)
-    return Changes(augment, (contexts,) if contexts else ())
 
 
 def prepare(

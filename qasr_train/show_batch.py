@@ -11,9 +11,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
+from qasr_train.augment.augmenter import AugmentConfig, Augmenter
 from qasr_train.batch import IGNORED, Batch
-from qasr_train.contexts import ContextConfig, ContextDrawer, make_context_drawer
+from qasr_train.changes import Changes, make_changes
+from qasr_train.contexts import ContextConfig
 from qasr_train.data import DataConfig
 from qasr_train.errors import AudioError, ConfigError, UserError
 from qasr_train.limits import Limits, measure_durations
@@ -59,18 +60,19 @@ def show_batch(config: ShowBatchConfig) -> None:
     Raises:
         ConfigError: an id is in none of the sources. DataError, AudioError, CheckpointError: as in training.
     """
-    augment = make_augmenter(
+    changes = make_changes(
         config.augment,
+        config.context,
         seed=config.seed,
         max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
         max_target_tokens=config.data.max_target_tokens,
     )
-    contexts = make_context_drawer(config.context, seed=config.seed)
+    augment = changes.augment
     collator = load_collator(config.model)
     utterances = choose_utterances(config, collator)
     if augment:
         utterances = list(augment.plan(utterances, config.epoch, source="shown"))
-    batch = make_batch(utterances, collator, augment, contexts, config.epoch)
+    batch = make_batch(utterances, collator, changes, config.epoch)
     drawn = [_drawn(augment, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
     if config.out is None:
         for row, utterance in enumerate(utterances):
@@ -85,17 +87,12 @@ def show_batch(config: ShowBatchConfig) -> None:
     print(f"{path}: {len(rows)} utterances")
 
 
-def make_batch(
-    utterances: list[Utterance],
-    collator: Collator,
-    augment: Augmenter | None,
-    contexts: ContextDrawer | None,
-    epoch: int,
-) -> Batch:
+def make_batch(utterances: list[Utterance], collator: Collator, changes: Changes, epoch: int) -> Batch:
     """The utterances as training would see them in an epoch, as one padded batch."""
-    transforms = [contexts] if contexts else []
     plan = [list(range(len(utterances)))]
-    batches = PlannedBatches(utterances, plan, collator, epoch=epoch, augment=augment, transforms=transforms)
+    batches = PlannedBatches(
+        utterances, plan, collator, epoch=epoch, augment=changes.augment, transforms=changes.transforms
+    )
     loaded = batches[0]
     if isinstance(loaded, UserError):
         raise loaded
