@@ -16,6 +16,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.clips import ReportConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.plots import TradePoint, trade_plot
+from qasr_train.evaluation.processes import num_launched
 from qasr_train.evaluation.suite import Role, SuiteConfig
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.export import ExportConfig, ExportDtype, export
@@ -44,7 +45,10 @@ class SweepConfig:
     suite: SuiteConfig = setting(help="section; sets with role target and sets with role guard")
     decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
     max_guard_loss_points: float = setting(
-        0.5, ge=0, help="percentage points; the guard sets may lose this much against strength 0"
+        0.5,
+        ge=0,
+        help="percentage points; the guard sets may lose this much against strength 0, by the figures as measured "
+        "(gate.max_guard_loss_points of compare.py, 3.0, goes by the upper bound of the loss)",
     )
     keep_models: bool = setting(
         False, help="whether to keep the model of every strength; else each goes after its turn"
@@ -102,8 +106,14 @@ def sweep_strength(config: SweepConfig) -> Sweep:
     """Export and evaluate every strength, then write the table and the picture.
 
     Raises:
+        ConfigError: several processes were launched, which would all export to the same folders.
         UserError: as export and evaluate; a strength that is done is not done again with resume=true.
     """
+    if num_launched() > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={num_launched()}: sweep_strength does not share its work among processes; run it as one process, "
+            "without accelerate launch or torchrun"
+        )
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
     with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:

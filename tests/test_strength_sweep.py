@@ -95,6 +95,18 @@ def test_a_suite_without_a_guard_and_strengths_without_the_base_are_refused(
         load_config("sweep_strength", overrides(settings, tmp_path, "strengths=[0.5,1]"))
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_several_processes_are_refused_before_anything_is_written(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_resumed: bool
+) -> None:
+    config = load_config("sweep_strength", overrides(settings, tmp_path, f"resume={str(is_resumed).lower()}"))
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="^WORLD_SIZE=2: sweep_strength .*; run it as one process"):
+        sweep_strength(config)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_two_strengths_never_share_a_folder(settings: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="strengths: 0.851 has more than two decimals"):
         load_config("sweep_strength", overrides(settings, tmp_path, "strengths=[0,0.851,0.854,1]"))

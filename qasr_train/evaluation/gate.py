@@ -15,7 +15,10 @@ class GateConfig:
     """When a candidate may replace the baseline."""
 
     max_guard_loss_points: float = setting(
-        3.0, ge=0, help="points of WER or CER; the most a guard set may lose, surely"
+        3.0,
+        ge=0,
+        help="points of WER or CER; the most a guard set may lose, surely: the upper bound of its loss counts "
+        "(max_guard_loss_points of sweep_strength.py, 0.5, goes by the figures as measured)",
     )
     alpha: float = setting(0.05, gt=0, lt=0.5, help="share; how often a check may pass by chance alone")
     target: list[str] | None = setting(

@@ -43,9 +43,14 @@ class Processes:
         return list(gather_object(values))
 
 
+def num_launched() -> int:
+    """How many processes `accelerate launch` (or torchrun) started, as it says in the environment; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join_processes(device: torch.device) -> Processes:
     """Find out which of how many processes this is, as `accelerate launch` (or torchrun) says in the environment."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if num_launched() == 1:
         return Processes(0, 1, device)
     from accelerate import PartialState
 
