@@ -1,6 +1,6 @@
 """Owns what a noise suite does to a clip: rooms and noises at given ratios, the same for a clip on every machine.
 
-Input: `NoiseConfig`. Output: `Condition`s, each of which makes another set of every set of a suite; their names and back.
+Input: `NoiseConditionsConfig`. Output: `Condition`s, each of which makes another set of every set of a suite; their names.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _NAME = re.compile(r"(?P<base>.+)@(?:clean|(?P<room>room)?\+?(?:(?P<snr_db>-?\d+
 
 
 @dataclass
-class NoiseConfig:
+class NoiseConditionsConfig:
     """Noise and rooms for every set of a suite: one set more for each condition. Off while neither `files` nor `rooms` is set."""
 
     files: str | None = setting(
@@ -110,7 +110,7 @@ class Condition:
         )
 
 
-def conditions(config: NoiseConfig) -> list[Condition]:
+def conditions(config: NoiseConditionsConfig) -> list[Condition]:
     """Every condition of a config, clean first, then by falling ratio, then the same in a room; [] where it is off.
 
     Raises:

@@ -13,7 +13,7 @@ import numpy as np
 from qasr_train.audio import load_audio
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.context_conditions import ContextConditionsConfig, Offer, under_conditions
-from qasr_train.evaluation.noise import Condition, NoiseConfig, conditions
+from qasr_train.evaluation.noise import Condition, NoiseConditionsConfig, conditions
 from qasr_train.evaluation.normalize import NORMALIZERS
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.manifest import Utterance
@@ -54,7 +54,9 @@ class SuiteConfig:
     name: str = setting(help="name; stands in the report")
     sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
     only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
-    noise: NoiseConfig = setting(NoiseConfig(), help="noise and rooms for every set: one set more for each condition")
+    noise: NoiseConditionsConfig = setting(
+        NoiseConditionsConfig(), help="noise and rooms for every set: one set more for each condition"
+    )
     context: ContextConditionsConfig = setting(
         ContextConditionsConfig(), help="every set without, with right and with wrong hotwords: three sets of each"
     )

@@ -18,7 +18,7 @@ from qasr_train.config import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.evaluation.command import CommandConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
-from qasr_train.evaluation.noise import NoiseConfig
+from qasr_train.evaluation.noise import NoiseConditionsConfig
 from qasr_train.evaluation.suite import Role, SetConfig, SuiteConfig
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.sources import SourceConfig
@@ -144,7 +144,7 @@ def test_every_recording_is_a_wav_where_that_is_asked_for(run: Run, tmp_path: Pa
 def test_the_command_hears_the_noise_of_a_noise_suite(run: Run, tmp_path: Path, manifest: Path) -> None:
     write_wav(tmp_path / "noises" / "n.wav", tone(5.0, frequency_hz=1000.0))
     suite = SuiteConfig(name="t", normalizer="none", sets={"ward": SetConfig(source=SourceConfig(path=str(manifest)))})
-    suite.noise = NoiseConfig(files=str(tmp_path / "noises"), snrs_db=[0.0])
+    suite.noise = NoiseConditionsConfig(files=str(tmp_path / "noises"), snrs_db=[0.0])
     run(
         f"import shutil; shutil.copy(rows[0]['audio_filepath'], {str(tmp_path)!r} + '/heard_' + sys.argv[3])",
         suite=suite,

@@ -11,7 +11,7 @@ from qasr_train.config import load_config
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation import evaluate as job
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
-from qasr_train.evaluation.noise import NoiseConfig, conditions, parse_set_name
+from qasr_train.evaluation.noise import NoiseConditionsConfig, conditions, parse_set_name
 from qasr_train.evaluation.suite import EvaluationSet, SetConfig, SuiteConfig, load_suite
 from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
@@ -53,7 +53,7 @@ def manifest(tmp_path: Path) -> Path:
 
 def suite_of(manifest: Path, **noise: object) -> SuiteConfig:
     sets = {"ward": SetConfig(source=SourceConfig(path=str(manifest)))}
-    return SuiteConfig(name="t", normalizer="none", sets=sets, noise=NoiseConfig(**noise))  # type: ignore[arg-type]
+    return SuiteConfig(name="t", normalizer="none", sets=sets, noise=NoiseConditionsConfig(**noise))  # type: ignore[arg-type]
 
 
 def loaded(manifest: Path, **noise: object) -> dict[str, EvaluationSet]:
@@ -128,7 +128,7 @@ def test_a_silent_stretch_is_drawn_again_and_silent_noise_is_an_error(manifest: 
 
 
 def test_names_of_sets_are_read_back(noises: Path, rooms: Path) -> None:
-    for condition in conditions(NoiseConfig(files=str(noises), rooms=str(rooms), snrs_db=[12.5, 0.0, -5.0])):
+    for condition in conditions(NoiseConditionsConfig(files=str(noises), rooms=str(rooms), snrs_db=[12.5, 0.0, -5.0])):
         assert parse_set_name(condition.set_name("a@b")) == ("a@b", condition.snr_db, condition.has_room)
     for name in ("ward", "ward@", "ward@+", "ward@room+", "@clean", "ward@10", "dr@dB"):
         assert parse_set_name(name) is None
