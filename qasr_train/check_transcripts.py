@@ -15,6 +15,7 @@ from qasr_train.check_transcripts_page import CAUTION, worst_page
 from qasr_train.device import Device, Precision, choose_device, refuse_fp16
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.alignment import UtteranceScore, score_utterances
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.metrics import primary_error_percent, primary_errors, primary_metric_of
 from qasr_train.evaluation.normalize import get_normalizer
@@ -22,7 +23,6 @@ from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import join_processes
 from qasr_train.evaluation.score import write_text
 from qasr_train.evaluation.suite import SetConfig, SuiteConfig, load_suite
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.settings import check_settings, setting
 from qasr_train.sources import SourceConfig

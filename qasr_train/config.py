@@ -54,7 +54,7 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("context", "context"): "qasr_train.contexts:ContextConfig",
     ("optim", "optim"): "qasr_train.optim:OptimConfig",
     ("trainer", "trainer"): "qasr_train.trainer:TrainerConfig",
-    ("decode", "decode"): "qasr_train.evaluation.transcribe:DecodeConfig",
+    ("decode", "decode"): "qasr_train.evaluation.decode_config:DecodeConfig",
     ("tracking", "tracking"): "qasr_train.tracking:TrackingConfig",
     ("suite", "suite"): "qasr_train.evaluation.suite:SuiteConfig",
     ("suite", "own_suite"): "qasr_train.evaluation.suite:OwnSuiteConfig",

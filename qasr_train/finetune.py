@@ -21,8 +21,8 @@ from qasr_train.data import DataConfig, FeaturesOn, TrainingData
 from qasr_train.distributed import is_sharding_asked_for, make_accelerator
 from qasr_train.encoder_cache import EncodingRun, open_cache
 from qasr_train.errors import ConfigError, UserError
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.normalize import get_normalizer
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.limits import Limits
 from qasr_train.loading import explain_dead_workers
 from qasr_train.mixture import ListPool, describe_shares

@@ -15,6 +15,7 @@ from qasr_train.arrow_audio import is_arrow_reference
 from qasr_train.device import Device, Precision, choose_device, choose_dtype, refuse_fp16
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.alignment import score_utterances
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.decode_plan import AUTO, REFERENCE
 from qasr_train.evaluation.evaluate import MAY_CHANGE_ON_RESUME, can_be_resumed, open_run, transcribe_suite
 from qasr_train.evaluation.journal import PREDICTIONS
@@ -24,7 +25,6 @@ from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.processes import join_processes
 from qasr_train.evaluation.score import write_json
 from qasr_train.evaluation.suite import EvaluationSet
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.languages import resolve_language
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.models import find_family

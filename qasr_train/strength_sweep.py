@@ -14,11 +14,11 @@ from typing import Any
 from qasr_train.device import Device, Precision, refuse_fp16
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.clips import ReportConfig
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.plots import TradePoint, trade_plot
 from qasr_train.evaluation.processes import num_launched
 from qasr_train.evaluation.suite import Role, SuiteConfig
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.export import ExportConfig, ExportDtype, export
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.page import html_page

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from qasr_train.data import validation_batches
 from qasr_train.distributed import whole_weights
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.evaluation.score import score_predictions
-from qasr_train.evaluation.transcribe import DecodeConfig, transcribe_utterances
+from qasr_train.evaluation.transcribe import transcribe_utterances
 from qasr_train.limits import Limits, measure_durations
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance

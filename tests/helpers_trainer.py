@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from qasr_train.batch import Batch
 from qasr_train.data import ListPool, TrainingData
 from qasr_train.distributed import make_accelerator, readable_weights, share_model
-from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.loading import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups

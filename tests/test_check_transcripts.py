@@ -12,7 +12,7 @@ from qasr_train.check_transcripts import CheckTranscriptsConfig, check_transcrip
 from qasr_train.config import load_config
 from qasr_train.errors import DataError, UserError
 from qasr_train.evaluation import evaluate as job
-from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources import SourceConfig, load_utterances
 from tests.helpers import tone, write_wav

@@ -12,7 +12,7 @@ import pytest
 from qasr_train.config import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.evaluation import evaluate as job
-from qasr_train.evaluation.transcribe import DecodeConfig
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.finetune import finetune
 from qasr_train.models.base import Engine, Hypothesis
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig

@@ -11,8 +11,8 @@ import torch
 
 from qasr_train.config import load_config
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.plots import TradePoint, trade_plot
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.strength_sweep import Sweep, SweepConfig, SweepPoint, sweep_strength
 from tests.helpers_model import tiny_model, tiny_processor

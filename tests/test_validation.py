@@ -16,7 +16,7 @@ from qasr_train.batch import Batch
 from qasr_train.data import DataConfig
 from qasr_train.distributed import make_accelerator
 from qasr_train.errors import AudioError, ConfigError, DataError
-from qasr_train.evaluation.transcribe import DecodeConfig, LongAudio
+from qasr_train.evaluation.decode_config import DecodeConfig, LongAudio
 from qasr_train.limits import Limits, TooLong
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance

@@ -25,11 +25,12 @@ import soundfile
 
 from qasr_train.audio import SAMPLE_RATE_HZ, probe_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.decode_plan import AUTO, REFERENCE
 from qasr_train.evaluation.journal import Journal, finish, gather_partials, read_partials
 from qasr_train.evaluation.predictions import Prediction, known_language, merge_chunks, parse_prediction
 from qasr_train.evaluation.suite import EvaluationSet
-from qasr_train.evaluation.transcribe import DecodeConfig, FailureCount
+from qasr_train.evaluation.transcribe import FailureCount
 from qasr_train.manifest import Utterance, read_jsonl
 from qasr_train.rundir import RUN_FILE, read_run, write_json
 from qasr_train.settings import check_settings, setting

@@ -18,6 +18,7 @@ from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.checkpoint_digest import checkpoint_digest
 from qasr_train.evaluation.clips import ReportConfig, clip_of_sets
 from qasr_train.evaluation.command import WALL_TIME, CommandConfig, run_command
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.evaluation.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.predictions import Prediction, load_predictions
@@ -28,7 +29,6 @@ from qasr_train.evaluation.suite_run import SuiteRun
 from qasr_train.evaluation.tables import score_summary
 from qasr_train.evaluation.terms import TermList, read_terms
 from qasr_train.evaluation.tracked import make_tracker, track_scores
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import find_family, load_model
 from qasr_train.models.base import ASRModel
 from qasr_train.rundir import (

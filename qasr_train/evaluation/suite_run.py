@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.evaluation.alignment import score_utterances
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.decode_plan import PlannedBatch
 from qasr_train.evaluation.journal import Journal, Key, Row, finish, gather_partials, read_partials
 from qasr_train.evaluation.predictions import Prediction
 from qasr_train.evaluation.processes import Processes
 from qasr_train.evaluation.progress import ErrorCounts, Progress
 from qasr_train.evaluation.suite import EvaluationSet
-from qasr_train.evaluation.transcribe import DecodeConfig, FailureCount, plan_batches, transcribe_batches
+from qasr_train.evaluation.transcribe import FailureCount, plan_batches, transcribe_batches
 from qasr_train.models.base import ASRModel
 
 Plan = list[PlannedBatch]

@@ -17,10 +17,10 @@ from qasr_train.audio import load_audio
 from qasr_train.config import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.evaluation.command import CommandConfig
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.noise import NoiseConditionsConfig
 from qasr_train.evaluation.suite import Role, SetConfig, SuiteConfig
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.sources import SourceConfig
 from tests.helpers import ROOT, tone, write_wav
 

@@ -15,11 +15,11 @@ from qasr_train.config import load_config
 from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
 from qasr_train.evaluation import evaluate as job
 from qasr_train.evaluation.clips import ReportConfig
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.journal import Journal, finish, gather_partials, partial_path, read_partials
 from qasr_train.evaluation.predictions import Prediction, load_predictions
 from qasr_train.evaluation.suite import Role, SetConfig, SuiteConfig
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources import SourceConfig

@@ -10,10 +10,10 @@ import pytest
 from qasr_train.config import load_config
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation import evaluate as job
+from qasr_train.evaluation.decode_config import DecodeConfig
 from qasr_train.evaluation.evaluate import EvaluateConfig, evaluate
 from qasr_train.evaluation.noise import NoiseConditionsConfig, conditions, parse_set_name
 from qasr_train.evaluation.suite import EvaluationSet, SetConfig, SuiteConfig, load_suite
-from qasr_train.evaluation.transcribe import DecodeConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources import SourceConfig
 from tests.helpers import SHARED, needs_shared, tone, utterance, write_wav

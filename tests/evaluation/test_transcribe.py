@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.decode_config import LongAudio
 from qasr_train.evaluation.decode_plan import AUTO, REFERENCE, plan_transcription
-from qasr_train.evaluation.transcribe import DecodeConfig, LongAudio, token_limit, transcribe_utterances
+from qasr_train.evaluation.transcribe import token_limit, transcribe_utterances
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Capability
 from tests.helpers import tone, utterance, write_wav
@@ -272,26 +273,3 @@ def test_long_audio_drop_counts_it_as_failed(tmp_path: Path) -> None:
         max_failed_fraction=0.5,
     )
     assert [bool(p.failed) for p in predictions] == [False, True]
-
-
-# --- settings ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [("auto", AUTO), ("Reference", REFERENCE), ("de", "German"), ("german", "German"), ("", AUTO), ("welsh", "Welsh")],
-)
-def test_decode_language_takes_names_and_codes(typed: str, meant: str) -> None:
-    assert DecodeConfig(language=typed, new_languages=["Welsh"]).language == meant
-
-
-def test_an_unknown_decode_language_is_refused_at_load() -> None:
-    with pytest.raises(ConfigError, match="decode.language=klingon: unknown language; use auto, reference, or one of"):
-        DecodeConfig(language="klingon")
-
-
-def test_out_of_range_decode_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="decode.batch_seconds=0"):
-        DecodeConfig(batch_seconds=0)
-    with pytest.raises(ConfigError, match="decode.max_failed_fraction=1.5"):
-        DecodeConfig(max_failed_fraction=1.5)
