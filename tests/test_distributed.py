@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from qasr_train.device import Device
-from qasr_train.distributed import make_accelerator, refuse_launch
+from qasr_train.distributed import is_sharding_asked_for, make_accelerator, refuse_launch
 from qasr_train.errors import ConfigError, TrainingError
 from qasr_train.tracking import TrackingConfig
 from qasr_train.trainer_config import TrainerConfig
@@ -67,4 +67,5 @@ def test_processes_that_do_not_meet_are_told_the_address(tmp_path, monkeypatch):
 def test_what_works_is_not(environment, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    refuse_launch(torch.device("cpu"))
+    assert refuse_launch(torch.device("cpu")) is None
+    assert is_sharding_asked_for() == bool(environment), "and it is seen for what it is"
