@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def run(tmp_path: Path, manifest: Path) -> Run:
         (tmp_path / "my system.py").write_text(SYSTEM.replace("# HERE", line))
         source = SourceConfig(path=str(manifest))
         suite = SuiteConfig(name="t", normalizer="none", sets={name: SetConfig(source=source) for name in sets})
-        command = f"{sys.executable} '{tmp_path / 'my system.py'}' {{manifest}} {{predictions}} {{set}}"
+        command = f"{shlex.quote(sys.executable)} '{tmp_path / 'my system.py'}' {{manifest}} {{predictions}} {{set}}"
         options = {name: fields.pop(name) for name in list(fields) if name in ("decode", "suite")}
         evaluate(
             EvaluateConfig(
@@ -241,7 +242,11 @@ def test_ctrl_c_ends_the_command_and_says_how_to_go_on(tmp_path: Path, manifest:
     script.write_text(
         f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
     )
-    arguments = ["model=command", f"model.command={sys.executable} {script} {{manifest}} {{predictions}}", "suite=own"]
+    arguments = [
+        "model=command",
+        f'model.command="{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{manifest}} {{predictions}}"',
+        "suite=own",
+    ]
     process = subprocess.Popen(
         [
             sys.executable,
