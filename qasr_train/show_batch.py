@@ -5,6 +5,7 @@ sources, limits and collator; loads no model weights.
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -45,7 +46,9 @@ class ShowBatchConfig:
     )
     num_utterances: int = setting(4, ge=1, help="utterances; the first of all sources in turn, as one padded batch")
     ids: list[str] = setting([], help="utterance ids to show instead. empty: the first ones")
-    color: bool = setting(True, help="whether supervised tokens are coloured besides being marked")
+    color: bool | None = setting(
+        None, help="whether supervised tokens are coloured besides being marked. null: on a terminal, not in a file"
+    )
     out: str | None = setting(None, help="file; one JSON object an utterance instead of the picture. null: the picture")
 
     def __post_init__(self) -> None:
@@ -75,8 +78,9 @@ def show_batch(config: ShowBatchConfig) -> None:
     batch = make_batch(utterances, collator, changes, config.epoch)
     drawn = [_drawn(augment, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
     if config.out is None:
+        color = sys.stdout.isatty() if config.color is None else config.color
         for row, utterance in enumerate(utterances):
-            print(picture(batch, row, utterance, collator, color=config.color, drawn=drawn[row]))
+            print(picture(batch, row, utterance, collator, color=color, drawn=drawn[row]))
         return
     path = Path(config.out)
     path.parent.mkdir(parents=True, exist_ok=True)

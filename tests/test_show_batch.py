@@ -148,10 +148,19 @@ def test_the_picture_marks_what_is_taught_and_folds_audio_and_padding(folder: Pa
 
 
 def test_colour_marks_supervised_tokens_besides(folder: Path, capsys: pytest.CaptureFixture):
-    run(folder, "ids=[short]")
+    run(folder, "ids=[short]", "color=true")
     text = capsys.readouterr().out
     assert "\033[1;32m[<|im_end|>]\033[0m" in text
     assert "\033[2m<|im_start|>\033[0m" in text
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_colour_is_for_terminals_unless_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    run(folder, "ids=[short]")
+    assert ("\033[" in capsys.readouterr().out) is is_terminal
 
 
 def test_the_limits_of_training_hold(folder: Path):
