@@ -267,6 +267,19 @@ def test_stated_splits_win_and_pull_their_speaker_with_them() -> None:
     assert {splits[f"4-{c}"] for c in range(3)} == {"test"}
 
 
+def test_shares_that_change_nothing_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shares = SplitConfig(dev_fraction=0.25, test_fraction=0.25, by=SplitBy.utterance)
+    stated = write_corpus(tmp_path, *[{"split": "train"}] * 3, {"split": "test"})
+    manifest, _, _ = run(stated, tmp_path / "stated", split=shares)
+    assert [row["split"] for row in manifest] == ["train", "train", "train", "test"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "split.test_fraction change nothing: every row names a split (test 1, train 3)" in said
+    caplog.clear()
+    run(write_corpus(tmp_path, *[{}] * 4), tmp_path / "free", split=shares)
+    run(stated, tmp_path / "no shares")
+    assert not caplog.records
+
+
 def test_clips_without_a_speaker_go_to_train() -> None:
     utterances = [*people(6, 3), utterance(id="nobody", speaker=None, split=None)]
     for seed in range(8):

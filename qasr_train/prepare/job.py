@@ -7,6 +7,7 @@ so the same command goes on after an interruption, and a finished one runs again
 import dataclasses
 import errno
 import json
+import logging
 import os
 import re
 import sys
@@ -34,6 +35,7 @@ from qasr_train.whole_file import write_rows, write_whole
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
 AUDIT = "audit.html"
+log = logging.getLogger(__name__)
 _MODEL_TOKENS = re.compile(r"<\|[A-Za-z_]+\|>|<asr_text>|<timestamp>")
 
 
@@ -316,6 +318,13 @@ def divide(utterances: list[Utterance], digests: list[str], config: SplitConfig)
     """The utterances with their splits; untouched where no share is asked for."""
     if config.dev_fraction == 0 and config.test_fraction == 0:
         return utterances
+    if all(utterance.split is not None for utterance in utterances):
+        stated = Counter(utterance.split for utterance in utterances)
+        log.warning(
+            "split.dev_fraction and split.test_fraction change nothing: every row names a split (%s); source.columns.split= "
+            "(empty) leaves what they name aside",
+            ", ".join(f"{split} {count}" for split, count in sorted(stated.items())),
+        )
     splits = assign_splits(
         utterances,
         digests,
