@@ -222,7 +222,7 @@ def known_language(value: str | None) -> str | None:
 def _prediction_files(path: Path) -> list[Path]:
     if not path.exists():
         raise DataError(
-            f"{path}: no such file or folder; `predictions` names a predictions.jsonl or a folder of manifests"
+            f"{path}: no such file or folder; expected the folder of a run, a predictions.jsonl or a folder of manifests"
         )
     if not path.is_dir():
         return [path]

@@ -163,7 +163,9 @@ def test_damaged_run_folders_are_named(tmp_path):
     (tmp_path / "utterances.jsonl").write_text('{"id": "a"}\n')
     with pytest.raises(DataError, match=r"utterances\.jsonl:1: has no `set`; score the run again"):
         load_run(tmp_path)
-    with pytest.raises(DataError, match="nope: no such file or folder"):
+    with pytest.raises(
+        DataError, match="nope: no such file or folder; expected the folder of a run, a predictions.jsonl"
+    ):
         load_run(tmp_path / "nope")
 
 
