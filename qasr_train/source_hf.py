@@ -191,6 +191,8 @@ def _explained(error: Exception, *, is_folder: bool) -> str:
     """What went wrong and what to do."""
     causes = f"{error} {error.__cause__ or ''} {getattr(error.__cause__, '__cause__', '') or ''}"
     kind = type(error).__name__
+    if kind == "EmptyDatasetError" and is_folder:
+        return "holds no data; expected recordings, Parquet files or what `save_to_disk` writes; or name a manifest"
     if "torchcodec" in causes and is_folder:
         return (
             "holds recordings but no metadata.csv (columns file_name and text, one row a recording); write one, or name "

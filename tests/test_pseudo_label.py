@@ -204,7 +204,7 @@ def test_transcripts_of_the_source_are_not_looked_at(make: Make, folder: Path) -
 
 def test_an_empty_folder_is_one_sentence(make: Make, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty"):
+    with pytest.raises(DataError, match="empty: holds no data; expected recordings"):
         pseudo_label(make(SureModel(), source=SourceConfig(path=str(tmp_path / "empty"))))
     with pytest.raises(DataError, match=r"nowhere: no such file or folder"):
         pseudo_label(make(SureModel(), source=SourceConfig(path=str(tmp_path / "nowhere"))))

@@ -314,7 +314,7 @@ def test_a_bare_folder_of_recordings_is_a_source_without_transcripts(folder: Pat
 
 def test_an_empty_folder_and_a_missing_path_are_named(folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: cannot be loaded as a dataset"):
+    with pytest.raises(DataError, match=r"empty: holds no data; expected recordings, Parquet files"):
         load(folder / "empty")
     with pytest.raises(DataError, match=r"wav: holds recordings but no metadata.csv"):
         load(folder / "wav")
