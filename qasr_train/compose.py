@@ -118,7 +118,8 @@ def compose_config(folders: ConfigFolders, overrides: Sequence[str], *, is_compl
             )
     is_group = [_is_group(override, folders) for override in parsed]
     lines = [_group_line(o, folders) for o, chosen in zip(parsed, is_group, strict=True) if chosen]
-    composed = _compose_groups(folders, [line for line in lines if line], is_complete=is_complete)
+    keys = [str(o.key_or_group) for o, chosen in zip(parsed, is_group, strict=True) if not chosen]
+    composed = _compose_groups(folders, [line for line in lines if line], is_complete=is_complete, keys=keys)
     for override, chosen in zip(parsed, is_group, strict=True):
         if not chosen:
             _apply(override, composed.tree)
@@ -189,7 +190,10 @@ def _group_line(override: Override, folders: ConfigFolders) -> str:
     return f"{override.get_key_element()}='{value}'"
 
 
-def _compose_groups(folders: ConfigFolders, group_lines: list[str], *, is_complete: bool) -> Composed:
+def _compose_groups(
+    folders: ConfigFolders, group_lines: list[str], *, is_complete: bool, keys: Sequence[str] = ()
+) -> Composed:
+    """The tree of the chosen groups; `keys` are the settings given besides, for the sentence about a group not chosen."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None, "called outside open_folders"
     try:
@@ -207,7 +211,7 @@ def _compose_groups(folders: ConfigFolders, group_lines: list[str], *, is_comple
     except MissingConfigException as error:
         raise ConfigError(_missing_file_sentence(error, folders)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_composition_sentence(error, folders)) from error
+        raise ConfigError(_composition_sentence(error, folders, keys)) from error
     chosen: dict[str, str | None] = OmegaConf.to_container(tree.hydra.runtime.choices)  # type: ignore[assignment]
     choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
     with open_dict(tree):
@@ -223,14 +227,15 @@ def _missing_file_sentence(error: MissingConfigException, folders: ConfigFolders
     return f"a defaults list chooses {group}={name}: no such file{did_you_mean(name, options)}; choose from {', '.join(options)}"
 
 
-def _composition_sentence(error: Exception, folders: ConfigFolders) -> str:
+def _composition_sentence(error: Exception, folders: ConfigFolders, keys: Sequence[str]) -> str:
     text = str(error)
     in_file = re.search(r"In '(.+?)'", text)
     place = f"{folders.file_of(in_file[1])}: " if in_file else ""
     unchosen = re.search(r"You must specify '(.+?)'", text)
     if unchosen:
         options = ", ".join(folders.options(unchosen[1].partition("@")[0]))
-        return f"{unchosen[1]} is missing: choose {unchosen[1]}=NAME from {options}"
+        beside = next((f"; {key}=... goes beside it" for key in keys if key.startswith(f"{unchosen[1]}.")), "")
+        return f"{unchosen[1]} is missing: choose {unchosen[1]}=NAME from {options}{beside}"
     no_match = re.search(r"Could not (?:override|delete) '(.+?)'", text)
     if no_match:
         groups = [] if in_file else sorted(_compose_groups(folders, [], is_complete=False).choices)

@@ -195,6 +195,8 @@ def test_a_choice_that_a_yaml_file_makes_wrongly_is_named(tmp_path: Path) -> Non
 def test_a_group_that_must_be_chosen_is_named(tmp_path: Path) -> None:
     tables = write_tables(tmp_path, {"example.yaml": FILES["example.yaml"].replace("model: small", "model: ???")})
     assert sentence(tables, *GIVEN) == "model is missing: choose model=NAME from other, small"
+    told = sentence(tables, "model.path=runs/x/checkpoints/best", *GIVEN)
+    assert told == "model is missing: choose model=NAME from other, small; model.path=... goes beside it"
 
 
 def test_a_group_of_another_recipe_is_refused(tmp_path: Path) -> None:
