@@ -15,13 +15,22 @@ from types import TracebackType
 import torch.distributed as dist
 from accelerate import Accelerator
 
-from qasr_train.errors import TrainingError, UserError
+from qasr_train.errors import InterruptedRunError, TrainingError, UserError
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 2.0  # seconds between signs of life
 DONE, FAILED = "done", "failed:"
 _GRACE_S = 10.0  # for the main thread to end by itself once a process is known to be lost
+
+
+def leave_processes() -> None:
+    """Take the communication with other processes down, if there is any.
+
+    Left to the interpreter's end, gloo's threads have now and then aborted a process that was done: status -6 instead of 0 or 75.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class Peers:
@@ -75,6 +84,8 @@ class Peers:
             log.debug("the store is gone")
         if self.lost is not None and isinstance(error, RuntimeError):
             raise TrainingError(self.lost) from error
+        if error is None or isinstance(error, InterruptedRunError):  # else another may still wait in an operation
+            leave_processes()
 
     def _watch(self) -> None:
         """The thread: show a sign of life, look at the others', until the run ends or one is lost."""

@@ -138,6 +138,7 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     with can_be_resumed(config, sets, processes):
         if not (run_dir / PREDICTIONS).exists():
             transcribe_suite(config, sets, run_dir, processes, dtype, config.normalizer)
+    processes.leave()
 
     # 3 what of them may be trained on
     if processes.is_main:

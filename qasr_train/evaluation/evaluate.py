@@ -126,6 +126,7 @@ def evaluate(config: EvaluateConfig) -> None:
                 tracker.start(config)
             if not (run_dir / PREDICTIONS).exists():
                 transcribe_suite(config, sets, run_dir, processes, dtype, config.suite.normalizer)
+        processes.leave()
 
         # 4 scores and report
         if processes.is_main:

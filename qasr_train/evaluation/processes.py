@@ -42,6 +42,13 @@ class Processes:
 
         return list(gather_object(values))
 
+    def leave(self) -> None:
+        """Take the communication down; left to the interpreter's end, gloo has now and then aborted a process that was done."""
+        if self.num_ranks > 1:
+            from accelerate import PartialState
+
+            PartialState().destroy_process_group()
+
 
 def num_launched() -> int:
     """How many processes `accelerate launch` (or torchrun) started, as it says in the environment; 1 without it."""

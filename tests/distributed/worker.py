@@ -21,6 +21,7 @@ from qasr_train.distributed import share_model
 from qasr_train.errors import CheckpointError, TrainingError
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig
+from qasr_train.peers import leave_processes
 from qasr_train.trainer import Trainer
 from qasr_train.trainer_config import OnNonFinite
 from tests.helpers_trainer import (
@@ -61,6 +62,7 @@ def main(out: Path) -> None:
             keep(out / kind / "held.pt", held(out / kind / "held", utterances))
         choose(kind)
         keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
+    leave_processes()
 
 
 def choose(kind: str) -> None:
