@@ -355,10 +355,16 @@ def count_steps(trainer: TrainerConfig, data: TrainingData, resume_from: Path | 
 
 
 def describe_result(run_dir: Path, state: TrainState) -> str:
-    """Where the result lies, how to evaluate it, and whether the dev sets say that it is one."""
+    """What was left out, where the result lies, how to evaluate it, and whether the dev sets say that it is one."""
+    unread = ""
+    if state.num_failed:
+        listed = run_dir / "failed_audio*.jsonl"  # one for each process that met any
+        unread = (
+            f"warning: unreadable recordings were left out ({state.num_failed}, counted in each epoch), see {listed}; "
+        )
     if state.best_step is None:
-        return f"evaluate it with model.path={run_dir / 'checkpoints' / 'last'}"
-    found = f"best at step {state.best_step}; evaluate it with model.path={run_dir / 'checkpoints' / 'best'}"
+        return f"{unread}evaluate it with model.path={run_dir / 'checkpoints' / 'last'}"
+    found = f"{unread}best at step {state.best_step}; evaluate it with model.path={run_dir / 'checkpoints' / 'best'}"
     if state.value_before is not None and state.best_value is not None and state.best_value >= state.value_before:
         return f"warning: no checkpoint is better on the dev sets than the model was before training; {found}"
     return found

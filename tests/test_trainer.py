@@ -16,6 +16,7 @@ from qasr_train.checkpoint import TrainState, latest_checkpoint
 from qasr_train.data import TrainingData
 from qasr_train.distributed import make_accelerator
 from qasr_train.errors import ConfigError, DataError, TrainingError
+from qasr_train.finetune import describe_result
 from qasr_train.manifest import Utterance
 from qasr_train.tracking import TrackingConfig
 from qasr_train.trainer import Trainer
@@ -125,6 +126,11 @@ def test_unreadable_audio_is_listed_and_past_its_share_stops(tmp_path: Path, utt
     listed = [json.loads(line) for line in (tmp_path / "tolerant" / "failed_audio.jsonl").read_text().splitlines()]
     assert {row["id"] for row in listed} == {"u3"}
     assert "gone.wav" in listed[0]["reason"]
+    told = describe_result(tmp_path / "tolerant", state)
+    assert told.startswith(
+        f"warning: unreadable recordings were left out ({state.num_failed}, counted in each epoch), see "
+    )
+    assert "left out" not in describe_result(tmp_path, replace(state, num_failed=0))
 
     strict = make_trainer(tmp_path / "strict", rows, num_steps=9)
     with pytest.raises(DataError, match=r"clips could not be read, over data.max_failed_fraction=0"):
