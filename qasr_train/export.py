@@ -17,7 +17,7 @@ from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from qasr_train.errors import ConfigError
 from qasr_train.languages import LANGUAGES
-from qasr_train.model_card import Origin, find_origin, model_card, started_from
+from qasr_train.model_card import Origin, find_origin, model_card, run_folder, started_from
 from qasr_train.models.adapters import ADAPTER_CONFIG, export_adapter, read_adapter_config
 from qasr_train.models.blending import average_into, interpolate_into
 from qasr_train.models.folders import resolve_checkpoint
@@ -132,6 +132,11 @@ def _load_whole(
 def _load_blended(folder: Path, config: ExportConfig) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
     """Whole weights: the average of all checkpoints, then the way from the base to it; in float32."""
     others = [resolve_checkpoint(path) for path in config.average]
+    for path, other in zip(config.average, others, strict=True):
+        if run_folder(other) != run_folder(folder):
+            raise ConfigError(
+                f"average: {path} is not of the run of {config.checkpoint}; average checkpoints of one run"
+            )
     base = find_start(folder, config.base) if config.strength != 1.0 else None
     model, processor = load_checkpoint(folder)
     average_into(model, ((other, load_any(other)) for other in others))

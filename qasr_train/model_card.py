@@ -229,12 +229,15 @@ def _published_base(reference: str | None) -> str | None:
 
 def _run_of(folder: Path) -> dict[str, Any]:
     """The run.json of the fine-tune a checkpoint or its adapter belongs to; {} where there is none."""
+    run = run_folder(folder)
+    return _read(run / "run.json") if run else {}
+
+
+def run_folder(folder: Path) -> Path | None:
+    """The directory of the fine-tune a checkpoint or its adapter lies in; None outside of a run."""
     folder = folder.resolve()
-    for parent in (folder, *list(folder.parents)[:3]):  # run/checkpoints/step_000100/adapter
-        record = _read(parent / "run.json")
-        if record.get("recipe") == "finetune":
-            return record
-    return {}
+    parents = (folder, *list(folder.parents)[:3])  # run/checkpoints/step_000100/adapter
+    return next((one for one in parents if _read(one / "run.json").get("recipe") == "finetune"), None)
 
 
 def started_from(folder: Path) -> str | None:

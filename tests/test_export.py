@@ -155,9 +155,21 @@ def test_an_adapter_cannot_hold_an_average(run: Path, tmp_path: Path) -> None:
         export(ExportConfig(checkpoint=f"{best}/adapter", average=[best], out=str(tmp_path / "out")))
 
 
+def test_checkpoints_of_another_run_are_not_averaged(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="average: bundled:tiny is not of the run of .*best; average checkpoints of one run"
+    ):
+        make(run, tmp_path / "out", average=["bundled:tiny"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_models_of_other_sizes_are_not_blended(run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="tiny: is not of the same architecture and sizes .* weights differ"):
-        make(run, tmp_path / "out", average=["bundled:tiny"])
+        export(
+            ExportConfig(
+                checkpoint=str(run.parent / "base"), base="bundled:tiny", strength=0.5, out=str(tmp_path / "o")
+            )
+        )
 
 
 def test_an_adapter_directory_is_merged_over_its_base(run: Path, tmp_path: Path) -> None:
