@@ -220,3 +220,12 @@ def test_as_a_process_it_ends_with_the_status_and_without_traceback(tmp_path: Pa
     )
     done = start(*GIVEN)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+def test_a_process_ends_with_its_status_after_what_was_registered_and_with_all_its_output() -> None:
+    script = (
+        "import atexit; from qasr_train.recipe import end_process\n"
+        "atexit.register(print, 'registered'); print('done', end=''); end_process(75); print('never')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "doneregistered\n", "")

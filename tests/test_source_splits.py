@@ -145,6 +145,7 @@ def test_a_dataset_with_a_script_of_its_own_is_named(tmp_path: Path) -> None:
 READ_FROM_HUB = """
 import json, sys
 from qasr_train.errors import DataError
+from qasr_train.recipe import end_process
 from qasr_train.sources import SourceConfig
 from tests.test_source_splits import read, texts
 for settings in json.loads(sys.argv[1]):
@@ -152,6 +153,7 @@ for settings in json.loads(sys.argv[1]):
         print("RESULT", json.dumps(texts(read(**settings))))
     except DataError as error:
         print("RESULT", json.dumps(str(error)))
+end_process(0)
 """
 
 

@@ -22,6 +22,7 @@ from qasr_train.errors import CheckpointError, TrainingError
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig
 from qasr_train.peers import leave_processes
+from qasr_train.recipe import end_process
 from qasr_train.trainer import Trainer
 from qasr_train.trainer_config import OnNonFinite
 from tests.helpers_trainer import (
@@ -205,3 +206,4 @@ def message(kind: type[Exception], action: Callable[[], Any]) -> str:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    end_process(0)
