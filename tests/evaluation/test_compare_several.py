@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,7 @@ def test_what_is_written_and_printed(runs):
 
 def run_recipe(arguments, monkeypatch):
     monkeypatch.setattr("sys.argv", ["compare.py", *arguments])
+    monkeypatch.setattr("qasr_train.recipe.end_process", sys.exit)  # which ends this process as well
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(ROOT / "recipes" / "compare.py"), run_name="__main__")
     return ended.value.code
