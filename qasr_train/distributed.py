@@ -24,6 +24,7 @@ from qasr_train.batch_search import refuse_batch_search
 from qasr_train.device import choose_device, choose_dtype
 from qasr_train.errors import ConfigError, TrainingError, UserError
 from qasr_train.models.base import ASRModel
+from qasr_train.models.compiled import refuse_compiling
 from qasr_train.tracking import TrackingConfig, tracker_names
 from qasr_train.trainer_config import TrainerConfig
 from qasr_train.zero import ASKED_FOR as ZERO_ASKED_FOR
@@ -41,6 +42,8 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     refuse_launch(device)
     if trainer.find_batch_seconds:
         refuse_batch_search(device, is_sharded=is_sharding_asked_for())
+    if trainer.compile:
+        refuse_compiling(device, is_sharded=is_sharding_asked_for())
     dtype = choose_dtype(trainer.precision, device)
     if device.type == "cpu":
         # Denormal numbers slow a CPU: a prototype of LoRA on the encoder took 1.46 s a step with them, 0.23 s without.

@@ -164,6 +164,8 @@ def prepare(
     model.module = apply_adaptation(model.module, config.adapt)
     objective = build_objective(config.objective, model)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
+    if config.trainer.compile:
+        model.compile_layers()  # after the objective, which may have copied the model
     if config.trainer.find_batch_seconds:
         found = batch_seconds_for(
             run_dir,

@@ -36,6 +36,7 @@ from qasr_train.errors import DataError, InterruptedRunError, TrainingError
 from qasr_train.interrupt import Interrupt
 from qasr_train.loading import LoadedBatch, append_failed_audio
 from qasr_train.models.base import ASRModel
+from qasr_train.models.compiled import num_compilations
 from qasr_train.models.weights import whole
 from qasr_train.monitoring import StepResult, Stopwatch, Window, drift_figures, peak_memory_gib, peak_tflops
 from qasr_train.objectives import Objective
@@ -132,11 +133,13 @@ class Trainer:
         batches = [one.batch for one in loaded]
         watch = Stopwatch(self.accelerator.device)
         num_targets = int(self._sum(sum(batch.num_targets for batch in batches)))
-        own: list[dict[str, float]] = []  # of each microbatch, the objective's sums
+        sums_of: list[dict[str, float | torch.Tensor]] = []  # of each microbatch, the objective's sums
         for i, batch in enumerate(batches):
             is_last = i == len(batches) - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.wrapped):
-                own.append(self._backward(batch, num_targets, watch))
+                sums_of.append(self._backward(batch, num_targets, watch))
+        # Read only now: each reading waits for the device, which has the next microbatch to begin with meanwhile.
+        own = [{name: float(value) for name, value in sums.items()} for sums in sums_of]
         means = {name: self._sum(sum(sums[name] for sums in own)) / max(1, num_targets) for name in own[0]}
         loss_nats, token_accuracy = means.pop("loss_nats"), means.pop("num_correct", 0.0)
         fault, grad_norm = None if math.isfinite(loss_nats) else "loss", 0.0
@@ -210,7 +213,7 @@ class Trainer:
                     return
                 began_s = time.perf_counter()
 
-    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> dict[str, float]:
+    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> dict[str, float | torch.Tensor]:
         """Add a microbatch's gradient, as its share of the mean over all targets; its loss and the objective's metrics."""
         try:
             with watch:
@@ -225,7 +228,7 @@ class Trainer:
                 f"out of memory on a microbatch of {len(batch)} clips, {padded_s:.0f} padded seconds; lower "
                 "data.batch_seconds, or set trainer.gradient_checkpointing=all"
             ) from None
-        return {"loss_nats": float(loss.total.detach())} | {name: float(value) for name, value in loss.metrics.items()}
+        return {"loss_nats": loss.total.detach(), **loss.metrics}
 
     def _report_non_finite(self, what: str, suspects: list[Batch], number: int, *, value: float) -> None:
         """Stop, or warn that the step is skipped, naming the utterances of all processes that may have caused it."""
@@ -322,6 +325,8 @@ class Trainer:
         figures |= {"train/lr": self.lr, "train/epoch": state.epoch, "train/audio_s": state.audio_s}
         if (peak_gib := peak_memory_gib(self.accelerator)) is not None:
             figures["train/peak_memory_gib"] = peak_gib
+        if self.config.compile:
+            figures["train/num_compiled_graphs"] = num_compilations()
         self.tracker.log(figures, step=state.step)
 
 

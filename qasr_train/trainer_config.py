@@ -45,6 +45,11 @@ class TrainerConfig:
         help="activations computed again in the backward pass to save memory. conv: of the convolutions, most memory for "
         "least time; encoder: these and its layers; decoder: its layers; all: everything",
     )
+    compile: bool = setting(
+        False,
+        help="whether torch compiles the layers of encoder and decoder: less time a step on a GPU (docs/benchmarks.md), a minute "
+        "or so more at the start",
+    )
     log_every: int = setting(10, ge=1, help="steps between lines in metrics.jsonl")
     validate_every: int | None = setting(None, ge=1, help="steps between validations. null: at the end of each epoch")
     validate_at_start: bool = setting(True, help="whether to validate before the first step, for a baseline")

@@ -199,7 +199,7 @@ def activation_mb_per_s(size: Size, kept: Kept, *, is_recomputed: bool = False) 
 
 def recomputed_gb(kept: Kept) -> float:
     """Gigabytes of the seconds of audio whose convolutions are computed again at a time."""
-    return CHUNKS_AT_ONCE * kept.rest / 1e9
+    return CHUNKS_AT_ONCE["cuda"] * kept.rest / 1e9
 
 
 def batch_seconds(memory_gb: float, fixed_gb: float, mb_per_s: float) -> int:

@@ -45,7 +45,9 @@ class DecodeConfig:
         help="seconds; what both pieces of a longer clip hear where it is cut, at most a fifth of a piece. 0: none",
     )
     engine: Engine = setting(
-        Engine.auto, help="auto: the family's own decoding loop where it has one; generate: that of transformers"
+        Engine.auto,
+        help="auto: the family's own decoding loop where it has one, on a GPU as CUDA graphs; loop: without graphs; "
+        "generate: that of transformers",
     )
     max_failed_fraction: float = setting(
         0.1, ge=0, le=1, help="share of a set; when more of its recordings cannot be read, the run stops"

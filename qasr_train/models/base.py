@@ -47,7 +47,8 @@ class Card:
 class Engine(str, Enum):
     """What turns a batch into tokens, where a family leaves a choice."""
 
-    auto = "auto"  # the family's own loop where it has one, else generate
+    auto = "auto"  # the family's own loop where it has one, else generate; on a GPU its steps are CUDA graphs
+    loop = "loop"  # the family's own loop, its steps run operation by operation
     generate = "generate"  # transformers' own `generate`
 
 
@@ -163,6 +164,9 @@ class ASRModel(Protocol):
 
     def set_gradient_checkpointing(self, recompute: Recompute) -> None:
         """Recompute these activations in the backward pass, and keep the others."""
+
+    def compile_layers(self) -> None:
+        """Compile the layers that repeat, for training, after everything that is trained has been put on them."""
 
     def save(self, folder: Path | None) -> None:
         """Write a complete directory that plain `from_pretrained` loads.

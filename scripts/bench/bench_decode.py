@@ -1,13 +1,14 @@
 """How fast clips are transcribed: our decoding loop, against transformers' `generate` in manifest order and sorted.
 
     python scripts/bench/bench_decode.py --manifest ../shared/speech/manifest.jsonl [--clips 64] [--repeats 3]
-    python scripts/bench/bench_decode.py --manifest ... --shape 0.6b [--encoder-layers 2] [--decoder-layers 4]
+    python scripts/bench/bench_decode.py --manifest ... --shape 0.6b [--encoder-layers 2] [--decoder-layers 4 | --full-depth]
+    python scripts/bench/bench_decode.py --synthetic long-tail --shape 0.6b --full-depth --device cuda --rows 128
 
 Without --shape: the bundled model, rows end where it ends them. With it: random weights in the widths of the published
 model with fewer layers and its whole vocabulary; rows end after as many tokens as the transcript has in the bundled
 tokenizer, since random weights know no end. Timed is waveforms -> tokens, by our collator in all ways. The ways take turns;
 medians are printed, and how many rows have other tokens than the first way. Times are seconds of the core that the process
-had (of the wall, synchronised, with --device cuda: coded, not measured yet).
+had; with --device cuda of the wall, in bf16, and our loop runs with CUDA graphs and without.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import json
 import random
 import statistics
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, Qwen3ASRForConditionalGeneration, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -34,23 +35,10 @@ from qasr_train.batching import sorted_batches
 from qasr_train.evaluation.transcribe import token_limit
 from qasr_train.manifest import Utterance
 from qasr_train.models import load_model
-from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.models.qwen3_asr.layouts import load_processor
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
-
-WIDTHS: dict[str, tuple[dict[str, int], dict[str, int]]] = {
-    "0.6b": (
-        {"d_model": 896, "encoder_attention_heads": 14, "encoder_ffn_dim": 3584, "output_dim": 1024},
-        {"hidden_size": 1024, "intermediate_size": 3072},
-    ),
-    "1.7b": (
-        {"d_model": 1024, "encoder_attention_heads": 16, "encoder_ffn_dim": 4096, "output_dim": 2048},
-        {"hidden_size": 2048, "intermediate_size": 6144},
-    ),
-}
-HEADS = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151_936}
-
+from scripts.bench.random_model import SHAPES, random_model
+from scripts.bench.train_step import MIXES, Clock, synthetic_utterances
 
 @dataclass
 class Bench:
@@ -60,7 +48,11 @@ class Bench:
     clips: list[Recording]
     limits: list[int]
     is_forced: bool
-    device: torch.device
+    clock: Clock
+
+    @property
+    def device(self) -> torch.device:
+        return self.clock.device
 
 
 def main() -> None:
@@ -83,31 +75,42 @@ def main() -> None:
         f"generate, sorted, {4 * arguments.batch_seconds:g} s": lambda: run(bench, wide, generate),
         f"ours, sorted, {4 * arguments.batch_seconds:g} s": lambda: run(bench, wide, ours),
     }
+    if arguments.device == "cuda":
+        ways |= {
+            f"graphs, sorted, {arguments.batch_seconds:g} s": lambda: run(bench, narrow, graphs),
+            f"graphs, sorted, {4 * arguments.batch_seconds:g} s": lambda: run(bench, wide, graphs),
+        }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     tokens: dict[str, dict[int, list[int]]] = {}
-    for _ in range(arguments.repeats):
+    for repeat in range(arguments.repeats + arguments.warm_up):
         for name, way in ways.items():
-            began_s = clock(bench.device)
+            began_s = bench.clock()
             tokens[name] = way()
-            seconds[name].append(clock(bench.device) - began_s)
+            if repeat >= arguments.warm_up:
+                seconds[name].append(bench.clock() - began_s)
+            print(f"{name}: {bench.clock() - began_s:.2f} s", file=sys.stderr, flush=True)
     show(seconds, tokens, sum(lengths_s))
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--manifest", type=Path, required=True, help="rows with audio, text and duration")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--manifest", type=Path, help="rows with audio, text and duration")
+    source.add_argument("--synthetic", choices=list(MIXES), help="noise of such lengths instead, in random order")
     parser.add_argument("--clips", type=int, default=64)
     parser.add_argument("--shortest-s", type=float, default=1.0)
     parser.add_argument("--longest-s", type=float, default=30.0)
     parser.add_argument("--rows", type=int, default=16, help="clips of a batch in manifest order")
     parser.add_argument("--batch-seconds", type=float, default=120.0, help="padded seconds of a sorted batch")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--warm-up", type=int, default=0, help="rounds that are not timed; graphs are captured in them")
     parser.add_argument(
-        "--shape", choices=list(WIDTHS), help="random weights of these widths instead of the bundled model"
+        "--shape", choices=list(SHAPES), help="random weights of these widths instead of the bundled model"
     )
     parser.add_argument("--encoder-layers", type=int, default=2)
     parser.add_argument("--decoder-layers", type=int, default=4)
+    parser.add_argument("--full-depth", action="store_true", help="as many layers as published")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser.parse_args()
 
@@ -117,37 +120,44 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     device = torch.device(arguments.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     if arguments.shape:
-        model: Any = random_model(arguments).to(device, dtype)
+        model: Any = random_model(
+            arguments.shape,
+            encoder_layers=None if arguments.full_depth else arguments.encoder_layers,
+            decoder_layers=None if arguments.full_depth else arguments.decoder_layers,
+            device=device,
+            dtype=dtype,
+        )
     else:
         model = load_model(Qwen3ASRConfig(path="bundled:tiny"), device=device, dtype=dtype)
+    clips = made_clips(arguments) if arguments.synthetic else read_clips(arguments)
+    limits = [
+        model.collator.num_target_tokens(clip.utterance)
+        if arguments.shape
+        else token_limit(len(clip.waveform) / SAMPLE_RATE_HZ)
+        for clip in clips
+    ]
+    return Bench(model.eval(), clips, limits, bool(arguments.shape), Clock(device, is_wall=device.type == "cuda"))
+
+
+def read_clips(arguments: argparse.Namespace) -> list[Recording]:
+    """A seeded sample of the manifest's clips, in its order."""
     rows = [json.loads(line) for line in arguments.manifest.read_text(encoding="utf-8").splitlines()]
     rows = [row for row in rows if arguments.shortest_s <= row["duration"] <= arguments.longest_s]
     kept = set(random.Random(0).sample(range(len(rows)), min(arguments.clips, len(rows))))
-    clips, limits = [], []
+    clips = []
     for row in (row for i, row in enumerate(rows) if i in kept):
         path = str(arguments.manifest.parent / row["audio"])
-        clip = Recording(Utterance(id=row["audio"], audio=path, text=row["text"]), load_audio(path, name=row["audio"]))
-        clips.append(clip)
-        num_target = model.collator.num_target_tokens(clip.utterance)
-        limits.append(num_target if arguments.shape else token_limit(len(clip.waveform) / SAMPLE_RATE_HZ))
-    return Bench(model.eval(), clips, limits, bool(arguments.shape), device)
+        about = Utterance(id=row["audio"], audio=path, text=row["text"])
+        clips.append(Recording(about, load_audio(path, name=row["audio"])))
+    return clips
 
 
-def random_model(arguments: argparse.Namespace) -> Qwen3ASR:
-    """Random weights in the widths of a published model, with the tokenizer of the bundled one."""
-    torch.manual_seed(0)
-    tiny = resolve_checkpoint("bundled:tiny", None)
-    config: Any = AutoConfig.from_pretrained(tiny)
-    audio, text = WIDTHS[arguments.shape]
-    config.audio_config.update(audio | {"encoder_layers": arguments.encoder_layers, "downsample_hidden_size": 480})
-    layers = {
-        "num_hidden_layers": arguments.decoder_layers,
-        "layer_types": ["full_attention"] * arguments.decoder_layers,
-    }
-    config.text_config.update(text | HEADS | layers)
-    config.audio_config.initializer_range = config.text_config.initializer_range = config.initializer_range = 0.02
-    config.dtype = torch.float32
-    return Qwen3ASR(Qwen3ASRForConditionalGeneration(config), load_processor(tiny))
+def made_clips(arguments: argparse.Namespace) -> list[Recording]:
+    """Noise of the lengths of a mix, in random order."""
+    with tempfile.TemporaryDirectory() as folder:
+        utterances = synthetic_utterances(Path(folder), arguments.clips, MIXES[arguments.synthetic])
+        random.Random(0).shuffle(utterances)
+        return [Recording(one, load_audio(one.audio, name=one.id)) for one in utterances]
 
 
 def run(bench: Bench, batches: Sequence[Sequence[int]], decode: Callable[..., list[list[int]]]) -> dict[int, list[int]]:
@@ -163,7 +173,18 @@ def run(bench: Bench, batches: Sequence[Sequence[int]], decode: Callable[..., li
 
 def ours(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:
     """By our loop."""
-    return [row.ids for row in bench.model._decode_loop(bench.model.collator.with_features(batch), limits)]
+    return decoded(bench, batch, limits, use_graphs=False)
+
+
+def graphs(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:
+    """By our loop, its steps being CUDA graphs."""
+    return decoded(bench, batch, limits, use_graphs=True)
+
+
+def decoded(bench: Bench, batch: Any, limits: list[int], *, use_graphs: bool) -> list[list[int]]:
+    """The tokens of every row."""
+    batch = bench.model.collator.with_features(batch)
+    return [row.ids for row in bench.model._decode_loop(batch, limits, use_graphs=use_graphs)]
 
 
 def generate(bench: Bench, batch: Any, limits: list[int]) -> list[list[int]]:
@@ -213,14 +234,6 @@ def first_end(bench: Bench, ids: list[int]) -> list[int]:
     """Tokens up to and with the first end."""
     ends = [i for i, token in enumerate(ids) if token in (bench.model.collator.end_id, bench.model.collator.pad_id)]
     return ids[: ends[0] + 1] if ends else ids
-
-
-def clock(device: torch.device) -> float:
-    """Seconds of the core that this process has had; of the wall on a GPU, when it has done all it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        return time.perf_counter()
-    return time.process_time()
 
 
 def show(seconds: dict[str, list[float]], tokens: dict[str, dict[int, list[int]]], audio_s: float) -> None:

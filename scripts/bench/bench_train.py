@@ -2,6 +2,7 @@
 
     python scripts/bench/bench_train.py [--weigh] [--clips 24] [--repeats 3] [--encoder-layers 3] [--decoder-layers 5]
         [--adapt full|lora] [--official OVERLAY] [--recompute conv] [--shape 0.6b|1.7b|tiny] [--vocabulary 151936]
+        [--full-depth] [--threads 8] [--device cuda [--mix librispeech] [--compile]]
 
 Random weights in the widths of the published models, with fewer layers and the bundled tokenizer; synthetic clips. Plain
 transformers gets what an ordinary collator makes (the processor over the batch, right labels), the official package what
@@ -11,8 +12,8 @@ Times are seconds of the core that a process had (of the wall on a GPU). The lea
 the same work on the same weights and losses can be compared.
 A ninth of the 0.6B in every part: --encoder-layers 2 --decoder-layers 3 --vocabulary 16882 --channels 160.
 
-On a GPU (`--device cuda`; coded, not measured yet): bf16 over float32 masters, peak memory, and the share of the measured
-bf16 matrix rate that the step's floating-point operations come to.
+On a GPU (`--device cuda`): bf16 over float32 masters, the input made once and not timed, as loader workers make it beside the
+step; peak memory of the process, and the operations that the data need (flops.py) a second, as a share of a measured matrix product's.
 """
 
 import argparse
@@ -23,40 +24,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoConfig, Qwen3ASRForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from qasr_train.batching import sorted_batches
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
+from qasr_train.models import flop_counter
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
 from qasr_train.models.base import Recompute
-from qasr_train.models.folders import resolve_checkpoint
-from qasr_train.models.qwen3_asr.layouts import load_processor, save_original
+from qasr_train.models.compiled import num_compilations
+from qasr_train.models.qwen3_asr.layouts import save_original
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from scripts.bench.official_step import OfficialStep
-from scripts.bench.train_step import StepResult, clock, saved_bytes, synthetic_utterances, target_text
+from scripts.bench.random_model import CHANNELS, SHAPES, VOCABULARY, random_model
+from scripts.bench.train_step import MIXES, Clock, StepResult, saved_bytes, synthetic_utterances, target_text
 
-SHAPES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
-    "0.6b": (
-        {"d_model": 896, "encoder_attention_heads": 14, "encoder_ffn_dim": 3584, "output_dim": 1024},
-        {"hidden_size": 1024, "intermediate_size": 3072},
-    ),
-    "1.7b": (
-        {"d_model": 1024, "encoder_attention_heads": 16, "encoder_ffn_dim": 4096, "output_dim": 2048},
-        {"hidden_size": 2048, "intermediate_size": 6144},
-    ),
-}
 LORA = LoraSettings(
     rank=16,
     decoder=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
@@ -74,13 +65,18 @@ class Bench:
     utterances: list[Utterance]
     ours: list[list[int]]
     random: list[list[int]]
-    device: torch.device
+    clock: Clock
+    prepared: dict[tuple[str, int], Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        return self.clock.device
 
 
 def main() -> None:
     """Parse the command line, measure, print."""
     arguments = parse_arguments()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -96,7 +92,7 @@ def main() -> None:
         if arguments.official:
             official = OfficialStep(arguments, folder, bench.utterances, bench.random)
             ways["official"] = official.step
-        results = take_turns(ways, arguments.repeats)
+        results = take_turns(ways, arguments.repeats, weigh=not arguments.no_weighing)
         show(results, bench)
         if arguments.device == "cuda":
             show_utilisation(bench, results["ours"])
@@ -112,11 +108,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--shape", choices=["tiny", *SHAPES], default="0.6b")
     parser.add_argument("--encoder-layers", type=int, default=3)
     parser.add_argument("--decoder-layers", type=int, default=5)
-    parser.add_argument("--vocabulary", type=int, default=151_936)
-    parser.add_argument("--channels", type=int, default=480, help="of the convolutions")
+    parser.add_argument("--full-depth", action="store_true", help="as many layers as published")
+    parser.add_argument("--vocabulary", type=int, default=VOCABULARY)
+    parser.add_argument("--channels", type=int, default=CHANNELS, help="of the convolutions")
     parser.add_argument("--adapt", choices=["full", "lora"], default="full", help="lora: the encoder is frozen")
     parser.add_argument("--recompute", choices=[one.name for one in Recompute], default="none", help="of ours")
     parser.add_argument("--official", type=Path, help="folder of the official package; made where it is missing")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of our layers")
+    parser.add_argument("--mix", choices=list(MIXES), default="long-tail", help="lengths of the clips")
+    parser.add_argument("--threads", type=int, default=1, help="above 1 seconds are those of the wall")
+    parser.add_argument("--no-weighing", action="store_true", help="the first step of each way is not timed, that is all")
     parser.add_argument("--weigh", action="store_true", help="memory alone: forward passes at three depths, composed")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser.parse_args()
@@ -124,32 +125,26 @@ def parse_arguments() -> argparse.Namespace:
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
     """Random weights, clips on disk, and which clips go together."""
-    torch.manual_seed(0)
-    tiny = resolve_checkpoint("bundled:tiny", None)
-    config: Any = AutoConfig.from_pretrained(tiny)
-    if arguments.shape != "tiny":
-        audio, text = SHAPES[arguments.shape]
-        config.audio_config.update(audio | {"encoder_layers": arguments.encoder_layers})
-        config.audio_config.downsample_hidden_size = arguments.channels
-        layers = {
-            "num_hidden_layers": arguments.decoder_layers,
-            "layer_types": ["full_attention"] * arguments.decoder_layers,
-        }
-        heads = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
-        config.text_config.update(text | heads | layers | {"vocab_size": arguments.vocabulary})
-        config.audio_config.initializer_range = config.text_config.initializer_range = config.initializer_range = 0.02
-    config.dtype = torch.float32
-    model = Qwen3ASR(Qwen3ASRForConditionalGeneration(config), load_processor(tiny))
+    device = torch.device(arguments.device)
+    model = random_model(
+        arguments.shape,
+        encoder_layers=None if arguments.full_depth else arguments.encoder_layers,
+        decoder_layers=None if arguments.full_depth else arguments.decoder_layers,
+        vocabulary=arguments.vocabulary,
+        channels=arguments.channels,
+        device=device,
+    )
     if arguments.official:  # before adapters change the names of weights
         save_original(model.core, model.processor, folder / "original")
     adapt = AdaptConfig(trainable=["*"]) if arguments.adapt == "full" else AdaptConfig(lora=LORA)
     model.module = apply_adaptation(model.module, adapt)
     model.set_gradient_checkpointing(Recompute[arguments.recompute])
-    device = torch.device(arguments.device)
     model.to(device).train()
+    if arguments.compile:
+        model.compile_layers()
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
-    utterances = synthetic_utterances(folder, arguments.clips)
+    utterances = synthetic_utterances(folder, arguments.clips, MIXES[arguments.mix])
     durations_s = [one.duration_s or 0.0 for one in utterances]
     order = np.random.default_rng(1).permutation(len(utterances)).tolist()
     return Bench(
@@ -158,14 +153,15 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
         utterances=utterances,
         ours=sorted_batches(durations_s, batch_seconds=arguments.batch_seconds, max_rows=None),
         random=[order[i : i + arguments.rows] for i in range(0, len(order), arguments.rows)],
-        device=device,
+        clock=Clock(device, is_wall=arguments.threads > 1 or device.type == "cuda"),
     )
 
 
 @dataclass
 class Way:
-    """One way to train. prepare: clips -> (batch, its targets, share of padding). loss: batch -> the summed loss, in nats."""
+    """One way to train. name: tells it apart. prepare: clips -> (batch, its targets, share of padding). loss: batch -> the summed loss, in nats."""
 
+    name: str
     prepare: Callable[[list[int]], tuple[Any, int, float]]
     loss: Callable[[Any], torch.Tensor]
 
@@ -177,7 +173,7 @@ def our_way(bench: Bench) -> Way:
         batch = bench.model.collator.for_training([load_recording(bench.utterances[i]) for i in rows])
         return batch, batch.num_targets, batch.padded_fraction
 
-    return Way(prepare, lambda batch: CrossEntropy()(bench.model, batch.to(bench.device)).total)
+    return Way("ours", prepare, lambda batch: CrossEntropy()(bench.model, batch.to(bench.device)).total)
 
 
 def plain_way(bench: Bench) -> Way:
@@ -211,38 +207,49 @@ def plain_way(bench: Bench) -> Way:
             config._attn_implementation = name
         return total
 
-    return Way(prepare, loss)
+    return Way("plain", prepare, loss)
 
 
 def run_step(bench: Bench, way: Way, microbatches: Sequence[list[int]], *, weigh: bool) -> StepResult:
     """Seconds, loss and padding of one optimizer step; with `weigh` also what autograd keeps of the heaviest microbatch."""
     is_cuda = bench.device.type == "cuda"
-    began_s = clock(bench.device)
-    batches = [way.prepare(rows) for rows in microbatches]
-    input_s = clock(bench.device) - began_s
+    began_s = bench.clock()
+    batches = [prepared(bench, way, number, rows) for number, rows in enumerate(microbatches)]
+    input_s = bench.clock() - began_s
     num_targets = sum(number for _, number, _ in batches)
-    total_nats, heaviest = 0.0, 0
+    losses, heaviest = [], 0
     if is_cuda:
         torch.cuda.reset_peak_memory_stats()
     for batch, _, _ in batches:
         with torch.autocast(bench.device.type, torch.bfloat16, enabled=is_cuda):
             loss, kept = saved_bytes(partial(way.loss, batch), bench.model) if weigh else (way.loss(batch), 0)
         (loss / num_targets).backward()
-        total_nats, heaviest = total_nats + float(loss.detach()), max(heaviest, kept)
+        losses.append(loss.detach())
+        heaviest = max(heaviest, kept)
     torch.nn.utils.clip_grad_norm_([p for p in bench.model.parameters() if p.requires_grad], 1.0)
     bench.optimizer.step()
     bench.optimizer.zero_grad()
-    if is_cuda:
-        torch.cuda.synchronize()
     return StepResult(
-        seconds=clock(bench.device) - began_s,
+        seconds=bench.clock() - began_s,
         input_s=input_s,
-        loss_nats=total_nats / num_targets,
+        loss_nats=sum(map(float, losses)) / num_targets,
         num_targets=num_targets,
         padded_fraction=float(np.mean([padded for _, _, padded in batches])),
         saved_bytes=heaviest,
         peak_bytes=torch.cuda.max_memory_allocated() if is_cuda else 0,
     )
+
+
+def prepared(bench: Bench, way: Way, number: int, rows: list[int]) -> tuple[Any, int, float]:
+    """A microbatch; on a GPU made once and kept, in memory it can be copied from meanwhile."""
+    if bench.device.type != "cuda":
+        return way.prepare(rows)
+    key = (way.name, number)
+    if key not in bench.prepared:
+        batch, *counts = way.prepare(rows)
+        pinned = {n: t.pin_memory() for n, t in batch.items()} if isinstance(batch, dict) else batch.pin_memory()
+        bench.prepared[key] = (pinned, *counts)
+    return bench.prepared[key]
 
 
 def weigh_depths(arguments: argparse.Namespace, folder: Path) -> None:
@@ -275,12 +282,14 @@ def weigh(bench: Bench) -> tuple[dict[str, int], float]:
     return sizes, sum(bench.utterances[i].duration_s or 0.0 for i in rows)
 
 
-def take_turns(ways: dict[str, Callable[[bool], StepResult]], num_repeats: int) -> dict[str, list[StepResult]]:
-    """Steps of each way, one after the other in turns; the first of each weighs memory and is not timed."""
+def take_turns(
+    ways: dict[str, Callable[[bool], StepResult]], num_repeats: int, *, weigh: bool
+) -> dict[str, list[StepResult]]:
+    """Steps of each way, one after the other in turns; the first of each may weigh memory and is not timed."""
     results: dict[str, list[StepResult]] = {name: [] for name in ways}
     for repeat in range(num_repeats + 1):
         for name, step in ways.items():
-            results[name].append(step(repeat == 0))
+            results[name].append(step(weigh and repeat == 0))
             gc.collect()
             print(f"{name}: {json.dumps(vars(results[name][-1]))}", file=sys.stderr, flush=True)
     return results
@@ -292,36 +301,41 @@ def show(results: dict[str, list[StepResult]], bench: Bench) -> None:
     longest_s = max(one.duration_s or 0.0 for one in bench.utterances)
     print(f"{len(bench.utterances)} clips, {audio_s:.0f} s of audio, the longest {longest_s:.1f} s")
     ours = results["ours"]
-    fastest = statistics.median(one.seconds for one in ours[1:])
-    for name, (weighed, *timed) in results.items():
-        median = statistics.median(one.seconds for one in timed)
-        input_s = statistics.median(one.input_s for one in timed)
-        memory = f"{(weighed.peak_bytes or weighed.saved_bytes) / 2**20:7.0f} MiB"
-        share = (weighed.peak_bytes or weighed.saved_bytes) / (ours[0].peak_bytes or ours[0].saved_bytes)
+    is_cuda = bench.device.type == "cuda"
+
+    def timed(result: StepResult) -> float:
+        return result.seconds - (result.input_s if is_cuda else 0.0)
+
+    fastest = statistics.median(map(timed, ours[1:]))
+    for name, (first, *others) in results.items():
+        seconds = sorted(map(timed, others))
+        median = statistics.median(seconds)
+        held = [one.peak_bytes or one.saved_bytes for one in (first, ours[0])]
         print(
-            f"{name:20}{median:8.2f} s ({input_s:.2f} input) {audio_s / median:7.2f} audio-s/s {median / fastest:5.2f} x ours"
-            f"{memory} {share:5.2f} x ours  padded {100 * weighed.padded_fraction:4.1f} %  loss {weighed.loss_nats:.6f} "
-            f"over {weighed.num_targets} tokens"
+            f"{name:20}{median:8.3f} s ({seconds[0]:.3f} to {seconds[-1]:.3f}; input {first.input_s:.2f}) "
+            f"{audio_s / median:7.1f} audio-s/s {median / fastest:5.2f} x ours {held[0] / 2**20:7.0f} MiB "
+            f"{held[0] / max(1, held[1]):5.2f} x ours  padded {100 * first.padded_fraction:4.1f} %  loss "
+            f"{first.loss_nats:.6f} over {first.num_targets} tokens"
         )
 
 
 def show_utilisation(bench: Bench, results: list[StepResult]) -> None:
-    """Floating-point operations of our step over its time, and as a share of the measured bf16 matrix rate. Needs a GPU."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        run_step(bench, our_way(bench), bench.ours, weigh=False)
-    rate = counter.get_total_flops() / statistics.median(one.seconds - one.input_s for one in results[1:])
+    """Operations that the data need over the time of our step, and as a share of the measured bf16 matrix rate. Needs a GPU."""
+    count = flop_counter(bench.model)
+    assert count
+    batches = [bench.prepared["ours", number][0] for number in range(len(bench.ours))]
+    seconds = statistics.median(one.seconds - one.input_s for one in results[1:])
+    rate = sum(map(count, batches)) / seconds
     size = 8192
     left, right = (torch.randn(size, size, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
     for is_timed in (False, True):
-        torch.cuda.synchronize()
-        began_s = time.perf_counter()
+        began_s = bench.clock()
         for _ in range(50):
             left @ right
-        torch.cuda.synchronize()
         if is_timed:
-            best = 50 * 2 * size**3 / (time.perf_counter() - began_s)
-            print(f"{rate / 1e12:.0f} TFLOP/s, {100 * rate / best:.0f} % of a matrix product's {best / 1e12:.0f}")
+            best = 50 * 2 * size**3 / (bench.clock() - began_s)
+            print(f"{rate / 1e12:.0f} TFLOP/s, {100 * rate / best:.1f} % of a matrix product's {best / 1e12:.0f}")
+    print(f"{len(batches)} microbatches; graphs compiled: {num_compilations()}; {torch.cuda.get_device_name()}")
 
 
 if __name__ == "__main__":

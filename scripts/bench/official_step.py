@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.bench.train_step import StepResult, clock, saved_bytes, target_text
+from scripts.bench.train_step import Clock, StepResult, saved_bytes, target_text
 
 
 class OfficialStep:
@@ -39,11 +39,13 @@ class OfficialStep:
             "targets": [target_text(one) for one in utterances],
             "adapt": arguments.adapt,
             "device": arguments.device,
+            "threads": arguments.threads,
         }
         (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        paths = [str(arguments.official.resolve()), os.environ.get("PYTHONPATH", "")]
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__)), str(folder / "job.json")],
-            env=os.environ | {"PYTHONPATH": str(arguments.official.resolve()), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": str(arguments.threads)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -67,7 +69,7 @@ class OfficialStep:
 
 def serve(job: dict[str, Any]) -> None:
     """Answer every line with one optimizer step."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(job["threads"])
     torch.set_flush_denormal(True)
     parts = _package()
     device = torch.device(job["device"])
@@ -87,42 +89,52 @@ def serve(job: dict[str, Any]) -> None:
     optimizer = torch.optim.AdamW(trained, lr=0.0, fused=True)
     thinker.train()
     print("ready", flush=True)
+    clock, kept = Clock(device, is_wall=job["threads"] > 1 or device.type == "cuda"), {}
     for line in sys.stdin:
-        print(
-            json.dumps(vars(_step(job, thinker, processor, optimizer, device, weigh=line.strip() == "1"))), flush=True
-        )
+        result = _step(job, thinker, processor, optimizer, clock, kept, weigh=line.strip() == "1")
+        print(json.dumps(vars(result)), flush=True)
 
 
-def _step(job: dict, thinker: Any, processor: Any, optimizer: Any, device: torch.device, *, weigh: bool) -> StepResult:
-    began_s = clock(device)
-    if device.type == "cuda":
+def _step(
+    job: dict, thinker: Any, processor: Any, optimizer: Any, clock: Clock, kept: dict[int, Any], *, weigh: bool
+) -> StepResult:
+    """kept: on a GPU the batches, made once."""
+    began_s, is_cuda = clock(), clock.device.type == "cuda"
+    if is_cuda:
         torch.cuda.reset_peak_memory_stats()
-    batches = [_collate(processor, rows, job) for rows in job["microbatches"]]
-    input_s = clock(device) - began_s
-    num_targets, total_nats, heaviest, padded = 0, 0.0, 0, 0.0
+    batches = [kept.get(i) or _collate(processor, rows, job) for i, rows in enumerate(job["microbatches"])]
+    if is_cuda and not kept:
+        kept.update(enumerate({name: tensor.pin_memory() for name, tensor in batch.items()} for batch in batches))
+        batches = list(kept.values())
+    input_s = clock() - began_s
+    losses, numbers, heaviest, padded = [], [], 0, 0.0
     for batch in batches:
         padded += 1.0 - float(batch["attention_mask"].float().mean())
-        number = int((batch["labels"] != -100).sum())
-        inputs = {name: tensor.to(device) for name, tensor in batch.items()}
+        numbers.append(int((batch["labels"] != -100).sum()))
+        inputs = {name: _there(tensor, thinker, clock.device) for name, tensor in batch.items()}
         forward = lambda inputs=inputs: thinker(**inputs).loss  # noqa: E731
-        loss, kept = saved_bytes(forward, thinker) if weigh else (forward(), 0)
+        loss, size = saved_bytes(forward, thinker) if weigh else (forward(), 0)
         (loss / len(batches)).backward()
-        num_targets, total_nats = num_targets + number, total_nats + float(loss.detach()) * number
-        heaviest = max(heaviest, kept)
+        losses.append(loss.detach())
+        heaviest = max(heaviest, size)
     torch.nn.utils.clip_grad_norm_([p for p in thinker.parameters() if p.requires_grad], 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
     return StepResult(
-        seconds=clock(device) - began_s,
+        seconds=clock() - began_s,
         input_s=input_s,
-        loss_nats=total_nats / num_targets,
-        num_targets=num_targets,
+        loss_nats=sum(float(loss) * number for loss, number in zip(losses, numbers, strict=True)) / sum(numbers),
+        num_targets=sum(numbers),
         padded_fraction=padded / len(batches),
         saved_bytes=heaviest,
-        peak_bytes=torch.cuda.max_memory_allocated() if device.type == "cuda" else 0,
+        peak_bytes=torch.cuda.max_memory_allocated() if is_cuda else 0,
     )
+
+
+def _there(tensor: torch.Tensor, thinker: Any, device: torch.device) -> torch.Tensor:
+    """On the device, numbers in the model's own format, as the script has them."""
+    dtype = thinker.dtype if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(device, non_blocking=True).to(dtype)
 
 
 def _collate(processor: Any, rows: list[int], job: dict[str, Any]) -> dict[str, torch.Tensor]:

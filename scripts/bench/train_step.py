@@ -29,9 +29,18 @@ class StepResult:
     peak_bytes: int = 0
 
 
-def clock(device: torch.device) -> float:
-    """Seconds of this process on its core, which a busy machine does not stretch much; on a GPU those of the wall."""
-    return time.perf_counter() if device.type == "cuda" else time.process_time()
+@dataclass(frozen=True)
+class Clock:
+    """Seconds, when the device has done all it was given: of the wall, or of this process on its core, which a busy machine
+    does not stretch much."""
+
+    device: torch.device
+    is_wall: bool
+
+    def __call__(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() if self.is_wall else time.process_time()
 
 
 def saved_bytes(run: Callable[[], torch.Tensor], model: torch.nn.Module) -> tuple[torch.Tensor, int]:
@@ -50,8 +59,12 @@ def saved_bytes(run: Callable[[], torch.Tensor], model: torch.nn.Module) -> tupl
     return result, sum(kept.values())
 
 
-def synthetic_utterances(folder: Path, num_clips: int) -> list[Any]:
-    """A long-tail mix on disk as FLAC, 2.5 words a second: even quantiles of a log-normal law, mean 8 s, at most 30."""
+# Laws that lengths of clips follow, by mix: (median in seconds, spread of a log-normal law); cut at 30 s.
+MIXES = {"long-tail": (5.5, 0.87), "librispeech": (12.9, 0.35), "commonvoice": (5.0, 0.4)}
+
+
+def synthetic_utterances(folder: Path, num_clips: int, mix: tuple[float, float] = MIXES["long-tail"]) -> list[Any]:
+    """Clips of a mix on disk as FLAC, 2.5 words a second: even quantiles of its law."""
     import numpy as np
     import soundfile
 
@@ -61,7 +74,7 @@ def synthetic_utterances(folder: Path, num_clips: int) -> list[Any]:
     rng = np.random.default_rng(0)
     normal = statistics.NormalDist()
     quantiles = [normal.inv_cdf((number + 0.5) / num_clips) for number in range(num_clips)]
-    durations_s = np.clip(5.5 * np.exp(0.87 * np.array(quantiles)), 0.5, 30.0)
+    durations_s = np.clip(mix[0] * np.exp(mix[1] * np.array(quantiles)), 0.5, 30.0)
     utterances = []
     for number, duration_s in enumerate(durations_s):
         waveform = 0.1 * rng.standard_normal(int(16_000 * duration_s))

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch, Recording
+from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
 from qasr_train.models.base import Engine, Hypothesis, RowDecoder, confidence_of
-from qasr_train.models.qwen3_asr import decoding
+from qasr_train.models.qwen3_asr import decoding, prefill, step_graphs
 from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import pack
@@ -86,12 +87,18 @@ def decoded_rows(
 
 @pytest.mark.parametrize("steps_between_looks", [1, 4])
 @pytest.mark.parametrize("prefill_tokens", [8192, 60])
+@pytest.mark.parametrize("is_graphed", [False, True])
 def test_every_row_ends_where_generate_ends_it_alone(
-    model: Qwen3ASR, steps_between_looks: int, prefill_tokens: int, monkeypatch: pytest.MonkeyPatch
+    model: Qwen3ASR,
+    steps_between_looks: int,
+    prefill_tokens: int,
+    is_graphed: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", prefill_tokens)
+    monkeypatch.setattr(prefill, "PREFILL_TOKENS", prefill_tokens)
     limits = [30, 25, 3, 30, 30, 30]
-    found = decoded(model, prompts(model), limits, END_IDS, steps_between_looks=steps_between_looks)
+    maker = step_graphs.StepGraphs(model.core) if is_graphed else None
+    found = decoded(model, prompts(model), limits, END_IDS, maker=maker, steps_between_looks=steps_between_looks)
     assert found == [generated_alone(model, row, limit, END_IDS) for row, limit in enumerate(limits)]
     lengths = [len(ids) for ids in found]
     assert lengths[2] == 3
@@ -100,13 +107,13 @@ def test_every_row_ends_where_generate_ends_it_alone(
 
 def test_rows_that_are_done_leave_the_batch(model: Qwen3ASR, monkeypatch: pytest.MonkeyPatch) -> None:
     widths = []
-    step = decoding._step
+    step = decoding.EagerSteps._step
 
-    def count(core: Any, run: Any, tokens: torch.Tensor) -> torch.Tensor:
+    def count(steps: Any, tokens: torch.Tensor) -> Any:
         widths.append(len(tokens))
-        return step(core, run, tokens)
+        return step(steps, tokens)
 
-    monkeypatch.setattr(decoding, "_step", count)
+    monkeypatch.setattr(decoding.EagerSteps, "_step", count)
     decoded(model, prompts(model), [2, 4, 6, 30, 2, 8], [model.collator.pad_id])
     # A row with a limit of n takes part in n - 1 steps. Of six two are done after step 1 (4 left), u1 after step 3 (3 of 4),
     # u2 after step 5 (2 of 3), u5 after step 7.
@@ -204,3 +211,83 @@ def test_confidence_is_the_geometric_mean_over_all_pieces(model: Qwen3ASR) -> No
     assert confidence_of([*pieces, replace(pieces[0], log_probs=None)]) is None
     assert confidence_of([replace(pieces[0], log_probs=())]) is None
     assert confidence_of([]) is None
+
+
+# --- steps as graphs ----------------------------------------------------------------------------------------------------
+
+
+def test_graphs_are_kept_from_batch_to_batch_and_dropped_with_the_weights(model: Qwen3ASR):
+    graphs = step_graphs.StepGraphs(model.core)
+    limits = [30] * len(DURATIONS_S)
+    first = decoded(model, prompts(model), limits, END_IDS, maker=graphs)
+    num_captured = graphs.num_captured
+    assert 1 < num_captured < 30, "a graph for every few rows"
+    assert decoded(model, prompts(model), limits, END_IDS, maker=graphs) == first
+    assert graphs.num_captured == num_captured
+
+    head: Any = model.core.model.language_model.layers[0].mlp.gate_proj
+    before = head.weight
+    head.weight = torch.nn.Parameter(torch.zeros_like(before))
+    other = decoded(model, prompts(model), limits, END_IDS, maker=graphs)
+    assert graphs.num_captured > num_captured
+    head.weight = before
+    assert other != first
+    assert decoded(model, prompts(model), limits, END_IDS, maker=graphs) == first
+
+
+def test_stores_grow_with_rows_and_columns(model: Qwen3ASR, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(step_graphs, "COLUMN_BLOCK", 16)
+    graphs = step_graphs.StepGraphs(model.core)
+    limits = [90] * len(DURATIONS_S)
+    one = model.collator.for_transcription(clips()[:1])
+    assert decoded(model, one, limits[:1], [model.collator.pad_id], maker=graphs) == [
+        generated_alone(model, 0, 90, [model.collator.pad_id])
+    ]
+    size = graphs.stores[0][0].numel()
+    found = decoded(model, prompts(model), limits, [model.collator.pad_id], maker=graphs)
+    assert graphs.stores[0][0].numel() > size
+    assert found == [generated_alone(model, row, 90, [model.collator.pad_id]) for row in range(len(limits))]
+
+
+@pytest.mark.parametrize(
+    ("rows", "rounded"), [(1, 1), (2, 2), (3, 4), (5, 8), (9, 12), (12, 12), (13, 16), (17, 24), (25, 32), (128, 128)]
+)
+def test_rows_of_a_graph_are_rounded_up(rows: int, rounded: int):
+    assert step_graphs.rounded_rows(rows) == rounded
+    assert step_graphs.rounded_columns(128 * rows - 1) == 128 * rows
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_graphs_the_loop_and_generate_hear_the_same(model: Qwen3ASR):
+    model.to("cuda")
+    limits = [30, 25, 3, 30, 30, 30]
+    batch = prompts(model).to("cuda")
+    heard = {
+        engine: model.transcribe_rows(batch, max_new_tokens=limits, engine=engine) for engine in (*Engine, Engine.auto)
+    }
+    assert model._step_graphs and model._step_graphs.num_captured > 1
+    assert heard[Engine.auto] == heard[Engine.loop] == heard[Engine.generate]
+    for graphed, looped in zip(heard[Engine.auto], heard[Engine.loop], strict=True):
+        assert graphed.log_probs == pytest.approx(looped.log_probs, abs=1e-3)
+    with torch.no_grad():
+        model(model.collator.for_training(clips()).to("cuda"))
+    assert model._step_graphs is None, "a training batch needs the memory"
+    model.to("cpu")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_adapters_are_heard_when_they_change(model: Qwen3ASR):
+    adapted = Qwen3ASR(tiny_model(), tiny_processor())
+    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=LoraSettings(rank=4, decoder=["q_proj", "v_proj"])))
+    adapted.to("cuda")
+    batch = prompts(adapted).to("cuda")
+    limits = [12] * len(DURATIONS_S)
+    for scale in (0.0, 0.5):
+        with torch.no_grad():
+            for name, parameter in adapted.module.named_parameters():
+                if "lora_B" in name:
+                    parameter.fill_(scale)
+        graphed, looped = (
+            adapted.transcribe_rows(batch, max_new_tokens=limits, engine=engine) for engine in (Engine.auto, Engine.loop)
+        )
+        assert graphed == looped

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
 from qasr_train.models.base import Recompute
-from qasr_train.models.qwen3_asr import encoder, packing
+from qasr_train.models.qwen3_asr import encoder
+from qasr_train.models.qwen3_asr import packing as packing_module
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import RowLengths, attend_rows, pack
@@ -149,7 +150,7 @@ def test_attention_over_rows_is_that_of_a_block_mask():
 def test_the_variable_length_call_is_one_that_this_torch_and_2_11_take(monkeypatch, causal, torch_2_11):
     """On the meta device, where torch checks the call and its gradients' shapes; its CUDA kernel was never run here."""
     seen = {}
-    installed = packing.varlen_attn
+    installed = packing_module.varlen_attn
 
     def of_2_11(
         query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, return_aux=None, scale=None, window_size=(-1, -1)
@@ -159,12 +160,12 @@ def test_the_variable_length_call_is_one_that_this_torch_and_2_11_take(monkeypat
         return installed(query, *repeated, cu_seq_q, cu_seq_k, max_q, max_k, scale=scale, window_size=window_size)
 
     if torch_2_11:
-        monkeypatch.setattr(packing, "varlen_attn", of_2_11)
-        monkeypatch.setattr(packing, "ASKS_FOR_GROUPED_HEADS", False)
+        monkeypatch.setattr(packing_module, "varlen_attn", of_2_11)
+        monkeypatch.setattr(packing_module, "ASKS_FOR_GROUPED_HEADS", False)
     query, key, value = (torch.empty(1, heads, 9, 8, device="meta", dtype=torch.bfloat16) for heads in (4, 2, 2))
     key.requires_grad_()
     rows = RowLengths.of([4, 5], torch.device("meta"))
-    out = packing._attend_at_once(query, key, value, rows, 0.5, causal)
+    out = packing_module._attend_at_once(query, key, value, rows, 0.5, causal)
     assert (out.shape, out.dtype) == ((1, 9, 4, 8), torch.bfloat16)
     out.sum().backward()
     assert key.grad.shape == key.shape
@@ -180,21 +181,21 @@ def test_only_half_precision_on_ampere_or_newer_goes_through_the_variable_length
 
     def goes(capability, dtype=torch.bfloat16, is_cuda=True):
         card["capability"] = capability
-        packing._has_flash_kernel.cache_clear()
-        return packing._can_attend_at_once(
+        packing_module._has_flash_kernel.cache_clear()
+        return packing_module._can_attend_at_once(
             SimpleNamespace(is_cuda=is_cuda, dtype=dtype, device=torch.device("cuda", 0))
         )
 
     assert goes((8, 0)) and goes((9, 0), torch.float16)
     assert not goes((7, 5)) and not goes((9, 0), torch.float32) and not goes((9, 0), is_cuda=False)
-    packing._has_flash_kernel.cache_clear()
+    packing_module._has_flash_kernel.cache_clear()
 
 
 # ---- the encoder
 
 
 def test_the_encoder_gives_what_transformers_gives_window_by_window(monkeypatch):
-    monkeypatch.setattr(encoder, "CHUNKS_AT_ONCE", 3)  # several groups
+    monkeypatch.setattr(encoder, "CHUNKS_AT_ONCE", {"cpu": 3})  # several groups
     model = make_model()
     batch = model.collator.for_training(RECORDINGS)
     ours = model.encode(batch)
@@ -269,3 +270,35 @@ def test_no_forward_or_backward_pass_waits_for_the_device():
     assert loss.num_targets == batch.num_targets
     with pytest.raises((NotImplementedError, RuntimeError)):
         model(replace(there, host=None))  # without the batch on the host it has to ask
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("adapt", [FULL, LORA, FROZEN], ids=["full", "lora", "frozen encoder"])
+def test_on_a_gpu_one_call_for_all_rows_gives_what_a_cpu_gives_row_by_row(adapt, monkeypatch):
+    calls = []
+    at_once = packing_module._attend_at_once
+    monkeypatch.setattr(packing_module, "_attend_at_once", lambda *a: calls.append(1) or at_once(*a))
+    exact = make_model(adapt)
+    loss, grads = gradients(exact, lambda: CrossEntropy()(exact, exact.collator.for_training(RECORDINGS)).total)
+    for is_bf16, tolerance in ((False, 1e-4), (True, 0.05)):
+        model = make_model(adapt)
+        model.to("cuda")
+        batch = model.collator.for_training(RECORDINGS).to("cuda")
+        with torch.autocast("cuda", torch.bfloat16, enabled=is_bf16):
+            there, grads_there = gradients(model, lambda: CrossEntropy()(model, batch).total)  # noqa: B023
+        assert there == pytest.approx(loss, rel=tolerance / 5)
+        off = sum(float((grads_there[name].cpu() - grad).square().sum()) for name, grad in grads.items())
+        assert (off / sum(float(grad.square().sum()) for grad in grads.values())) ** 0.5 < tolerance
+        assert bool(calls) == is_bf16
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_row_does_not_see_its_neighbours():
+    model = make_model()
+    model.to("cuda")
+    changed = [RECORDINGS[0], RECORDINGS[1], recording(2, seed=1), RECORDINGS[3]]
+    with torch.autocast("cuda", torch.bfloat16), torch.no_grad():
+        before, after = (model(model.collator.for_training(one).to("cuda")) for one in (RECORDINGS, changed))
+    others = before.row != 2
+    assert torch.equal(before.logits[others], after.logits[others])
+    assert (before.logits[~others] - after.logits[~others]).abs().max() > 1e-3

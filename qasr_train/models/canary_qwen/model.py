@@ -104,6 +104,10 @@ class CanaryQwen(nn.Module):
         if recompute is not Recompute.none:
             refuse_training(FAMILY)
 
+    def compile_layers(self) -> NoReturn:
+        """Families that transcribe only refuse it."""
+        refuse_training(FAMILY)
+
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts in row order."""

@@ -13,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from qasr_train.models.qwen3_asr.packing import RowLengths
 
-# Chunks (seconds) that go through the convolutions at a time: they hold some 14 MB each in fp32 while they do.
-CHUNKS_AT_ONCE = 32
+# Chunks (seconds) that go through the convolutions at a time: each holds some 14 MB in fp32 while it does. A GPU has the
+# memory for more, and a launch for every few would keep its host busy.
+CHUNKS_AT_ONCE = {"cpu": 32, "cuda": 128}
 
 
 def encode_audio(
@@ -30,44 +31,46 @@ def encode_audio(
     """
     tower, device = model.audio_tower, features.device
     chunk_frames = 2 * tower.n_window
-    chunks = [(row, i) for row, frames in enumerate(num_frames) for i in range(-(-frames // chunk_frames))]
-    row, place = torch.tensor(chunks).T.to(device, non_blocking=True)
-    cut = features.view(*features.shape[:2], -1, chunk_frames)[row, :, place]
+    row, place, lengths = chunks_of(num_frames, chunk_frames)
+    row_there, place_there = (index.to(device, non_blocking=True) for index in (row, place))
+    cut = features.view(*features.shape[:2], -1, chunk_frames)[row_there, :, place_there]
     groups = [
         checkpoint(_convolve, tower, group, use_reentrant=False) if recompute_convolutions else _convolve(tower, group)
-        for group in cut.split(CHUNKS_AT_ONCE)
+        for group in cut.split(CHUNKS_AT_ONCE["cuda" if features.is_cuda else "cpu"])
     ]
     convolved = torch.cat(groups) if len(groups) > 1 else groups[0]
 
     positions_of_chunk = convolved.shape[1]
-    lengths = [num_positions(min(num_frames[r] - i * chunk_frames, chunk_frames)) for r, i in chunks]
-    kept = [chunk * positions_of_chunk + p for chunk, length in enumerate(lengths) for p in range(length)]
-    hidden = convolved.flatten(0, 1).index_select(0, torch.tensor(kept).to(device, non_blocking=True))
+    kept = (torch.arange(positions_of_chunk) < lengths[:, None]).flatten().nonzero()[:, 0]
+    hidden = convolved.flatten(0, 1).index_select(0, kept.to(device, non_blocking=True))
 
+    totals = torch.zeros(len(num_frames), dtype=torch.int64).index_add(0, row, lengths).tolist()
     per_window = positions_of_chunk * (tower.n_window_infer // chunk_frames)
-    windows = RowLengths.of(window_lengths(chunks, lengths, per_window), device)
+    windows = RowLengths.of(window_lengths(totals, per_window), device)
     for layer in tower.layers:
         [hidden] = layer(hidden, windows.boundaries, max_seqlen=windows.longest, rows=windows)
     return model.multi_modal_projector(tower.ln_post(hidden))
 
 
-def window_lengths(chunks: Sequence[tuple[int, int]], lengths: Sequence[int], per_window: int) -> list[int]:
+def chunks_of(num_frames: Sequence[int], chunk_frames: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """int64 [C] each, of the chunks of all rows: its row, its place in it, the positions made of its own frames."""
+    frames = torch.tensor(num_frames)
+    num_chunks = (frames + chunk_frames - 1) // chunk_frames
+    row = torch.arange(len(frames)).repeat_interleave(num_chunks)
+    place = torch.arange(len(row)) - (num_chunks.cumsum(0) - num_chunks)[row]
+    lengths = (frames[row] - place * chunk_frames).clamp(max=chunk_frames)
+    for _ in range(3):  # convolutions of stride 2
+        lengths = (lengths + 1) // 2
+    return row, place, lengths
+
+
+def window_lengths(totals: Sequence[int], per_window: int) -> list[int]:
     """Positions of each attention window: every row cut into windows of `per_window`, the rest a window of its own."""
-    totals: dict[int, int] = {}
-    for (row, _), length in zip(chunks, lengths, strict=True):
-        totals[row] = totals.get(row, 0) + length
     windows = []
-    for total in totals.values():
+    for total in totals:
         whole, rest = divmod(total, per_window)
         windows += [per_window] * whole + [rest] * bool(rest)
     return windows
-
-
-def num_positions(num_frames: int) -> int:
-    """Positions that three convolutions of stride 2 make of a chunk's frames."""
-    for _ in range(3):
-        num_frames = (num_frames + 1) // 2
-    return num_frames
 
 
 def _convolve(tower: Any, chunks: torch.Tensor) -> torch.Tensor:
@@ -75,5 +78,7 @@ def _convolve(tower: Any, chunks: torch.Tensor) -> torch.Tensor:
     hidden = chunks[:, None]
     for convolution in (tower.conv2d1, tower.conv2d2, tower.conv2d3):
         hidden = F.gelu(convolution(hidden))
+        if hidden.is_cuda:
+            hidden = hidden.contiguous(memory_format=torch.channels_last)  # how cuDNN wants bfloat16
     hidden = tower.conv_out(hidden.permute(0, 3, 1, 2).flatten(2))
     return hidden + tower.positional_embedding.positional_embedding[: hidden.shape[1]].to(hidden.dtype)

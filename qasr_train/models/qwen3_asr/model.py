@@ -18,6 +18,7 @@ from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.adapters import has_only_adapters, save_adapter
 from qasr_train.models.base import Capability, Engine, Hypothesis, Recompute, TargetStates
+from qasr_train.models.compiled import compile_layers
 from qasr_train.models.folders import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
@@ -33,6 +34,7 @@ from qasr_train.models.qwen3_asr.layouts import (
     save_native,
 )
 from qasr_train.models.qwen3_asr.packing import PackedBatch, pack, use_packed_attention
+from qasr_train.models.qwen3_asr.step_graphs import StepGraphs
 
 
 class Qwen3ASR(nn.Module):
@@ -59,6 +61,7 @@ class Qwen3ASR(nn.Module):
         self.collator = Qwen3ASRCollator(processor)
         self.is_packed = packing is not Packing.padded
         self._recompute_convolutions = False
+        self._step_graphs: StepGraphs | None = None
         use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
 
     @property
@@ -75,6 +78,7 @@ class Qwen3ASR(nn.Module):
 
     def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
         """What `reduce` makes of the states before the head at the supervised positions; see `ASRModel`."""
+        self._step_graphs = None  # training needs the memory they hold
         core, packed = self.core, pack(batch, self.collator.audio_id)
         embeds = self._embed(batch, packed)
         hidden = self._decode_packed(embeds, packed) if self.is_packed else self._decode_padded(embeds, packed, batch)
@@ -89,12 +93,15 @@ class Qwen3ASR(nn.Module):
     def transcribe_rows(
         self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
     ) -> list[Hypothesis]:
-        """`transcribe` with a limit of new tokens for each row; `engine` generate: by transformers' `generate`."""
+        """`transcribe` with a limit of new tokens for each row, by the engine that is asked for."""
         core = self.core
         was_training = core.training
         core.eval()
-        decode = self._generate if engine is Engine.generate else self._decode_loop
-        generated = decode(self.collator.with_features(batch), max_new_tokens)
+        batch = self.collator.with_features(batch)
+        if engine is Engine.generate:
+            generated = self._generate(batch, max_new_tokens)
+        else:
+            generated = self._decode_loop(batch, max_new_tokens, use_graphs=engine is Engine.auto)
         core.train(was_training)
         forced = _forced_prefixes(batch.host or batch, self.collator)
         return [
@@ -124,6 +131,11 @@ class Qwen3ASR(nn.Module):
         self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
         _checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
         _checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
+
+    def compile_layers(self) -> None:
+        """Compile the layers of encoder and decoder for training; see models/compiled.py."""
+        core = self.core.model
+        compile_layers([*core.audio_tower.layers, *core.language_model.layers])
 
     def encode(self, batch: Batch) -> torch.Tensor:
         """float [N, D]: what the decoder is given for the audio positions of all rows, in row order.
@@ -172,12 +184,27 @@ class Qwen3ASR(nn.Module):
         ).last_hidden_state
         return hidden.flatten(0, 1).index_select(0, packed.flat)
 
-    def _decode_loop(self, batch: Batch, limits: Sequence[int]) -> list[RowTokens]:
-        """The tokens of each row, by the loop of decoding.py."""
+    def _decode_loop(self, batch: Batch, limits: Sequence[int], *, use_graphs: bool = True) -> list[RowTokens]:
+        """The tokens of each row, by the loop of decoding.py; its steps are CUDA graphs where that can be.
+
+        Not under autocast, as in a validation during training: there weights are cast in every step, and the memory is needed.
+        """
+        is_graphed = use_graphs and batch.input_ids.is_cuda and not torch.is_autocast_enabled("cuda")
+        if is_graphed and self._step_graphs is None:
+            self._step_graphs = StepGraphs(self.core)
         packed = pack(batch, self.collator.audio_id)
-        return decode_greedily(
-            self.core, self._embed(batch, packed), packed.rows.lengths, limits=limits, end_ids=self._end_ids
-        )
+        try:
+            return decode_greedily(
+                self.core,
+                self._embed(batch, packed),
+                packed.rows.lengths,
+                limits=limits,
+                end_ids=self._end_ids,
+                maker=self._step_graphs if is_graphed else None,
+            )
+        except torch.OutOfMemoryError:
+            self._step_graphs = None  # whoever halves the batch starts without the memory they hold
+            raise
 
     def _generate(self, batch: Batch, limits: Sequence[int]) -> list[RowTokens]:
         """The same ids by transformers: every row runs until the last is done, and is then cut at its own limit."""

@@ -130,6 +130,8 @@ def attend_rows(
     """
     if rows is None and cu_seq_lens_q is not None:
         rows = RowLengths.of(cu_seq_lens_q.diff().tolist(), query.device)
+    if rows is None and query.shape[2] == 1 and attention_mask is not None and not dropout:
+        return _attend_from_one_position(query, key, value, attention_mask, scaling), None
     if rows is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **others
@@ -139,15 +141,41 @@ def attend_rows(
         # Norms give float32 under autocast, and the variable-length call is not one that autocast knows.
         dtype = torch.get_autocast_dtype("cuda")
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    return _attend_packed(query, key, value, rows, scaling, causal, dropout), None
+
+
+@torch.compiler.disable  # a compiled layer would be compiled again for every number of rows
+def _attend_packed(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    rows: RowLengths,
+    scaling: float | None,
+    causal: bool,
+    dropout: float,
+) -> torch.Tensor:
     if _can_attend_at_once(query) and not dropout:
-        return _attend_at_once(query, key, value, rows, scaling, causal), None
+        return _attend_at_once(query, key, value, rows, scaling, causal)
     pieces = [
         F.scaled_dot_product_attention(
             q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
         ).transpose(1, 2)
         for q, k, v in zip(*(tensor.split(rows.lengths, dim=2) for tensor in (query, key, value)), strict=True)
     ]
-    return torch.cat(pieces, dim=1), None
+    return torch.cat(pieces, dim=1)
+
+
+def _attend_from_one_position(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, scaling: float | None
+) -> torch.Tensor:
+    """Attention of the newest position of every row to a cache; float [B, 1, heads, width].
+
+    Heads that share keys and values stand as positions of one query, so that no key is copied for each of them.
+    """
+    rows, heads, _, width = query.shape
+    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], width)
+    out = F.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)
+    return out.reshape(rows, 1, heads, width)
 
 
 def _can_attend_at_once(query: torch.Tensor) -> bool:

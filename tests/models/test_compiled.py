@@ -1,0 +1,110 @@
+"""Compiled layers: the same loss and gradients, compiled once for batches of all shapes, in training alone."""
+
+import shutil
+from typing import Any
+
+import pytest
+import torch
+
+from qasr_train.batch import Batch
+from qasr_train.errors import ConfigError
+from qasr_train.models.adapt import AdaptConfig
+from qasr_train.models.base import Recompute
+from qasr_train.models.compiled import compile_layers, num_compilations, refuse_compiling
+from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from tests.models.test_packing import FROZEN, FULL, LORA, RECORDINGS, make_model
+
+# Batches of other numbers of rows, of tokens and of windows.
+SHAPES = [[0, 1, 2, 3], [1, 2], [3], [0, 2, 3], [2] * 7, [0]]
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled() -> None:
+    torch._dynamo.reset()
+
+
+def compiled_model(adapt: AdaptConfig, recompute: Recompute = Recompute.none) -> Qwen3ASR:
+    """Without code generation, so that what is tested is which code is compiled and how often."""
+    model = make_model(adapt)
+    model.set_gradient_checkpointing(recompute)
+    core = model.core.model
+    compile_layers([*core.audio_tower.layers, *core.language_model.layers], backend="aot_eager")
+    return model
+
+
+def loss_and_gradients(model: Qwen3ASR, batch: Batch) -> tuple[float, dict[str, torch.Tensor]]:
+    model.module.train()
+    loss = CrossEntropy()(model, batch).total
+    loss.backward()
+    found = {name: p.grad.clone() for name, p in model.module.named_parameters() if p.grad is not None}
+    model.module.zero_grad(set_to_none=True)
+    return float(loss.detach()), found
+
+
+@pytest.mark.parametrize(
+    ("adapt", "recompute"),
+    [(FULL, Recompute.none), (LORA, Recompute.none), (FROZEN, Recompute.none), (FULL, Recompute.all)],
+    ids=["full", "lora", "frozen encoder", "recomputed"],
+)
+def test_compiled_once_they_give_the_same_loss_and_gradients_for_every_shape(adapt: AdaptConfig, recompute: Recompute):
+    plain, compiled, counts = make_model(adapt), compiled_model(adapt, recompute), []
+    for rows in SHAPES:
+        batch = plain.collator.for_training([RECORDINGS[row] for row in rows])
+        before = num_compilations()
+        loss, grads = loss_and_gradients(compiled, batch)
+        counts.append(num_compilations() - before)
+        expected_loss, expected = loss_and_gradients(plain, batch)
+        assert loss == pytest.approx(expected_loss, rel=1e-6)
+        assert grads.keys() == expected.keys() and len(grads) > 5
+        for name, grad in expected.items():
+            torch.testing.assert_close(grads[name], grad, rtol=1e-4, atol=1e-4, msg=name)
+    assert counts[0] > 0, "nothing was compiled"
+    assert counts[1:] == [0] * (len(SHAPES) - 1)
+
+
+def test_transcribing_compiles_nothing():
+    model = compiled_model(FULL)
+    model.module.eval()
+    before = num_compilations()
+    prompts = model.collator.for_transcription(RECORDINGS)
+    assert model.transcribe(prompts, max_new_tokens=4) == make_model().transcribe(prompts, max_new_tokens=4)
+    assert num_compilations() == before
+
+
+def test_what_cannot_be_compiled_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ConfigError, match=r"trainer\.compile=true: layers whose weights are sharded by FSDP or DeepSpeed"):
+        refuse_compiling(torch.device("cpu"), is_sharded=True)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    for device, name, variable in (("cpu", r"g\+\+, clang\+\+", "CXX"), ("cuda", "gcc, clang, cc", "CC")):
+        with pytest.raises(ConfigError, match=rf"needs a compiler, and none of {name} is on the PATH; .* in {variable}"):
+            refuse_compiling(torch.device(device), is_sharded=False)
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
+    refuse_compiling(torch.device("cuda"), is_sharded=False)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("adapt", [FULL, LORA], ids=["full", "lora"])
+def test_on_a_gpu_compiled_layers_differ_by_the_rounding_of_bfloat16(adapt: AdaptConfig):
+    models: dict[str, Any] = {"plain": make_model(adapt), "compiled": make_model(adapt), "exact": make_model(adapt)}
+    models["compiled"].compile_layers()
+    found: dict[str, list[Any]] = {name: [] for name in models}
+    num_graphs = []
+    for rows in SHAPES:
+        for name, model in models.items():
+            model.to("cuda")
+            batch = model.collator.for_training([RECORDINGS[row] for row in rows]).to("cuda")
+            with torch.autocast("cuda", torch.bfloat16, enabled=name != "exact"):
+                found[name].append(loss_and_gradients(model, batch))
+        num_graphs.append(num_compilations())
+    assert num_graphs[0] > 0 and num_graphs[-1] == num_graphs[0]
+    for plain, compiled, exact in zip(found["plain"], found["compiled"], found["exact"], strict=True):
+        for one in (plain, compiled):
+            assert one[0] == pytest.approx(exact[0], rel=0.01)
+            assert relative_error(one[1], exact[1]) < 0.05
+
+
+def relative_error(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
+    """Of all gradients together."""
+    off = sum(float((found[name] - grad).square().sum()) for name, grad in expected.items())
+    return (off / sum(float(grad.square().sum()) for grad in expected.values())) ** 0.5
