@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.1
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo test test-all test-faults check format clean
+.PHONY: help setup demo test test-all test-gpu test-faults check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make demo      speech, model, fine-tuning, evaluation, report on two CPU cores (ARGS=... is passed on)"
 	@echo "make test      the tests; slow ones and those without their data or GPU skip with a reason"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-gpu  the tests of what a GPU alone does; \`make test\` sees no GPU, so that it is the same everywhere"
 	@echo "make test-faults  a training killed ten times at random, against one that was left alone"
 	@echo "make check     ruff (rules and format), mypy, shellcheck"
 	@echo "make format    let ruff format and sort imports"
@@ -43,6 +44,9 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	@$(RUN) -m pytest --run-slow $(ARGS)
+
+test-gpu: $(STAMP)
+	@$(RUN) -m pytest --run-gpu -m gpu $(ARGS)
 
 test-faults: $(STAMP)
 	@$(RUN) -m pytest --run-slow -m faults -s $(ARGS)

@@ -30,14 +30,23 @@ import pytest  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --run-slow."""
+    """Add --run-slow and --run-gpu."""
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--run-gpu", action="store_true", help="let tests see the GPU; without it those marked gpu skip")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs, from child processes too: what a recipe does by itself would otherwise depend on the machine."""
+    if not config.getoption("--run-gpu"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with a reason, what this machine or this call cannot run."""
-    if any(item.get_closest_marker("gpu") for item in items) and not _has_gpu():
-        _skip(items, "gpu", "needs a CUDA device")
+    if not config.getoption("--run-gpu"):
+        _skip(items, "gpu", "needs a CUDA device: runs with --run-gpu or `make test-gpu`")
+    elif any(item.get_closest_marker("gpu") for item in items) and not _has_gpu():
+        _skip(items, "gpu", "needs a CUDA device, and torch sees none")
     if not config.getoption("--run-slow"):
         _skip(items, "slow", "slow: runs with --run-slow or `make test-all`")
 

@@ -14,6 +14,8 @@ from torch import nn
 
 from qasr_train.models.base import TargetStates
 
+VOCABULARY_SLICE = 16_384
+
 # (float32 logits [n, V] of some rows, which rows) -> (their summed loss, a scalar; summed metrics, of any one shape).
 LossOfLogits = Callable[[torch.Tensor, slice], tuple[torch.Tensor, torch.Tensor]]
 
@@ -43,7 +45,20 @@ def _sum_without_gradient(
 
 def _chunks(hidden: torch.Tensor, chunk_rows: int) -> list[slice]:
     """Slices of the rows; without rows one empty slice, so that a loss of nothing is still a tensor."""
-    return [slice(begin, begin + chunk_rows) for begin in range(0, max(1, len(hidden)), chunk_rows)]
+    return _slices(max(1, len(hidden)), chunk_rows)
+
+
+def _slices(number: int, size: int) -> list[slice]:
+    return [slice(begin, begin + size) for begin in range(0, number, size)]
+
+
+def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """Add left.T @ right to a float32 matrix, without rounding the sum to the format of the factors."""
+    if total.is_cuda and total.dtype is torch.float32:
+        torch.addmm(total, left.T, right, out_dtype=torch.float32, out=total)  # type: ignore[call-overload]
+        return
+    for part in _slices(len(total), VOCABULARY_SLICE):  # a whole product would take as much memory as the matrix
+        total[part] += left[:, part].T @ right
 
 
 class _ChunkedHead(torch.autograd.Function):
@@ -73,7 +88,7 @@ class _ChunkedHead(torch.autograd.Function):
             if grad_weight is not None and grad_weight.dtype == dtype:
                 grad_weight.addmm_(grad.T, some)
             elif grad_weight is not None:
-                grad_weight += grad.T @ some  # summed over chunks in the weight's own float32
+                _add_product(grad_weight, grad, some)
         ctx.gradients = grad_hidden, grad_weight
         loss, metric = (torch.stack(values).sum(0) for values in zip(*pairs, strict=True))
         ctx.mark_non_differentiable(metric)

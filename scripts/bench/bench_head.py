@@ -34,7 +34,7 @@ def main() -> None:
             head = nn.Linear(shape.decoder_width, VOCABULARY, bias=False)
             hidden = torch.randn(arguments.targets, shape.decoder_width, requires_grad=True)
             targets = torch.randint(VOCABULARY, (arguments.targets,))
-        ways = {f"{chunk} targets at a time" if chunk else "all at once": chunk for chunk in (128, 256, 512, 1024, None)}
+        ways = {f"{chunk} targets at a time" if chunk else "all at once": chunk for chunk in (128, 192, 256, 512, None)}
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(arguments.repeats + 1):
             for way, chunk in ways.items():

@@ -95,7 +95,7 @@ def test_every_row_ends_where_generate_ends_it_alone(
     is_graphed: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(prefill, "PREFILL_TOKENS", prefill_tokens)
+    monkeypatch.setattr(prefill, "PREFILL_TOKENS", {"cpu": prefill_tokens})
     limits = [30, 25, 3, 30, 30, 30]
     maker = step_graphs.StepGraphs(model.core) if is_graphed else None
     found = decoded(model, prompts(model), limits, END_IDS, maker=maker, steps_between_looks=steps_between_looks)

@@ -148,7 +148,7 @@ def test_attention_over_rows_is_that_of_a_block_mask():
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("torch_2_11", [False, True])
 def test_the_variable_length_call_is_one_that_this_torch_and_2_11_take(monkeypatch, causal, torch_2_11):
-    """On the meta device, where torch checks the call and its gradients' shapes; its CUDA kernel was never run here."""
+    """On the meta device, where torch checks the call and its gradients' shapes."""
     seen = {}
     installed = packing_module.varlen_attn
 
@@ -162,11 +162,11 @@ def test_the_variable_length_call_is_one_that_this_torch_and_2_11_take(monkeypat
     if torch_2_11:
         monkeypatch.setattr(packing_module, "varlen_attn", of_2_11)
         monkeypatch.setattr(packing_module, "ASKS_FOR_GROUPED_HEADS", False)
-    query, key, value = (torch.empty(1, heads, 9, 8, device="meta", dtype=torch.bfloat16) for heads in (4, 2, 2))
+    query, key, value = (torch.empty(9, heads, 8, device="meta", dtype=torch.bfloat16) for heads in (4, 2, 2))
     key.requires_grad_()
     rows = RowLengths.of([4, 5], torch.device("meta"))
     out = packing_module._attend_at_once(query, key, value, rows, 0.5, causal)
-    assert (out.shape, out.dtype) == ((1, 9, 4, 8), torch.bfloat16)
+    assert (out.shape, out.dtype) == ((9, 4, 8), torch.bfloat16)
     out.sum().backward()
     assert key.grad.shape == key.shape
     if torch_2_11:
@@ -302,3 +302,11 @@ def test_on_a_gpu_a_row_does_not_see_its_neighbours():
     others = before.row != 2
     assert torch.equal(before.logits[others], after.logits[others])
     assert (before.logits[~others] - after.logits[~others]).abs().max() > 1e-3
+
+
+def test_the_first_convolution_as_a_matrix_product():
+    convolution = torch.nn.Conv2d(1, 6, kernel_size=3, stride=2, padding=1)
+    images = torch.randn(4, 10, 14)
+    found = encoder.convolve_patches(convolution, images)
+    torch.testing.assert_close(found, convolution(images[:, None]))
+    assert found.is_contiguous(memory_format=torch.channels_last)

@@ -32,7 +32,8 @@ class TokenRow:
 class Qwen3ASRCollator:
     """Collates recordings for one processor (tokenizer + feature extractor settings).
 
-    makes_features: set to False, batches carry the padded waveforms, and `with_features` makes the log-mel of them.
+    makes_features: set to False, training batches carry the padded waveforms, and `with_features` makes the log-mel of
+        them. makes_prompt_features: the same of batches made for transcription.
 
     Raises:
         ValueError: the tokenizer lacks one of the model's special tokens.
@@ -41,6 +42,7 @@ class Qwen3ASRCollator:
     def __init__(self, processor: Qwen3ASRProcessor) -> None:
         self.tokenizer = processor.tokenizer
         self.makes_features = True
+        self.makes_prompt_features = True
         extractor = processor.feature_extractor
         self.log_mel = LogMel(
             n_fft=extractor.n_fft,
@@ -116,7 +118,9 @@ class Qwen3ASRCollator:
             labels=labels if supervised else None,
             input_features_mask=self._pad_mask(num_frames),
             duration_s=torch.tensor([r.num_samples / 16_000 for r in recordings], dtype=torch.float32),
-            **self._audio(recordings, num_frames),
+            **self._audio(
+                recordings, num_frames, makes_features=self.makes_features if supervised else self.makes_prompt_features
+            ),
         )
 
     def with_features(self, batch: Batch) -> Batch:
@@ -171,14 +175,16 @@ class Qwen3ASRCollator:
         width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
         return (torch.arange(width) < torch.tensor(num_frames)[:, None]).to(torch.int64)
 
-    def _audio(self, recordings: Sequence[Recording], num_frames: list[int]) -> dict[str, Any]:
+    def _audio(
+        self, recordings: Sequence[Recording], num_frames: list[int], *, makes_features: bool
+    ) -> dict[str, Any]:
         """The fields of a batch that hold sound: features, or what stands for them."""
         num_rows, num_mels = len(recordings), self.log_mel.num_mels
         nothing = torch.zeros(num_rows, num_mels, 0)
         held = [r.precomputed for r in recordings]
         if all(one is not None and one.encoded is not None for one in held):
             return {"input_features": nothing, "encoded": torch.cat([one.encoded for one in held])}  # type: ignore[union-attr, misc]
-        if not self.makes_features and not any(held):
+        if not makes_features and not any(held):
             return {"input_features": nothing, **self._pad_waveforms(recordings)}
         width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
         features = torch.empty(num_rows, num_mels, width)

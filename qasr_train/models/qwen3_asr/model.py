@@ -262,7 +262,10 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
     cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
-    return Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing)
+    model = Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing)
+    # A GPU makes them in no time, beside a decoder that would wait for the host.
+    model.collator.makes_prompt_features = torch.device(device).type != "cuda"
+    return model
 
 
 def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:

@@ -30,7 +30,7 @@ ENCODER_ATTENTION = "qasr_flash_windows"
 ASKS_FOR_GROUPED_HEADS = "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)  # not frozen: torch.compile looks into a frozen one, and compiles anew for every length
 class RowLengths:
     """Lengths of packed rows (or windows): on the host, and as int32 [rows + 1] boundaries on the device."""
 
@@ -141,7 +141,9 @@ def attend_rows(
         # Norms give float32 under autocast, and the variable-length call is not one that autocast knows.
         dtype = torch.get_autocast_dtype("cuda")
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    return _attend_packed(query, key, value, rows, scaling, causal, dropout), None
+    # [N, heads, width], as the kernel takes them and gives their gradients: turned in here, compiled layers copy nothing for it.
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    return _attend_packed(query, key, value, rows, scaling, causal, dropout)[None], None
 
 
 @torch.compiler.disable  # a compiled layer would be compiled again for every number of rows
@@ -154,15 +156,20 @@ def _attend_packed(
     causal: bool,
     dropout: float,
 ) -> torch.Tensor:
+    """float [N, heads, width] of such query, key and value."""
     if _can_attend_at_once(query) and not dropout:
         return _attend_at_once(query, key, value, rows, scaling, causal)
     pieces = [
         F.scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
-        ).transpose(1, 2)
-        for q, k, v in zip(*(tensor.split(rows.lengths, dim=2) for tensor in (query, key, value)), strict=True)
+            *(row.transpose(0, 1)[None] for row in qkv),
+            dropout_p=dropout,
+            is_causal=causal,
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )[0].transpose(0, 1)
+        for qkv in zip(*(tensor.split(rows.lengths) for tensor in (query, key, value)), strict=True)
     ]
-    return torch.cat(pieces, dim=1)
+    return torch.cat(pieces)
 
 
 def _attend_from_one_position(
@@ -190,8 +197,7 @@ def _has_flash_kernel(device: torch.device) -> bool:
 def _attend_at_once(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: RowLengths, scaling: float | None, causal: bool
 ) -> torch.Tensor:
-    """One variable-length call of torch for all rows; float [1, N, heads, width]."""
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    """One variable-length call of torch for all rows; float [N, heads, width] of such query, key and value."""
     grouped: dict[str, Any] = {"enable_gqa": query.shape[1] != key.shape[1]} if ASKS_FOR_GROUPED_HEADS else {}
     out = varlen_attn(
         query,
@@ -206,4 +212,4 @@ def _attend_at_once(
         **grouped,
     )
     assert isinstance(out, torch.Tensor)
-    return out[None]
+    return out

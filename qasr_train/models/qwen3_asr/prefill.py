@@ -12,7 +12,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from qasr_train.models.qwen3_asr.packing import RowLengths
 
-PREFILL_TOKENS = 8192  # prompts go through the decoder in groups of so many tokens, which bounds the memory they take
+# Prompts go through the decoder in groups of so many tokens, which bounds the memory they take.
+PREFILL_TOKENS = {"cpu": 8192, "cuda": 32768}
 
 Store = tuple[torch.Tensor, torch.Tensor]  # keys and values of one layer, float [B, heads, columns, width]
 
@@ -32,7 +33,7 @@ def prefill(
     no_masks = dict.fromkeys(decoder.config.layer_types)  # rows see themselves alone: packing.py
     row, column = (index.to(embeds.device) for index in _places(lengths))
     last, first_token = [], 0
-    for group in _groups(lengths, PREFILL_TOKENS):
+    for group in _groups(lengths, PREFILL_TOKENS["cuda" if embeds.is_cuda else "cpu"]):
         rows = RowLengths.of(group, embeds.device)
         tokens = slice(first_token, first_token + sum(group))
         packed = Cache(layer_class_to_replicate=DynamicLayer)
