@@ -87,14 +87,15 @@ def main() -> None:
         ours, plain = our_way(bench), plain_way(bench)
         ways: dict[str, Callable[[bool], StepResult]] = {
             "ours": lambda weigh: run_step(bench, ours, bench.ours, weigh=weigh),
-            "plain transformers": lambda weigh: run_step(bench, plain, bench.random, weigh=weigh),
+            "plain": lambda weigh: run_step(bench, plain, bench.random, weigh=weigh),
         }
-        if arguments.official:
+        if arguments.official and "official" in arguments.ways:
             official = OfficialStep(arguments, folder, bench.utterances, bench.random)
             ways["official"] = official.step
+        ways = {name: way for name, way in ways.items() if name in arguments.ways}
         results = take_turns(ways, arguments.repeats, weigh=not arguments.no_weighing)
         show(results, bench)
-        if arguments.device == "cuda":
+        if arguments.device == "cuda" and "ours" in ways:
             show_utilisation(bench, results["ours"])
 
 
@@ -115,6 +116,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recompute", choices=[one.name for one in Recompute], default="none", help="of ours")
     parser.add_argument("--official", type=Path, help="folder of the official package; made where it is missing")
     parser.add_argument("--compile", action="store_true", help="torch.compile of our layers")
+    parser.add_argument(
+        "--ways", nargs="+", choices=["ours", "plain", "official"], default=["ours", "plain", "official"], help="some alone, "
+        "where memory does not hold all; their medians are then compared with the first of them"
+    )
     parser.add_argument("--mix", choices=list(MIXES), default="long-tail", help="lengths of the clips")
     parser.add_argument("--threads", type=int, default=1, help="above 1 seconds are those of the wall")
     parser.add_argument("--no-weighing", action="store_true", help="the first step of each way is not timed, that is all")
@@ -276,7 +281,7 @@ def weigh(bench: Bench) -> tuple[dict[str, int], float]:
     longest = int(np.argmax([one.duration_s for one in bench.utterances]))
     [rows] = [rows for rows in bench.random if longest in rows]
     sizes = {}
-    for name, way in (("ours", our_way(bench)), ("plain transformers", plain_way(bench))):
+    for name, way in (("ours", our_way(bench)), ("plain", plain_way(bench))):
         batch, _, _ = way.prepare(rows)
         sizes[name] = saved_bytes(partial(way.loss, batch), bench.model)[1]
     return sizes, sum(bench.utterances[i].duration_s or 0.0 for i in rows)
@@ -296,25 +301,25 @@ def take_turns(
 
 
 def show(results: dict[str, list[StepResult]], bench: Bench) -> None:
-    """A line a way: medians, and ratios to ours."""
+    """A line a way: medians, and ratios to the first way, which is ours unless it was left out."""
     audio_s = sum(one.duration_s or 0.0 for one in bench.utterances)
     longest_s = max(one.duration_s or 0.0 for one in bench.utterances)
     print(f"{len(bench.utterances)} clips, {audio_s:.0f} s of audio, the longest {longest_s:.1f} s")
-    ours = results["ours"]
+    reference, base = next(iter(results.items()))
     is_cuda = bench.device.type == "cuda"
 
     def timed(result: StepResult) -> float:
         return result.seconds - (result.input_s if is_cuda else 0.0)
 
-    fastest = statistics.median(map(timed, ours[1:]))
+    fastest = statistics.median(map(timed, base[1:]))
     for name, (first, *others) in results.items():
         seconds = sorted(map(timed, others))
         median = statistics.median(seconds)
-        held = [one.peak_bytes or one.saved_bytes for one in (first, ours[0])]
+        held = [one.peak_bytes or one.saved_bytes for one in (first, base[0])]
         print(
             f"{name:20}{median:8.3f} s ({seconds[0]:.3f} to {seconds[-1]:.3f}; input {first.input_s:.2f}) "
-            f"{audio_s / median:7.1f} audio-s/s {median / fastest:5.2f} x ours {held[0] / 2**20:7.0f} MiB "
-            f"{held[0] / max(1, held[1]):5.2f} x ours  padded {100 * first.padded_fraction:4.1f} %  loss "
+            f"{audio_s / median:7.1f} audio-s/s {median / fastest:5.2f} x {reference} {held[0] / 2**20:7.0f} MiB "
+            f"{held[0] / max(1, held[1]):5.2f} x {reference}  padded {100 * first.padded_fraction:4.1f} %  loss "
             f"{first.loss_nats:.6f} over {first.num_targets} tokens"
         )
 
