@@ -64,7 +64,7 @@ class Batch:
     input_features_mask: int64 [B, F]; 1 on the row's own frames.
     duration_s: float32 [B]; seconds of audio of each row, before padding.
     waveforms, num_samples: float32 [B, S] and int64 [B]; the audio, where features are made on the device
-        (`data.features_on`); else None.
+        (`data.features_on`; prompts on a GPU); else None.
     encoded: float16 [positions of all rows, D]; what the frozen encoder made of the rows, from a cache; else None.
     sources: in training, the source of each row (see `Recording`); else empty.
     host: the batch on the CPU that `to` copied this one from, so that lengths are counted without waiting for the device;

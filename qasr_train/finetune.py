@@ -166,6 +166,7 @@ def prepare(
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
     if config.trainer.compile:
         model.compile_layers()  # after the objective, which may have copied the model
+        accelerator.print("trainer.compile=true: the first step compiles the layers, some 40 s for the 0.6B")
     if config.trainer.find_batch_seconds:
         found = batch_seconds_for(
             run_dir,

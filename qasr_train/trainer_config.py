@@ -47,8 +47,8 @@ class TrainerConfig:
     )
     compile: bool = setting(
         False,
-        help="whether torch compiles the layers of encoder and decoder: less time a step on a GPU (docs/benchmarks.md), a minute "
-        "or so more at the start",
+        help="whether torch compiles the layers of encoder and decoder: less time a step on a GPU (docs/benchmarks.md), some "
+        "40 s more at the start",
     )
     log_every: int = setting(10, ge=1, help="steps between lines in metrics.jsonl")
     validate_every: int | None = setting(None, ge=1, help="steps between validations. null: at the end of each epoch")

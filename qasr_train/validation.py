@@ -23,7 +23,7 @@ from qasr_train.evaluation.transcribe import transcribe_utterances
 from qasr_train.limits import Limits, measure_durations
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import ASRModel, Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.sources import SourceConfig, load_table
 from qasr_train.tracking import Tracker
@@ -123,7 +123,7 @@ class Validator:
                 max_duration_s=limits.max_duration_s,
                 long_audio=self.decode.long_audio,
                 overlap_s=limits.overlap_s,
-                engine=limits.engine,
+                engine=_in_training(limits.engine),
                 max_failed_fraction=self.decode.max_failed_fraction,
                 num_workers=self.decode.num_workers,
                 rank=self.accelerator.process_index,
@@ -143,6 +143,11 @@ class Validator:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
         if self.tracker:
             self.tracker.log_transcripts([(p.id, p.text or "", p.pred_text) for p in chosen], step=step)
+
+
+def _in_training(engine: Engine) -> Engine:
+    """Not CUDA graphs: training needs their memory, and captures would meet the copies of its loader."""
+    return Engine.loop if engine is Engine.auto else engine
 
 
 def _rate(percent: float | None) -> float:

@@ -20,7 +20,7 @@ from qasr_train.evaluation.decode_config import DecodeConfig, LongAudio
 from qasr_train.limits import Limits, TooLong
 from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Hypothesis
+from qasr_train.models.base import Engine, Hypothesis
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.sources import SourceConfig
@@ -55,8 +55,11 @@ def dev_sets(tmp_path: Path) -> dict[str, list[Utterance]]:
 class Heard(Qwen3ASR):
     """The tiny model, which hears what ENGLISH and CHINESE say."""
 
-    def transcribe_rows(self, batch: Batch, **limits: Any) -> list[Hypothesis]:
+    engines: set[Engine]
+
+    def transcribe_rows(self, batch: Batch, *, engine: Engine, **limits: Any) -> list[Hypothesis]:
         assert not self.module.training
+        self.engines = {*getattr(self, "engines", ()), engine}
         return [self.heard(utterance_id) for utterance_id in batch.ids]
 
     def heard(self, utterance_id: str) -> Hypothesis:
@@ -136,6 +139,15 @@ def test_a_set_without_words_counts_as_all_wrong_and_not_as_perfect(tmp_path: Pa
     silent = [replace(u, text="") for u in dev_sets["english"]]
     figures = make_validator(tmp_path, {"silent": silent})(0)
     assert figures["dev/error_rate"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"), [("auto", Engine.loop), ("loop", Engine.loop), ("generate", Engine.generate)]
+)
+def test_no_graphs_are_captured_beside_training(tmp_path: Path, dev_sets, asked: str, taken: Engine):
+    validator = make_validator(tmp_path, dev_sets, decode=DecodeConfig(engine=Engine(asked)))
+    validator(1)
+    assert validator.model.engines == {taken}
 
 
 def test_samples_are_written_here_and_offered_to_the_tracker(tmp_path: Path, dev_sets):

@@ -181,7 +181,7 @@ class RowDecoder(Protocol):
     """A family with a decoding loop of its own beside `generate`, and a limit of new tokens for each row."""
 
     def transcribe_rows(self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine) -> list[Hypothesis]:
-        """`ASRModel.transcribe`, with as many limits as rows; the transcripts do not depend on the engine."""
+        """`ASRModel.transcribe`, with as many limits as rows; the transcripts depend on the engine by rounding at most."""
 
 
 def refuse_training(family: str) -> NoReturn:

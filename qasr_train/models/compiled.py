@@ -53,10 +53,17 @@ def refuse_compiling(device: torch.device, *, is_sharded: bool) -> None:
             "trainer.compile=true: layers whose weights are sharded by FSDP or DeepSpeed are not compiled here; launch with "
             "DDP, or set trainer.compile=false"
         )
-    variable, names = ("CC", ("gcc", "clang", "cc")) if device.type == "cuda" else ("CXX", ("g++", "clang++"))
-    if not any(map(shutil.which, (os.environ.get(variable, ""), *names))):
+    # Those that Triton and torch's inductor look for; a variable that names one wins, be it there or not.
+    variable, names = ("CC", ("gcc", "clang")) if device.type == "cuda" else ("CXX", ("g++",))
+    if named := os.environ.get(variable):
+        if not shutil.which(named):
+            raise ConfigError(
+                f"trainer.compile=true needs the compiler that {variable}={named} names, and it is not there; name another, "
+                "or set trainer.compile=false"
+            )
+    elif not any(map(shutil.which, names)):
         raise ConfigError(
-            f"trainer.compile=true needs a compiler, and none of {', '.join(names)} is on the PATH; install one, name it in "
+            f"trainer.compile=true needs a compiler, and {' or '.join(names)} is not on the PATH; install it, name another in "
             f"{variable}, or set trainer.compile=false"
         )
 

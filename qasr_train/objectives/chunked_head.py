@@ -14,7 +14,7 @@ from torch import nn
 
 from qasr_train.models.base import TargetStates
 
-VOCABULARY_SLICE = 16_384
+VOCABULARY_ROWS_AT_ONCE = 16_384  # of the matrix; a whole product would take as much memory as it does
 
 # (float32 logits [n, V] of some rows, which rows) -> (their summed loss, a scalar; summed metrics, of any one shape).
 LossOfLogits = Callable[[torch.Tensor, slice], tuple[torch.Tensor, torch.Tensor]]
@@ -48,16 +48,16 @@ def _chunks(hidden: torch.Tensor, chunk_rows: int) -> list[slice]:
     return _slices(max(1, len(hidden)), chunk_rows)
 
 
-def _slices(number: int, size: int) -> list[slice]:
-    return [slice(begin, begin + size) for begin in range(0, number, size)]
+def _slices(num_rows: int, num_at_once: int) -> list[slice]:
+    return [slice(begin, begin + num_at_once) for begin in range(0, num_rows, num_at_once)]
 
 
 def _add_product(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
     """Add left.T @ right to a float32 matrix, without rounding the sum to the format of the factors."""
     if total.is_cuda and total.dtype is torch.float32:
-        torch.addmm(total, left.T, right, out_dtype=torch.float32, out=total)  # type: ignore[call-overload]
+        torch.addmm(total, left.T, right, out_dtype=torch.float32, out=total)
         return
-    for part in _slices(len(total), VOCABULARY_SLICE):  # a whole product would take as much memory as the matrix
+    for part in _slices(len(total), VOCABULARY_ROWS_AT_ONCE):
         total[part] += left[:, part].T @ right
 
 

@@ -19,7 +19,6 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,8 +37,9 @@ from qasr_train.manifest import Utterance
 from qasr_train.models import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
-from scripts.bench.random_model import SHAPES, random_model
+from scripts.bench.random_model import SHAPES, plain_attention, random_model
 from scripts.bench.train_step import MIXES, Clock, synthetic_utterances
+
 
 @dataclass
 class Bench:
@@ -70,7 +70,9 @@ def main() -> None:
         by_length(batch_seconds=4 * arguments.batch_seconds),
     )
     plans = {f"{arguments.batch_seconds:g} s": narrow, f"{4 * arguments.batch_seconds:g} s": wide}
-    engines: dict[str, Callable[..., list[list[int]]]] = {"generate": generate, "ours": ours} | ({"graphs": graphs} if arguments.device == "cuda" else {})
+    engines: dict[str, Callable[..., list[list[int]]]] = {"generate": generate, "ours": ours}
+    if arguments.device == "cuda":
+        engines["graphs"] = graphs
     ways: dict[str, Callable[[], dict[int, list[int]]]] = {
         f"{name}, manifest order, {arguments.rows} rows": partial(run, bench, fixed, engine)
         for name, engine in engines.items()
@@ -130,7 +132,6 @@ def prepare(arguments: argparse.Namespace) -> Bench:
     else:
         model = load_model(Qwen3ASRConfig(path="bundled:tiny"), device=device, dtype=dtype)
     clips = made_clips(arguments) if arguments.synthetic else read_clips(arguments)
-    model.collator.makes_prompt_features = device.type != "cuda"  # as a loaded model has it
     limits = [limit_of(clip, model, arguments) for clip in clips]
     return Bench(model.eval(), clips, limits, bool(arguments.shape), Clock(device, is_wall=device.type == "cuda"))
 
@@ -220,20 +221,6 @@ class _RowLimits(StoppingCriteria):
         return is_done
 
 
-@contextmanager
-def plain_attention(core: Any) -> Any:
-    """transformers' own attention meanwhile."""
-    configs = (core.config.audio_config, core.config.text_config)
-    before = [config._attn_implementation for config in configs]
-    for config in configs:
-        config._attn_implementation = "sdpa"
-    try:
-        yield
-    finally:
-        for config, name in zip(configs, before, strict=True):
-            config._attn_implementation = name
-
-
 def first_end(bench: Bench, ids: list[int]) -> list[int]:
     """Tokens up to and with the first end."""
     ends = [i for i, token in enumerate(ids) if token in (bench.model.collator.end_id, bench.model.collator.pad_id)]
@@ -243,14 +230,14 @@ def first_end(bench: Bench, ids: list[int]) -> list[int]:
 def show(seconds: dict[str, list[float]], tokens: dict[str, dict[int, list[int]]], audio_s: float) -> None:
     """One line a way: median, speed, ratio to the first, rows whose tokens differ from the first's."""
     first = next(iter(seconds))
-    slowest = statistics.median(seconds[first])
+    reference_s = statistics.median(seconds[first])
     print(f"{len(tokens[first])} clips, {audio_s:.0f} s, {sum(map(len, tokens[first].values()))} tokens")
     for name, values in seconds.items():
         median = statistics.median(values)
         num_different = sum(tokens[name][row] != ids for row, ids in tokens[first].items())
         spread = f"{min(values):.2f} to {max(values):.2f}"
         print(
-            f"{name:36}{median:8.2f} s ({spread})  {audio_s / median:7.1f} audio-s/s  {slowest / median:5.2f} times as fast"
+            f"{name:36}{median:8.2f} s ({spread})  {audio_s / median:7.1f} audio-s/s  {reference_s / median:5.2f} times as fast"
             f"  {num_different} rows differ"
         )
 

@@ -29,20 +29,28 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
     for name, shape in SHAPES.items():
-        torch.manual_seed(0)
-        with torch.device("cuda"):
-            head = nn.Linear(shape.decoder_width, VOCABULARY, bias=False)
-            hidden = torch.randn(arguments.targets, shape.decoder_width, requires_grad=True)
-            targets = torch.randint(VOCABULARY, (arguments.targets,))
-        ways = {f"{chunk} targets at a time" if chunk else "all at once": chunk for chunk in (128, 192, 256, 512, None)}
-        seconds: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(arguments.repeats + 1):
-            for way, chunk in ways.items():
-                took_s, peak, loss = step(head, hidden, targets, chunk)
-                seconds[way].append(took_s)
-                if len(seconds[way]) == arguments.repeats + 1:
-                    median_ms = 1000 * statistics.median(seconds[way][1:])
-                    print(f"{name} {arguments.targets} targets, {way}: {median_ms:.2f} ms, {peak / 1e9:.3f} GB, {loss:.6f}")
+        measure(name, shape.decoder_width, arguments)
+
+
+def measure(name: str, width: int, arguments: argparse.Namespace) -> None:
+    """Steps of all ways in turns, the first of each not timed; a line a way."""
+    torch.manual_seed(0)
+    with torch.device("cuda"):
+        head = nn.Linear(width, VOCABULARY, bias=False)
+        hidden = torch.randn(arguments.targets, width, requires_grad=True)
+        targets = torch.randint(VOCABULARY, (arguments.targets,))
+    found: dict[int | None, list[tuple[float, int, float]]] = {chunk: [] for chunk in (128, 192, 256, 512, None)}
+    for _ in range(arguments.repeats + 1):
+        for chunk, steps in found.items():
+            steps.append(step(head, hidden, targets, chunk))
+    for chunk, (_, *steps) in found.items():
+        way = f"{chunk} targets at a time" if chunk else "all at once"
+        median_ms = 1000 * statistics.median(took_s for took_s, _, _ in steps)
+        _, peak, loss = steps[-1]
+        print(
+            f"{name} {arguments.targets} targets, {way}: {median_ms:.2f} ms, {peak / 1e9:.3f} GB, {loss:.6f}",
+            flush=True,
+        )
 
 
 def step(head: nn.Linear, hidden: torch.Tensor, targets: torch.Tensor, chunk: int | None) -> tuple[float, int, float]:

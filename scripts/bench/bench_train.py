@@ -12,8 +12,9 @@ Times are seconds of the core that a process had (of the wall on a GPU). The lea
 the same work on the same weights and losses can be compared.
 A ninth of the 0.6B in every part: --encoder-layers 2 --decoder-layers 3 --vocabulary 16882 --channels 160.
 
-On a GPU (`--device cuda`): bf16 over float32 masters, the input made once and not timed, as loader workers make it beside the
-step; peak memory of the process, and the operations that the data need (flops.py) a second, as a share of a measured matrix product's.
+On a GPU (`--device cuda`): bf16 over float32 masters, the input made once and not timed, as loader workers make it beside
+the step; peak memory of the process, and the operations a second that the data need (flops.py), as a share of a measured
+matrix product's.
 """
 
 import argparse
@@ -22,7 +23,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,7 +45,7 @@ from qasr_train.models.qwen3_asr.layouts import save_original
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from scripts.bench.official_step import OfficialStep
-from scripts.bench.random_model import CHANNELS, SHAPES, VOCABULARY, random_model
+from scripts.bench.random_model import CHANNELS, SHAPES, VOCABULARY, plain_attention, random_model
 from scripts.bench.train_step import MIXES, Clock, StepResult, saved_bytes, synthetic_utterances, target_text
 
 LORA = LoraSettings(
@@ -117,12 +117,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--official", type=Path, help="folder of the official package; made where it is missing")
     parser.add_argument("--compile", action="store_true", help="torch.compile of our layers")
     parser.add_argument(
-        "--ways", nargs="+", choices=["ours", "plain", "official"], default=["ours", "plain", "official"], help="some alone, "
-        "where memory does not hold all; their medians are then compared with the first of them"
+        "--ways",
+        nargs="+",
+        choices=["ours", "plain", "official"],
+        default=["ours", "plain", "official"],
+        help="some alone, where memory does not hold all; their medians are then compared with the first of them",
     )
     parser.add_argument("--mix", choices=list(MIXES), default="long-tail", help="lengths of the clips")
     parser.add_argument("--threads", type=int, default=1, help="above 1 seconds are those of the wall")
-    parser.add_argument("--no-weighing", action="store_true", help="the first step of each way is not timed, that is all")
+    parser.add_argument(
+        "--no-weighing", action="store_true", help="the first step of each way is not timed, that is all"
+    )
     parser.add_argument("--weigh", action="store_true", help="memory alone: forward passes at three depths, composed")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     return parser.parse_args()
@@ -164,7 +169,9 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
 
 @dataclass
 class Way:
-    """One way to train. name: tells it apart. prepare: clips -> (batch, its targets, share of padding). loss: batch -> the summed loss, in nats."""
+    """One way to train.
+
+    name: tells it apart. prepare: clips -> (batch, its targets, share of padding). loss: batch -> the summed loss, in nats."""
 
     name: str
     prepare: Callable[[list[int]], tuple[Any, int, float]]
@@ -203,14 +210,8 @@ def plain_way(bench: Bench) -> Way:
 
     def loss(inputs: Any) -> torch.Tensor:
         inputs = {name: tensor.to(bench.device) for name, tensor in inputs.items()}
-        configs = (core.config.audio_config, core.config.text_config)
-        ours = [config._attn_implementation for config in configs]
-        for config in configs:
-            config._attn_implementation = "sdpa"
-        total = core(**inputs, num_items_in_batch=torch.tensor(1)).loss  # divided by 1: a sum
-        for config, name in zip(configs, ours, strict=True):
-            config._attn_implementation = name
-        return total
+        with plain_attention(core):
+            return core(**inputs, num_items_in_batch=torch.tensor(1)).loss  # divided by 1: a sum
 
     return Way("plain", prepare, loss)
 
@@ -258,10 +259,15 @@ def prepared(bench: Bench, way: Way, number: int, rows: list[int]) -> tuple[Any,
 
 
 def weigh_depths(arguments: argparse.Namespace, folder: Path) -> None:
-    """Bytes kept for the backward pass of one microbatch, the same clips both ways, at three depths; composed to 18 and 28.
+    """Bytes kept for the backward pass of one microbatch, the same clips both ways, at three depths; composed to the whole.
 
     Forward passes alone. Layers are alike, so two depths give what one layer keeps.
     """
+    if arguments.full_depth or arguments.shape == "tiny":
+        raise SystemExit(
+            "--weigh composes the depth of a published model from three small ones: no --full-depth, no tiny"
+        )
+    whole = SHAPES[arguments.shape].encoder_layers, SHAPES[arguments.shape].decoder_layers
     kept: dict[str, list[int]] = {}
     for depth in ((2, 2), (4, 2), (2, 4)):
         arguments.encoder_layers, arguments.decoder_layers = depth
@@ -271,9 +277,11 @@ def weigh_depths(arguments: argparse.Namespace, folder: Path) -> None:
             print(f"{name}: encoder and decoder layers {depth}: {size / 2**20:.0f} MiB", flush=True)
     composed = {}
     for name, (base, encoder, decoder) in kept.items():
-        composed[name] = base + 16 * (encoder - base) / 2 + 26 * (decoder - base) / 2
-        print(f"{name}: composed to 18 and 28 layers {composed[name] / 2**20:.0f} MiB for {audio_s:.0f} s of audio")
-    print(f"plain transformers keeps {composed['plain transformers'] / composed['ours']:.2f} times as much as ours")
+        composed[name] = base + (whole[0] - 2) * (encoder - base) / 2 + (whole[1] - 2) * (decoder - base) / 2
+        print(
+            f"{name}: composed to {whole[0]} and {whole[1]} layers {composed[name] / 2**20:.0f} MiB for {audio_s:.0f} s of audio"
+        )
+    print(f"plain transformers keeps {composed['plain'] / composed['ours']:.2f} times as much as ours")
 
 
 def weigh(bench: Bench) -> tuple[dict[str, int], float]:
@@ -311,14 +319,15 @@ def show(results: dict[str, list[StepResult]], bench: Bench) -> None:
     def timed(result: StepResult) -> float:
         return result.seconds - (result.input_s if is_cuda else 0.0)
 
-    fastest = statistics.median(map(timed, base[1:]))
+    reference_s = statistics.median(map(timed, base[1:]))
     for name, (first, *others) in results.items():
         seconds = sorted(map(timed, others))
         median = statistics.median(seconds)
-        held = [one.peak_bytes or one.saved_bytes for one in (first, base[0])]
+        # AdamW has its two means only after the first step.
+        held = [max(one.peak_bytes or one.saved_bytes for one in way) for way in ([first, *others], base)]
         print(
             f"{name:20}{median:8.3f} s ({seconds[0]:.3f} to {seconds[-1]:.3f}; input {first.input_s:.2f}) "
-            f"{audio_s / median:7.1f} audio-s/s {median / fastest:5.2f} x {reference} {held[0] / 2**20:7.0f} MiB "
+            f"{audio_s / median:7.1f} audio-s/s {median / reference_s:5.2f} x {reference} {held[0] / 2**20:7.0f} MiB "
             f"{held[0] / max(1, held[1]):5.2f} x {reference}  padded {100 * first.padded_fraction:4.1f} %  loss "
             f"{first.loss_nats:.6f} over {first.num_targets} tokens"
         )

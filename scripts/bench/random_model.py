@@ -1,5 +1,7 @@
-"""Owns the models that benchmarks measure: the architectures of the published ones with random weights and the bundled tokenizer."""
+"""Owns the models that benchmarks measure: the published architectures with random weights and the bundled tokenizer."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,3 +75,17 @@ def random_model(
     for parameter in core.parameters():  # tables that are not weights (positions, rotations) stay in float32
         parameter.data = parameter.data.to(dtype)
     return Qwen3ASR(core, load_processor(tiny))
+
+
+@contextmanager
+def plain_attention(core: Any) -> Iterator[None]:
+    """Let transformers attend by itself meanwhile."""
+    configs = (core.config.audio_config, core.config.text_config)
+    before = [config._attn_implementation for config in configs]
+    for config in configs:
+        config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        for config, name in zip(configs, before, strict=True):
+            config._attn_implementation = name

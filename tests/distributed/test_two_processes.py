@@ -83,6 +83,16 @@ def test_rows_held_to_the_base_give_the_gradients_of_one_process(out: Path, tmp_
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_compiled_layers_give_the_gradients_of_one_process(out: Path, tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances, adapt=ADAPT["full"], max_grad_norm=None)
+    expected_loss, expected = gradients_of_one_step(trainer, [utterances[:4]])
+    loss, gradients = read(out, "ddp", "compiled")
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
 @pytest.mark.parametrize("adapt", list(ADAPT))
 @pytest.mark.parametrize("kind", KINDS)
 def test_stopped_and_resumed_equals_straight_through(out: Path, kind: str, adapt: str):

@@ -21,6 +21,7 @@ from qasr_train.distributed import share_model
 from qasr_train.errors import CheckpointError, TrainingError
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig
+from qasr_train.models.compiled import compile_layers, num_compilations
 from qasr_train.peers import leave_processes
 from qasr_train.recipe import end_process
 from qasr_train.trainer import Trainer
@@ -61,6 +62,7 @@ def main(out: Path) -> None:
         if kind == "ddp":
             choose(kind)
             keep(out / kind / "held.pt", held(out / kind / "held", utterances))
+            keep(out / kind / "compiled.pt", compiled(out / kind / "compiled", utterances))
         choose(kind)
         keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
     leave_processes()
@@ -101,6 +103,16 @@ def held(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, to
     trainer = make_trainer(folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None)
     hold_to_base(trainer, REPLAYED)
     return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
+
+
+def compiled(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
+    """(loss, gradients) of one step with compiled layers, though without code generation."""
+    trainer = make_trainer(folder, utterances, adapt=ADAPT["full"], max_grad_norm=None)
+    core: Any = trainer.model.core.model  # type: ignore[attr-defined]
+    compile_layers([*core.audio_tower.layers, *core.language_model.layers], backend="aot_eager")
+    found = gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
+    assert num_compilations() > 0
+    return found
 
 
 def resumed(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> dict[str, Any]:

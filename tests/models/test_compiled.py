@@ -1,18 +1,27 @@
 """Compiled layers: the same loss and gradients, compiled once for batches of all shapes, in training alone."""
 
+import json
 import shutil
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from qasr_train.batch import Batch
+from qasr_train.config import load_config
 from qasr_train.errors import ConfigError
+from qasr_train.finetune import finetune
 from qasr_train.models.adapt import AdaptConfig
 from qasr_train.models.base import Recompute
 from qasr_train.models.compiled import compile_layers, num_compilations, refuse_compiling
+from qasr_train.models.qwen3_asr import model as qwen3_asr_model
+from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.objectives.cross_entropy import CrossEntropy
+from tests.helpers import tone, write_wav
+from tests.helpers_model import tiny_model, tiny_processor
 from tests.models.test_packing import FROZEN, FULL, LORA, RECORDINGS, make_model
 
 # Batches of other numbers of rows, of tokens and of windows.
@@ -72,15 +81,55 @@ def test_transcribing_compiles_nothing():
     assert num_compilations() == before
 
 
-def test_what_cannot_be_compiled_is_refused(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(ConfigError, match=r"trainer\.compile=true: layers whose weights are sharded by FSDP or DeepSpeed"):
+@pytest.mark.parametrize(
+    ("device", "names", "variable", "one"), [("cpu", r"g\+\+", "CXX", "g++"), ("cuda", "gcc or clang", "CC", "clang")]
+)
+def test_without_a_compiler_it_is_refused(monkeypatch: pytest.MonkeyPatch, device, names, variable, one):
+    there: set[str] = set()
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(
+        ConfigError, match=rf"needs a compiler, and {names} is not on the PATH; .* another in {variable}"
+    ):
+        refuse_compiling(torch.device(device), is_sharded=False)
+    there.add(one)
+    refuse_compiling(torch.device(device), is_sharded=False)
+    monkeypatch.setenv(variable, "/opt/gone")
+    with pytest.raises(ConfigError, match=rf"the compiler that {variable}=/opt/gone names, and it is not there"):
+        refuse_compiling(torch.device(device), is_sharded=False)
+    there.add("/opt/gone")
+    refuse_compiling(torch.device(device), is_sharded=False)
+
+
+def test_sharded_weights_are_refused():
+    with pytest.raises(
+        ConfigError, match=r"trainer\.compile=true: layers whose weights are sharded by FSDP or DeepSpeed"
+    ):
         refuse_compiling(torch.device("cpu"), is_sharded=True)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    for device, name, variable in (("cpu", r"g\+\+, clang\+\+", "CXX"), ("cuda", "gcc, clang, cc", "CC")):
-        with pytest.raises(ConfigError, match=rf"needs a compiler, and none of {name} is on the PATH; .* in {variable}"):
-            refuse_compiling(torch.device(device), is_sharded=False)
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/gcc" if name == "gcc" else None)
-    refuse_compiling(torch.device("cuda"), is_sharded=False)
+
+
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_the_setting_compiles_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_asked_for: bool):
+    monkeypatch.setattr(qwen3_asr_model, "compile_layers", partial(compile_layers, backend="aot_eager"))
+    save_native(tiny_model(), tiny_processor(), tmp_path / "model")
+    settings = [f"model.path={tmp_path / 'model'}", f"data.train.main.path={write_clips(tmp_path)}", "adapt=full"]
+    settings += ["trainer.max_steps=2", "trainer.log_every=1", "trainer.device=cpu", f"run_dir={tmp_path / 'run'}"]
+    before = num_compilations()
+    finetune(load_config("finetune", [*settings, "data.num_workers=0", f"trainer.compile={is_asked_for}"]))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    counts = [line.get("train/num_compiled_graphs") for line in lines if "train/loss_nats" in line]
+    assert counts == ([num_compilations()] * 2 if is_asked_for else [None, None])
+    assert (num_compilations() > before) is is_asked_for
+
+
+def write_clips(folder: Path) -> Path:
+    """A manifest of four clips of unequal lengths."""
+    rows = []
+    for number in range(4):
+        write_wav(folder / f"{number}.wav", tone(0.6 + 0.7 * number))
+        rows.append(json.dumps({"audio": f"{number}.wav", "text": "two pills", "language": "English"}))
+    (folder / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    return folder / "rows.jsonl"
 
 
 @pytest.mark.gpu

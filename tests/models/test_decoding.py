@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
@@ -225,12 +226,12 @@ def test_graphs_are_kept_from_batch_to_batch_and_dropped_with_the_weights(model:
     assert decoded(model, prompts(model), limits, END_IDS, maker=graphs) == first
     assert graphs.num_captured == num_captured
 
-    head: Any = model.core.model.language_model.layers[0].mlp.gate_proj
-    before = head.weight
-    head.weight = torch.nn.Parameter(torch.zeros_like(before))
+    gate: Any = model.core.model.language_model.layers[0].mlp.gate_proj
+    before = gate.weight
+    gate.weight = torch.nn.Parameter(torch.zeros_like(before))
     other = decoded(model, prompts(model), limits, END_IDS, maker=graphs)
     assert graphs.num_captured > num_captured
-    head.weight = before
+    gate.weight = before
     assert other != first
     assert decoded(model, prompts(model), limits, END_IDS, maker=graphs) == first
 
@@ -247,6 +248,66 @@ def test_stores_grow_with_rows_and_columns(model: Qwen3ASR, monkeypatch: pytest.
     found = decoded(model, prompts(model), limits, [model.collator.pad_id], maker=graphs)
     assert graphs.stores[0][0].numel() > size
     assert found == [generated_alone(model, row, 90, [model.collator.pad_id]) for row in range(len(limits))]
+
+
+def test_graphs_take_whatever_batches_come_and_whatever_lay_in_their_memory(model: Qwen3ASR, monkeypatch):
+    """Against the steps without graphs, with the least of memory and of graphs, and no number in it left from before."""
+    monkeypatch.setattr(step_graphs, "COLUMN_BLOCK", 16)
+    monkeypatch.setattr(step_graphs, "MAX_GRAPHS", 3)
+    graphs, rng, everything = step_graphs.StepGraphs(model.core), np.random.default_rng(0), clips()
+    for number in range(24):
+        rows = rng.integers(0, len(everything), size=rng.integers(1, 14))
+        # Half of them go on together to the end, so that columns grow and no row leaves.
+        limits, end_ids = (
+            (rng.integers(1, 40, size=len(rows)).tolist(), END_IDS) if number % 2 else ([60] * len(rows), [])
+        )
+        batch = model.collator.for_transcription([everything[row] for row in rows])
+        with torch.inference_mode():
+            for store in (one for pair in graphs.stores for one in pair):
+                store.fill_(float("nan"))
+        found = decoded(model, batch, limits, end_ids, maker=graphs, steps_between_looks=int(rng.integers(1, 9)))
+        assert found == decoded(model, batch, limits, end_ids)
+        assert len(graphs._graphs) <= 3
+
+
+def test_the_graph_longest_unused_is_dropped(model: Qwen3ASR, monkeypatch):
+    monkeypatch.setattr(step_graphs, "MAX_GRAPHS", 3)
+    graphs = step_graphs.StepGraphs(model.core)
+    monkeypatch.setattr(graphs, "_capture", lambda rows, columns: lambda: None)
+    for rows in (1, 2, 4, 1, 8):
+        graphs.step(rows, 128)
+    assert [rows for rows, _ in graphs._graphs] == [4, 1, 8]
+
+
+def test_graphs_of_adapters_that_are_switched_merged_or_scaled_are_dropped():
+    adapted = Qwen3ASR(tiny_model(), tiny_processor())
+    lora = LoraSettings(rank=4, decoder=["q_proj", "v_proj"], encoder=[], projector=[])
+    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=lora))
+    module: Any = adapted.module
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.5)
+    graphs, batch, limits = step_graphs.StepGraphs(adapted.core), prompts(adapted), [12] * len(DURATIONS_S)
+
+    def hear() -> list[list[int]]:
+        before = graphs.num_captured
+        found = decoded(adapted, batch, limits, [], maker=graphs)
+        assert graphs.num_captured > before, "a graph of other adapters was taken"
+        assert found == decoded(adapted, batch, limits, [])
+        return found
+
+    module.eval()
+    with_adapters = hear()
+    with module.disable_adapter():
+        assert hear() != with_adapters
+    assert hear() == with_adapters
+    layers = [layer for layer in adapted.core.modules() if isinstance(layer, LoraLayer)]
+    for layer in layers:
+        layer.scale_layer(3.0)
+    assert hear() != with_adapters
+    module.merge_adapter()
+    hear()
 
 
 @pytest.mark.parametrize(
@@ -276,18 +337,19 @@ def test_on_a_gpu_graphs_the_loop_and_generate_hear_the_same(model: Qwen3ASR):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_adapters_are_heard_when_they_change(model: Qwen3ASR):
+def test_on_a_gpu_adapters_are_heard_when_they_change():
     adapted = Qwen3ASR(tiny_model(), tiny_processor())
-    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=LoraSettings(rank=4, decoder=["q_proj", "v_proj"])))
+    lora = LoraSettings(rank=4, decoder=["q_proj", "v_proj"], encoder=[], projector=[])
+    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=lora))
     adapted.to("cuda")
-    batch = prompts(adapted).to("cuda")
-    limits = [12] * len(DURATIONS_S)
+    batch, limits, heard = prompts(adapted).to("cuda"), [12] * len(DURATIONS_S), []
+    weights = [parameter for name, parameter in adapted.module.named_parameters() if "lora_B" in name]
     for scale in (0.0, 0.5):
-        with torch.no_grad():
-            for name, parameter in adapted.module.named_parameters():
-                if "lora_B" in name:
-                    parameter.fill_(scale)
+        torch._foreach_copy_([w.data for w in weights], [torch.full_like(w, scale) for w in weights])
         graphed, looped = (
-            adapted.transcribe_rows(batch, max_new_tokens=limits, engine=engine) for engine in (Engine.auto, Engine.loop)
+            adapted.transcribe_rows(batch, max_new_tokens=limits, engine=engine)
+            for engine in (Engine.auto, Engine.loop)
         )
         assert graphed == looped
+        heard.append(graphed)
+    assert heard[0] != heard[1]

@@ -101,3 +101,23 @@ def test_a_family_that_lacks_what_it_needs_is_refused_naming_both():
 def test_an_unknown_objective_lists_those_there_are():
     with pytest.raises(ConfigError, match=r"objective.name='ctc' is not an objective; choose one of cross_entropy"):
         build_objective(CrossEntropyConfig(name="ctc"), FakeModel())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_its_gradient_is_torchs(smoothing: float, dtype: torch.dtype):
+    made = 5 * torch.randn(6, 11, generator=torch.Generator().manual_seed(2))
+    made[1, 3] += 200.0  # exponentials of what is left underflow
+    targets, gradients = torch.tensor([3, 0, 10, 4, 4, 7]), []
+    for loss in (
+        lambda logits: CrossEntropy(label_smoothing=smoothing).of_logits(logits, targets)[0],
+        lambda logits: torch.nn.CrossEntropyLoss(reduction="sum", label_smoothing=smoothing)(logits, targets),
+    ):
+        logits = made.to(dtype).requires_grad_()
+        value = loss(logits.float())
+        (2.5 * value).backward()
+        gradients.append((value.detach(), logits.grad))
+    (ours, our_gradient), (theirs, their_gradient) = gradients
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(our_gradient, their_gradient)
+    assert float(ours) > 200, "the row whose target is hopeless counts"

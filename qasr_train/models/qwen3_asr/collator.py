@@ -175,9 +175,7 @@ class Qwen3ASRCollator:
         width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
         return (torch.arange(width) < torch.tensor(num_frames)[:, None]).to(torch.int64)
 
-    def _audio(
-        self, recordings: Sequence[Recording], num_frames: list[int], *, makes_features: bool
-    ) -> dict[str, Any]:
+    def _audio(self, recordings: Sequence[Recording], num_frames: list[int], *, makes_features: bool) -> dict[str, Any]:
         """The fields of a batch that hold sound: features, or what stands for them."""
         num_rows, num_mels = len(recordings), self.log_mel.num_mels
         nothing = torch.zeros(num_rows, num_mels, 0)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-from qasr_train.models.qwen3_asr.prefill import Store, prefill
+from qasr_train.models.qwen3_asr.prefill import prefill
 
 CACHE_BLOCK = 64  # positions by which the cache grows at the least
 # Done rows are dropped when they are a quarter of the batch: each time the cache of the others is copied once.

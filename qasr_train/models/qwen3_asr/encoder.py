@@ -77,7 +77,8 @@ def window_lengths(totals: Sequence[int], per_window: int) -> list[int]:
 def _convolve(tower: Any, chunks: torch.Tensor) -> torch.Tensor:
     """float [C, M, 100] -> float [C, 13, D]: the convolutions, their projection and the position embedding."""
     first, *others = tower.conv2d1, tower.conv2d2, tower.conv2d3
-    is_plain = type(first) is nn.Conv2d  # not one with an adapter around it
+    # Not one with an adapter around it, nor one whose weight DeepSpeed gathers when it is called.
+    is_plain = type(first) is nn.Conv2d and not hasattr(first.weight, "ds_id")
     hidden = F.gelu(convolve_patches(first, chunks) if chunks.is_cuda and is_plain else first(chunks[:, None]))
     for convolution in others:
         hidden = F.gelu(convolution(hidden))

@@ -59,6 +59,8 @@ class Qwen3ASR(nn.Module):
         self.processor = processor
         self.path = path
         self.collator = Qwen3ASRCollator(processor)
+        # A GPU makes the features of prompts in no time, beside a decoder that would wait for the host.
+        self.collator.makes_prompt_features = self.core.device.type != "cuda"
         self.is_packed = packing is not Packing.padded
         self._recompute_convolutions = False
         self._step_graphs: StepGraphs | None = None
@@ -97,12 +99,17 @@ class Qwen3ASR(nn.Module):
         core = self.core
         was_training = core.training
         core.eval()
-        batch = self.collator.with_features(batch)
-        if engine is Engine.generate:
-            generated = self._generate(batch, max_new_tokens)
-        else:
-            generated = self._decode_loop(batch, max_new_tokens, use_graphs=engine is Engine.auto)
-        core.train(was_training)
+        try:
+            batch = self.collator.with_features(batch)
+            if engine is Engine.generate:
+                generated = self._generate(batch, max_new_tokens)
+            else:
+                generated = self._decode_loop(batch, max_new_tokens, use_graphs=engine is Engine.auto)
+        except torch.OutOfMemoryError:
+            self._step_graphs = None  # whoever halves the batch starts without the memory they hold
+            raise
+        finally:
+            core.train(was_training)
         forced = _forced_prefixes(batch.host or batch, self.collator)
         return [
             self._hypothesis(utterance_id, tokens, prefix)
@@ -187,24 +194,20 @@ class Qwen3ASR(nn.Module):
     def _decode_loop(self, batch: Batch, limits: Sequence[int], *, use_graphs: bool = True) -> list[RowTokens]:
         """The tokens of each row, by the loop of decoding.py; its steps are CUDA graphs where that can be.
 
-        Not under autocast, as in a validation during training: there weights are cast in every step, and the memory is needed.
+        Not under autocast, which frees the weights it has cast while a graph still reads them.
         """
         is_graphed = use_graphs and batch.input_ids.is_cuda and not torch.is_autocast_enabled("cuda")
         if is_graphed and self._step_graphs is None:
             self._step_graphs = StepGraphs(self.core)
         packed = pack(batch, self.collator.audio_id)
-        try:
-            return decode_greedily(
-                self.core,
-                self._embed(batch, packed),
-                packed.rows.lengths,
-                limits=limits,
-                end_ids=self._end_ids,
-                maker=self._step_graphs if is_graphed else None,
-            )
-        except torch.OutOfMemoryError:
-            self._step_graphs = None  # whoever halves the batch starts without the memory they hold
-            raise
+        return decode_greedily(
+            self.core,
+            self._embed(batch, packed),
+            packed.rows.lengths,
+            limits=limits,
+            end_ids=self._end_ids,
+            maker=self._step_graphs if is_graphed else None,
+        )
 
     def _generate(self, batch: Batch, limits: Sequence[int]) -> list[RowTokens]:
         """The same ids by transformers: every row runs until the last is done, and is then cut at its own limit."""
@@ -262,10 +265,7 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
     cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
-    model = Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing)
-    # A GPU makes them in no time, beside a decoder that would wait for the host.
-    model.collator.makes_prompt_features = torch.device(device).type != "cuda"
-    return model
+    return Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing)
 
 
 def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:

@@ -30,7 +30,8 @@ ENCODER_ATTENTION = "qasr_flash_windows"
 ASKS_FOR_GROUPED_HEADS = "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
-@dataclass(eq=False, slots=True)  # not frozen: torch.compile looks into a frozen one, and compiles anew for every length
+# Not frozen: torch.compile looks into a frozen one, and compiles anew for every length.
+@dataclass(eq=False, slots=True)
 class RowLengths:
     """Lengths of packed rows (or windows): on the host, and as int32 [rows + 1] boundaries on the device."""
 
@@ -124,7 +125,7 @@ def attend_rows(
 
     Args:
         query, key, value: float [1, heads, N, width]; fewer heads of key and value are shared by groups of query heads.
-        attention_mask: only for calls without rows.
+        attention_mask: only for calls without rows; of one query each, those of a decoding step, or of any for sdpa.
         rows: the packed rows. cu_seq_lens_q: their boundaries, where transformers' encoder calls by itself. Neither: sdpa.
         is_causal: None: as the module says.
     """
@@ -159,16 +160,13 @@ def _attend_packed(
     """float [N, heads, width] of such query, key and value."""
     if _can_attend_at_once(query) and not dropout:
         return _attend_at_once(query, key, value, rows, scaling, causal)
-    pieces = [
-        F.scaled_dot_product_attention(
-            *(row.transpose(0, 1)[None] for row in qkv),
-            dropout_p=dropout,
-            is_causal=causal,
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )[0].transpose(0, 1)
-        for qkv in zip(*(tensor.split(rows.lengths) for tensor in (query, key, value)), strict=True)
-    ]
+    pieces = []
+    for one in zip(*(tensor.split(rows.lengths) for tensor in (query, key, value)), strict=True):
+        q, k, v = (tensor.transpose(0, 1)[None] for tensor in one)
+        attended = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=dropout, is_causal=causal, scale=scaling, enable_gqa=q.shape[1] != k.shape[1]
+        )
+        pieces.append(attended[0].transpose(0, 1))
     return torch.cat(pieces)
 
 

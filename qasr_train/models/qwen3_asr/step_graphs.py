@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
@@ -114,8 +115,8 @@ class StepGraphs:
             return
         self._drop_graphs()
         self.stores[number] = (like.new_empty(0), like.new_empty(0))  # the old one first, or both would stand in memory
-        size = int(math.prod(shape) * _SPARE) * per_token
-        self.stores[number] = (like.new_empty(size), like.new_empty(size))
+        num_values = int(math.prod(shape) * _SPARE) * per_token
+        self.stores[number] = (like.new_empty(num_values), like.new_empty(num_values))
 
     def _drop_graphs(self) -> None:
         self._graphs.clear()
@@ -134,6 +135,11 @@ class StepGraphs:
 
         if not inputs.tokens.is_cuda:
             return run
+        with torch.cuda.device(inputs.tokens.device):
+            return self._record(run, inputs)
+
+    def _record(self, run: Callable[[], None], inputs: "_Inputs") -> Callable[[], None]:
+        """What replays the launches of `run`; the inputs are as before."""
         before = inputs.copy()
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -141,7 +147,7 @@ class StepGraphs:
             run()
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             run()
         self._pool = self._pool or graph.pool()
         inputs.restore(before)
@@ -159,6 +165,7 @@ class GraphedSteps:
     def advance(self, tokens: torch.Tensor, num_steps: int) -> list[Chosen]:
         """See `Steps`; num_steps: at most STEPS_BETWEEN_LOOKS."""
         inputs = self.inputs
+        assert num_steps <= STEPS_BETWEEN_LOOKS, "there are no lines for more"
         if self.column + num_steps > self.columns:
             every = torch.arange(self.num_rows, device=tokens.device)
             self._move(every, (self.rows, rounded_columns(self.column + num_steps)))
@@ -228,19 +235,20 @@ class _FixedLayer(DynamicLayer):
         """keys, values: float [B, heads, T, width]. column: int64 [1], on the device."""
         super().__init__()
         self.lazy_initialization(keys, values)
-        self.keys, self.values, self._column = keys, values, column
+        self._store, self._column = (keys, values), column
+        self.keys, self.values = self._store
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the states of one position; gives all columns, those not written yet too."""
-        self.keys.index_copy_(2, self._column, key_states.to(self.keys.dtype))
-        self.values.index_copy_(2, self._column, value_states.to(self.values.dtype))
-        return self.keys, self.values
+        for store, states in zip(self._store, (key_states, value_states), strict=True):
+            store.index_copy_(2, self._column, states.to(store.dtype))
+        return self._store
 
 
 def rounded_rows(num_rows: int) -> int:
-    """The least of 1, 2, 4, 8, 12, 16, 24, 32, 48, ... that is not less: a third of the rows at most is for nothing."""
+    """The least of 1, 2, 4, 8, 12, 16, 24, 32, 48, ... that is not less: of many rows a third at most is for nothing."""
     power = 1 << max(0, num_rows - 1).bit_length()
     return 3 * power // 4 if power >= 16 and num_rows <= 3 * power // 4 else power
 
@@ -281,7 +289,7 @@ def _fused_norms(decoder: nn.Module) -> Iterator[None]:
     """
     norms = [module for module in decoder.modules() if isinstance(module, Qwen3RMSNorm)]
     for norm in norms:
-        norm.forward = partial(_norm, norm)
+        norm.forward = partial(_norm, norm)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -294,11 +302,12 @@ def _norm(norm: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 
 def _fingerprint(core: Any) -> object:
-    """What a graph took for granted: where weights lie, and which adapters are on and merged."""
+    """What a graph took for granted: where weights and tables lie, which adapters are on and merged, how they are scaled."""
     adapters = [
-        (layer.merged, layer.disable_adapters, tuple(layer.active_adapters))
+        (layer.merged, layer.disable_adapters, tuple(layer.active_adapters), tuple(layer.scaling.items()))
         for layer in core.modules()
-        if hasattr(layer, "disable_adapters") and hasattr(layer, "merged")
+        if isinstance(layer, LoraLayer)
     ]
     decoder = core.model.language_model
-    return [p.data_ptr() for p in (*decoder.parameters(), *core.lm_head.parameters())], adapters
+    tensors = (*decoder.parameters(), *decoder.buffers(), *core.lm_head.parameters())
+    return [tensor.data_ptr() for tensor in tensors], adapters
