@@ -29,7 +29,7 @@ from qasr_train.mixture import ListPool, describe_shares
 from qasr_train.models import find_family, flop_counter, load_model
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, optimizer_groups
 from qasr_train.models.base import ASRModel
-from qasr_train.objectives import build_objective, check_objective
+from qasr_train.objectives import Objective, build_objective, check_objective
 from qasr_train.objectives.cross_entropy import CrossEntropyConfig
 from qasr_train.optim import OptimConfig, build_optimizer, lr_factor
 from qasr_train.peers import Peers
@@ -160,13 +160,7 @@ def prepare(
     opened = open_sources(
         config.data.train, rank=accelerator.process_index, num_processes=accelerator.num_processes, seed=config.seed
     )
-    model = load_model(config.model, device=accelerator.device)
-    model.module = apply_adaptation(model.module, config.adapt)
-    objective = build_objective(config.objective, model)
-    model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
-    if config.trainer.compile:
-        model.compile_layers()  # after the objective, which may have copied the model
-        accelerator.print("trainer.compile=true: the first step compiles the layers, some 40 s for the 0.6B")
+    model, objective = make_model(config, accelerator)
     if config.trainer.find_batch_seconds:
         found = batch_seconds_for(
             run_dir,
@@ -211,6 +205,18 @@ def prepare(
         validate=validator,
         count_flops=flop_counter(model),
     )
+
+
+def make_model(config: FinetuneConfig, accelerator: Accelerator) -> tuple[ASRModel, Objective]:
+    """The model with everything on it that is trained, and the objective, which may have copied it."""
+    model = load_model(config.model, device=accelerator.device)
+    model.module = apply_adaptation(model.module, config.adapt)
+    objective = build_objective(config.objective, model)
+    model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
+    if config.trainer.compile:
+        model.compile_layers()  # after the objective: a copy would compute with the weights of this one
+        accelerator.print("trainer.compile=true: the first step compiles the layers, some 40 s for the 0.6B")
+    return model, objective
 
 
 def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack) -> tuple[Path, Path | None]:
