@@ -55,7 +55,7 @@ check: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	$(VENV)/bin/shellcheck scripts/launch/*.sh .ci/run
+	$(VENV)/bin/shellcheck scripts/launch/*.sh scripts/bench/*.sh .ci/run
 
 format: $(STAMP)
 	$(RUN) -m ruff check --fix .
