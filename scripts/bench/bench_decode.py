@@ -114,7 +114,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", help="ways whose names contain one of these")
     parser.add_argument("--full-depth", action="store_true", help="as many layers as published")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU")
+    return arguments
 
 
 def prepare(arguments: argparse.Namespace) -> Bench:

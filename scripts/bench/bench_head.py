@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=10)
     arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("torch sees no GPU, and memory is measured on a GPU alone")
     for name, shape in SHAPES.items():
         measure(name, shape.decoder_width, arguments)
 

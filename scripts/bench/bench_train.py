@@ -130,7 +130,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--weigh", action="store_true", help="memory alone: forward passes at three depths, composed")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU")
+    return arguments
 
 
 def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
