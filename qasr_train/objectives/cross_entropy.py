@@ -60,8 +60,8 @@ class CrossEntropy:
 class _SummedCrossEntropy(torch.autograd.Function):
     """torch's cross entropy, summed, and the number of targets that are the likeliest token.
 
-    The probabilities become the gradient in place. torch's own keeps logarithms of them and makes two more tensors as large,
-    which with 151,936 tokens took a quarter of the time of the head (docs/benchmarks.md). Differentiable once.
+    The probabilities become the gradient in place, where torch's own keeps logarithms of them and makes two more tensors as
+    large (docs/benchmarks.md, A training step). Differentiable once.
     """
 
     @staticmethod

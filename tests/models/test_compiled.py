@@ -53,7 +53,11 @@ def loss_and_gradients(model: Qwen3ASR, batch: Batch) -> tuple[float, dict[str, 
 
 @pytest.mark.parametrize(
     ("adapt", "recompute"),
-    [(LORA, Recompute.none), (FULL, Recompute.all), pytest.param(FROZEN, Recompute.none, marks=pytest.mark.slow)],
+    [
+        (LORA, Recompute.none),
+        pytest.param(FULL, Recompute.all, marks=pytest.mark.slow),
+        pytest.param(FROZEN, Recompute.none, marks=pytest.mark.slow),
+    ],
     ids=["lora", "full, recomputed", "frozen encoder"],
 )
 def test_compiled_once_they_give_the_same_loss_and_gradients_for_every_shape(adapt: AdaptConfig, recompute: Recompute):
