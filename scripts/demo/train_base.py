@@ -14,6 +14,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,11 +22,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn import functional
-from transformers import Qwen3ASRForConditionalGeneration
+from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.demo.clips import plan_short_clips, plan_test_clips, plan_training_clips, synthesise_store
+from scripts.demo.clips import ClipStore, plan_short_clips, plan_test_clips, plan_training_clips, synthesise_store
 from scripts.demo.examples import IGNORED_LABEL, TinyBatch, iterate_batches
 from scripts.demo.measure import measure_wer
 from scripts.demo.synthesis import require_espeak
@@ -84,17 +85,7 @@ def train(arguments: argparse.Namespace) -> None:
     optimizer = _build_optimizer([*model.named_parameters(), *ctc_head.named_parameters()])
 
     # 2. speech: trained clips, and two small sets to look at on the way
-    if rank != 0:
-        dist.barrier()  # the first process writes the audio files, the others open them
-    work, seed, num_processes = arguments.work, arguments.seed, arguments.num_processes
-    short = synthesise_store(plan_short_clips(arguments.num_short_clips, seed + 1), work / "short", num_processes)
-    full = synthesise_store(plan_training_clips(arguments.num_clips, seed + 2), work / "full", num_processes)
-    dev = {
-        "trained_timbres": synthesise_store(plan_test_clips(12, seed + 3, False), work / "dev_trained", 1),
-        "new_timbres": synthesise_store(plan_test_clips(12, seed + 4, True), work / "dev_new", 1),
-    }
-    if rank == 0 and dist.is_initialized():
-        dist.barrier()
+    short, full, dev = synthesise_speech(arguments, rank)
 
     # 3. the loop: clean clips first, then more and more distorted ones
     if arguments.after_ctc is not None:
@@ -102,14 +93,8 @@ def train(arguments: argparse.Namespace) -> None:
         state = torch.load(arguments.after_ctc)
         model.load_state_dict(state["model"])
         ctc_head.load_state_dict(state["ctc_head"])
-    batch_size, num_before = arguments.batch_size, arguments.short_steps + arguments.ctc_steps
-    ramp = [CTC_DISTORTED_SHARE * step / arguments.ctc_steps for step in range(arguments.ctc_steps)]
-    seed += 1000 * rank  # every process draws its own clips
-    batches = itertools.chain(
-        iterate_batches(short, processor, batch_size, seed + 5, [0.0] * arguments.short_steps, has_extras=False),
-        iterate_batches(full, processor, batch_size, seed + 6, ramp, has_extras=False),
-        iterate_batches(full, processor, batch_size, seed + 7, decoder_ramp(arguments.steps), has_extras=True),
-    )
+    work, num_before = arguments.work, arguments.short_steps + arguments.ctc_steps
+    batches = draw_batches(arguments, processor, short, full, rank)
     started_s, running = time.time(), {}
     for step, batch in enumerate(batches, start=1):
         is_ctc_stage = step <= num_before
@@ -143,6 +128,35 @@ def train(arguments: argparse.Namespace) -> None:
         return
     save_checkpoint(model, processor, arguments.out)
     _log(work, {"step": step, "seconds": round(time.time() - started_s, 1), "saved": str(arguments.out)})
+
+
+def synthesise_speech(arguments: argparse.Namespace, rank: int) -> tuple[ClipStore, ClipStore, dict[str, ClipStore]]:
+    """(short clips, training clips, small test sets by name); the first process writes the audio files, the others open them."""
+    if rank != 0:
+        dist.barrier()
+    work, seed, num_processes = arguments.work, arguments.seed, arguments.num_processes
+    short = synthesise_store(plan_short_clips(arguments.num_short_clips, seed + 1), work / "short", num_processes)
+    full = synthesise_store(plan_training_clips(arguments.num_clips, seed + 2), work / "full", num_processes)
+    dev = {
+        "trained_timbres": synthesise_store(plan_test_clips(12, seed + 3, False), work / "dev_trained", 1),
+        "new_timbres": synthesise_store(plan_test_clips(12, seed + 4, True), work / "dev_new", 1),
+    }
+    if rank == 0 and dist.is_initialized():
+        dist.barrier()
+    return short, full, dev
+
+
+def draw_batches(
+    arguments: argparse.Namespace, processor: Qwen3ASRProcessor, short: ClipStore, full: ClipStore, rank: int
+) -> Iterator[TinyBatch]:
+    """Short clips, then clean ones, then more and more distorted ones; every process draws its own."""
+    seed, batch_size = arguments.seed + 1000 * rank, arguments.batch_size
+    ramp = [CTC_DISTORTED_SHARE * step / arguments.ctc_steps for step in range(arguments.ctc_steps)]
+    return itertools.chain(
+        iterate_batches(short, processor, batch_size, seed + 5, [0.0] * arguments.short_steps, has_extras=False),
+        iterate_batches(full, processor, batch_size, seed + 6, ramp, has_extras=False),
+        iterate_batches(full, processor, batch_size, seed + 7, decoder_ramp(arguments.steps), has_extras=True),
+    )
 
 
 def compute_losses(
