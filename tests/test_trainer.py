@@ -179,11 +179,10 @@ def test_contradicting_settings_are_refused(settings: dict, words: str):
         TrainerConfig(**settings)
 
 
-def test_a_missing_gpu_is_one_sentence(tmp_path: Path):
+def test_a_missing_gpu_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from qasr_train.device import Device
 
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="device=cuda: .*no GPU"):
         make_accelerator(TrainerConfig(max_steps=1, device=Device.cuda), TrackingConfig(), project_dir=tmp_path)
 

@@ -446,8 +446,8 @@ def test_fp16_is_refused_with_the_reason(make: Make) -> None:
         make(precision=job.Precision.fp16)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_no_gpu_where_one_was_asked_for_is_a_sentence(make: Make, tmp_path: Path) -> None:
+def test_no_gpu_where_one_was_asked_for_is_a_sentence(make: Make, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"device=cuda: torch .* sees no GPU .*; set device=cpu, or auto"):
         evaluate(make(device=job.Device.cuda))
     assert not (tmp_path / "run").exists()
