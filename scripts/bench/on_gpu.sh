@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 2
 out=${1:?"usage: scripts/bench/on_gpu.sh OUT [OVERLAY]"}
 official=${2:+"--official $2"}
 python=${PYTHON:-python3}
-parts=${PARTS:-"train06 decode06 lora06 train17 lora17 decode17 finetune head tests"}
+parts=${PARTS:-"train06 decode06 lora06 train17 lora17 decode17 finetune head convolutions tests"}
 mkdir -p "$out"
 export PYTHONUNBUFFERED=1
 
@@ -21,7 +21,7 @@ run() {
     local began=$SECONDS
     echo "== $1: ${*:2}"
     "${@:2}" > "$out/$1.txt" 2>&1 || echo "   ended with status $?: $out/$1.txt"
-    grep -E "audio-s/s|TFLOP|targets|passed|failed|per_s|utilisation|wait|memory|microbatches" "$out/$1.txt" | cut -c1-220
+    grep -E "audio-s/s|TFLOP|targets| ms \(|passed|failed|per_s|utilisation|wait|memory|microbatches" "$out/$1.txt" | cut -c1-220
     echo "   $((SECONDS - began)) s"
 }
 
@@ -37,6 +37,7 @@ for part in $parts; do
         finetune) run "$part" $python scripts/bench/bench_finetune.py --clips 1024 --steps 20 -- adapt=full \
             trainer.compile=true data.batch_seconds=2000 ;;
         head) run "$part" $python scripts/bench/bench_head.py ;;
+        convolutions) run "$part" $python scripts/bench/bench_convolutions.py --device cuda --chunks 1024 ;;
         tests) run "$part" $python -m pytest --run-gpu -m gpu -q ;;
         *) echo "unknown part: $part" >&2 && exit 2 ;;
     esac

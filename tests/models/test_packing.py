@@ -217,7 +217,7 @@ def test_transformers_own_calls_of_the_encoder_take_the_same_windows():
 def test_chunks_of_padding_do_not_reach_the_convolutions():
     model = make_model()
     seen: list[int] = []
-    model.core.model.audio_tower.conv2d1.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    model.core.model.audio_tower.conv2d2.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     batch = model.collator.for_training(RECORDINGS)
     model.encode(batch)
     assert batch.input_features.shape[2] == 1000

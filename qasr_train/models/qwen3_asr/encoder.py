@@ -79,7 +79,7 @@ def _convolve(tower: Any, chunks: torch.Tensor) -> torch.Tensor:
     first, *others = tower.conv2d1, tower.conv2d2, tower.conv2d3
     # Not one with an adapter around it, nor one whose weight DeepSpeed gathers when it is called.
     is_plain = type(first) is nn.Conv2d and not hasattr(first.weight, "ds_id")
-    hidden = F.gelu(convolve_patches(first, chunks) if chunks.is_cuda and is_plain else first(chunks[:, None]))
+    hidden = F.gelu(convolve_patches(first, chunks) if is_plain else first(chunks[:, None]))
     for convolution in others:
         hidden = F.gelu(convolution(hidden))
     hidden = tower.conv_out(hidden.permute(0, 3, 1, 2).flatten(2))
@@ -89,8 +89,7 @@ def _convolve(tower: Any, chunks: torch.Tensor) -> torch.Tensor:
 def convolve_patches(convolution: nn.Conv2d, images: torch.Tensor) -> torch.Tensor:
     """float [C, M, F] -> [C, D, M / 2, F / 2]: a convolution over one channel, as one matrix product over its patches.
 
-    What comes out lies as cuDNN wants it next (channels last). Forward and backward the convolutions took half the time so
-    (docs/benchmarks.md); on a CPU torch's own is faster.
+    What comes out lies as the next convolution is fastest with (channels last): docs/benchmarks.md, Convolutions.
     """
     assert convolution.in_channels == 1
     (height, width), (step, _) = convolution.kernel_size, convolution.stride
