@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
-from qasr_train.whole_file import write_rows
+from qasr_train.files import write_rows
 
 MANIFEST_VERSION = 1
 

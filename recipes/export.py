@@ -1,7 +1,7 @@
 """Write a checkpoint for others to load: merged, as an adapter, or in the original layout, with a model card."""
 
-from qasr_train.export import ExportConfig, export
-from qasr_train.recipe import run_recipe
+from qasr_train.config.command_line import run_recipe
+from qasr_train.jobs.export import ExportConfig, export
 
 
 def run(config: ExportConfig) -> None:

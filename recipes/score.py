@@ -1,10 +1,10 @@
 """Score saved predictions, ours or the leaderboard's, with no model and no GPU: predictions -> scores.json, report."""
 
-from qasr_train.evaluation.leaderboard_csv import write_leaderboard_csv
-from qasr_train.evaluation.report import write_report
-from qasr_train.evaluation.score import ScoreConfig, score
-from qasr_train.evaluation.tables import score_summary
-from qasr_train.recipe import run_recipe
+from qasr_train.config.command_line import run_recipe
+from qasr_train.evaluation.report.content import write_report
+from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
+from qasr_train.evaluation.report.tables import score_summary
+from qasr_train.evaluation.scoring.score import ScoreConfig, score
 
 
 def run(config: ScoreConfig) -> None:

@@ -21,13 +21,13 @@ import torch
 from PIL import Image
 from transformers import Qwen3ASRFeatureExtractor
 
-from qasr_train.audio import SAMPLE_RATE_HZ
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.augment.augmenter import AugmentConfig, make_augmenter
 from qasr_train.augment.plan import JoinConfig, SilenceConfig, SpeedConfig
 from qasr_train.augment.spectrum import SpecAugmentConfig, cover
 from qasr_train.augment.telephone import Codec
 from qasr_train.augment.waveform import GainConfig, NoiseConfig, ReverbConfig, TelephoneConfig
-from qasr_train.loading import load_recording
+from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.log_mel import LogMel
 from scripts.demo.synthesis import Delivery, Synthesizer

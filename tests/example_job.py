@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from qasr_train.config import Recipe
+from qasr_train.config.recipes import Recipe
+from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.settings import MISSING, check_settings, setting
 
 
 class Precision(str, Enum):

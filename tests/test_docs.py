@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.config import CONFIG_DIR, RECIPES, SCHEMAS
+from qasr_train.config.recipes import CONFIG_DIR, RECIPES, SCHEMAS
 from tests.helpers import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,42 +8,42 @@ from typing import Any
 
 import pytest
 
-from qasr_train.config import RECIPES, load_config
-from qasr_train.environment import prepare_environment
+from qasr_train.config.environment import prepare_environment
+from qasr_train.config.recipes import RECIPES, load_config
 from tests.helpers import tone, write_wav
 
 JOBS = {
-    "prepare": ("qasr_train.prepare.job", "prepare", ["source.path={m}", "out={out}/prepared"]),
-    "show_batch": ("qasr_train.show_batch", "show_batch", ["data.train.main.path={m}", "out={out}/batch.jsonl"]),
+    "prepare": ("qasr_train.jobs.prepare", "prepare", ["source.path={m}", "out={out}/prepared"]),
+    "show_batch": ("qasr_train.jobs.show_batch", "show_batch", ["data.train.main.path={m}", "out={out}/batch.jsonl"]),
     "finetune": (
-        "qasr_train.finetune",
+        "qasr_train.jobs.finetune",
         "finetune",
         "data.train.main.path={m} data.dev.main.path={m} run_dir={out}/run trainer.num_epochs=null trainer.max_steps=1 "
         "trainer.device=cpu data.num_workers=0 decode.max_new_tokens=2".split(),
     ),
     "evaluate": (
-        "qasr_train.evaluation.evaluate",
+        "qasr_train.jobs.evaluate",
         "evaluate",
         ["suite=own", "suite.manifest={m}", "run_dir={out}/tested", "device=cpu", "decode.max_new_tokens=2"],
     ),
-    "score": ("qasr_train.evaluation.score", "score", ["predictions={out}/tested", "out={out}/scored"]),
+    "score": ("qasr_train.evaluation.scoring.score", "score", ["predictions={out}/tested", "out={out}/scored"]),
     "compare": (
-        "qasr_train.evaluation.compare",
+        "qasr_train.evaluation.comparing.compare",
         "compare",
         ["baseline={out}/tested", "candidate={out}/scored", "out={out}/compared", "num_resamples=100"],
     ),
     "check_transcripts": (
-        "qasr_train.check_transcripts",
+        "qasr_train.jobs.check_transcripts",
         "check_transcripts",
         "source.path={m} run_dir={out}/checked device=cpu decode.max_new_tokens=2 max_wer_percent=1000".split(),
     ),
     "pseudo_label": (
-        "qasr_train.pseudo_label",
+        "qasr_train.jobs.pseudo_label",
         "pseudo_label",
         "source.path={m} run_dir={out}/labelled device=cpu min_confidence=0 keep_no_speech=true "
         "max_characters_per_s=100 decode.language=reference".split(),
     ),
-    "export": ("qasr_train.export", "export", ["checkpoint=bundled:tiny", "out={out}/exported"]),
+    "export": ("qasr_train.jobs.export", "export", ["checkpoint=bundled:tiny", "out={out}/exported"]),
 }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.whole_file import whole_file, write_rows, write_whole
+from qasr_train.files import whole_file, write_rows, write_whole
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ from qasr_train.augment.waveform import (
     draw_sound,
 )
 from qasr_train.batch import Batch, Recording
+from qasr_train.config.settings import check_settings, setting
 from qasr_train.manifest import Utterance
-from qasr_train.settings import check_settings, setting
 
 
 @dataclass

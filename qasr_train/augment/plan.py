@@ -10,11 +10,11 @@ from typing import overload
 import numpy as np
 
 from qasr_train.augment.variants import NO_AUDIO, Variant, copy_of, uniforms, utterance_rng, utterance_uniform, vary
-from qasr_train.epoch_plan import Joined
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.epoch_plan import Joined
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.settings import check_settings, setting
-from qasr_train.utterance_table import durations_of
+from qasr_train.sources.table import durations_of
 
 UNSPACED = ("Chinese", "Cantonese", "Japanese")  # sentences stand side by side; Thai has a space between them
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qasr_train.audio import SAMPLE_RATE_HZ, load_audio, probe_audio
+from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio, probe_audio
 from qasr_train.errors import AudioError, DataError
-from qasr_train.source_files import AUDIO_SUFFIXES, read_csv, read_json
+from qasr_train.sources.files import AUDIO_SUFFIXES, read_csv, read_json
 
 _MANIFEST_SUFFIXES = frozenset(".jsonl .json .ndjson .csv .tsv".split())
 _AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path", "file")

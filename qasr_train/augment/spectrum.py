@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 import torch
 
-from qasr_train.settings import check_settings, setting
+from qasr_train.config.settings import check_settings, setting
 
 
 @dataclass

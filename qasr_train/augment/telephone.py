@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from qasr_train.audio import SAMPLE_RATE_HZ
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.augment.acoustics import convolve
 from qasr_train.errors import ConfigError
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import soxr
 
-from qasr_train.audio import SAMPLE_RATE_HZ
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.manifest import Utterance
-from qasr_train.utterance_table import ids_of
+from qasr_train.sources.table import ids_of
 
 NO_AUDIO = "<silence>"  # the `audio` of a clip that is made, not recorded
 

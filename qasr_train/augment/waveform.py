@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from qasr_train.audio import load_audio
+from qasr_train.audio.decode import load_audio
 from qasr_train.augment.acoustics import mean_power, mix_noise, noise_stretch, reverberate
 from qasr_train.augment.plan import check_range
 from qasr_train.augment.sounds import Sound, read_stretch
 from qasr_train.augment.telephone import Codec, check_codec, telephone
+from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.settings import check_settings, setting
 
 
 @dataclass

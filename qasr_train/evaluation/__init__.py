@@ -1,0 +1,1 @@
+"""From predictions to a report: suites, scores, comparisons, pages."""

@@ -14,10 +14,10 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
+from qasr_train.config.patterns import REGEX, matches
+from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.models.adapters import is_adapter_name, merge_adapter, put_lora
-from qasr_train.patterns import REGEX, matches
-from qasr_train.settings import check_settings, setting
+from qasr_train.models.lora_files import is_adapter_name, merge_adapter, put_lora
 
 # Where each part lies in a transformers speech model; a tied head is the embeddings, an untied one has its own name.
 PARTS = {

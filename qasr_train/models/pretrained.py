@@ -14,7 +14,7 @@ import transformers
 from transformers import AutoProcessor, PreTrainedModel
 
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models.folders import no_progress_bar, one_line, read_config
+from qasr_train.models.locations import no_progress_bar, one_line, read_config
 
 
 def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:

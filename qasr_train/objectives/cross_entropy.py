@@ -8,10 +8,10 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from qasr_train.batch import Batch
+from qasr_train.config.settings import check_settings, setting
 from qasr_train.models.base import Capability, TargetStates
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
-from qasr_train.settings import check_settings, setting
 
 
 @dataclass

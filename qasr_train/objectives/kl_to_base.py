@@ -17,14 +17,14 @@ from peft import PeftModel
 from torch import nn
 
 from qasr_train.batch import IGNORED, Batch
+from qasr_train.config.patterns import matches
+from qasr_train.config.settings import setting
 from qasr_train.errors import ConfigError
-from qasr_train.models.adapters import has_only_adapters
 from qasr_train.models.base import ASRModel, Capability, TargetStates
+from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
 from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
-from qasr_train.patterns import matches
-from qasr_train.settings import setting
 
 
 @dataclass

@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from qasr_train.batching import padded_fraction, plan_batches
+from qasr_train.data.buckets import padded_fraction, plan_batches
 
 BUDGETS_S = [60, 120, 240, 480, 1000]
 

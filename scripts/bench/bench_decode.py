@@ -29,14 +29,14 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from qasr_train.audio import SAMPLE_RATE_HZ, load_audio
+from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
 from qasr_train.batch import Recording
-from qasr_train.batching import sorted_batches
-from qasr_train.evaluation.transcribe import token_limit
+from qasr_train.data.buckets import sorted_batches
 from qasr_train.manifest import Utterance
 from qasr_train.models import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.transcription.transcribe import token_limit
 from scripts.bench.random_model import SHAPES, plain_attention, random_model
 from scripts.bench.train_step import MIXES, Clock, synthetic_utterances
 

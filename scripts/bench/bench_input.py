@@ -23,10 +23,10 @@ import soundfile
 import torch
 
 from qasr_train.batch import Recording
-from qasr_train.feature_cache import CacheConfig, CachedMels
-from qasr_train.loading import load_recording
+from qasr_train.data.feature_cache import CacheConfig, CachedMels
+from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.layouts import load_processor
 

@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from qasr_train.evaluation.predictions import Prediction, write_predictions
-from qasr_train.evaluation.score import ScoreConfig, score
+from qasr_train.evaluation.scoring.score import ScoreConfig, score
+from qasr_train.transcription.predictions import Prediction, write_predictions
 
 _COMMON = (
     "the of and to a in is you that it he was for on are as with his they I at be this have from or had by hot word but "

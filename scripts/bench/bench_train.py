@@ -34,8 +34,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from qasr_train.batching import sorted_batches
-from qasr_train.loading import load_recording
+from qasr_train.data.buckets import sorted_batches
+from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models import flop_counter
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, Qwen3ASRForConditionalGeneration
 
-from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.qwen3_asr.layouts import load_processor
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 

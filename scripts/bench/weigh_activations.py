@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from qasr_train.batch import Recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import AdaptConfig, apply_adaptation
-from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.qwen3_asr.layouts import load_processor
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.objectives.cross_entropy import CrossEntropy

@@ -16,10 +16,10 @@ from qasr_train.augment.spectrum import Axis, Mask, SpecAugmentConfig, cover, dr
 from qasr_train.augment.telephone import Codec
 from qasr_train.augment.waveform import GainConfig, NoiseConfig, ReverbConfig, TelephoneConfig
 from qasr_train.batch import Batch, Recording
-from qasr_train.config import load_config
-from qasr_train.data import ListPool, TrainingData
+from qasr_train.config.recipes import load_config
+from qasr_train.data.training_data import ListPool, TrainingData
+from qasr_train.data.workers import load_recording
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.loading import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from tests.helpers import tone, utterance, write_wav
@@ -217,7 +217,7 @@ def test_a_preset_that_needs_recordings_asks_for_them(folder: Path) -> None:
 
 
 def test_a_wrong_path_is_told_before_a_model_is_loaded(folder: Path, tmp_path: Path) -> None:
-    from qasr_train.finetune import finetune
+    from qasr_train.jobs.finetune import finetune
 
     (tmp_path / "m.jsonl").write_text(json.dumps({"audio": "a.wav", "text": "x"}) + "\n")
     given = [f"data.train.main.path={tmp_path / 'm.jsonl'}", f"run_dir={tmp_path / 'run'}", "model.path=/nowhere/model"]

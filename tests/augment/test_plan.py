@@ -19,7 +19,7 @@ from qasr_train.augment.plan import (
 from qasr_train.augment.variants import Variant, mark_copies, utterance_rng, utterance_uniform, variant_waveform, vary
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.utterance_table import TableBuilder
+from qasr_train.sources.table import TableBuilder
 from tests.helpers import tone, utterance
 
 LIMITS = PlanLimits(max_duration_s=30.0, max_target_tokens=1024)

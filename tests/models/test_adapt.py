@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from peft import PeftModel
 from torch import nn
 
-from qasr_train.config import CONFIG_DIR
+from qasr_train.config.recipes import CONFIG_DIR
 from qasr_train.errors import ConfigError
 from qasr_train.models.adapt import (
     AdaptConfig,

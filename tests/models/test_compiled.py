@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch
-from qasr_train.config import load_config
+from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError
-from qasr_train.finetune import finetune
+from qasr_train.jobs.finetune import finetune
 from qasr_train.models.adapt import AdaptConfig
 from qasr_train.models.base import Recompute
 from qasr_train.models.compiled import compile_layers, num_compilations, refuse_compiling

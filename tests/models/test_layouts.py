@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2Tokenizer, Qwen3ASRForConditionalGeneration
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,

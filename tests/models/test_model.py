@@ -150,7 +150,7 @@ def test_lora_on_any_part_gets_gradients(recordings, part: str):
 
 def test_a_batch_without_targets_gives_no_loss_and_no_gradient(recordings):
     """What a process is given when none of its clips could be read; it must take part in the step all the same."""
-    from qasr_train.loading import PlannedBatches
+    from qasr_train.data.workers import PlannedBatches
 
     model = make_model(AdaptConfig(trainable=["*"]))
     gone = [utterance(id="gone", audio="gone.wav")]

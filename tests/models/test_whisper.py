@@ -11,11 +11,11 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from qasr_train.batch import Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
-from qasr_train.evaluation.transcribe import transcribe_utterances
 from qasr_train.models import load_model
 from qasr_train.models.base import Capability
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.models.whisper.model import Whisper, language_name
+from qasr_train.transcription.transcribe import transcribe_utterances
 from tests.helpers import tone, utterance, write_wav
 from tests.models.tiny_families import save_tiny_whisper
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.config import load_config
+from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError
 from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
 from qasr_train.models.base import Recompute, TargetStates

@@ -19,13 +19,13 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DistributedType
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from qasr_train.checkpoint import checkpoint_path
-from qasr_train.distributed import refuse_launch
 from qasr_train.errors import EXIT_INTERRUPTED, ConfigError
+from qasr_train.training.checkpoint import checkpoint_path
+from qasr_train.training.launch import refuse_launch
 from scripts.launch.task import rank_variables, sharding_variables
 from tests.helpers import ROOT
 from tests.helpers_finetune import last_step, make_inputs
-from tests.test_faults import digests
+from tests.training.test_faults import digests
 
 LAUNCH_FILES = sorted((ROOT / "configs" / "launch").glob("*.yaml"))
 SCRIPTS = sorted((ROOT / "scripts" / "launch").glob("*.sh"))

@@ -15,9 +15,9 @@ from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_tra
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.published import Sizes, SpeechLanguageModel, load_module, read_sizes
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
-from qasr_train.models.folders import SMALL_FILES, one_line, read_config, resolve_checkpoint, write_json
+from qasr_train.models.locations import SMALL_FILES, one_line, read_config, resolve_checkpoint, write_json
 from qasr_train.models.pretrained import naming_missing_packages
-from qasr_train.models.weights import MODEL_FILE, write_tensors
+from qasr_train.models.safetensors_files import MODEL_FILE, write_tensors
 
 FAMILY = "canary_qwen"
 # NeMo's "qwen" prompt format: one user turn; the audio's frames go between the two.

@@ -15,10 +15,10 @@ from torch import nn
 from transformers import ParakeetEncoder, ParakeetEncoderConfig, Qwen3Config, Qwen3ForCausalLM
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.adapters import put_lora
 from qasr_train.models.fastconformer import encoder_name, encoder_settings, is_frontend_constant
-from qasr_train.models.folders import read_config
-from qasr_train.models.weights import read_tensors, require_exactly, stored_tensors
+from qasr_train.models.locations import read_config
+from qasr_train.models.lora_files import put_lora
+from qasr_train.models.safetensors_files import read_tensors, require_exactly, stored_tensors
 
 EMBEDDINGS = "llm.base_model.model.model.embed_tokens.weight"
 TIED_HEAD = "llm.base_model.model.lm_head.weight"  # the same tensor as the embeddings

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from qasr_train.settings import check_settings, setting
+from qasr_train.config.settings import check_settings, setting
 
 
 class Packing(str, Enum):

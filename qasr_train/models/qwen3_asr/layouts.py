@@ -20,18 +20,24 @@ from transformers import (
 )
 
 from qasr_train.errors import CheckpointError
-from qasr_train.languages import LANGUAGES
-from qasr_train.models.adapters import (
+from qasr_train.models.locations import (
+    no_progress_bar,
+    one_line,
+    read_config,
+    read_json,
+    resolve_checkpoint,
+    write_json,
+)
+from qasr_train.models.lora_files import (
     ADAPTER_CONFIG,
     attach_adapter,
     merge_adapter,
     merged_state,
     read_adapter_config,
 )
-from qasr_train.models.folders import no_progress_bar, one_line, read_config, read_json, resolve_checkpoint, write_json
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, require_agreement
-from qasr_train.models.weights import (
+from qasr_train.models.safetensors_files import (
     MODEL_FILE,
     LazyTensor,
     read_tensors,
@@ -39,6 +45,7 @@ from qasr_train.models.weights import (
     stored_tensors,
     write_tensors,
 )
+from qasr_train.text.languages import LANGUAGES
 
 TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
 MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json

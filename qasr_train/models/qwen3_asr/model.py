@@ -16,10 +16,10 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
-from qasr_train.models.adapters import has_only_adapters, save_adapter
 from qasr_train.models.base import Capability, Engine, Hypothesis, Recompute, TargetStates
 from qasr_train.models.compiled import compile_layers
-from qasr_train.models.folders import resolve_checkpoint
+from qasr_train.models.locations import resolve_checkpoint
+from qasr_train.models.lora_files import has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.folders import one_line
+from qasr_train.models.locations import one_line
 from qasr_train.models.qwen3_asr.original import native_chat_template
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")

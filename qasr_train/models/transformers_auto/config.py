@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from qasr_train.settings import check_settings, setting
+from qasr_train.config.settings import check_settings, setting
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""What can be known of a corpus: checked recordings, splits, summary, audit."""

@@ -1,0 +1,1 @@
+"""Utterances -> batches: limits, mixture, plan of an epoch, loader workers, caches."""

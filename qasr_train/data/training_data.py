@@ -1,0 +1,282 @@
+"""Owns the way from sources to padded batches: weighted mixture, limits, duration-bucketed plan, loader, exact position.
+
+Input: named sources. Output: an iterator of optimizer steps, each a list of microbatches. What comes at a step is a
+function of (seed, epoch, step) alone, so a resumed run goes on without replaying anything.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+from qasr_train.augment.augmenter import Augmenter
+from qasr_train.augment.variants import mark_copies
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.buckets import plan_batches, sorted_batches
+from qasr_train.data.epoch_plan import DoneSteps, Joined, PackedBatches, PlanShape, make_up_number, plan_epoch
+from qasr_train.data.feature_cache import CacheConfig
+from qasr_train.data.length_limits import TooLong
+from qasr_train.data.mixture import ListPool, MixBy
+from qasr_train.data.source_pools import Pool, StreamPool
+from qasr_train.data.workers import FailedAudio, LoadedBatch, LoadRows, PlannedBatches, Transform, make_loader
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import Collator
+from qasr_train.sources.source import SourceConfig
+from qasr_train.sources.table import durations_of
+
+
+class FeaturesOn(str, Enum):
+    """Where the log-mel of training and dev clips is made."""
+
+    worker = "worker"
+    device = "device"
+
+
+@dataclass
+class DataConfig:
+    """Which sources are trained on and watched, and how their utterances become batches."""
+
+    train: dict[str, SourceConfig] = setting({}, help="name -> source; what is trained on, mixed")
+    dev: dict[str, SourceConfig] = setting({}, help="name -> source; what validation watches. empty: no validation")
+    batch_seconds: float = setting(
+        120.0, gt=0, help="seconds; padded audio of one microbatch on one process (rows times its longest clip)"
+    )
+    max_batch_rows: int | None = setting(None, ge=1, help="utterances; most rows of a microbatch. null: no such limit")
+    min_duration_s: float = setting(0.05, ge=0, help="seconds; shorter clips are dropped and counted")
+    max_duration_s: float = setting(30.0, gt=0, help="seconds; longer clips are handled as `too_long` says")
+    max_target_tokens: int = setting(1024, ge=4, help="tokens; longer targets are handled as `too_long` says")
+    too_long: TooLong = setting(TooLong.error, help="clip or target over its limit: stop, or drop it and count it")
+    max_failed_fraction: float = setting(
+        0.01, ge=0, le=1, help="share of the clips read so far; above it unreadable audio stops the run"
+    )
+    mix_temperature: float | None = setting(
+        None, ge=1, help="evens out shares p of an epoch's hours to p^(1/T). 1: as passes_per_epoch says. null: off"
+    )
+    mix_by: MixBy = setting(MixBy.language, help="between what mix_temperature evens out: languages or sources")
+    stream_window: int = setting(
+        2000, ge=1, help="utterances; all processes read so many of a streamed source at a time, then bucket them"
+    )
+    num_workers: int = setting(2, ge=0, help="processes that decode and collate. 0: in the main process")
+    prefetch_batches: int = setting(4, ge=1, help="batches each worker keeps ready")
+    features_on: FeaturesOn = setting(
+        FeaturesOn.worker, help="where the log-mel is made: in the loader workers, or on the training device"
+    )
+    cache: CacheConfig = setting(CacheConfig(), help="features kept on disk")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "data")
+        if self.max_duration_s > self.batch_seconds:
+            raise ConfigError(
+                f"data.batch_seconds={self.batch_seconds:g} cannot hold one clip of data.max_duration_s="
+                f"{self.max_duration_s:g}; raise batch_seconds or lower max_duration_s"
+            )
+        if self.features_on is FeaturesOn.device and self.cache.dir is not None:
+            raise ConfigError(
+                "data.features_on=device makes features anew in every epoch, and data.cache.dir keeps those that workers "
+                "make; set one of the two"
+            )
+
+
+def _alone(value: Any) -> list[Any]:
+    return [value]
+
+
+@dataclass
+class TrainingData:
+    """The batches of a run on one process.
+
+    pools: the sources. rank, num_processes: this process's share. num_microbatches: gradient accumulation.
+    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does. load: what gives recordings;
+    None: their files. gather: a value -> those of all processes by rank; called by all of them where a source is streamed.
+    """
+
+    pools: Mapping[str, Pool]
+    collator: Collator
+    batch_seconds: float
+    max_batch_rows: int | None
+    seed: int
+    num_microbatches: int = 1
+    num_workers: int = 0
+    prefetch_batches: int = 4
+    pin_memory: bool = False
+    rank: int = 0
+    num_processes: int = 1
+    augment: Augmenter | None = None
+    transforms: Sequence[Transform] = ()
+    load: LoadRows | None = None
+    gather: Callable[[Any], list[Any]] = _alone
+    _planned: dict[int, tuple[Joined, PackedBatches]] = field(default_factory=dict, init=False, repr=False)
+    _done: dict[int, list[DoneSteps]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether a source is streamed, so that an epoch is a window of it."""
+        return any(isinstance(pool, StreamPool) for pool in self.pools.values())
+
+    @property
+    def shape(self) -> PlanShape:
+        """What an epoch is cut by."""
+        return PlanShape(self.num_processes, self.num_microbatches, self.batch_seconds, self.max_batch_rows)
+
+    def plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
+        """The utterances of an epoch and this process's batches of them; the last one asked for is remembered.
+
+        Of an epoch that was begun under another `shape`, the batches of what is left.
+        """
+        if epoch not in self._planned:
+            self._planned = {epoch: self._plan_own(epoch) if self._has_own_share else self._plan(epoch)}
+        return self._planned[epoch]
+
+    @property
+    def _has_own_share(self) -> bool:
+        return self.is_streamed and self.num_processes > 1
+
+    @property
+    def _sources(self) -> list[str]:
+        """The source of each pool; with data.mix_temperature a source is a pool for each of its languages, NAME/LANGUAGE."""
+        return [pool.name.partition("/")[0] for pool in self.pools.values()]
+
+    def _plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
+        """The same plan on every process, of which each takes its batches."""
+        utterances = Joined([self._draw(pool, epoch) for pool in self.pools.values()], self._sources)
+        durations_s, done = utterances.durations_s, self._done.get(epoch, [])
+        batches = plan_epoch(durations_s, self.shape, seed=(self.seed, epoch), done=done)
+        return utterances, PackedBatches(batches[self.rank :: self.num_processes])
+
+    def _plan_own(self, epoch: int) -> tuple[Joined, PackedBatches]:
+        """A plan of what this process alone has read, with as many batches as the others'."""
+        drawn = [self._draw(pool, epoch) for pool in self.pools.values()]
+        utterances = Joined(drawn, self._sources)
+        batches = plan_batches(
+            utterances.durations_s,
+            batch_seconds=self.batch_seconds,
+            max_rows=self.max_batch_rows,
+            seed=(self.seed, epoch, self.rank),
+        )
+        return utterances, PackedBatches(make_up_number(batches, max(self.gather(len(batches)))))
+
+    def _draw(self, pool: Pool, epoch: int) -> Sequence[Utterance]:
+        utterances: Sequence[Utterance] = pool.draw(epoch)
+        if (self.augment or self.transforms) and isinstance(pool, ListPool) and pool.passes > 1:
+            utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
+        if self.augment:  # what is added to a stream differs between the processes that share it
+            source = f"{pool.name}.{self.rank}" if self._has_own_share and isinstance(pool, StreamPool) else pool.name
+            utterances = self.augment.plan(utterances, epoch, source=source)
+        if self._has_own_share and isinstance(pool, ListPool):
+            return utterances[self.rank :: self.num_processes]
+        return utterances
+
+    def num_steps(self, epoch: int) -> int:
+        """Optimizer steps of an epoch, those done under another `shape` included."""
+        num_done = sum(part.num_steps for part in self._done.get(epoch, []))
+        return num_done - (-len(self.plan(epoch)[1]) // self.num_microbatches)
+
+    def steps(self, epoch: int, first_step: int = 0) -> Iterator[list[LoadedBatch]]:
+        """The steps of an epoch from `first_step` on; each the list of its microbatches."""
+        utterances, batches = self.plan(epoch)
+        first_step -= sum(part.num_steps for part in self._done.get(epoch, []))
+        loader = make_loader(
+            PlannedBatches(
+                utterances,
+                batches[first_step * self.num_microbatches :],
+                self.collator,
+                epoch=epoch,
+                augment=self.augment,
+                transforms=self.transforms,
+                load=self.load,
+            ),
+            num_workers=self.num_workers,
+            prefetch_batches=self.prefetch_batches,
+            pin_memory=self.pin_memory,
+        )
+        # What a stream could not open when its window was read is told once, with the window's first batch.
+        failed = self._failed_in_window() if first_step == 0 else []
+        step: list[LoadedBatch] = []
+        for loaded in loader:
+            step.append(replace(loaded, failed=[*failed, *loaded.failed]) if failed else loaded)
+            failed = []
+            if len(step) == self.num_microbatches:
+                yield step
+                step = []
+        if step:
+            yield step
+
+    def _failed_in_window(self) -> list[FailedAudio]:
+        return [one for pool in self.pools.values() if isinstance(pool, StreamPool) for one in pool.failed]
+
+    def state_dict(self, epoch: int) -> dict[str, Any]:
+        """What a resume needs beside epoch and step; called by all processes.
+
+        How the epoch is cut and was cut before, what it holds (a digest), and where each process's streams began its window.
+        """
+        state: dict[str, Any] = {"epoch": epoch, "shape": asdict(self.shape)}
+        state["done"] = [asdict(part) for part in self._done.get(epoch, [])]
+        if not self.is_streamed:
+            return state | {"digest": self._digest(epoch)}
+        self.plan(epoch)  # reads the window, unless that is done
+        starts = {n: pool.starts[epoch] for n, pool in self.pools.items() if isinstance(pool, StreamPool)}
+        return state | {"streams": self.gather(starts)}
+
+    def load_state_dict(self, state: dict[str, Any], *, epoch: int, step_in_epoch: int) -> None:
+        """Go on after `step_in_epoch` steps of `epoch`, from what `state_dict` gave in it or in the epoch before.
+
+        Raises:
+            ConfigError: streamed sources on another number of processes, other sources, or an epoch that holds other utterances.
+        """
+        self._planned, self._done = {}, {}
+        if "streams" in state:
+            self._load_streams(state)
+        elif self.is_streamed:
+            name = next(name for name, pool in self.pools.items() if isinstance(pool, StreamPool))
+            raise ConfigError(
+                f"data.train.{name}: the checkpoint did not stream this source; resume with the same sources"
+            )
+        elif state and state["epoch"] == epoch and step_in_epoch:
+            done = [DoneSteps(PlanShape(**part["shape"]), part["num_steps"]) for part in state["done"]]
+            shape = PlanShape(**state["shape"])
+            num_before = sum(part.num_steps for part in done)
+            if shape != self.shape and step_in_epoch > num_before:
+                done.append(DoneSteps(shape, step_in_epoch - num_before))
+            self._done = {epoch: done}
+            self._refuse_other_utterances(state, epoch)
+
+    def _load_streams(self, state: dict[str, Any]) -> None:
+        num_before = state["shape"]["num_processes"]
+        if num_before != self.num_processes:
+            raise ConfigError(
+                f"the checkpoint was written by {num_before} processes, this run has {self.num_processes}; a streamed source "
+                f"goes on exactly only with as many: launch {num_before} processes, or start a new run from the checkpoint"
+            )
+        if state["shape"] != asdict(self.shape):
+            raise ConfigError(
+                "data.batch_seconds, data.max_batch_rows or trainer.num_microbatches are others than in the checkpoint; with a "
+                "streamed source they must stay as they are"
+            )
+        for name, start in state["streams"][self.rank].items():
+            pool = self.pools.get(name)
+            if not isinstance(pool, StreamPool):
+                raise ConfigError(
+                    f"data.train.{name}: the checkpoint streamed this source; resume with the same sources"
+                )
+            pool.starts = {state["epoch"]: start}
+
+    def _refuse_other_utterances(self, state: dict[str, Any], epoch: int) -> None:
+        if self._digest(epoch) != state["digest"]:
+            raise DataError(
+                "data.train: the sources hold other utterances than when the checkpoint was written, so that its place in the "
+                "epoch means nothing; bring the old manifests back, or start a new run with model.path=CHECKPOINT"
+            )
+
+    def _digest(self, epoch: int) -> str:
+        """Tells apart what epochs hold, by the durations in the order they are drawn."""
+        durations_s = self.plan(epoch)[0].durations_s
+        return blake2b(durations_s.tobytes(), digest_size=16).hexdigest()
+
+
+def validation_batches(
+    utterances: Sequence[Utterance], *, batch_seconds: float, max_batch_rows: int | None
+) -> list[list[int]]:
+    """Batches of a dev set, longest first."""
+    return sorted_batches(durations_of(utterances), batch_seconds=batch_seconds, max_rows=max_batch_rows)

@@ -1,0 +1,1 @@
+"""Two runs or several -> differences, and the gate's verdict."""

@@ -1,0 +1,121 @@
+"""Owns the gate: whether a candidate may replace the baseline. Targets must improve, guards must not lose more than a margin.
+
+Input: the paired tests per set and which sets are which. Output: `Verdict`, one check per set with its sentence.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.evaluation.scoring.significance import PairedTest
+
+
+@dataclass
+class GateConfig:
+    """When a candidate may replace the baseline."""
+
+    max_guard_loss_points: float = setting(
+        3.0,
+        ge=0,
+        help="points of WER or CER; the most a guard set may lose, surely: the upper bound of its loss counts "
+        "(max_guard_loss_points of sweep_strength.py, 0.5, goes by the figures as measured)",
+    )
+    alpha: float = setting(0.05, gt=0, lt=0.5, help="share; how often a check may pass by chance alone")
+    target: list[str] | None = setting(
+        None, help="names of sets that must improve. null: those whose rows say role=target"
+    )
+    guard: list[str] | None = setting(None, help="names of sets that must not get worse. null: rows with role=guard")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "gate")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One set against its rule."""
+
+    set: str
+    role: str
+    passed: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All checks. passed is None where there was nothing to check: no set is a target or a guard."""
+
+    passed: bool | None
+    checks: list[Check]
+
+    @property
+    def word(self) -> str:
+        """ "passed", "failed" or "not judged"."""
+        return {True: "passed", False: "failed", None: "not judged"}[self.passed]
+
+
+def judge(tests: Mapping[str, PairedTest | None], roles: Mapping[str, str | None], gate: GateConfig) -> Verdict:
+    """Judge a candidate set by set.
+
+    Every target must have a lower error rate with a two-sided p below alpha; every guard an upper bound of its loss (one-sided,
+    confidence 1 - alpha: a test of non-inferiority) of at most the margin. All must pass, so no correction for their number.
+
+    Args:
+        tests: per set; their confidence is 1 - alpha. None: nothing to compare.
+        roles: per set, "target", "guard" or None.
+    """
+    checks = []
+    for name, test in tests.items():
+        role = roles.get(name)
+        if role == "target":
+            checks.append(_target(name, test, gate))
+        elif role == "guard":
+            checks.append(_guard(name, test, gate))
+    return Verdict(all(check.passed for check in checks) if checks else None, checks)
+
+
+def _target(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
+    if test is None:
+        return Check(name, "target", False, "no reference words to compare on")
+    is_better = test.delta_percent < 0
+    is_sure = test.p_bootstrap < gate.alpha
+    if is_better and is_sure:
+        sentence = f"improved by {-test.delta_percent:.2f} points (p {p_text(test.p_bootstrap)})"
+    elif is_better:
+        sentence = f"{-test.delta_percent:.2f} points better, but that may be chance (p {p_text(test.p_bootstrap)})"
+    else:
+        sentence = f"did not improve ({test.delta_percent:+.2f} points)"
+    return Check(name, "target", is_better and is_sure, sentence)
+
+
+def _guard(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
+    if test is None:
+        return Check(name, "guard", False, "no reference words to compare on")
+    passed = test.upper_percent <= gate.max_guard_loss_points
+    bound = f"{test.delta_percent:+.2f} points, surely below {test.upper_percent:+.2f}; allowed {gate.max_guard_loss_points:+.2f}"
+    if passed:
+        sentence = f"kept ({bound})"
+    elif test.delta_percent <= gate.max_guard_loss_points:
+        sentence = f"cannot be told from a loss beyond the margin ({bound}); more utterances would tell"
+    else:
+        sentence = f"lost too much ({bound})"
+    return Check(name, "guard", passed, sentence)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """The verdict in words, a line per set."""
+    if verdict.passed is None:
+        return (
+            "gate: not judged, since no set is a target or a guard; name them with gate.target=[...] gate.guard=[...]"
+        )
+    lines = [
+        f"  {'ok  ' if check.passed else 'FAIL'}  {check.role} {check.set}: {check.sentence}"
+        for check in verdict.checks
+    ]
+    return "\n".join([f"gate: {verdict.word}", *lines])
+
+
+def p_text(p_value: float | None) -> str:
+    """A p value as tables print it."""
+    if p_value is None:
+        return "–"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

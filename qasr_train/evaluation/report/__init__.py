@@ -1,0 +1,1 @@
+"""Scores and comparisons -> tables, pictures, pages."""

@@ -1,0 +1,141 @@
+"""Owns the tables of comparisons: gain and loss of one candidate, of its terms, and of several candidates side by side.
+
+Input: `Comparison`s. Output: `Table`s, and what recipes/compare.py prints.
+"""
+
+from collections.abc import Mapping
+
+from qasr_train.evaluation.comparing.compare import Comparison, GroupComparison
+from qasr_train.evaluation.comparing.gate import p_text, verdict_text
+from qasr_train.evaluation.comparing.term_changes import ALL_SETS
+from qasr_train.evaluation.report.tables import ABSENT, Table, number, text_table
+from qasr_train.evaluation.scoring.significance import PairedTest
+
+POOLED = "all sets, pooled"
+
+
+def comparison_summary(comparison: Comparison, directory: str) -> str:
+    """What recipes/compare.py prints."""
+    parts = [text_table(comparison_table(comparison)), *map(text_table, term_change_tables(comparison))]
+    parts.append(verdict_text(comparison.verdict))
+    parts.extend(f"warning: {warning}" for warning in comparison.warnings)
+    parts.append(f"normalizer {comparison.normalizer}; comparison and report in {directory}")
+    return "\n\n".join(parts)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Gain and loss per set, per language where there are several, and over all."""
+    rows = [_comparison_row(name, comparison.roles.get(name) or "", group) for name, group in comparison.sets.items()]
+    if len(comparison.languages) > 1:
+        rows += [_comparison_row(name, "language", group) for name, group in comparison.languages.items()]
+    if len(comparison.sets) > 1:
+        rows.append(_comparison_row(POOLED, "", comparison.overall))
+    headers = [
+        "",
+        "role",
+        "utterances",
+        "metric",
+        "baseline %",
+        "candidate %",
+        "change",
+        "interval",
+        "p",
+        "p (segments)",
+        "better/worse",
+    ]
+    note = (
+        "Change in points, below 0 is better; interval and p: paired bootstrap; p (segments): matched-pairs sentence-segment "
+        "test; better/worse: utterances with fewer and more errors. A star says that p is below the gate's alpha."
+    )
+    return Table("Gain and loss against the baseline", headers, rows, note)
+
+
+def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
+    first = [name, role, str(group.num_utterances), group.metric.upper()]
+    if group.test is None:
+        return [*first, *[ABSENT] * 6, ""]
+    return [*first, *_test_cells(group.test), p_text(group.test.p_segments), f"{group.num_better}/{group.num_worse}"]
+
+
+def term_change_tables(comparison: Comparison) -> list[Table]:
+    """Recall, precision and F1 of terms, context recall and echo under both systems; [] where there is nothing of the kind."""
+    rows = []
+    for change in comparison.terms:
+        figures = _test_cells(change.test) if change.test else [ABSENT] * 5
+        rows.append(
+            [change.rate, POOLED if change.set == ALL_SETS else change.set, str(change.num_utterances), *figures]
+        )
+    if not rows:
+        return []
+    headers = ["rate", "set", "utterances", "baseline %", "candidate %", "difference", "interval", "p"]
+    note = (
+        "Difference in points: above 0 is better for recall, precision and F1, below 0 for echo. Paired bootstrap; a star says "
+        "that p is below the gate's alpha. The gate does not look at these."
+    )
+    return [Table("Terms: gain and loss", headers, rows, note)]
+
+
+def several_summary(comparisons: Mapping[str, Comparison], directory: str) -> str:
+    """What recipes/compare.py prints of several candidates."""
+    parts = [text_table(several_table(comparisons))]
+    for name, comparison in comparisons.items():
+        parts.append(f"{name}: {verdict_text(comparison.verdict)}")
+        parts.extend(f"warning: {name}: {warning}" for warning in comparison.warnings)
+    parts.append(correction_text(comparisons))
+    first = next(iter(comparisons.values()))
+    parts.append(f"normalizer {first.normalizer}; a report, and one for each candidate, in {directory}")
+    return "\n\n".join(parts)
+
+
+def several_table(comparisons: Mapping[str, Comparison]) -> Table:
+    """Every candidate on every set, against the one baseline."""
+    rows = []
+    for candidate, comparison in comparisons.items():
+        groups = dict(comparison.sets)
+        if len(groups) > 1:
+            groups[POOLED] = comparison.overall
+        for name, group in groups.items():
+            figures = _test_cells(group.test) if group.test else [ABSENT] * 5
+            role = comparison.roles.get(name) or ""
+            rows.append([candidate, name, role, str(group.num_utterances), group.metric.upper(), *figures])
+    headers = [
+        "candidate",
+        "set",
+        "role",
+        "utterances",
+        "metric",
+        "baseline %",
+        "candidate %",
+        "change",
+        "interval",
+        "p",
+    ]
+    return Table("Candidates against the baseline", headers, rows, correction_text(comparisons))
+
+
+def several_terms_tables(comparisons: Mapping[str, Comparison]) -> list[Table]:
+    """As `term_change_tables`, the candidates below each other."""
+    tables = {name: term_change_tables(comparison) for name, comparison in comparisons.items()}
+    rows = [[name, *row] for name, found in tables.items() for table in found for row in table.rows]
+    first = next((table for found in tables.values() for table in found), None)
+    return [Table(first.title, ["candidate", *first.headers], rows, first.note)] if first else []
+
+
+def correction_text(comparisons: Mapping[str, Comparison]) -> str:
+    """What was done about testing several candidates."""
+    number_of, alpha = len(comparisons), next(iter(comparisons.values())).gate.alpha
+    return (
+        f"{number_of} candidates: each is tested, and its gate judged, at alpha {number_of * alpha:g} / {number_of} = "
+        f"{alpha:.4g} (Bonferroni); intervals hold with {100 * (1 - alpha):.4g} %. Candidates are not tested against each other."
+    )
+
+
+def _test_cells(test: PairedTest) -> list[str]:
+    """Baseline, candidate, difference, interval, p."""
+    return [
+        number(test.baseline_percent),
+        number(test.candidate_percent),
+        f"{test.delta_percent:+.2f}" + (" *" if test.p_bootstrap < 1 - test.interval.confidence else ""),
+        f"{test.interval.low_percent:+.2f} to {test.interval.high_percent:+.2f}",
+        p_text(test.p_bootstrap),
+    ]

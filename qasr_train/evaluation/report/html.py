@@ -1,0 +1,160 @@
+"""Owns how a report looks as one HTML file that needs no network; every text in it is untrusted and escaped.
+
+Input: a `Report`. Output: HTML. The script and style stand in assets/report; the page's policy runs that script and nothing else.
+"""
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
+from qasr_train.evaluation.report.published import THIS_RUN
+from qasr_train.evaluation.report.tables import Table
+
+if TYPE_CHECKING:  # report.py imports this module
+    from qasr_train.evaluation.report.content import Report
+
+_LEFT_ALIGNED = frozenset(
+    {
+        "",
+        "reference",
+        "heard as",
+        "word",
+        "role",
+        "seconds",
+        "term",
+        "terms",
+        "context",
+        "system",
+        "figures",
+        "languages",
+        "architecture",
+        "licence",
+        "candidate",
+        "set",
+        "rate",
+    }
+)
+_MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
+
+
+def render_html(report: "Report") -> str:
+    """The whole page. `report.plot` and those of placements are our own `<svg>`; all other text is escaped."""
+    script, style = _asset("explorer.js"), _asset("report.css")
+    has_audio = any("p" in row for row in report.explored)
+    body = [
+        f"<h1>{_text(report.title)}</h1>",
+        *(f"<p>{_text(paragraph)}</p>" for paragraph in report.lead),
+        _verdict(report.verdict),
+        *(f'<p class="warning">warning: {_text(warning)}</p>' for warning in report.warnings),
+        *(_table(table) for table in report.tables[:1]),
+        _figure(report.plot, "error rates"),
+        *(_table(one.table) + _figure(one.plot, one.plot_label) for one in report.placements),
+        *_tables(report.tables[1:]),
+        _explorer(report),
+        "<h2>Provenance</h2>",
+        f"<pre>{_text(json.dumps(report.provenance, ensure_ascii=False, indent=2))}</pre>",
+    ]
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, has_audio)}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<link rel="icon" href="data:,">',
+            f"<title>{_text(report.title)}</title><style>{style}</style></head><body><main>",
+            *body,
+            f"</main><script>{script}</script></body></html>",
+            "",
+        ]
+    )
+
+
+def _figure(plot: str, label: str) -> str:
+    return f'<figure aria-label="{label}">{plot}</figure>' if plot else ""
+
+
+def _policy(script: str, has_audio: bool) -> str:
+    """Only our own script may run (named by its hash); nothing may be loaded from anywhere; clips in the file may be played."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    media = "; media-src data:" if has_audio else ""
+    return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:{media}"
+
+
+def _explorer(report: "Report") -> str:
+    if not report.explored:
+        return ""
+    note = ""
+    if len(report.explored) < report.num_utterances:
+        note = f" The first {len(report.explored)} of {report.num_utterances}; the rest stands in utterances.jsonl."
+    return "\n".join(
+        [
+            "<h2>Utterances</h2>",
+            f"<p>Normalised words side by side: <del>in the reference only</del> <ins>in the output only</ins>.{note}</p>",
+            '<div id="explorer"><noscript>The table of utterances needs JavaScript.</noscript></div>',
+            f'<script type="application/json" id="rows">{_json(report.explored)}</script>',
+        ]
+    )
+
+
+def _json(content: Any) -> str:
+    """JSON that can stand inside a script element: nothing in it can end the element or start a comment."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _verdict(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return ""
+    if verdict.passed is None:
+        return f'<div class="gate"><b>Gate not judged</b>: {_text(verdict_text(verdict).partition(", ")[2])}</div>'
+    checks = "".join(
+        f'<li class="{"good" if check.passed else "bad"}"><b>{"ok" if check.passed else "fail"}</b> '
+        f"{_text(check.role)} {_text(check.set)}: {_text(check.sentence)}</li>"
+        for check in verdict.checks
+    )
+    return f'<div class="gate {"good" if verdict.passed else "bad"}"><b>Gate {_text(verdict.word)}</b><ul>{checks}</ul></div>'
+
+
+def _tables(tables: Sequence[Table]) -> list[str]:
+    narrow = [table for table in tables if len(table.headers) <= _MAX_NARROW_COLUMNS]
+    wide = [table for table in tables if len(table.headers) > _MAX_NARROW_COLUMNS]
+    beside = "".join(f"<section>{_table(table)}</section>" for table in narrow)
+    return [*(_table(table) for table in wide), f'<div class="beside">{beside}</div>']
+
+
+def _table(table: Table) -> str:
+    header = "".join(_cell("th", cell, table.headers[column]) for column, cell in enumerate(table.headers))
+    rows = "\n".join(f"<tr{_mark(row)}>{_row(row, table.headers)}</tr>" for row in table.rows)
+    note = f"<p>{_text(table.note)}</p>" if table.note else ""
+    heading = f"<h2>{_text(table.title)}</h2>"
+    return f'{heading}\n{note}<div class="wide"><table><thead><tr>{header}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
+
+
+def _mark(cells: Sequence[str]) -> str:
+    return ' class="run"' if cells[0] == THIS_RUN else ""
+
+
+def _row(cells: Sequence[str], headers: Sequence[str]) -> str:
+    return "".join(_cell("td", cell, header) for cell, header in zip(cells, headers, strict=True))
+
+
+def _cell(tag: str, content: str, header: str) -> str:
+    kind = ' class="text" dir="auto"' if header in _LEFT_ALIGNED else ""
+    if header == "change" and content.endswith("*"):
+        kind = f' class="{"good" if content.startswith("-") else "bad"}"'
+    return f"<{tag}{kind}>{_text(content)}</{tag}>"
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _asset(name: str) -> str:
+    return files("qasr_train").joinpath("assets", "report", name).read_text(encoding="utf-8")

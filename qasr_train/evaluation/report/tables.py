@@ -1,0 +1,296 @@
+"""Owns the tables a person reads: what stands in them, and how they look on a terminal and in Markdown.
+
+Input: `Scores`, `Comparison`, `Confusions`. Output: `Table`s of strings; the HTML report draws the same ones.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qasr_train.evaluation.report.systems import System
+from qasr_train.evaluation.scoring.alignment import UtteranceScore
+from qasr_train.evaluation.scoring.confusions import Confusions
+from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
+from qasr_train.evaluation.scoring.entities import TermScore
+from qasr_train.evaluation.scoring.metrics import GroupScore, percent, primary_metric_of
+from qasr_train.evaluation.scoring.score import Scores
+from qasr_train.evaluation.scoring.significance import Interval
+
+DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+ABSENT = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Headers and rows of plain text, every cell unescaped; the first column is left-aligned, the others right."""
+
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def score_summary(scores: Scores, directory: str) -> str:
+    """What recipes/score.py prints."""
+    parts = [text_table(headline_table(scores))]
+    if len(scores.languages) > 1:
+        parts.append(text_table(language_table(scores)))
+    parts.extend(text_table(table) for table in [*term_tables(scores)[:1], *context_tables(scores)])
+    parts.extend(f"warning: {warning}" for warning in scores.warnings)
+    parts.append(f"normalizer {scores.normalizer}; scores, utterances and report in {directory}")
+    return "\n\n".join(parts)
+
+
+def headline_table(scores: Scores) -> Table:
+    """Figures per set, and their averages."""
+    rows = [_score_row(name, group) for name, group in scores.sets.items()]
+    if len(rows) > 1:
+        rows.append(_score_row("all sets, pooled (micro)", scores.overall))
+        rows.append(["mean over sets (macro)", "", "", number(scores.macro_wer_percent), *[""] * 7])
+    return Table("Results", _SCORE_HEADERS, rows, _SCORE_NOTE)
+
+
+def language_table(scores: Scores) -> Table:
+    """Figures per language, each with the metric that is primary for it."""
+    rows = [_score_row(name, group) for name, group in scores.languages.items()]
+    if len(rows) > 1:
+        rows.append(["mean over languages of WER or CER", "", "", number(scores.macro_primary_percent), *[""] * 7])
+    return Table("By language", _SCORE_HEADERS, rows)
+
+
+def role_table(scores: Scores) -> Table:
+    """Figures of the target and the guard sets."""
+    return Table("By role", _SCORE_HEADERS, [_score_row(name, group) for name, group in scores.roles.items()])
+
+
+_SCORE_HEADERS = ["", "utterances", "words", "WER %", "interval", "CER %", "sub", "del", "ins", "left out", "RTFx"]
+_SCORE_NOTE = "The metric that is primary for the language carries a star; the bootstrap interval is of that metric."
+
+
+def _score_row(name: str, group: GroupScore) -> list[str]:
+    is_cer = group.primary_metric == "cer"
+    return [
+        name,
+        str(group.num_utterances),
+        str(group.num_reference_words),
+        number(group.wer_percent) + ("" if is_cer else " *"),
+        interval_text(group.primary_interval),
+        number(group.cer_percent) + (" *" if is_cer else ""),
+        str(group.substitutions),
+        str(group.deletions),
+        str(group.insertions),
+        str(group.num_not_scored or ""),
+        number(group.rtfx, 1),
+    ]
+
+
+def term_tables(scores: Scores) -> list[Table]:
+    """Terms per set, and the terms most often missed or added; [] without a term list."""
+    if scores.entities is None:
+        return []
+    entities = scores.entities
+    rows = [_term_row(name, group) for name, group in entities.sets.items()]
+    if len(rows) > 1:
+        rows.append(_term_row("all sets, pooled", entities.overall))
+    note = (
+        f"{entities.terms.num_terms} terms of {entities.terms.path}. Errors on and off: error rate (WER; CER in languages "
+        "without spaces) over the words of the reference inside and outside the terms."
+    )
+    wrong = [
+        [term, str(spoken), str(written), str(found)]
+        for term, (spoken, written, found) in entities.by_term.items()
+        if spoken > found or written > found
+    ]
+    return [
+        Table("Terms", _TERM_HEADERS, rows, note),
+        Table("Terms most often missed or added", ["term", "spoken", "written", "found"], wrong[:20]),
+    ]
+
+
+_TERM_HEADERS = [
+    "terms",
+    "spoken",
+    "written",
+    "found",
+    "recall %",
+    "interval",
+    "precision %",
+    "F1 %",
+    "interval",
+    "errors on %",
+    "errors off %",
+]
+
+
+def _term_row(name: str, group: TermScore) -> list[str]:
+    counts = [group.num_spoken, group.num_written, group.num_found]
+    recall, f1 = interval_text(group.recall_interval), interval_text(group.f1_interval)
+    rates = [number(group.recall_percent), recall, number(group.precision_percent), number(group.f1_percent), f1]
+    return [name, *map(str, counts), *rates, number(group.on_terms_percent), number(group.off_terms_percent)]
+
+
+def context_tables(scores: Scores) -> list[Table]:
+    """What became of the terms offered in the prompt; [] where no row had a context."""
+    if scores.context is None:
+        return []
+    rows = [_context_row(name, group) for name, group in scores.context.sets.items()]
+    if len(rows) > 1:
+        rows.append(_context_row("all sets, pooled", scores.context.overall))
+    note = "Each term counts once for every utterance that it was offered to. Echo: offered terms written without being spoken."
+    if scores.context.overall.num_prose:
+        note += (
+            f" {scores.context.overall.num_prose} pieces of more than {MAX_TERM_WORDS} words are not counted as terms."
+        )
+    spoken, echoed = ["spoken", "found", "recall %", "interval"], ["unspoken", "echoed", "echo %", "interval"]
+    headers = ["context", "utterances", "offered", *spoken, *echoed]
+    return [Table("Terms offered in the context", headers, rows, note)]
+
+
+def _context_row(name: str, group: ContextScore) -> list[str]:
+    recall = [number(group.context_recall_percent), interval_text(group.recall_interval)]
+    echo = [number(group.context_echo_percent), interval_text(group.echo_interval)]
+    spoken = [group.num_utterances, group.num_offered, group.num_spoken, group.num_found]
+    return [name, *map(str, spoken), *recall, str(group.num_unspoken), str(group.num_echoed), *echo]
+
+
+def systems_table(systems: Sequence[System], note: str = "") -> Table:
+    """Systems by name, mean error rate, speed, and what they are."""
+    rows = [
+        [
+            one.name,
+            number(one.mean_percent),
+            number(one.rtfx, 1) + (" (loading included)" if one.rtfx and one.is_wall_time else ""),
+            _millions(one.size_b),
+            one.languages or ABSENT,
+            one.architecture or ABSENT,
+            one.license or ABSENT,
+            one.figures_of,
+        ]
+        for one in systems
+    ]
+    headers = ["system", "mean %", "RTFx", "parameters", "languages", "architecture", "licence", "figures"]
+    text = "Mean of WER (CER in languages without spaces) over the sets, unweighted; RTFx each on its own hardware."
+    return Table("Systems", headers, rows, f"{text} {note}".strip())
+
+
+def _millions(size_b: float | None) -> str:
+    if size_b is None:
+        return ABSENT
+    return f"{1000 * size_b:,.0f} M" if size_b >= 0.1 else f"{1000 * size_b:.3g} M"
+
+
+def duration_table(scores: Scores) -> Table:
+    """Error rate by length of the recording."""
+    buckets: list[list[UtteranceScore]] = [[] for _ in range(len(DURATION_EDGES_S) + 1)]
+    for row in scores.utterances:
+        if row.is_scored and row.duration_s is not None:
+            buckets[sum(row.duration_s >= edge for edge in DURATION_EDGES_S)].append(row)
+    labels = _duration_labels()
+    rows = [[label, *_rates(bucket)] for label, bucket in zip(labels, buckets, strict=True) if bucket]
+    return Table("By duration", ["seconds", "utterances", "words", "WER %", "CER %"], rows)
+
+
+def _duration_labels() -> list[str]:
+    edges = [f"{edge:g}" for edge in DURATION_EDGES_S]
+    between = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+    return [f"under {edges[0]}", *between, f"{edges[-1]} or more"]
+
+
+def _rates(rows: Sequence[UtteranceScore]) -> list[str]:
+    num_words = sum(row.num_reference_words for row in rows)
+    num_characters = sum(row.num_reference_characters for row in rows)
+    is_cer = primary_metric_of({row.language for row in rows}) == "cer"
+    wer = number(percent(sum(row.num_errors for row in rows), num_words))
+    cer = number(percent(sum(row.num_character_errors for row in rows), num_characters))
+    return [str(len(rows)), str(num_words), wer + ("" if is_cer else " *"), cer + (" *" if is_cer else "")]
+
+
+def trouble_table(scores: Scores) -> Table:
+    """The ways to go wrong that an error rate hides."""
+    headers = [
+        "",
+        "empty output %",
+        "loops %",
+        "cut off",
+        "failed",
+        "language right %",
+        "non-speech clips",
+        "with words %",
+        "words there",
+    ]
+    rows = [
+        [
+            name,
+            number(group.empty_output_percent),
+            number(group.loop_percent),
+            str(group.num_truncated),
+            str(group.num_failed),
+            number(group.language_accuracy_percent),
+            str(group.num_nonspeech),
+            number(group.hallucination_percent),
+            str(group.num_nonspeech_words),
+        ]
+        for name, group in scores.sets.items()
+    ]
+    note = (
+        "Loops: a unit of up to 20 words stands 4 times or more in a row, and not in the reference. "
+        "Cut off: the limit of new tokens was hit. Non-speech clips have an empty reference."
+    )
+    return Table("Other ways to go wrong", headers, rows, note)
+
+
+def confusion_tables(confusions: Confusions, num_rows: int = 20) -> list[Table]:
+    """The most frequent substitutions, deletions and insertions; words, or characters in languages without spaces."""
+    substitutions = [
+        [said, heard, str(count)] for (said, heard), count in confusions.substitutions.most_common(num_rows)
+    ]
+    deletions = [[word, str(count)] for word, count in confusions.deletions.most_common(num_rows)]
+    insertions = [[word, str(count)] for word, count in confusions.insertions.most_common(num_rows)]
+    return [
+        Table("Most frequent substitutions", ["reference", "heard as", "times"], substitutions),
+        Table("Most frequent deletions", ["word", "times"], deletions),
+        Table("Most frequent insertions", ["word", "times"], insertions),
+    ]
+
+
+def number(value: float | None, places: int = 2) -> str:
+    """A figure to so many places, or a dash."""
+    return ABSENT if value is None else f"{value:.{places}f}"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """ "4.10 to 5.32", or a dash."""
+    return ABSENT if interval is None else f"{interval.low_percent:.2f} to {interval.high_percent:.2f}"
+
+
+def text_table(table: Table) -> str:
+    """For a terminal: aligned columns, no lines."""
+    lines = [table.headers, *table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.headers))]
+    text = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join(text)
+
+
+def markdown_table(table: Table) -> str:
+    """A Markdown section with the table; cells are escaped so that no text in them is markup."""
+    header = "| " + " | ".join(markdown_text(cell) for cell in table.headers) + " |"
+    rule = "|---|" + "---:|" * (len(table.headers) - 1)
+    rows = ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in table.rows]
+    note = [table.note, ""] if table.note else []
+    return "\n".join([f"## {table.title}", "", *note, header, rule, *rows, ""])
+
+
+_MARKDOWN_SPECIAL = str.maketrans(
+    {character: "\\" + character for character in "\\`*_{}[]()#+!|~$"}
+    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " "}
+)
+
+
+def markdown_text(text: str) -> str:
+    """Untrusted text as Markdown that shows it and does nothing else."""
+    return text.translate(_MARKDOWN_SPECIAL)

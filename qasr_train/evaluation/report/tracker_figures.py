@@ -1,0 +1,110 @@
+"""Owns what of an evaluation goes to a tracker: figures per set and language; the worst utterances only where that is allowed.
+
+Input: `Scores`, a started `Tracker`. Output: figures named `test/...` and, for wandb, tables.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from qasr_train.errors import AudioError
+from qasr_train.evaluation.report.clips import LoadClip
+from qasr_train.evaluation.scoring.alignment import UtteranceScore
+from qasr_train.evaluation.scoring.metrics import GroupScore
+from qasr_train.evaluation.scoring.score import Scores
+from qasr_train.run.tracking import Backend, Tracker, TrackingConfig, tracker_names
+
+MAX_UTTERANCES = 100  # the worst ones, where texts or recordings may go out
+_FIGURES = (
+    "wer_percent",
+    "cer_percent",
+    "rtfx",
+    "language_accuracy_percent",
+    "empty_output_percent",
+    "loop_percent",
+    "hallucination_percent",
+    "num_utterances",
+    "num_failed",
+    "num_truncated",
+)
+
+
+def make_tracker(config: TrackingConfig, run_dir: Path, device: torch.device) -> Tracker | None:
+    """A tracker for an evaluation, not started; None where tracking is off. Every process calls it."""
+    if config.backend is Backend.none:
+        return None
+    accelerator = Accelerator(
+        cpu=device.type == "cpu", log_with=tracker_names(config) or None, project_dir=str(run_dir)
+    )
+    return Tracker(config, accelerator, run_dir)
+
+
+def track_scores(tracker: Tracker, scores: Scores, load_clip: LoadClip, worst: Sequence[UtteranceScore]) -> None:
+    """Hand over figures per set, language and over all; with `allow_text` or `allow_audio` also utterances.
+
+    Args:
+        load_clip: the samples of an utterance. worst: utterances, those to look at first at the beginning.
+    """
+    tracker.send(figures(scores), step=0)
+    for name, groups in (("sets", scores.sets), ("languages", scores.languages)):
+        rows = [
+            [key, *(getattr(group, figure) for figure in _FIGURES), *_interval(group)] for key, group in groups.items()
+        ]
+        columns = [name.removesuffix("s"), *_FIGURES, "primary_metric", "interval_low_percent", "interval_high_percent"]
+        tracker.send_table(f"test/{name}", columns, rows, step=0)
+    worst = worst[:MAX_UTTERANCES]
+    if tracker.config.allow_text:
+        columns = ["set", "language", "word_errors", "reference_words", "id", "reference", "hypothesis"]
+        rows = [
+            [row.set, row.language, row.num_errors, row.num_reference_words, row.id, row.reference, row.hypothesis]
+            for row in worst
+        ]
+        tracker.send_table("test/utterances", columns, rows, step=0)
+    if tracker.config.allow_audio and tracker.config.backend is Backend.wandb:
+        tracker.send_clips("test/recordings", list(_clips(worst, load_clip, tracker.config.allow_text)), step=0)
+
+
+def figures(scores: Scores) -> dict[str, float | None]:
+    """All figures by name; None where there is nothing to divide by."""
+    found: dict[str, float | None] = {
+        "test/micro_wer_percent": scores.overall.wer_percent,
+        "test/macro_wer_percent": scores.macro_wer_percent,
+        "test/macro_primary_percent": scores.macro_primary_percent,
+        "test/rtfx": scores.overall.rtfx,
+    }
+    found |= dict(_group_figures("set", scores.sets))
+    found |= dict(_group_figures("language", scores.languages))
+    if scores.entities is not None:
+        terms = scores.entities.overall
+        found |= {
+            f"test/terms/{name}": getattr(terms, name) for name in ("recall_percent", "precision_percent", "f1_percent")
+        }
+    if scores.context is not None:
+        context = scores.context.overall
+        found |= {f"test/{name}": getattr(context, name) for name in ("context_recall_percent", "context_echo_percent")}
+    return found
+
+
+def _group_figures(kind: str, groups: Mapping[str, GroupScore]) -> Iterator[tuple[str, float | None]]:
+    for name, group in groups.items():
+        for figure in _FIGURES:
+            yield f"test/{kind}/{name}/{figure}", getattr(group, figure)
+
+
+def _interval(group: GroupScore) -> list[Any]:
+    interval = group.primary_interval
+    ends = [interval.low_percent, interval.high_percent] if interval else [None, None]
+    return [group.primary_metric, *ends]
+
+
+def _clips(rows: Sequence[UtteranceScore], load_clip: LoadClip, has_text: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """(caption, samples) of the rows that can be read; the caption names an utterance only where text may go out."""
+    for number, row in enumerate(rows):
+        try:
+            yield row.id if has_text else f"{row.set} {number}", load_clip(row)
+        except AudioError:
+            continue  # what cannot be read is in the scores as failed

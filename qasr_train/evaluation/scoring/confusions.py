@@ -1,0 +1,72 @@
+"""Owns what was taken for what: the aligned words (or characters) of an utterance, and the most frequent errors of a run.
+
+Input: `UtteranceScore`s. Output: alignments as lists of runs and pairs, and counts of substitutions, insertions, deletions.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import kaldialign
+
+from qasr_train.evaluation.scoring.alignment import UtteranceScore, tokens
+from qasr_train.text.languages import CER_LANGUAGES
+from qasr_train.text.normalize import get_normalizer
+
+# A pair with more cells than this takes seconds and says little when drawn (10k words against 10k words is 100 million).
+MAX_CELLS = 4_000_000
+
+
+@dataclass(slots=True)
+class Confusions:
+    """How often which word stood for which (characters in languages written without spaces)."""
+
+    substitutions: Counter[tuple[str, str]] = field(default_factory=Counter)
+    insertions: Counter[str] = field(default_factory=Counter)
+    deletions: Counter[str] = field(default_factory=Counter)
+
+
+# What both sides have alike, as one text; or (reference word, hypothesis word), one of them "" for a deletion or insertion.
+Piece = str | tuple[str, str]
+
+
+def aligned_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
+    """The normalised texts of an utterance side by side; None where they are too long to align for a picture."""
+    merges = get_normalizer(normalizer).merges_compounds
+    reference, hypothesis = (
+        tokens(row.normalized_reference, row.language),
+        tokens(row.normalized_hypothesis, row.language),
+    )
+    if len(reference) * len(hypothesis) > MAX_CELLS:
+        return None
+    separator = "" if row.language in CER_LANGUAGES else " "
+    pieces: list[Piece] = []
+    run: list[str] = []
+    for expected, got in kaldialign.align(reference, hypothesis, "", merge_compounds=merges):
+        if expected == got or (merges and expected.replace(" ", "") == got.replace(" ", "")):
+            run.append(expected)
+            continue
+        if run:
+            pieces.append(separator.join(run))
+            run = []
+        pieces.append((expected, got))
+    return [*pieces, separator.join(run)] if run else pieces
+
+
+def count_confusions(rows: Sequence[UtteranceScore], normalizer: str) -> Confusions:
+    """Count the errors of the rows that are scored and not too long to align."""
+    confusions = Confusions()
+    for row in rows:
+        if not row.is_scored or row.normalized_reference == row.normalized_hypothesis:
+            continue
+        for piece in aligned_pieces(row, normalizer) or []:
+            if isinstance(piece, str):
+                continue
+            expected, got = piece
+            if expected and got:
+                confusions.substitutions[expected, got] += 1
+            elif expected:
+                confusions.deletions[expected] += 1
+            else:
+                confusions.insertions[got] += 1
+    return confusions

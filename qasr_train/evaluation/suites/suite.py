@@ -1,0 +1,229 @@
+"""Owns what a model is evaluated on: named sets of utterances, the part each plays, and the normaliser they are scored by.
+
+Input: `SuiteConfig` (configs/suite/*.yaml). Output: `EvaluationSet`s, checked: none is empty, every row has a reference.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from qasr_train.audio.decode import load_audio
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.suites.context_conditions import ContextConditionsConfig, Offer, under_conditions
+from qasr_train.evaluation.suites.noise import Condition, NoiseConditionsConfig, conditions
+from qasr_train.manifest import Utterance
+from qasr_train.sources.source import SourceConfig, load_utterances
+from qasr_train.text.normalize import NORMALIZERS
+from qasr_train.transcription.predictions import Prediction
+
+
+class Role(str, Enum):
+    """What a set is for when a fine-tune is compared with its base."""
+
+    target = "target"  # should improve
+    guard = "guard"  # must not get worse
+    none = "none"
+
+
+@dataclass
+class SetConfig:
+    """One set: where its utterances come from and what it is for."""
+
+    source: SourceConfig = setting(SourceConfig(), help="where the utterances come from")
+    parents: SourceConfig | None = setting(
+        None,
+        help="of a set of chunks (columns parent_id, chunk_index): the whole recordings with their texts. null: no chunks",
+    )
+    role: Role = setting(Role.none, help="target: should improve; guard: must not get worse; none: only reported")
+    access: str | None = setting(
+        None, help="sentence; what a person must do before the set can be loaded (licence, login). null: nothing"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "suite.sets")
+
+
+@dataclass
+class SuiteConfig:
+    """Which sets are transcribed, and how their transcripts are compared with the references."""
+
+    name: str = setting(help="name; stands in the report")
+    sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
+    only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
+    noise: NoiseConditionsConfig = setting(
+        NoiseConditionsConfig(), help="noise and rooms for every set: one set more for each condition"
+    )
+    context: ContextConditionsConfig = setting(
+        ContextConditionsConfig(), help="every set without, with right and with wrong hotwords: three sets of each"
+    )
+    normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
+    terms: str | None = setting(
+        None,
+        help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "suite")
+        self.terms = self.terms or self.context.terms
+        if self.normalizer not in NORMALIZERS:
+            raise ConfigError(f"suite.normalizer={self.normalizer}: unknown; choose one of {', '.join(NORMALIZERS)}")
+        if not self.sets:
+            raise ConfigError(
+                "suite.sets is empty; use suite=own suite.manifest=FILE, or name a suite of configs/suite"
+            )
+        unknown = [name for name in self.only if name not in self.sets]
+        if unknown:
+            raise ConfigError(f"suite.only={unknown[0]}: no such set; choose among {', '.join(self.sets)}")
+
+    def chosen_sets(self) -> dict[str, SetConfig]:
+        """The sets to evaluate on, by name, in the order of the config."""
+        return {name: config for name, config in self.sets.items() if not self.only or name in self.only}
+
+
+@dataclass
+class OwnSuiteConfig(SuiteConfig):
+    """The suite of a user's own manifest: configs/suite/own.yaml makes a set of it."""
+
+    manifest: str = setting(help="path; your manifest, or another source (CSV, Parquet, folder, hub id)")
+
+
+@dataclass
+class NoiseSuiteConfig(OwnSuiteConfig):
+    """The suite of a user's own manifest with noise: configs/suite/noise.yaml hands `noises` on to `noise.files`."""
+
+    noises: str = setting(help="path; folder, glob or manifest of the noises that are mixed in")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it. condition: of a noise suite.
+
+    chunks: id -> (parent_id, chunk_index) where the utterances are chunks, each with its parent's whole text; None: they are not.
+    """
+
+    name: str
+    role: str | None
+    utterances: list[Utterance]
+    condition: Condition | None = None
+    chunks: dict[str, tuple[str, int]] | None = None
+
+    def load_clip(self, utterance: Utterance) -> np.ndarray:
+        """The samples to be transcribed, float32 [S] at 16 kHz, with the noise of the condition.
+
+        Raises:
+            AudioError: the recording, or a noise, cannot be decoded.
+        """
+        waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
+        return waveform if self.condition is None else self.condition.apply(waveform, utterance)
+
+    def placed(self, prediction: Prediction) -> Prediction:
+        """The prediction of one of its utterances; of a chunk it says which part of which recording it is."""
+        if self.chunks is None:
+            return prediction
+        parent_id, chunk_index = self.chunks[prediction.id]
+        return replace(prediction, parent_id=parent_id, chunk_index=chunk_index)
+
+    def digest(self) -> str:
+        """Of what decides the set's transcripts and scores; another where manifest, noise or seed changed."""
+        digest = fingerprint(self.utterances)
+        if self.chunks is not None:
+            digest += "-" + hashlib.sha256(repr(sorted(self.chunks.items())).encode()).hexdigest()[:16]
+        return digest if self.condition is None else f"{digest}-{self.condition.digest()}"
+
+
+def load_suite(config: SuiteConfig) -> list[EvaluationSet]:
+    """Load every chosen set; with offered terms or noise, each once for every condition.
+
+    Raises:
+        DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
+            states no text, an id stands twice; there is no noise, or no term list, where the settings say.
+    """
+    noisy = conditions(config.noise)
+    sets = [_load_set(name, set_config) for name, set_config in config.chosen_sets().items()]
+    if config.context.terms is not None:
+        sets = [under for one in sets for under in _with_offers(one, config.context)]
+    if not noisy:
+        return sets
+    return [replace(one, name=how.set_name(one.name), condition=how) for one in sets for how in noisy]
+
+
+def fingerprint(utterances: list[Utterance]) -> str:
+    """A digest of what decides a set's transcripts and scores, so that a changed manifest is noticed on resuming."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        audio = hashlib.sha256(utterance.audio).hexdigest() if isinstance(utterance.audio, bytes) else utterance.audio
+        fields = [utterance.id, audio, utterance.start_s, utterance.end_s, utterance.duration_s]
+        fields += [utterance.text, utterance.language, utterance.speaker, utterance.context]
+        digest.update(json.dumps(fields).encode())
+    return digest.hexdigest()[:16]
+
+
+def _load_set(name: str, config: SetConfig) -> EvaluationSet:
+    chunks = None
+    try:
+        if config.parents is None:
+            utterances = load_utterances(config.source, name)
+        else:
+            utterances, chunks = _load_chunks(name, config.source, config.parents)
+    except DataError as error:
+        if config.access is None:
+            raise
+        raise DataError(f"{error} (to get set {name!r}: {config.access})") from None
+    if not utterances:
+        raise DataError(f"set {name!r}: {config.source.path} holds no utterances; check its path, split and filters")
+    without_text = [utterance for utterance in utterances if utterance.text is None]
+    if without_text:
+        first = without_text[0]
+        raise DataError(
+            f"set {name!r}: {len(without_text)} of {len(utterances)} rows state no text, the first is {first.id!r} "
+            f'({first.origin}); an evaluation needs a reference in every row ("" where there is no speech)'
+        )
+    _check_ids(name, utterances)
+    return EvaluationSet(name, None if config.role is Role.none else config.role.value, utterances, chunks=chunks)
+
+
+def _load_chunks(
+    name: str, source: SourceConfig, parents: SourceConfig
+) -> tuple[list[Utterance], dict[str, tuple[str, int]]]:
+    """The chunks, each with its parent's text, language, speaker; and which part of which parent each is."""
+    whole = {parent.id: parent for parent in load_utterances(parents, f"{name}.parents")}
+    # An Utterance has no fields for these two columns; text and speaker are the parent's, so theirs are free.
+    columns = {**source.columns, "text": "parent_id", "speaker": "chunk_index"}
+    utterances, chunks = [], {}
+    for row in load_utterances(replace(source, columns=columns), name):
+        parent = whole.get(row.text or "")
+        if parent is None or not (row.speaker or "").isdecimal():
+            raise DataError(
+                f"set {name!r}: {row.origin} has parent_id={row.text!r}, chunk_index={row.speaker!r}; expected an id of "
+                f"{parents.path}, and a number from 0"
+            )
+        utterances.append(
+            replace(row, text=parent.text, speaker=parent.speaker, language=row.language or parent.language)
+        )
+        chunks[row.id] = (parent.id, int(row.speaker or 0))
+    return utterances, chunks
+
+
+def _with_offers(one: EvaluationSet, config: ContextConditionsConfig) -> list[EvaluationSet]:
+    offered = under_conditions(one.utterances, config)
+    if not offered[Offer.nothing]:
+        raise DataError(
+            f"set {one.name!r}: no term of suite.context.terms={config.terms} is spoken in it; give another list, or "
+            "suite.context.only_with_terms=false"
+        )
+    return [replace(one, name=f"{one.name}, {kind.value}", utterances=rows) for kind, rows in offered.items()]
+
+
+def _check_ids(name: str, utterances: list[Utterance]) -> None:
+    seen: dict[str, str] = {}
+    for utterance in utterances:
+        if utterance.id in seen:
+            raise DataError(
+                f"set {name!r}: id {utterance.id!r} stands twice ({seen[utterance.id]} and {utterance.origin}); ids are "
+                "unique in a set"
+            )
+        seen[utterance.id] = utterance.origin

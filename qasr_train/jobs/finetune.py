@@ -1,0 +1,379 @@
+"""Owns the fine-tuning job: from a checked config to checkpoints, in numbered steps. `recipes/finetune.py` runs it.
+
+Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.jsonl and checkpoints.
+"""
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object, set_seed
+
+from qasr_train.augment.augmenter import AugmentConfig
+from qasr_train.augment.clip_changes import Changes, make_changes
+from qasr_train.augment.contexts import ContextConfig
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.encoder_cache import EncodingRun, open_cache
+from qasr_train.data.length_limits import Limits
+from qasr_train.data.mixture import ListPool, describe_shares
+from qasr_train.data.source_pools import OpenSource, build_pools, open_sources
+from qasr_train.data.training_data import DataConfig, FeaturesOn, TrainingData
+from qasr_train.data.workers import explain_dead_workers
+from qasr_train.errors import ConfigError, UserError
+from qasr_train.models import find_family, flop_counter, load_model
+from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, optimizer_groups
+from qasr_train.models.base import ASRModel
+from qasr_train.objectives import Objective, build_objective, check_objective
+from qasr_train.objectives.cross_entropy import CrossEntropyConfig
+from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
+from qasr_train.run.heartbeat import Peers
+from qasr_train.run.tracking import Tracker, TrackingConfig
+from qasr_train.sources.source import check_source
+from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.style import set_style, style_remarks
+from qasr_train.training.batch_search import batch_seconds_for
+from qasr_train.training.checkpoint import TrainState, latest_checkpoint, read_state
+from qasr_train.training.launch import is_sharding_asked_for, make_accelerator
+from qasr_train.training.optim import OptimConfig, build_optimizer, lr_factor
+from qasr_train.training.settings import TrainerConfig
+from qasr_train.training.trainer import Trainer
+from qasr_train.training.validation import Validator, load_dev_sets
+from qasr_train.transcription.settings import DecodeConfig
+
+log = logging.getLogger(__name__)
+
+# Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
+MAY_CHANGE_ON_RESUME = (
+    "resume",
+    "tracking",
+    "data.num_workers",
+    # An epoch is cut anew from where it stands; see docs/training.md.
+    "data.batch_seconds",
+    "data.max_batch_rows",
+    "trainer.num_microbatches",
+    "data.prefetch_batches",
+    "data.cache.max_gb",
+    "trainer.keep_last",
+    "trainer.keep_best",
+    "trainer.peak_tflops",
+    "trainer.peer_timeout_s",
+    "trainer.collective_timeout_s",
+)
+NO_REPLAY = (
+    "note: no source of data.train is called replay: a model trained on one domain alone forgets the others; give general "
+    "speech with data.train.replay.path=... and watch it with data.dev.guard.path=..."
+)
+
+
+@dataclass
+class FinetuneConfig:
+    """Fine-tune a model on one or more sources."""
+
+    model: Any = setting(help="section; the checkpoint to start from")
+    adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
+    objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
+    data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
+    augment: AugmentConfig = setting(AugmentConfig(), help="what is done to training clips")
+    context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")
+    optim: OptimConfig = setting(OptimConfig(), help="optimizer and learning rates")
+    trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
+    decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
+    tracking: TrackingConfig = setting(TrackingConfig(), help="where figures go")
+    normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
+    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
+    resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "finetune")
+        get_normalizer(self.normalizer)
+        family = find_family(self.model.family)
+        if not self.data.train:
+            raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+        check_objective(
+            self.objective,
+            family=self.model.family,
+            capabilities=family.capabilities,
+            sources=list(self.data.train),
+            is_sharded=is_sharding_asked_for(),
+        )
+        if self.data.cache.dir is not None and self.augment.changes_sound:
+            raise ConfigError(
+                "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
+                "data.cache.dir=null, or keep only augment.spec_augment, which covers up features that are kept"
+            )
+        if self.data.cache.encoder_outputs and self.augment.is_on:
+            raise ConfigError(
+                "data.cache.encoder_outputs=true keeps what the encoder makes of a clip, and augment changes that in every "
+                "epoch; set it to false, or augment=none"
+            )
+        if self.data.features_on is FeaturesOn.device and self.augment.spec_augment.probability > 0:
+            raise ConfigError(
+                "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
+                "none yet; set data.features_on=worker"
+            )
+
+
+def finetune(config: FinetuneConfig) -> None:
+    """Train as the config says; see the module's docstring.
+
+    Raises:
+        UserError: any mistake in config, data or checkpoint, an interruption, a full disk.
+    """
+    # 0 what can be seen to be wrong before a model is downloaded
+    for source in (*config.data.train.values(), *config.data.dev.values()):
+        check_source(source)
+    changes = make_changes(
+        config.augment,
+        config.context,
+        seed=config.seed,
+        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+        max_target_tokens=config.data.max_target_tokens,
+    )
+
+    # 1 the device, the run directory and its record
+    accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
+    with ExitStack() as stack:
+        stack.enter_context(explain_dead_workers())
+        run_dir, resume_from = open_run(config, accelerator, stack)
+        stack.enter_context(Peers(accelerator, run=config.run_dir, timeout_s=config.trainer.peer_timeout_s))
+        trainer = prepare(config, accelerator, run_dir, changes, resume_from)
+
+        # 7 train
+        stack.callback(trainer.tracker.close)
+        state = trainer.train(resume_from)
+    accelerator.print(
+        f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir, state)}"
+    )
+
+
+def prepare(
+    config: FinetuneConfig, accelerator: Accelerator, run_dir: Path, changes: Changes, resume_from: Path | None
+) -> Trainer:
+    """Everything between the run directory and the first step."""
+    set_seed(config.seed)
+
+    # 2 what is trained on, as far as no model is needed for it; then the model and what of it is trained
+    opened = open_sources(
+        config.data.train, rank=accelerator.process_index, num_processes=accelerator.num_processes, seed=config.seed
+    )
+    model, objective = make_model(config, accelerator)
+    if config.trainer.find_batch_seconds:
+        found = batch_seconds_for(
+            run_dir,
+            accelerator,
+            model,
+            objective,
+            max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+            max_batch_rows=config.data.max_batch_rows,
+        )
+        config = replace(config, data=replace(config.data, batch_seconds=found))
+    accelerator.print(count_parameters(model.module))
+    if not any(name.startswith("replay") for name in config.data.train) and resume_from is None:
+        accelerator.print(NO_REPLAY)
+
+    # 3 data
+    data = make_training_data(config, model, accelerator, changes, opened)
+    validator = make_validator(config, model, accelerator, run_dir)
+
+    # 4 optimizer and schedule
+    optimizer = build_optimizer(optimizer_groups(model.module), config.optim)
+    num_steps = count_steps(config.trainer, data, resume_from)
+
+    # 5 tracking
+    tracker = Tracker(config.tracking, accelerator, run_dir)
+    tracker.start(config)
+    if validator:
+        validator.tracker = tracker
+
+    # 6 the trainer
+    return Trainer(
+        accelerator=accelerator,
+        model=model,
+        objective=objective,
+        data=data,
+        optimizer=optimizer,
+        lr_factor=lr_factor(config.optim, num_steps),
+        num_steps=num_steps,
+        config=config.trainer,
+        run_dir=run_dir,
+        tracker=tracker,
+        max_failed_fraction=config.data.max_failed_fraction,
+        validate=validator,
+        count_flops=flop_counter(model),
+    )
+
+
+def make_model(config: FinetuneConfig, accelerator: Accelerator) -> tuple[ASRModel, Objective]:
+    """The model with everything on it that is trained, and the objective, which may have copied it."""
+    model = load_model(config.model, device=accelerator.device)
+    model.module = apply_adaptation(model.module, config.adapt)
+    objective = build_objective(config.objective, model)
+    model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
+    if config.trainer.compile:
+        model.compile_layers()  # after the objective: a copy would compute with the weights of this one
+        accelerator.print("trainer.compile=true: the first step compiles the layers, some 40 s for the 0.6B")
+    return model, objective
+
+
+def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack) -> tuple[Path, Path | None]:
+    """Claim the run directory until `stack` closes, or find where to resume; the first process decides for all.
+
+    Returns:
+        The run directory, and the checkpoint to resume from (None: start at step 0).
+
+    Raises:
+        UserError: the directory is taken or cannot be written, or the run in it had other settings.
+    """
+    found: list[Any] = [None, None, None]
+    if accelerator.is_main_process:
+        try:
+            record = Path(config.run_dir) / RUN_FILE
+            # A run that was never started is started: after a preemption a cluster repeats one and the same command.
+            is_resumed = config.resume and record.is_file()
+            if is_resumed and record.stat().st_size:  # empty: killed right after it had claimed the folder
+                check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
+            found[0] = stack.enter_context(run_directory(config.run_dir, config, "finetune", resume=is_resumed))
+            found[1] = latest_checkpoint(found[0]) if is_resumed else None
+        except UserError as error:
+            found[2] = error
+    broadcast_object_list(found)
+    if found[2] is not None:
+        raise found[2]
+    if config.resume and found[1] is None:
+        accelerator.print(f"resume=true, but {found[0]} holds no checkpoint; starting at step 0")
+    return found[0], found[1]
+
+
+def make_training_data(
+    config: FinetuneConfig,
+    model: ASRModel,
+    accelerator: Accelerator,
+    changes: Changes,
+    opened: dict[str, OpenSource],
+) -> TrainingData:
+    """Apply limits and weights to the training sources, and print what is in them and what was dropped."""
+    limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
+    pools = build_pools(
+        config.data.train,
+        limits=limits,
+        stream_window=config.data.stream_window,
+        seed=config.seed,
+        opened=opened,
+        mix_temperature=config.data.mix_temperature,
+        mix_by=config.data.mix_by,
+    )
+    for pool in pools.values():
+        accelerator.print(pool.describe())
+    lists = [pool for pool in pools.values() if isinstance(pool, ListPool)]
+    if shares := describe_shares(lists):
+        accelerator.print(shares)
+    for remark in style_remarks({pool.name: set_style(pool.sampled_texts()) for pool in lists}):
+        accelerator.print(f"note: {remark}")
+    print_dropped(limits, "data.train", accelerator)
+    if config.data.features_on is FeaturesOn.device:
+        cast(Any, model.collator).makes_features = False
+    load = open_cache(config.data.cache, model, pools, make_encoding_run(config, accelerator))
+    accelerator.wait_for_everyone()
+    return TrainingData(
+        pools=pools,
+        collator=model.collator,
+        batch_seconds=config.data.batch_seconds,
+        max_batch_rows=config.data.max_batch_rows,
+        seed=config.seed,
+        num_microbatches=config.trainer.num_microbatches,
+        num_workers=config.data.num_workers,
+        prefetch_batches=config.data.prefetch_batches,
+        pin_memory=accelerator.device.type == "cuda",
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+        augment=changes.augment,
+        transforms=changes.transforms,
+        gather=lambda value: gather_object([value]),
+        load=load,
+    )
+
+
+def make_encoding_run(config: FinetuneConfig, accelerator: Accelerator) -> EncodingRun:
+    """How the encoder outputs of a cache are made: as the forward pass of training makes them."""
+    return EncodingRun(
+        batch_seconds=config.data.batch_seconds,
+        max_batch_rows=config.data.max_batch_rows,
+        num_workers=config.data.num_workers,
+        device=accelerator.device,
+        precision=f"{accelerator.mixed_precision} {accelerator.device.type}",
+        autocast=accelerator.autocast,
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+    )
+
+
+def make_validator(
+    config: FinetuneConfig, model: ASRModel, accelerator: Accelerator, run_dir: Path
+) -> Validator | None:
+    """What watches the dev sets; None where there are none."""
+    if not config.data.dev:
+        return None
+    limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
+    dev_sets = load_dev_sets(config.data.dev, limits, max_utterances=config.trainer.max_dev_utterances)
+    print_dropped(limits, "data.dev", accelerator)
+    return Validator(
+        accelerator=accelerator,
+        model=model,
+        dev_sets=dev_sets,
+        decode=config.decode,
+        normalizer=config.normalizer,
+        batch_seconds=config.data.batch_seconds,
+        max_batch_rows=config.data.max_batch_rows,
+        num_samples=config.trainer.num_samples,
+        run_dir=run_dir,
+        model_max_duration_s=config.model.max_duration_s,
+    )
+
+
+def print_dropped(limits: Limits, key: str, accelerator: Accelerator) -> None:
+    """Say what the limits of length dropped; streamed sources are not read yet and say it as they are."""
+    for reason, number in limits.dropped.items():
+        accelerator.print(f"{key}: dropped {number} utterances: {reason}")
+
+
+def count_steps(trainer: TrainerConfig, data: TrainingData, resume_from: Path | None = None) -> int:
+    """Optimizer steps of the whole run; of a resumed one, those done and those that the rest of its epochs makes now.
+
+    Raises:
+        ConfigError: epochs are asked of a streamed source, which has none.
+    """
+    if trainer.num_epochs is None:
+        assert trainer.max_steps is not None
+        return trainer.max_steps
+    if data.is_streamed:
+        raise ConfigError(
+            f"trainer.num_epochs={trainer.num_epochs:g}: a streamed source has no known end; set trainer.num_epochs=null "
+            "and trainer.max_steps"
+        )
+    whole, rest = divmod(trainer.num_epochs, 1.0)
+    state = TrainState() if resume_from is None else read_state(resume_from)
+    data.load_state_dict(state.data, epoch=state.epoch, step_in_epoch=state.step_in_epoch)
+    num_steps = state.step - state.step_in_epoch  # of the epochs that are done
+    num_steps += sum(data.num_steps(epoch) for epoch in range(state.epoch, int(whole)))
+    num_steps += round(rest * data.num_steps(int(whole))) if rest else 0
+    return max(1, min(num_steps, trainer.max_steps or num_steps))
+
+
+def describe_result(run_dir: Path, state: TrainState) -> str:
+    """What was left out, where the result lies, how to evaluate it, and whether the dev sets say that it is one."""
+    unread = ""
+    if state.num_failed:
+        listed = run_dir / "failed_audio*.jsonl"  # one for each process that met any
+        unread = (
+            f"warning: unreadable recordings were left out ({state.num_failed}, counted in each epoch), see {listed}; "
+        )
+    if state.best_step is None:
+        return f"{unread}evaluate it with model.path={run_dir / 'checkpoints' / 'last'}"
+    found = f"{unread}best at step {state.best_step}; evaluate it with model.path={run_dir / 'checkpoints' / 'best'}"
+    if state.value_before is not None and state.best_value is not None and state.best_value >= state.value_before:
+        return f"warning: no checkpoint is better on the dev sets than the model was before training; {found}"
+    return found

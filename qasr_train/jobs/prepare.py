@@ -1,0 +1,336 @@
+"""Owns the job `prepare`: raw corpus -> `manifest.jsonl`, `rejects.jsonl`, summary and `audit.html` in the folder `out`.
+
+Input: a `PrepareConfig`. Every recording is decoded once, in worker processes; what was done is remembered in `out/.prepare`,
+so the same command goes on after an interruption, and a finished one runs again in seconds.
+"""
+
+import dataclasses
+import errno
+import json
+import logging
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from tqdm import tqdm
+
+from qasr_train.audio.arrow import is_arrow_reference
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.corpus.audit import audit_corpus
+from qasr_train.corpus.audit_page import audit_page
+from qasr_train.corpus.journal import Journal, file_state, utterance_key
+from qasr_train.corpus.pool import check_all
+from qasr_train.corpus.splits import SplitBy, assign_splits, find_overlaps
+from qasr_train.corpus.summary import OTHER_TEXT, Reject, summarize
+from qasr_train.corpus.worker import Measured, Task
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.files import write_rows, write_whole
+from qasr_train.manifest import Utterance, write_manifest
+from qasr_train.sources.source import SourceConfig, load_utterances
+
+MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
+AUDIT = "audit.html"
+log = logging.getLogger(__name__)
+_MODEL_TOKENS = re.compile(r"<\|[A-Za-z_]+\|>|<asr_text>|<timestamp>")
+
+
+class Duplicates(str, Enum):
+    """What to do with a recording that is the same sound as an earlier one."""
+
+    keep = "keep"
+    drop = "drop"
+    error = "error"
+
+
+@dataclass
+class SplitConfig:
+    """How rows that name no split are divided; rows that name one keep it."""
+
+    dev_fraction: float = setting(0.0, ge=0, lt=1, help="share of the hours that goes to dev")
+    test_fraction: float = setting(0.0, ge=0, lt=1, help="share of the hours that goes to test")
+    by: SplitBy = setting(SplitBy.speaker, help="what stays together: all clips of a speaker, or only each clip")
+    seed: int = setting(0, help="another seed draws other speakers or clips")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "split")
+        if self.dev_fraction + self.test_fraction >= 1:
+            raise ConfigError(
+                f"split.dev_fraction={self.dev_fraction} and split.test_fraction={self.test_fraction} leave nothing for "
+                "train; their sum must be less than 1"
+            )
+
+
+@dataclass
+class PrepareConfig:
+    """A raw corpus, and the folder its checked manifest is written to."""
+
+    source: SourceConfig = setting(SourceConfig(), help="the corpus as it is")
+    out: str = setting(help="folder for manifest, rejects and summary; made if missing")
+    convert: bool = setting(False, help="write every clip as 16 kHz mono FLAC below out/audio, spans cut")
+    num_workers: int | None = setting(
+        None, ge=0, help="processes that decode. null: one for each core; 0: none but this"
+    )
+    min_duration_s: float = setting(0.1, ge=0, help="seconds; shorter clips are rejected")
+    max_duration_s: float = setting(1200.0, gt=0, help="seconds; longer clips are rejected. The models hear 20 minutes")
+    duplicates: Duplicates = setting(
+        Duplicates.keep, help="the same sound twice: keep and count, drop all but one, stop"
+    )
+    split: SplitConfig = setting(SplitConfig(), help="dividing into train, dev and test; off while both shares are 0")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "prepare")
+        if self.min_duration_s >= self.max_duration_s:
+            raise ConfigError(
+                f"min_duration_s={self.min_duration_s} must be less than max_duration_s={self.max_duration_s}"
+            )
+        if self.source.streaming:
+            raise ConfigError("source.streaming=true: prepare reads the whole corpus; leave it false")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """An utterance whose recording was decoded, and what was found."""
+
+    utterance: Utterance
+    measured: Measured
+
+
+def prepare(config: PrepareConfig) -> None:
+    """Check a corpus and write its manifest; prints the summary table last.
+
+    Raises:
+        DataError: the source is unusable, every clip was rejected, duplicates where none may be, an unusable `out`.
+    """
+    # 1. The rows.
+    utterances = load_utterances(config.source, "prepare", is_one_split=False)
+    # 2. The recordings: decoded once, remembered in the journal.
+    out = claim_folder(config)
+    settings = {"source.path": str(Path(config.source.path).resolve()), "convert": config.convert}
+    with Journal(out / ".prepare" / "journal.jsonl", settings) as journal:
+        clips, rejects = check_recordings(utterances, config, out, journal)
+    # 3. What fits the limits, and is no duplicate.
+    clips, too_bad = judge(clips, config)
+    clips, duplicates = handle_duplicates(clips, config.duplicates)
+    rejects = rejects + too_bad + (duplicates if config.duplicates is Duplicates.drop else [])
+    write_rejects(out / REJECTS, rejects)
+    refuse_nothing_left(clips, rejects, out)
+    # 4. Splits.
+    digests = [digest_of(clip) for clip in clips]
+    prepared = divide([finished(clip, config, out) for clip in clips], digests, config.split)
+    # 5. What was found.
+    write_manifest(out / MANIFEST, prepared)
+    stated_s = [clip.utterance.duration_s for clip in clips]
+    summary = summarize(
+        prepared, [clip.measured for clip in clips], stated_s, rejects, duplicates, find_overlaps(prepared, digests)
+    )
+    write_whole(out / SUMMARY_JSON, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=1) + "\n")
+    write_whole(out / SUMMARY_MD, summary.markdown())
+    # 6. What a person should look at before training on it.
+    audit = audit_corpus(prepared)
+    remarks = [*summary.remarks(), *audit.remarks()]
+    write_whole(out / AUDIT, audit_page(summary, audit, remarks))
+    print(summary.table(), *audit.remarks(), sep="\n", flush=True)
+    print(f"\n{out / MANIFEST}: {len(prepared)} clips; {out / REJECTS}: {len(rejects)}; more in {out / AUDIT}")
+
+
+def claim_folder(config: PrepareConfig) -> Path:
+    """The folder `out`, made if missing; refuses one whose manifest is not of `prepare`, and one that cannot be written."""
+    out = Path(config.out).expanduser()
+    try:
+        (out / ".prepare").mkdir(parents=True, exist_ok=True)
+        has_journal = (out / ".prepare" / "journal.jsonl").exists()
+        foreign = [name for name in (MANIFEST, REJECTS, "audio") if (out / name).exists() and not has_journal]
+        if foreign:
+            (out / ".prepare").rmdir()
+            raise DataError(f"out={config.out}: holds {foreign[0]} that prepare did not write; choose another folder")
+        (out / ".prepare" / "writable").touch()
+        (out / ".prepare" / "writable").unlink()
+    except (NotADirectoryError, FileExistsError):
+        raise DataError(f"out={config.out}: a file stands where the folder should be; choose another folder") from None
+    except OSError as error:
+        raise DataError(f"out={config.out}: cannot be written ({error.strerror}); choose another folder") from None
+    return out
+
+
+def check_recordings(
+    utterances: Sequence[Utterance], config: PrepareConfig, out: Path, journal: Journal
+) -> tuple[list[Clip], list[Reject]]:
+    """Decode what the journal does not know; (clips, rejects) in the order of the source."""
+    found: dict[int, Measured] = {}
+    reasons: dict[int, str] = {}
+    keys = [utterance_key(utterance) for utterance in utterances]
+    states = [_state(utterance) for utterance in utterances]
+    tasks, numbers = [], []
+    for number, (utterance, key) in enumerate(zip(utterances, keys, strict=True)):
+        flac = flac_path(out, utterance, key) if config.convert else None
+        known = journal.find(key, states[number])
+        if known is not None and (flac is None or flac.exists()):
+            found[number] = known
+        else:
+            assert isinstance(utterance.audio, str), "map-style sources give paths and references"
+            tasks.append(Task(utterance.audio, utterance.start_s, utterance.end_s, None if flac is None else str(flac)))
+            numbers.append(number)
+    num_workers = (os.cpu_count() or 1) if config.num_workers is None else config.num_workers
+    interval_s = 0.1 if sys.stderr.isatty() else 10.0  # a log file gets a line now and then
+    with tqdm(
+        total=len(utterances),
+        initial=len(found),
+        desc="checking",
+        unit="clip",
+        mininterval=interval_s,
+        maxinterval=interval_s,
+    ) as bar:
+        try:
+            for index, reply in check_all(tasks, num_workers=num_workers):
+                number = numbers[index]
+                if reply.failed is not None:
+                    raise OSError(*_failure(reply.failed))
+                if reply.measured is not None:
+                    found[number] = reply.measured
+                    journal.add(keys[number], states[number], reply.measured)
+                else:
+                    reasons[number] = reply.rejected or ""
+                bar.update()
+        except KeyboardInterrupt:
+            raise DataError(
+                f"interrupted after {bar.n} of {bar.total} clips; the same command goes on from there"
+            ) from None
+        except OSError as error:
+            raise DataError(_full_disk(error, int(bar.n), len(utterances))) from error
+    clips = [Clip(utterances[number], found[number]) for number in sorted(found)]
+    return clips, [Reject.of(utterances[number], reasons[number]) for number in sorted(reasons)]
+
+
+def _state(utterance: Utterance) -> list[int] | None:
+    audio = utterance.audio
+    return file_state(audio) if isinstance(audio, str) and not is_arrow_reference(audio) else None
+
+
+def _failure(failed: tuple[int, str]) -> tuple[int, str, str]:
+    return failed[0], os.strerror(failed[0]), failed[1]
+
+
+def _full_disk(error: OSError, num_done: int, total: int) -> str:
+    reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+    return (
+        f"{error.filename or 'the journal'}: cannot be written ({reason}) after {num_done} of {total} clips; "
+        "make room, then the same command goes on from there"
+    )
+
+
+def flac_path(out: Path, utterance: Utterance, key: str) -> Path:
+    """Where a clip is converted to: its id as far as a file may be called so, and enough of its key to be unique."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", utterance.id).strip("._")[:80]
+    return out / "audio" / key[:2] / f"{name}-{key[:12]}.flac"
+
+
+def judge(clips: Sequence[Clip], config: PrepareConfig) -> tuple[list[Clip], list[Reject]]:
+    """(clips that can be used, rejects) by length, silence and transcript."""
+    good, rejects = [], []
+    for clip in clips:
+        reason = _fault(clip, config)
+        if reason is None:
+            good.append(clip)
+        else:
+            rejects.append(Reject.of(clip.utterance, reason))
+    return good, rejects
+
+
+def _fault(clip: Clip, config: PrepareConfig) -> str | None:
+    duration_s, text = clip.measured.duration_s, clip.utterance.text
+    if duration_s < config.min_duration_s:
+        return f"lasts {duration_s:g} s, less than min_duration_s={config.min_duration_s:g}"
+    if duration_s > config.max_duration_s:
+        return f"lasts {duration_s:g} s, more than max_duration_s={config.max_duration_s:g}"
+    if text is None:
+        return 'has no transcript (text is null); set it to "" where nobody speaks'
+    if text and clip.measured.peak == 0.0:
+        return "is digital silence, yet has a transcript"
+    token = _MODEL_TOKENS.search(text)
+    return f"its transcript holds {token[0]!r}, a token of the model" if token else None
+
+
+def digest_of(clip: Clip) -> str:
+    """The digest of the sound; of digital silence a different one for each clip, as silence is no recording."""
+    return clip.measured.digest if clip.measured.peak > 0 else f"silence of {clip.utterance.id}"
+
+
+def handle_duplicates(clips: Sequence[Clip], duplicates: Duplicates) -> tuple[list[Clip], list[Reject]]:
+    """(clips to keep, clips whose sound an earlier one has); with `keep` the second are among the first too."""
+    first: dict[str, Clip] = {}
+    unique, repeated = [], []
+    for clip in clips:
+        original = first.setdefault(digest_of(clip), clip)
+        if original is clip:
+            unique.append(clip)
+            continue
+        has_same_text = original.utterance.text == clip.utterance.text
+        what = "same sound and text" if has_same_text else OTHER_TEXT
+        repeated.append(Reject.of(clip.utterance, f"{what} as {original.utterance.id}"))
+    if repeated and duplicates is Duplicates.error:
+        raise DataError(
+            f"{repeated[0].origin}: {repeated[0].id} has the {repeated[0].reason} ({len(repeated)} such clips in all); "
+            "remove them, or set duplicates=drop or keep"
+        )
+    return (list(clips) if duplicates is Duplicates.keep else unique), repeated
+
+
+def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    """One JSON line each: id, audio, origin, reason."""
+    write_rows(path, map(dataclasses.asdict, rejects))
+
+
+def refuse_nothing_left(clips: Sequence[Clip], rejects: Sequence[Reject], out: Path) -> None:
+    """DataError where every clip was rejected; the manifest of an earlier run does not outlive that."""
+    if clips:
+        return
+    for stale in (MANIFEST, SUMMARY_JSON, SUMMARY_MD, AUDIT):
+        (out / stale).unlink(missing_ok=True)
+    kinds = Counter(reject.kind for reject in rejects)
+    kind, count = kinds.most_common(1)[0]
+    example = next(reject for reject in rejects if reject.kind == kind)
+    raise DataError(
+        f"all {len(rejects)} clips were rejected, {count} of them like {example.id}: {example.reason}; "
+        f"see {out / REJECTS}"
+    )
+
+
+def finished(clip: Clip, config: PrepareConfig, out: Path) -> Utterance:
+    """The utterance as the manifest has it: measured, its audio converted or found from anywhere."""
+    utterance, duration_s = clip.utterance, clip.measured.duration_s
+    assert isinstance(utterance.audio, str)
+    if config.convert:
+        flac = flac_path(out, utterance, utterance_key(utterance))
+        return replace(utterance, audio=str(flac.relative_to(out)), start_s=None, end_s=None, duration_s=duration_s)
+    if is_arrow_reference(utterance.audio):
+        return replace(utterance, duration_s=duration_s)
+    path = Path(os.path.abspath(utterance.audio))  # noqa: PTH100 - resolve() would follow links
+    below = path.relative_to(out.absolute()) if path.is_relative_to(out.absolute()) else path
+    return replace(utterance, audio=str(below), duration_s=duration_s)
+
+
+def divide(utterances: list[Utterance], digests: list[str], config: SplitConfig) -> list[Utterance]:
+    """The utterances with their splits; untouched where no share is asked for."""
+    if config.dev_fraction == 0 and config.test_fraction == 0:
+        return utterances
+    if all(utterance.split is not None for utterance in utterances):
+        stated = Counter(utterance.split for utterance in utterances)
+        log.warning(
+            "split.dev_fraction and split.test_fraction change nothing: every row names a split (%s); source.columns.split= "
+            "(empty) leaves what they name aside",
+            ", ".join(f"{split} {count}" for split, count in sorted(stated.items())),
+        )
+    splits = assign_splits(
+        utterances,
+        digests,
+        dev_fraction=config.dev_fraction,
+        test_fraction=config.test_fraction,
+        by=config.by,
+        seed=config.seed,
+    )
+    return [replace(utterance, split=split) for utterance, split in zip(utterances, splits, strict=True)]

@@ -1,0 +1,200 @@
+"""Owns `recipes/show_batch.py`: what the model is given and what it is taught, token by token, for a few utterances.
+
+Input: the config of a training run. Output: a picture in the terminal, or JSON lines with ids and labels. Uses the run's own
+sources, limits and collator; loads no model weights.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from qasr_train.augment.augmenter import AugmentConfig, Augmenter
+from qasr_train.augment.clip_changes import Changes, make_changes
+from qasr_train.augment.contexts import ContextConfig
+from qasr_train.batch import IGNORED, Batch
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.length_limits import Limits, measure_durations
+from qasr_train.data.training_data import DataConfig
+from qasr_train.data.workers import PlannedBatches
+from qasr_train.errors import AudioError, ConfigError, UserError
+from qasr_train.manifest import Utterance
+from qasr_train.models import load_collator
+from qasr_train.models.base import Collator
+from qasr_train.sources.source import SourceConfig, load_utterances, stream_utterances
+
+_SUPERVISED, _GIVEN = "\033[1;32m", "\033[2m"
+_RESET = "\033[0m"
+
+
+@dataclass
+class ShowBatchConfig:
+    """Show one padded training batch."""
+
+    model: Any = setting(help="section; whose tokenizer and feature extractor prepare the batch")
+    data: DataConfig = setting(DataConfig(), help="the sources and limits of a training run; data.train is shown")
+    augment: AugmentConfig = setting(
+        AugmentConfig(), help="what is done to training clips; each row says what was drawn"
+    )
+    context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")
+    seed: int = setting(0, ge=0, help="seed of the run whose augmentation and contexts are shown")
+    epoch: int = setting(
+        0, ge=0, help="epoch whose augmentation and contexts are shown, from 0; clips are joined among those shown"
+    )
+    num_utterances: int = setting(4, ge=1, help="utterances; the first of all sources in turn, as one padded batch")
+    ids: list[str] = setting([], help="utterance ids to show instead. empty: the first ones")
+    color: bool | None = setting(
+        None, help="whether supervised tokens are coloured besides being marked. null: on a terminal, not in a file"
+    )
+    out: str | None = setting(None, help="file; one JSON object an utterance instead of the picture. null: the picture")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "show_batch")
+        if not self.data.train:
+            raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+
+
+def show_batch(config: ShowBatchConfig) -> None:
+    """Print one padded batch, or write it to `config.out`.
+
+    Raises:
+        ConfigError: an id is in none of the sources. DataError, AudioError, CheckpointError: as in training.
+    """
+    changes = make_changes(
+        config.augment,
+        config.context,
+        seed=config.seed,
+        max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
+        max_target_tokens=config.data.max_target_tokens,
+    )
+    augment = changes.augment
+    collator = load_collator(config.model)
+    utterances = choose_utterances(config, collator)
+    if augment:
+        utterances = list(augment.plan(utterances, config.epoch, source="shown"))
+    batch = make_batch(utterances, collator, changes, config.epoch)
+    drawn = [_drawn(augment, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
+    if config.out is None:
+        color = sys.stdout.isatty() if config.color is None else config.color
+        for row, utterance in enumerate(utterances):
+            print(picture(batch, row, utterance, collator, color=color, drawn=drawn[row]))
+        return
+    path = Path(config.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [describe_row(batch, row, collator) for row in range(len(utterances))]
+    if augment:
+        rows = [{**row, "augmented": said} for row, said in zip(rows, drawn, strict=True)]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    print(f"{path}: {len(rows)} utterances")
+
+
+def make_batch(utterances: list[Utterance], collator: Collator, changes: Changes, epoch: int) -> Batch:
+    """The utterances as training would see them in an epoch, as one padded batch."""
+    plan = [list(range(len(utterances)))]
+    batches = PlannedBatches(
+        utterances, plan, collator, epoch=epoch, augment=changes.augment, transforms=changes.transforms
+    )
+    loaded = batches[0]
+    if isinstance(loaded, UserError):
+        raise loaded
+    if loaded.failed:
+        raise AudioError(loaded.failed[0].reason)
+    return loaded.batch
+
+
+def _drawn(augment: Augmenter | None, utterance: Utterance, epoch: int, batch: Batch, row: int) -> list[str]:
+    """What augmentation did to a row, name and drawn values."""
+    if augment is None:
+        return []
+    num_frames, num_bins = int(batch.input_features_mask[row].sum()), batch.input_features.shape[1]
+    return augment.describe(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
+
+
+def choose_utterances(config: ShowBatchConfig, collator: Collator) -> list[Utterance]:
+    """The utterances to show: those named, or the first of each source in turn."""
+    limits = Limits(config.data, collator, model_max_duration_s=config.model.max_duration_s)
+    by_source = [
+        limits(measure_durations(_read(source, name, config)), name) for name, source in config.data.train.items()
+    ]
+    if config.ids:
+        known = {u.id: u for utterances in by_source for u in utterances}
+        if missing := [one for one in config.ids if one not in known]:
+            raise ConfigError(f"ids={missing}: no such utterance in data.train ({len(known)} are there)")
+        return [known[one] for one in config.ids]
+    in_turn = [u for together in zip_longest(*by_source) for u in together if u is not None]
+    return in_turn[: config.num_utterances]
+
+
+def _read(source: SourceConfig, name: str, config: ShowBatchConfig) -> list[Utterance]:
+    """All utterances of a source; of a streamed one the first, which are a window where some are asked for by id."""
+    if not source.streaming:
+        return load_utterances(source, name)
+    return stream_utterances(source, name).take(config.data.stream_window if config.ids else config.num_utterances)
+
+
+def describe_row(batch: Batch, row: int, collator: Collator) -> dict[str, object]:
+    """A row of a padded batch as plain values; labels are IGNORED (-100) where nothing is supervised."""
+    assert batch.labels is not None
+    input_ids = batch.input_ids[row].tolist()
+    return {
+        "id": batch.ids[row],
+        "input_ids": input_ids,
+        "labels": batch.labels[row].tolist(),
+        "attention_mask": batch.attention_mask[row].tolist(),
+        "num_mel_frames": int(batch.input_features_mask[row].sum()),
+        "num_audio_tokens": sum(token == collator.audio_id for token in input_ids),
+    }
+
+
+def picture(
+    batch: Batch, row: int, utterance: Utterance, collator: Collator, *, color: bool, drawn: Sequence[str] = ()
+) -> str:
+    """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green).
+
+    drawn: what augmentation did to it.
+    """
+    assert batch.labels is not None
+    ids, labels = batch.input_ids[row].tolist(), batch.labels[row].tolist()
+    mask = batch.attention_mask[row].tolist()
+    parts: list[str] = []
+    position = 0
+    while position < len(ids):
+        run = _run_length(ids, mask, position, collator.audio_id)
+        if not mask[position]:
+            parts.append(f" {run} x padding")
+        elif run > 1 or ids[position] == collator.audio_id:
+            parts.append(f"<|audio_pad|> x {run}")
+        else:
+            parts.append(_token(collator, ids[position], labels[position] != IGNORED, color=color))
+        position += run
+    num_supervised = sum(label != IGNORED for label in labels)
+    num_audio = sum(token == collator.audio_id for token in ids)
+    augmented = f"  augmented: {'; '.join(drawn)}\n" if drawn else ""
+    return (
+        f"{utterance.id}  {float(batch.duration_s[row]):.2f} s, {utterance.language or 'language unknown'}\n"
+        f"  {int(batch.input_features_mask[row].sum())} mel frames of {batch.input_features.shape[2]}, "
+        f"{num_audio} audio tokens, {sum(mask)} tokens of {len(ids)}, {num_supervised} supervised\n"
+        f"{augmented}  {''.join(parts)}\n"
+    )
+
+
+def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int | None) -> int:
+    """How many positions from `begin` are padding, or audio placeholders; 1 for any other token."""
+    end = begin + 1
+    if not mask[begin]:
+        while end < len(ids) and not mask[end]:
+            end += 1
+    elif ids[begin] == audio_id:
+        while end < len(ids) and mask[end] and ids[end] == audio_id:
+            end += 1
+    return end - begin
+
+
+def _token(collator: Collator, token_id: int, is_supervised: bool, *, color: bool) -> str:
+    text = collator.token_text(token_id).replace("\n", "\\n")
+    if is_supervised:
+        return f"{_SUPERVISED}[{text}]{_RESET}" if color else f"[{text}]"
+    return f"{_GIVEN}{text}{_RESET}" if color else text

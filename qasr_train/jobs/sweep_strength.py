@@ -1,0 +1,214 @@
+"""Owns the job of `recipes/sweep_strength.py`: how much is gained, and how much forgotten, at several strengths of a fine-tune.
+
+Input: a checkpoint (or several, averaged), its base, a suite with target and guard sets. Output: an evaluation for every
+strength, sweep.json, and sweep.html with the target's error rate drawn against the guard's.
+"""
+
+import html
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
+from qasr_train.evaluation.report.clips import ReportConfig
+from qasr_train.evaluation.report.plots import TradePoint, trade_plot
+from qasr_train.evaluation.suites.suite import Role, SuiteConfig
+from qasr_train.files import write_whole
+from qasr_train.jobs.evaluate import EvaluateConfig, evaluate
+from qasr_train.jobs.export import ExportConfig, ExportDtype, export
+from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.pages.html import html_page
+from qasr_train.run.device import Device, Precision, refuse_fp16
+from qasr_train.run.directory import check_same_config, run_directory, write_json
+from qasr_train.run.processes import num_launched
+from qasr_train.transcription.settings import DecodeConfig
+
+SWEEP_VERSION = 1
+MAY_CHANGE_ON_RESUME = ("resume", "keep_models", "max_guard_loss_points")
+
+
+@dataclass
+class SweepConfig:
+    """Evaluating one fine-tune at several strengths."""
+
+    checkpoint: str = setting(help="directory; a run's checkpoint, LoRA or whole weights")
+    average: list[str] = setting([], help="directories; further checkpoints of the run, averaged with it. []: it alone")
+    base: str | None = setting(
+        None, help="directory or hub id; the model training started from. null: the one the adapter or the run names"
+    )
+    strengths: list[float] = setting(
+        [0.0, 0.25, 0.5, 0.75, 1.0], ge=0, le=2, help="factors on what training changed; 0: the base, 1: as trained"
+    )
+    suite: SuiteConfig = setting(help="section; sets with role target and sets with role guard")
+    decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
+    max_guard_loss_points: float = setting(
+        0.5,
+        ge=0,
+        help="percentage points; the guard sets may lose this much against strength 0, by the figures as measured "
+        "(gate.max_guard_loss_points of compare.py, 3.0, goes by the upper bound of the loss)",
+    )
+    keep_models: bool = setting(
+        False, help="whether to keep the model of every strength; else each goes after its turn"
+    )
+    run_dir: str = setting(help="directory; new for every sweep, never overwritten")
+    resume: bool = setting(False, help="go on with the sweep that run_dir holds")
+    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
+    precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "sweep_strength")
+        refuse_fp16(self.precision, "precision")
+        self.strengths = sorted(set(self.strengths))
+        if finer := [strength for strength in self.strengths if round(strength, 2) != strength]:
+            raise ConfigError(
+                f"strengths: {finer[0]:g} has more than two decimals, and the folders of the sweep have two; round it"
+            )
+        if self.strengths[:1] != [0.0]:
+            raise ConfigError(
+                f"strengths={self.strengths}: must hold 0, the base, since what the guard sets lose is counted from it"
+            )
+        roles = {one.role for one in self.suite.chosen_sets().values()}
+        if missing := [role.value for role in (Role.target, Role.guard) if role not in roles]:
+            raise ConfigError(
+                f"suite: no set has the role {missing[0]}; the sweep weighs target sets against guard sets, so give both, "
+                f"e.g. suite.sets.NAME.role={missing[0]}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """What a strength gives: error rates in percent by the primary metric, pooled over the sets of each role."""
+
+    strength: float
+    target_percent: float
+    guard_percent: float
+
+
+@dataclass(slots=True)
+class Sweep:
+    """All points by rising strength. best: the least target error with the guard inside the margin."""
+
+    points: list[SweepPoint]
+    max_guard_loss_points: float
+    best: SweepPoint = field(init=False)
+
+    def __post_init__(self) -> None:
+        limit = self.points[0].guard_percent + self.max_guard_loss_points
+        # The base itself is always inside, so there is one; of equals, the weaker forgets less on what no set shows.
+        inside = [point for point in self.points if point.guard_percent <= limit]
+        self.best = min(inside, key=lambda point: (point.target_percent, point.strength))
+
+
+def sweep_strength(config: SweepConfig) -> Sweep:
+    """Export and evaluate every strength, then write the table and the picture.
+
+    Raises:
+        ConfigError: several processes were launched, which would all export to the same folders.
+        UserError: as export and evaluate; a strength that is done is not done again with resume=true.
+    """
+    if num_launched() > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={num_launched()}: sweep_strength does not share its work among processes; run it as one process, "
+            "without accelerate launch or torchrun"
+        )
+    if config.resume:
+        check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
+    with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:
+        points = [_point(strength, _evaluated(strength, config, run_dir)) for strength in config.strengths]
+        sweep = Sweep(points, config.max_guard_loss_points)
+        write_json(run_dir / "sweep.json", _record(sweep))
+        write_whole(run_dir / "sweep.html", _page(sweep, config))
+    return sweep
+
+
+def sweep_summary(sweep: Sweep, run_dir: str) -> str:
+    """The table for the terminal."""
+    lines = ["strength   target %    guard %"]
+    for point in sweep.points:
+        mark = "  <- least target error, guard inside the margin" if point is sweep.best else ""
+        lines.append(f"{point.strength:8.2f} {point.target_percent:10.2f} {point.guard_percent:10.2f}{mark}")
+    lines.append(f"margin of the guard: {sweep.max_guard_loss_points:g} points; picture: {run_dir}/sweep.html")
+    return "\n".join(lines)
+
+
+def _evaluated(strength: float, config: SweepConfig, run_dir: Path) -> dict[str, Any]:
+    """scores.json of one strength, evaluated now unless that is done."""
+    folder = run_dir / f"strength_{strength:.2f}"
+    scores, model = folder / "scores.json", run_dir / f"model_{strength:.2f}"
+    if not scores.is_file():
+        if not model.is_dir():
+            # float32: a small step away from the base must not be lost in the rounding of bfloat16.
+            export(
+                ExportConfig(
+                    checkpoint=config.checkpoint,
+                    average=config.average,
+                    base=config.base,
+                    strength=strength,
+                    dtype=ExportDtype.float32,
+                    out=str(model),
+                )
+            )
+        evaluate(
+            EvaluateConfig(
+                model=Qwen3ASRConfig(path=str(model)),
+                suite=config.suite,
+                decode=config.decode,
+                run_dir=str(folder),
+                resume=folder.is_dir(),
+                report=ReportConfig(),
+                device=config.device,
+                precision=config.precision,
+            )
+        )
+    if not config.keep_models:
+        shutil.rmtree(model, ignore_errors=True)
+    content: dict[str, Any] = json.loads(scores.read_text(encoding="utf-8"))
+    return content
+
+
+def _point(strength: float, scores: dict[str, Any]) -> SweepPoint:
+    rates = {}
+    for role in ("target", "guard"):
+        rates[role] = scores["roles"][role]["primary_percent"]
+        if rates[role] is None:
+            raise ConfigError(
+                f"suite: the {role} sets hold no reference words, so they have no error rate; give others"
+            )
+    return SweepPoint(strength, rates["target"], rates["guard"])
+
+
+def _record(sweep: Sweep) -> dict[str, Any]:
+    points = [
+        {"strength": one.strength, "target_percent": one.target_percent, "guard_percent": one.guard_percent}
+        for one in sweep.points
+    ]
+    return {
+        "version": SWEEP_VERSION,
+        "points": points,
+        "best_strength": sweep.best.strength,
+        "max_guard_loss_points": sweep.max_guard_loss_points,
+    }
+
+
+def _page(sweep: Sweep, config: SweepConfig) -> str:
+    limit = sweep.points[0].guard_percent + sweep.max_guard_loss_points
+    plot = trade_plot(
+        [TradePoint(f"{p.strength:g}", p.guard_percent, p.target_percent, p is sweep.best) for p in sweep.points],
+        limit_percent=limit,
+    )
+    rows = "".join(
+        f"<tr{' class=best' if p is sweep.best else ''}><td>{p.strength:g}</td><td>{p.target_percent:.2f}</td>"
+        f"<td>{p.guard_percent:.2f}</td></tr>"
+        for p in sweep.points
+    )
+    body = f"""<h1>What a fine-tune gains and forgets, by its strength</h1>
+<p>{html.escape(config.checkpoint)}{f", averaged with {len(config.average)} more," if config.average else ""} between its base
+(strength 0) and itself (strength 1), on suite {html.escape(config.suite.name)}. Bold: the least error on the target sets with
+the guard sets losing at most {sweep.max_guard_loss_points:g} points. The strength was chosen on these very sets: confirm it on
+others before you quote its figures.</p>
+{plot}
+<table><tr><th>strength</th><th>target, error %</th><th>guard, error %</th></tr>{rows}</table>"""
+    return html_page("Strength sweep", body, style="tr.best { font-weight: bold }")

@@ -1,0 +1,1 @@
+"""How the small HTML pages look that jobs leave beside their figures."""

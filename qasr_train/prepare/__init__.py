@@ -1,1 +1,0 @@
-"""Preparing data: raw corpus -> checked manifest, rejects with reasons, summary. The job is in `job.py`."""

@@ -1,0 +1,1 @@
+"""One run on its machines: directory, tracker, device, processes, interruption."""

@@ -1,0 +1,299 @@
+"""Owns the run directory: claiming it for one run, and the record of what was run (`run.json`, `config.yaml`).
+
+Input: a path and the checked config. Output: a directory no other run writes to, with everything needed to say what produced it.
+No torch is imported here; a recipe that has imported it gets its device recorded.
+"""
+
+import dataclasses
+import errno
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qasr_train.config.settings import MISSING
+from qasr_train.errors import ConfigError
+from qasr_train.files import write_whole
+
+RUN_VERSION = 1
+RUN_FILE = "run.json"
+CONFIG_FILE = "config.yaml"
+_PACKAGES = (
+    "qasr_train",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "jiwer",
+    "soundfile",
+    "soxr",
+    "numpy",
+)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IN_THE_WAY = {errno.EISDIR: "is a folder", errno.ENOTDIR: "lies below a file", errno.EEXIST: "exists and is a file"}
+_CODE_DIR = Path(__file__).resolve().parent
+
+
+@contextmanager
+def run_directory(path: str | Path, config: Any, recipe: str, *, resume: bool = False) -> Iterator[Path]:
+    """Claim a run directory and record what runs in it; a run that fails before writing anything leaves it free again.
+
+    In a distributed job only the main process does this, and the others wait for it.
+
+    Args:
+        path: the directory; made with its parents.
+        config: the job's config dataclass.
+        recipe: the recipe's name, e.g. "finetune".
+        resume: go on in a directory that a run has claimed before.
+
+    Raises:
+        ConfigError: the directory is in use, no directory, or cannot be written; or there is nothing to resume.
+    """
+    run_dir = claim_run_dir(path, resume=resume)
+    try:
+        save_provenance(run_dir, config, recipe)
+        yield run_dir
+    except BaseException:
+        if not resume:
+            release_if_unused(run_dir)
+        raise
+
+
+def claim_run_dir(path: str | Path, *, resume: bool = False) -> Path:
+    """Take a directory for this run; of two processes that ask at once, one gets it.
+
+    The claim is `run.json`, created exclusively: that holds on network file systems too, where locks may not.
+
+    Raises:
+        ConfigError: a run (or any file) is there already and `resume` is off; nothing is there and `resume` is on.
+    """
+    run_dir = Path(path)
+    if resume:
+        if not (run_dir / RUN_FILE).is_file():
+            raise ConfigError(
+                f"resume=true, but {run_dir} holds no run ({RUN_FILE}); check run_dir or set resume=false"
+            )
+        return run_dir
+    with _told_plainly(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if any(run_dir.iterdir()):
+            raise _in_use(run_dir)
+        try:
+            os.close(os.open(run_dir / RUN_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except FileExistsError:
+            raise _in_use(run_dir) from None
+    return run_dir
+
+
+def release_if_unused(run_dir: Path) -> bool:
+    """Remove a claimed directory in which nothing but the record (and empty files) was written; returns whether it did."""
+    entries = list(run_dir.iterdir()) if run_dir.is_dir() else []
+    records = {RUN_FILE, CONFIG_FILE}
+    if not all(entry.is_file() and (entry.name in records or entry.stat().st_size == 0) for entry in entries):
+        return False
+    for entry in entries:
+        entry.unlink()
+    run_dir.rmdir()
+    return True
+
+
+def save_provenance(run_dir: Path, config: Any, recipe: str) -> None:
+    """Write `run.json` and `config.yaml`: resolved config, command, start time, git commit, versions, device; no host name.
+
+    In a directory that holds the record of an earlier start (a resumed run), the new start is added under `resumed`.
+    """
+    start = {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(_CODE_DIR),
+        "versions": package_versions(),
+        "device": device_record(),
+    }
+    plain = plain_config(config)
+    earlier = read_run(run_dir) if (run_dir / RUN_FILE).stat().st_size else None
+    if earlier is not None:
+        earlier.setdefault("resumed", []).append(start | {"config": plain})
+        write_json(run_dir / RUN_FILE, earlier)
+        return
+    write_json(run_dir / RUN_FILE, {"version": RUN_VERSION, "recipe": recipe, **start, "config": plain})
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
+    _write_text(run_dir / CONFIG_FILE, f"# A record of what ran, not an input: see {RUN_FILE} for the command.\n{text}")
+
+
+def read_run(run_dir: str | Path) -> dict[str, Any]:
+    """The record of a run directory.
+
+    Raises:
+        ConfigError: there is none, or it is damaged.
+    """
+    path = Path(run_dir) / RUN_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; {run_dir} is not the folder of a run") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: is not a complete JSON file ({error}); the run was cut off or the file damaged"
+        ) from None
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path}: expected a JSON object, got {type(record).__name__}")
+    return record
+
+
+def check_same_config(run_dir: Path, config: Any, ignore: Sequence[str] = ()) -> None:
+    """Refuse to resume with settings other than the run was started with.
+
+    A setting that the run's record does not hold, because it is younger than the run, counts as its default.
+
+    Args:
+        ignore: keys or sections that may differ, e.g. "resume", "tracking".
+
+    Raises:
+        ConfigError: names every key that differs, with both values.
+    """
+    before = _flat(defaults_of(config)) | _flat(read_run(run_dir).get("config", {}))
+    after = _flat(plain_config(config))
+    names = [key for key in {**before, **after} if before.get(key, "(not set)") != after.get(key, "(not set)")]
+    names = [key for key in names if not any(key == name or key.startswith(f"{name}.") for name in ignore)]
+    if names:
+        changes = ", ".join(f"{n}: {_shown(before, n)} -> {_shown(after, n)}" for n in names)
+        raise ConfigError(
+            f"resume with another config than {run_dir} was started with ({changes}); give the same settings, or another run_dir"
+        )
+
+
+def plain_config(config: Any) -> Any:
+    """A config dataclass as dicts, lists and scalars, enums by name: what JSON and YAML hold."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {field.name: plain_config(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    if isinstance(config, dict):
+        return {str(key): plain_config(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [plain_config(value) for value in config]
+    if isinstance(config, Enum):
+        return config.name
+    return str(config) if isinstance(config, Path) else config
+
+
+def defaults_of(config: Any) -> dict[str, Any]:
+    """The defaults of the settings of a config and of the sections in it, without those that must be given; as `plain_config`."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            found[field.name] = defaults_of(value)
+            continue
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if default is not dataclasses.MISSING and default != MISSING and default != {}:
+            found[field.name] = plain_config(default)
+    return found
+
+
+def git_state(code_dir: Path) -> dict[str, Any] | None:
+    """{"commit", "is_dirty"} of the checkout that holds the code; None without git, or where the code is not tracked."""
+    if _git(code_dir, "ls-files", "--error-unmatch", "errors.py") is None:
+        return None
+    commit, changes = (
+        _git(code_dir, "rev-parse", "HEAD"),
+        _git(code_dir, "status", "--porcelain", "--untracked-files=no"),
+    )
+    return {"commit": commit, "is_dirty": bool(changes)} if commit else None
+
+
+def package_versions() -> dict[str, str]:
+    """Python's version and those of the libraries a result depends on; a package that is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def device_record() -> dict[str, Any]:
+    """What computes: {"kind": "cuda", "name", "count"} or {"kind": "cpu", "machine", "num_threads"}."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return {"kind": "cuda", "name": torch.cuda.get_device_name(), "count": torch.cuda.device_count()}
+    num_threads = torch.get_num_threads() if torch is not None else os.cpu_count()
+    return {"kind": "cpu", "machine": platform.machine(), "num_threads": num_threads}
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a JSON file, all or nothing."""
+    _write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+
+
+def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
+    """What to tell of a full disk, or of a place that may not be read or written; None for any other OSError.
+
+    Args:
+        path: what was being written; an error in the middle of a file does not name it.
+    """
+    name = error.filename if error.filename is not None else path or "a file"
+    if error.errno in _NO_SPACE:
+        return f"{name}: no space left on the disk; free some, or choose another output folder"
+    if error.errno in _NO_PERMISSION:
+        return f"{name}: cannot be read or written ({error.strerror}); choose a place where you may"
+    if error.errno in _IN_THE_WAY:
+        return f"{name}: {_IN_THE_WAY[error.errno]}; choose another path"
+    return None
+
+
+def _write_text(path: Path, text: str) -> None:
+    with _told_plainly(path):
+        write_whole(path, text)
+
+
+@contextmanager
+def _told_plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):
+        raise ConfigError(f"{path}: is a file or lies below one; choose a folder for run_dir") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: cannot be made there; choose another folder for run_dir") from None
+    except OSError as error:
+        sentence = os_error_sentence(error, path)
+        if sentence is None:
+            raise
+        raise ConfigError(sentence) from error
+
+
+def _in_use(run_dir: Path) -> ConfigError:
+    hint = ", or set resume=true to go on with it" if (run_dir / RUN_FILE).exists() else ": nothing is ever overwritten"
+    return ConfigError(f"{run_dir}: exists and is not empty; choose another run_dir{hint}")
+
+
+def _git(code_dir: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(code_dir), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {
+            k: v for name, item in value.items() for k, v in _flat(item, f"{key}.{name}" if key else str(name)).items()
+        }
+    return {key: value}
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    return json.dumps(values[key], ensure_ascii=False) if key in values else "(not set)"

@@ -1,0 +1,235 @@
+"""Owns how a row of any table becomes an Utterance: which column is which field, and what its values mean.
+
+Input: a row as a dict, where it stands, the column mapping. Output: an Utterance, or a DataError naming the place.
+"""
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+from qasr_train.audio.arrow import is_arrow_reference
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.manifest import Utterance
+from qasr_train.text.languages import resolve_language
+
+Row = Mapping[str, Any]
+
+# Field of Utterance -> the names its column goes by, the first one present wins; upper and lower case do not matter. No
+# begin_time / end_time: in corpora of cut clips (MLS, GigaSpeech, AMI) they give the place in the uncut recording.
+COLUMN_NAMES: dict[str, tuple[str, ...]] = {
+    "id": ("id", "utterance_id", "utt_id", "uttid", "segment_id", "audio_id", "key"),
+    "audio": ("audio", "audio_filepath", "audio_path", "audio_file", "path", "file", "file_name", "filename", "wav"),
+    "text": ("text", "sentence", "normalized_text", "transcript", "transcription", "text_normalized", "raw_text"),
+    "language": ("language", "lang", "locale"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk", "spk_id"),
+    "duration_s": ("duration_s", "duration"),
+    "start_s": ("start_s", "start", "offset"),
+    "end_s": ("end_s", "end"),
+    "context": ("context", "prompt"),
+    "split": ("split",),
+}
+_REQUIRED = ("audio", "text")
+_OFFICIAL_TEXT = re.compile(r"\s*language\s+(.+?)\s*<asr_text>(.*)", re.DOTALL)
+
+
+class RowReader:
+    """Turns rows of one source into Utterances; remembers which column is which, so a row costs some microseconds."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, str],
+        *,
+        language: str | None,
+        new_languages: Collection[str],
+        audio_folder: str,
+        source_name: str,
+        has_unique_ids: bool,
+    ) -> None:
+        """
+        Args:
+            columns: field -> column; "" means: this source has no such column. Other fields are found by COLUMN_NAMES.
+            language: name or code for rows that state none; None leaves it unknown.
+            new_languages: names the user adds to the model's own.
+            audio_folder: where relative paths start.
+            source_name: begins the ids of rows that have neither id nor path.
+            has_unique_ids: refuse an id that stands twice; off for streams, which cannot remember every id.
+        """
+        check_columns(columns)
+        self.columns, self.audio_folder, self.source_name = columns, audio_folder, source_name
+        self.new_languages = new_languages
+        self.default_language = resolve_language(language, where="source.language", new_languages=new_languages)
+        self.ids: set[str] | None = set() if has_unique_ids else None
+        self.seen_columns: set[str] = set()
+        self._plans: dict[tuple[str, ...], dict[str, str]] = {}
+        self._languages: dict[str, str | None] = {}
+        self._repeats: dict[str, int] = {}  # name of an audio file -> how many rows of it have been named
+
+    def __call__(self, row: Row, where: str, number: int | str) -> Utterance:
+        """The utterance of a row.
+
+        Args:
+            row: column -> value.
+            where: "file:line", for messages.
+            number: of the row within the source (of a stream: of its shard); ends the id of a row that has neither id nor path.
+
+        Raises:
+            DataError: a column is missing, a value is of the wrong type or range, a language is unknown, an id repeats.
+        """
+        plan = self._plans.get(tuple(row)) or self._plan(row, where)
+        value = {field: row[column] for field, column in plan.items()}
+        audio, path = self._audio(value["audio"], where, plan["audio"])
+        text, language = self._text_and_language(value.get("text"), value.get("language"), where)
+        start_s, end_s = (_seconds(value.get(field), where, plan.get(field)) for field in ("start_s", "end_s"))
+        duration_s = _seconds(value.get("duration_s"), where, plan.get("duration_s"))
+        if start_s is not None and end_s is None and duration_s is not None:
+            end_s = start_s + duration_s  # NeMo: `offset` and `duration` cut the recording
+        if end_s is not None:
+            duration_s = max(0.0, end_s - (start_s or 0.0))
+        return Utterance(
+            id=self._id(_short(value.get("id"), where, plan.get("id")), path, where, number),
+            audio=audio,
+            text=text,
+            language=language,
+            speaker=_short(value.get("speaker"), where, plan.get("speaker")),
+            duration_s=duration_s,
+            start_s=start_s,
+            end_s=end_s,
+            context=_context(value.get("context"), where),
+            split=_short(value.get("split"), where, plan.get("split")),
+            origin=where,
+        )
+
+    def check_all_columns_seen(self, where: str) -> None:
+        """Refuse a mapping to an optional column that no row had: a typo would lose it without a word."""
+        for field, column in self.columns.items():
+            if column and field not in self.seen_columns:
+                raise DataError(
+                    f"{where}: no row has the column {column!r} that columns.{field} names; correct the setting"
+                )
+
+    def _plan(self, row: Row, where: str) -> dict[str, str]:
+        """field -> column for rows with these columns."""
+        by_lower = {column.strip().lower(): column for column in reversed(list(row))}
+        plan: dict[str, str] = {}
+        for field, names in COLUMN_NAMES.items():
+            asked = self.columns.get(field)
+            if asked == "" and field != "audio":
+                continue
+            column = asked or next((by_lower[name] for name in names if name in by_lower), None)
+            if column is not None and column in row:
+                plan[field] = column
+                self.seen_columns.add(field)
+            elif field in _REQUIRED:
+                wanted = f"the column {asked!r} that columns.{field} names" if asked else f"a column for `{field}`"
+                raise DataError(
+                    f"{where}: lacks {wanted}; it has {', '.join(map(str, row)) or 'none'}; "
+                    f"name the right one with columns.{field}=COLUMN"
+                )
+        self._plans[tuple(row)] = plan
+        return plan
+
+    def _audio(self, value: Any, where: str, column: str) -> tuple[str | bytes, str | None]:
+        """(what Utterance.audio holds, the path to name the utterance by)."""
+        path = value
+        if isinstance(value, Mapping):
+            path = value.get("path")
+            embedded = value.get("reference") or value.get("bytes")
+            if embedded:
+                return embedded, path
+        if isinstance(value, bytes) and value:
+            return value, None
+        if not isinstance(path, str) or not path:
+            raise DataError(f"{where}: {column}={_shown(value)}; expected the path or the bytes of an audio file")
+        if is_arrow_reference(path):
+            return path, None
+        # Not by Path: for a million rows that costs seconds.
+        expanded = str(Path(path).expanduser()) if path[0] == "~" else path
+        return os.path.join(self.audio_folder, expanded), path  # noqa: PTH118
+
+    def _text_and_language(self, text: Any, language: Any, where: str) -> tuple[str | None, str | None]:
+        if text is not None and not isinstance(text, str):
+            raise DataError(f'{where}: the transcript is {_shown(text)}; expected text, or "" where nobody speaks')
+        if text and (official := _OFFICIAL_TEXT.fullmatch(text)):
+            stated, text = official[1], official[2]
+            spoken = self.language(stated, where)
+            if language not in (None, "") and self.language(language, where) != spoken:
+                raise DataError(f"{where}: the text says language {stated!r}, the language column {language!r}")
+            return text.strip(), spoken
+        spoken = self.default_language if language in (None, "") else self.language(language, where)
+        return (None if text is None else text.strip()), spoken
+
+    def language(self, value: Any, where: str) -> str | None:
+        if not isinstance(value, str):
+            raise DataError(f"{where}: the language is {_shown(value)}; expected a name or an ISO code")
+        if value not in self._languages:
+            self._languages[value] = resolve_language(value, where=where, new_languages=self.new_languages)
+        return self._languages[value]
+
+    def _id(self, stated: str | None, path: str | None, where: str, number: int | str) -> str:
+        """The row's own id; else the name of its file, with a number where that repeats; else the source and the row."""
+        if self.ids is None:
+            return stated or f"{_stem(path) or self.source_name}-{number}"
+        if stated in self.ids:
+            raise DataError(
+                f"{where}: the id {stated!r} stands twice in this source; make the ids unique, or set columns.id='' to "
+                "name the rows after their audio files"
+            )
+        new = stated or _stem(path) or f"{self.source_name}-{number}"
+        stem = new
+        while new in self.ids:
+            self._repeats[stem] = self._repeats.get(stem, 1) + 1
+            new = f"{stem}-{self._repeats[stem]}"
+        self.ids.add(new)
+        return new
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Refuse (ConfigError) a mapping for a field that does not exist."""
+    for field in columns:
+        if field not in COLUMN_NAMES:
+            raise ConfigError(f"source.columns.{field}: no such field; choose from {', '.join(COLUMN_NAMES)}")
+
+
+def _stem(path: str | None) -> str:
+    """The name of a file without folder and suffix."""
+    return (path or "").rpartition("/")[2].rpartition("\\")[2].rpartition(".")[0] or (path or "").rpartition("/")[2]
+
+
+def _seconds(value: Any, where: str, column: str | None) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, bool | list | dict):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError):
+        raise DataError(
+            f"{where}: {column}={_shown(value)}; expected seconds (if this is another thing, set columns to leave it out)"
+        ) from None
+
+
+def _short(value: Any, where: str, column: str | None) -> str | None:
+    """An id, speaker or split: text or a number, kept once in memory however often it repeats."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise DataError(f"{where}: {column}={_shown(value)}; expected text or a number")
+    return intern(str(value))
+
+
+def _context(value: Any, where: str) -> str | None:
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        value = ", ".join(value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise DataError(f"{where}: the context is {_shown(value)}; expected text or a list of words")
+    return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"

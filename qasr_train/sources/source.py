@@ -1,0 +1,385 @@
+"""Owns sources: where utterances come from, whatever the format, and which of them are taken.
+
+Input: a `SourceConfig`. Output: a table or list of `Utterance` (`load_table`), or a stream with an exact position
+(`stream_utterances`). `source_files.py`, `source_blocks.py`, `source_hf.py`, `source_tar.py` read the formats,
+`source_rows.py` gives rows their meaning, `source_streams.py` deals streams out to processes.
+"""
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from qasr_train.audio.arrow import is_arrow_reference
+from qasr_train.config.patterns import matches
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.manifest import Utterance, rows_of_lines
+from qasr_train.sources.blocks import jsonl_blocks, read_block
+from qasr_train.sources.files import (
+    Rows,
+    find_metadata,
+    is_json_array,
+    read_audio_folder,
+    read_csv,
+    read_json,
+    read_recordings,
+)
+from qasr_train.sources.hub import HfStream, find_hub_tar_files, is_hub_id, read_hf, read_parquet
+from qasr_train.sources.rows import RowReader, check_columns
+from qasr_train.sources.streams import FileRows, JsonlRows, Shards, UtteranceStream
+from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable
+from qasr_train.sources.tar import TarRows, find_tar_files
+from qasr_train.text.languages import resolve_language
+
+log = logging.getLogger(__name__)
+
+_NUM_PROBED_PATHS = 20
+_FILTERED = ("id", "speaker", "language", "audio")
+
+
+class SourceFormat(str, Enum):
+    """How a source is stored."""
+
+    auto = "auto"
+    jsonl = "jsonl"
+    csv = "csv"
+    parquet = "parquet"
+    hf = "hf"
+    webdataset = "webdataset"
+
+
+_SUFFIXES = {
+    ".jsonl": SourceFormat.jsonl,
+    ".json": SourceFormat.jsonl,
+    ".ndjson": SourceFormat.jsonl,
+    ".csv": SourceFormat.csv,
+    ".tsv": SourceFormat.csv,
+    ".parquet": SourceFormat.parquet,
+    ".pq": SourceFormat.parquet,
+    ".tar": SourceFormat.webdataset,
+}
+
+
+@dataclass
+class SourceConfig:
+    """One dataset split: where it lies, how its columns are called, and how much of it is used."""
+
+    path: str = setting(
+        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, folder (audio, Parquet, tar, save_to_disk) or hub id"
+    )
+    format: SourceFormat = setting(
+        SourceFormat.auto, help="how the source is stored; auto: by suffix, folder or hub id"
+    )
+    split: str | None = setting(
+        None, help="keep the rows whose `split` says this / the split of the dataset. null: every row"
+    )
+    only: dict[str, str] = setting(
+        {}, help="id, speaker, language or audio -> glob or re:...; keep the rows that match all, e.g. {speaker: f*}"
+    )
+    subset: str | None = setting(
+        None, help="configuration of a Hugging Face dataset, e.g. a language. null: its default"
+    )
+    revision: str | None = setting(
+        None,
+        help="git revision of a hub id: branch, tag or commit, e.g. refs/convert/parquet. null: its default branch",
+    )
+    streaming: bool = setting(False, help="read rows as they come instead of loading the list; for more than fits")
+    columns: dict[str, str] = setting(
+        {}, help="our field -> the source's column, e.g. {text: sentence}; '' leaves a column out. Others are guessed"
+    )
+    language: str | None = setting(None, help="name or ISO code for rows that state no language. null: unknown")
+    new_languages: list[str] = setting([], help="names of languages the model does not have yet, to be learned here")
+    audio_root: str | None = setting(None, help="folder where relative audio paths start. null: folder of the manifest")
+    passes_per_epoch: float = setting(
+        1.0, gt=0, help="passes over this source in an epoch; 0.25 draws another quarter each epoch"
+    )
+    max_utterances: int | None = setting(None, ge=1, help="utterances; take the first so many. null: all")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "source")
+        check_columns(self.columns)
+        for field, pattern in self.only.items():
+            if field not in _FILTERED:
+                raise ConfigError(f"source.only: {field!r} cannot be filtered by; choose from {', '.join(_FILTERED)}")
+            matches(f"source.only.{field}", pattern, "")
+        try:
+            resolve_language(self.language, where="source.language", new_languages=self.new_languages)
+        except DataError as error:
+            raise ConfigError(str(error)) from None
+
+
+def check_source(config: SourceConfig) -> None:
+    """Refuse a path that is nothing, or whose format cannot be told, before anything large is loaded or downloaded.
+
+    Raises:
+        DataError: as `load_utterances` would.
+    """
+    is_on_the_hub = _format(config) is SourceFormat.hf and is_hub_id(config.path)
+    if not is_on_the_hub and not Path(config.path).expanduser().exists():
+        raise DataError(f"{config.path}: no such file; check the path of the source")
+
+
+def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = True) -> list[Utterance]:
+    """As `load_table`, as a list of objects."""
+    return list(load_table(config, name, is_one_split=is_one_split))
+
+
+def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) -> UtteranceTable:
+    """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
+
+    Audio is not opened, except that a source of whose first files not one exists is refused.
+
+    Args:
+        config: the source.
+        name: its name in the mixture; begins the ids of rows that have neither id nor path.
+        is_one_split: warn where no split was chosen and rows of several came, as training on test rows by oversight would.
+
+    Raises:
+        DataError: missing or empty source, a row that is no utterance (names file, line, column), no row of the split.
+    """
+    table, splits, reader = _load_blocks(config, name) or _load_rows(config, name)
+    if not splits:
+        raise DataError(f"{config.path}: holds no rows; expected one row for each utterance")
+    if not len(table) and config.only:
+        raise DataError(f"{config.path}: no row matches only={config.only}; {_splits_text(splits)}")
+    if not len(table):
+        raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
+    reader.check_all_columns_seen(config.path)
+    _refuse_lost_audio(table)
+    if is_one_split and config.split is None and len(splits) > 1:
+        log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
+    return table
+
+
+_Loaded = tuple[UtteranceTable, dict[str, int], RowReader]
+
+
+def _load_rows(config: SourceConfig, name: str) -> _Loaded:
+    """(the utterances wanted, split -> rows read of it, the reader), row by row, from any format."""
+    reader = _reader(config, name, has_unique_ids=True)
+    builder, splits = TableBuilder(), dict[str, int]()
+    for number, (where, row) in enumerate(_rows(config), start=1):
+        utterance = reader(row, where, number)
+        _take(utterance, config, builder, splits)
+        if builder.num_rows == config.max_utterances:
+            break
+    return builder.finish(), splits, reader
+
+
+def _load_blocks(config: SourceConfig, name: str) -> _Loaded | None:
+    """As `_load_rows`, ten times as fast, from JSONL; None where ids repeat or only reading row by row can tell what is wrong.
+
+    A block with anything unusual in it is read row by row, under the same rules.
+    """
+    path = Path(config.path).expanduser()
+    # The first rows of a large file, or a pattern for each row: nothing to be gained.
+    if config.max_utterances is not None or config.only or not path.is_file():
+        return None
+    if _format(config) is not SourceFormat.jsonl or is_json_array(path):
+        return None
+    reader = _reader(config, name, has_unique_ids=True)
+    builder, splits = TableBuilder(_audio_folder(config), str(path)), dict[str, int]()
+    ids: list[pa.Array] = []
+    try:
+        for first_line, block in jsonl_blocks(path):
+            found = read_block(block, first_line, reader)
+            if found is not None:
+                ids.append(found[0]["id"])
+                _take_block(*found, config, builder, splits)
+                continue
+            utterances = _utterances_of_block(block, path, first_line, reader, num_before=sum(map(len, ids)))
+            ids.append(pa.array([u.id for u in utterances], pa.string()))
+            for utterance in utterances:
+                _take(utterance, config, builder, splits)
+    except (DataError, UnicodeError, OSError):
+        return None  # told by `_load_rows`, which reads it in the order of the file
+    num_rows = sum(map(len, ids))
+    has_unique_ids = not num_rows or pc.count_distinct(pa.chunked_array(ids)).as_py() == num_rows
+    pa.default_memory_pool().release_unused()  # what parsing took; a hundred megabytes for a million rows
+    return (builder.finish(), splits, reader) if has_unique_ids else None
+
+
+def _utterances_of_block(
+    block: bytes, path: Path, first_line: int, reader: RowReader, *, num_before: int
+) -> list[Utterance]:
+    rows = rows_of_lines(block.decode("utf-8").split("\n"), path, first_line)
+    return [reader(row, where, number) for number, (where, row) in enumerate(rows, start=num_before + 1)]
+
+
+def _take(utterance: Utterance, config: SourceConfig, builder: TableBuilder, splits: dict[str, int]) -> None:
+    """Count a row's split, and keep it if it is wanted."""
+    splits[utterance.split or ""] = splits.get(utterance.split or "", 0) + 1
+    if (config.split is None or utterance.split == config.split) and _is_wanted(utterance, config.only):
+        builder.add(utterance)
+
+
+def _take_block(
+    columns: Columns, durations_s: np.ndarray, config: SourceConfig, builder: TableBuilder, splits: dict[str, int]
+) -> None:
+    stated = columns.get("split")
+    if stated is None:
+        counts = {"": len(durations_s)}
+    else:
+        counts = {entry["values"] or "": entry["counts"] for entry in pc.value_counts(stated).to_pylist()}
+    for split, count in counts.items():
+        splits[split] = splits.get(split, 0) + count
+    if config.split is None:
+        builder.add_block(columns, durations_s)
+    elif config.split in counts:
+        kept = pc.fill_null(pc.equal(stated, config.split), False)
+        builder.add_block(
+            {k: c.filter(kept) for k, c in columns.items()}, durations_s[kept.to_numpy(zero_copy_only=False)]
+        )
+
+
+def _is_wanted(utterance: Utterance, only: dict[str, str]) -> bool:
+    return all(
+        matches(f"source.only.{field}", pattern, str(getattr(utterance, field) or ""))
+        for field, pattern in only.items()
+    )
+
+
+def _reader(config: SourceConfig, name: str, *, has_unique_ids: bool) -> RowReader:
+    return RowReader(
+        config.columns,
+        language=config.language,
+        new_languages=config.new_languages,
+        audio_folder=_audio_folder(config),
+        source_name=name,
+        has_unique_ids=has_unique_ids,
+    )
+
+
+def _audio_folder(config: SourceConfig) -> str:
+    if config.audio_root is not None:
+        root = Path(config.audio_root).expanduser()
+        if not root.is_dir():
+            raise DataError(f"audio_root={config.audio_root}: no such folder; relative audio paths start there")
+        return str(root)
+    path = Path(config.path).expanduser()
+    return str(path if path.is_dir() else path.parent)
+
+
+def _splits_text(splits: dict[str, int]) -> str:
+    if set(splits) == {""}:
+        return "its rows name no split"
+    return "it holds " + ", ".join(f"{split or 'no split named'} ({count})" for split, count in splits.items())
+
+
+def _refuse_lost_audio(utterances: UtteranceTable) -> None:
+    """One sentence now instead of a million rejects later, where every path is wrong."""
+    paths = [
+        u.audio for u in utterances[:_NUM_PROBED_PATHS] if isinstance(u.audio, str) and not is_arrow_reference(u.audio)
+    ]
+    if paths and not any(Path(path).exists() for path in paths):
+        raise DataError(
+            f"{utterances[0].origin}: audio file {paths[0]} does not exist, nor does that of any of the first {len(paths)} "
+            "rows; set audio_root to the folder where the paths start"
+        )
+
+
+def _format(config: SourceConfig) -> SourceFormat:
+    """The format asked for, or the one path and suffix tell."""
+    path = Path(config.path).expanduser()
+    if config.revision is not None and path.exists():
+        log.warning("%s: is read as it lies here; revision=%s is for hub ids", path, config.revision)
+    if config.format is not SourceFormat.auto:
+        return config.format
+    if path.is_dir():
+        return SourceFormat.webdataset if find_tar_files(path) else SourceFormat.hf
+    if path.suffix.lower() in _SUFFIXES:
+        return _SUFFIXES[path.suffix.lower()]
+    if path.exists():
+        raise DataError(
+            f"{path}: cannot tell its format by the suffix {path.suffix!r}; set format to jsonl, csv, parquet or webdataset"
+        )
+    if is_hub_id(config.path):
+        return SourceFormat.hf
+    raise DataError(f"{path}: no such file or folder; check the path of the source")
+
+
+def _rows(config: SourceConfig) -> Rows:
+    """(place, row) of every row, whatever the format."""
+    kind, path = _format(config), Path(config.path).expanduser()
+    if kind is SourceFormat.jsonl:
+        return read_json(path)
+    if kind is SourceFormat.csv:
+        return read_csv(path)
+    if kind is SourceFormat.parquet:
+        return read_parquet(path)
+    if kind is SourceFormat.webdataset:
+        raise DataError(f"{path}: tar shards are read as they come; set streaming=true")
+    if path.is_dir() and find_metadata(path):
+        return read_audio_folder(path, split=config.split)
+    if path.is_dir() and has_no_text(config) and (recordings := list(read_recordings(path))):
+        return iter(recordings)
+    return read_hf(_dataset(config), subset=config.subset, split=config.split, revision=config.revision)
+
+
+def has_no_text(config: SourceConfig) -> bool:
+    """Whether transcripts, if there are any, are left out: the source is to be transcribed."""
+    return config.columns.get("text") == ""
+
+
+def _dataset(config: SourceConfig) -> str:
+    """The folder or the hub id."""
+    path = Path(config.path).expanduser()
+    return str(path) if path.exists() else config.path
+
+
+def stream_utterances(
+    config: SourceConfig, name: str, *, rank: int = 0, num_ranks: int = 1, seed: int | None = None
+) -> UtteranceStream:
+    """One process's share of a source as a stream; opens it, reads nothing yet.
+
+    Ids are the row's own, or the name of its audio file with the number of the row: a stream cannot know what repeats.
+
+    Args:
+        config: the source.
+        name: its name in the mixture.
+        rank, num_ranks: this process, and how many share the source without overlap.
+        seed: of the order of shards in each pass; None: their own order.
+
+    Raises:
+        DataError: as `load_utterances`, here or when the row is reached.
+    """
+
+    def is_wanted(utterance: Utterance) -> bool:
+        is_of_split = config.split is None or utterance.split in (None, config.split)
+        return is_of_split and _is_wanted(utterance, config.only)
+
+    return UtteranceStream(
+        _reader(config, name, has_unique_ids=False),
+        _shards(config),
+        is_wanted=is_wanted,
+        max_utterances=config.max_utterances,
+        rank=rank,
+        num_ranks=num_ranks,
+        seed=seed,
+    )
+
+
+def _shards(config: SourceConfig) -> Shards:
+    kind, path = _format(config), Path(config.path).expanduser()
+    if kind is SourceFormat.webdataset:
+        return TarRows([str(file) for file in _tar_files(path)])
+    if kind is SourceFormat.jsonl and not is_json_array(path):
+        return JsonlRows(path)
+    if kind not in (SourceFormat.hf, SourceFormat.parquet) or (path.is_dir() and find_metadata(path)):
+        return FileRows(lambda: _rows(config))
+    dataset = {"subset": config.subset, "split": config.split, "revision": config.revision}
+    if kind is SourceFormat.hf and (files := find_hub_tar_files(_dataset(config), **dataset)):
+        return TarRows(files)
+    return HfStream(_dataset(config), is_parquet=kind is SourceFormat.parquet, **dataset)
+
+
+def _tar_files(path: Path) -> list[Path]:
+    files = find_tar_files(path)
+    if not files:
+        raise DataError(f"{path}: holds no .tar file; check the path of the source")
+    return files

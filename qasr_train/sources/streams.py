@@ -1,0 +1,211 @@
+"""Owns streamed sources: which process reads which shard in which pass, and an exact position to go on from.
+
+Input: the shards of a source (files of a dataset, tar files, one JSONL file). Output: utterances, for ever. In each pass the
+shards are dealt to the processes in an order of that pass alone; where there are fewer shards than processes, each process
+reads all of them and keeps every n-th utterance.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.manifest import Utterance, rows_of_lines
+from qasr_train.sources.files import Rows
+from qasr_train.sources.rows import RowReader
+
+log = logging.getLogger(__name__)
+
+
+class Shards(Protocol):
+    """The rows of a source in pieces that can be read each on its own."""
+
+    num_shards: int
+
+    def rows(self, shard: int, state: Any) -> Rows:
+        """(place, row) of a shard from `state` on (None: from its beginning) to its end."""
+
+    def state_dict(self) -> Any:
+        """Where the row given last ends, in plain numbers and strings."""
+
+
+class FileRows:
+    """A file read row by row as one shard; its position is the number of rows before it, which a resume reads again."""
+
+    num_shards = 1
+
+    def __init__(self, open_rows: Callable[[], Rows]) -> None:
+        self.open_rows, self.num_read = open_rows, 0
+
+    def rows(self, shard: int, state: Any) -> Rows:
+        """See `Shards`."""
+        self.num_read = state["num_read"] if state else 0
+        for row in islice(self.open_rows(), self.num_read, None):
+            self.num_read += 1
+            yield row
+
+    def state_dict(self) -> dict[str, int]:
+        """See `Shards`."""
+        return {"num_read": self.num_read}
+
+
+class JsonlRows:
+    """A JSONL file as one shard; its position is a byte, so that a resume takes no longer at its end than at its beginning."""
+
+    num_shards = 1
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.num_bytes, self.num_lines = path, 0, 0
+
+    def rows(self, shard: int, state: Any) -> Rows:
+        """See `Shards`.
+
+        Raises:
+            DataError: the file is gone, no UTF-8, or a line is no JSON object.
+        """
+        self.num_bytes, self.num_lines = (state["num_bytes"], state["num_lines"]) if state else (0, 0)
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.num_bytes)
+                for line in file:
+                    self.num_bytes += len(line)
+                    self.num_lines += 1
+                    text = line.decode("utf-8-sig" if self.num_lines == 1 else "utf-8")
+                    yield from rows_of_lines([text], self.path, self.num_lines)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}); check the path of the source") from None
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path}:{self.num_lines}: is not UTF-8 text ({error.reason}); save it as UTF-8"
+            ) from None
+
+    def state_dict(self) -> dict[str, int]:
+        """See `Shards`."""
+        return {"num_bytes": self.num_bytes, "num_lines": self.num_lines}
+
+
+class UtteranceStream:
+    """This process's utterances of a source, for ever: at the end of a pass the next begins. Its position can be saved."""
+
+    def __init__(
+        self,
+        reader: RowReader,
+        shards: Shards,
+        *,
+        is_wanted: Callable[[Utterance], bool],
+        max_utterances: int | None = None,
+        rank: int = 0,
+        num_ranks: int = 1,
+        seed: int | None = None,
+    ) -> None:
+        """
+        Args:
+            reader: gives rows their meaning.
+            shards: the source.
+            is_wanted: whether an utterance is of the split and matches the patterns.
+            max_utterances: a pass ends after so many of all processes; shards then come in their own order.
+            rank, num_ranks: this process, and how many share the source.
+            seed: of the order of shards in each pass; None: their own order.
+        """
+        self.reader, self.shards, self.is_wanted = reader, shards, is_wanted
+        self.max_utterances, self.rank, self.num_ranks = max_utterances, rank, num_ranks
+        self.seed = seed if max_utterances is None else None
+        self.is_dealt = max_utterances is None and shards.num_shards >= num_ranks
+        if num_ranks > 1 and not self.is_dealt and rank == 0:
+            log.warning(
+                "source %s: %d shards for %d processes; each process reads all of them and keeps its share",
+                reader.source_name, shards.num_shards, num_ranks,
+            )  # fmt: skip
+        self._start_pass(0)
+
+    def _start_pass(self, number: int) -> None:
+        self.pass_number, self.num_given, self.num_wanted = number, 0, 0
+        self._start_shard(0)
+
+    def _start_shard(self, position: int) -> None:
+        """Go to one of this process's shards of the pass."""
+        self.position, self.num_rows, self._inner = position, 0, None
+        self._rows: Iterator[tuple[str, dict[str, Any]]] | None = None
+
+    def order(self) -> list[int]:
+        """This process's shards of this pass."""
+        order = np.arange(self.shards.num_shards)
+        if self.seed is not None and len(order) > 1:
+            order = np.random.default_rng([self.seed, self.pass_number]).permutation(len(order))
+        return order[self.rank :: self.num_ranks].tolist() if self.is_dealt else order.tolist()
+
+    def take(self, count: int) -> list[Utterance]:
+        """The next `count` utterances; fewer, or none, only where a whole pass holds none."""
+        taken: list[Utterance] = []
+        while len(taken) < count:
+            fresh = self._next()
+            if fresh is not None:
+                taken.append(fresh)
+            elif self.num_given:
+                self._start_pass(self.pass_number + 1)
+            else:
+                break
+        return taken
+
+    def _next(self) -> Utterance | None:
+        """The next utterance of this process in this pass, None at its end."""
+        order = self.order()
+        while self.position < len(order):
+            utterance = self._next_of_shard(order[self.position])
+            if utterance is not None:
+                self.num_given += 1
+                return utterance
+            self._start_shard(self.position + 1)
+        return None
+
+    def _next_of_shard(self, shard: int) -> Utterance | None:
+        if self._rows is None:
+            self._rows = self.shards.rows(shard, self._inner)
+        while self.num_wanted != self.max_utterances:
+            row = next(self._rows, None)
+            if row is None:
+                return None
+            utterance = self._utterance(*row, shard)
+            if self.is_wanted(utterance):
+                self.num_wanted += 1
+                if self.is_dealt or (self.num_wanted - 1) % self.num_ranks == self.rank:
+                    return utterance
+        return None
+
+    def _utterance(self, where: str, row: dict[str, Any], shard: int) -> Utterance:
+        self.num_rows += 1
+        place = where if ":" in where else f"{where}[row {self.num_rows}]"
+        number = str(self.num_rows) if self.shards.num_shards == 1 else f"{shard}-{self.num_rows}"
+        return self.reader(row, place, number)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position behind the utterance taken last; plain numbers and strings."""
+        return {
+            "pass": self.pass_number,
+            "position": self.position,
+            "num_rows": self.num_rows,
+            "num_wanted": self.num_wanted,
+            "num_given": self.num_given,
+            "shard": self._inner if self._rows is None else self.shards.state_dict(),
+            "num_shards": self.shards.num_shards,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a position that `state_dict` gave.
+
+        Raises:
+            ConfigError: the source has another number of shards now, so that the position means nothing.
+        """
+        if state["num_shards"] != self.shards.num_shards:
+            raise ConfigError(
+                f"source {self.reader.source_name}: had {state['num_shards']} shards when the checkpoint was written and has "
+                f"{self.shards.num_shards} now; bring back the same files, or start a new run"
+            )
+        self._start_pass(state["pass"])
+        self._start_shard(state["position"])
+        self.num_rows, self.num_wanted, self.num_given = state["num_rows"], state["num_wanted"], state["num_given"]
+        self._inner = state["shard"]

@@ -1,0 +1,1 @@
+"""What words are the same: languages, styles, normalisers, term lists."""

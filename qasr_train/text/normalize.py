@@ -1,0 +1,94 @@
+"""Owns the table of normalisers: name (with its version) -> the rules under which two transcripts are compared.
+
+Input: raw reference and hypothesis, and the reference's language. Output: what of them is aligned; whether the row counts.
+To add one: write a function `(text, language) -> text` and a line in NORMALIZERS. A changed rule gets a new name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qasr_train.errors import ConfigError
+from qasr_train.text.english import leaderboard_english, our_english
+from qasr_train.text.multilingual import (
+    join_compounds,
+    language_code,
+    leaderboard_multilingual,
+    our_multilingual,
+)
+
+LEADERBOARD = "leaderboard-2026-08"
+_IGNORED_REFERENCE = "ignore time segment in scoring"
+
+
+def _leaderboard(text: str, language: str | None) -> str:
+    code = language_code(language)
+    return leaderboard_english(text) if code == "en" else leaderboard_multilingual(text, code)
+
+
+def _leaderboard_pair(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
+    return (reference, hypothesis) if language_code(language) == "en" else join_compounds(reference, hypothesis)
+
+
+def _leaderboard_keeps(reference: str, normalized: str, language: str | None) -> bool:
+    """English is tested after normalising, other languages before."""
+    tested = (normalized if language_code(language) == "en" else reference).strip()
+    return tested not in ("", _IGNORED_REFERENCE)
+
+
+def _ours(text: str, language: str | None) -> str:
+    code = language_code(language)
+    return our_english(text) if code == "en" else our_multilingual(text, code)
+
+
+def _unchanged(text: str, language: str | None) -> str:
+    return text
+
+
+def _same_pair(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
+    return reference, hypothesis
+
+
+def _keeps_all(reference: str, normalized: str, language: str | None) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Rules of comparison.
+
+    name: with its version; stored in every score.
+    normalize: (text, language) -> words apart by white space.
+    join: (normalised reference, normalised hypothesis, language) -> both again, once each has seen the other.
+    keeps: (raw reference, normalised reference, language) -> False where the row is left out of every total.
+    merges_compounds: "white paper" against "whitepaper" costs nothing, whichever side joins them.
+    """
+
+    name: str
+    normalize: Callable[[str, str | None], str]
+    join: Callable[[str, str, str | None], tuple[str, str]] = _same_pair
+    keeps: Callable[[str, str, str | None], bool] = _keeps_all
+    merges_compounds: bool = False
+
+
+NORMALIZERS = {
+    normalizer.name: normalizer
+    for normalizer in (
+        # The Open ASR Leaderboard of August 2026: for figures to stand beside published ones. English, de fr es it pt.
+        Normalizer(LEADERBOARD, _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=True),
+        # Ours, sensible for all thirty languages of Qwen3-ASR.
+        Normalizer("qasr-1", _ours),
+        # The texts as they are: case, punctuation and digits count.
+        Normalizer("none", _unchanged),
+    )
+}
+
+
+def get_normalizer(name: str) -> Normalizer:
+    """The normaliser of that name.
+
+    Raises:
+        ConfigError: no such name; lists the choices.
+    """
+    if name not in NORMALIZERS:
+        raise ConfigError(f"normalizer={name}: unknown; choose one of {', '.join(NORMALIZERS)}")
+    return NORMALIZERS[name]

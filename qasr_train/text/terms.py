@@ -1,0 +1,128 @@
+"""Owns term lists: reading one from a file, and finding terms in transcripts by the rules of a normaliser.
+
+Input: `terms=FILE` (a term a line; further spellings after tabs; `#` begins a comment line). Output: `TermList`, `TermFinder`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.scoring.alignment import tokens
+from qasr_train.text.languages import CER_LANGUAGES
+from qasr_train.text.normalize import Normalizer
+
+
+@dataclass(frozen=True, slots=True)
+class TermList:
+    """Terms whose recognition is counted. spellings: every way to write a term -> the term; digest: of the file's bytes."""
+
+    path: str
+    digest: str
+    spellings: dict[str, str]
+
+    @property
+    def num_terms(self) -> int:
+        """How many terms there are, further spellings not counted."""
+        return len(set(self.spellings.values()))
+
+
+def read_terms(path: str | Path, key: str = "terms") -> TermList:
+    """Read a term list, UTF-8.
+
+    Args:
+        key: the setting that names the file, for messages.
+
+    Raises:
+        ConfigError: no such file. DataError: not text, no term in it, or one spelling of two terms (file:line).
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{key}={path}: cannot be read ({error.strerror}); name a file with a term a line") from None
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); save the term list as UTF-8") from None
+    spellings: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.lstrip().startswith("#"):
+            continue
+        parts = [part.strip() for part in line.split("\t") if part.strip()]
+        for spelling in parts:
+            first = spellings.setdefault(spelling, parts[0])
+            if first != parts[0]:
+                raise DataError(
+                    f"{path}:{number}: {spelling!r} stands for {parts[0]!r} and, further up, for {first!r}; keep one of them"
+                )
+    if not spellings:
+        raise DataError(f"{path}: holds no term; write a term a line, further spellings of it after tabs")
+    return TermList(str(path), hashlib.sha256(content).hexdigest()[:16], spellings)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A term found: tokens[start:stop]."""
+
+    term: str
+    start: int
+    stop: int
+
+
+class TermFinder:
+    """Finds terms in normalised texts of one language.
+
+    A term is a sequence of words (of characters in languages written without spaces), each normalised as the texts were. Where
+    the normaliser merges compounds, so does the search: "white paper" is found in "whitepaper".
+    unfindable: spellings of which normalising leaves nothing. doubled: (spelling, term) that normalise as another term does.
+    """
+
+    def __init__(self, spellings: Iterable[tuple[str, str]], normalizer: Normalizer, language: str | None) -> None:
+        """spellings: (spelling, the term it stands for)."""
+        self._language = language
+        self._separator = "" if normalizer.merges_compounds or language in CER_LANGUAGES else " "
+        self._terms: dict[str, str] = {}
+        self._prefixes: set[str] = set()
+        self.unfindable: list[str] = []
+        self.doubled: list[tuple[str, str]] = []
+        for spelling, term in spellings:
+            wanted = self._separator.join(tokens(normalizer.normalize(spelling, language), language))
+            if not wanted:
+                self.unfindable.append(spelling)
+            elif self._terms.setdefault(wanted, term) != term:
+                self.doubled.append((spelling, self._terms[wanted]))
+            self._prefixes.update(wanted[:length] for length in range(1, len(wanted) + 1))
+
+    @property
+    def terms(self) -> set[str]:
+        """The terms that can be found."""
+        return set(self._terms.values())
+
+    def find(self, normalized: str) -> list[Hit]:
+        """The terms in a normalised text from left to right, at each place the longest; none overlap."""
+        sequence = tokens(normalized, self._language)
+        hits: list[Hit] = []
+        start = 0
+        while start < len(sequence):
+            found = list(self._hits_at(sequence, start))
+            hits += found[-1:]
+            start = found[-1].stop if found else start + 1
+        return hits
+
+    def present(self, normalized: str) -> set[str]:
+        """Every term that stands anywhere in a normalised text, also inside a longer one."""
+        sequence = tokens(normalized, self._language)
+        return {hit.term for start in range(len(sequence)) for hit in self._hits_at(sequence, start)}
+
+    def _hits_at(self, sequence: Sequence[str], start: int) -> Iterator[Hit]:
+        """Hits that begin at a place, the shortest first."""
+        candidate = sequence[start]
+        for stop in range(start + 1, len(sequence) + 1):
+            if candidate not in self._prefixes:
+                return
+            if candidate in self._terms:
+                yield Hit(self._terms[candidate], start, stop)
+            if stop < len(sequence):
+                candidate += self._separator + sequence[stop]

@@ -1,0 +1,1 @@
+"""The loop, and what stands beside it: saving, validation, schedule, processes."""

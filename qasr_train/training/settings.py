@@ -1,0 +1,86 @@
+"""Owns the settings of the training loop: how long, on what, what is watched, kept and refused. `trainer.py` obeys them."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
+from qasr_train.models.base import Recompute
+from qasr_train.run.device import Device, Precision, refuse_fp16
+
+
+class BestBy(str, Enum):
+    """Which figure of the dev sets decides the best checkpoint and early stopping."""
+
+    error_rate = "error_rate"
+    loss = "loss"
+
+    @property
+    def figure(self) -> str:
+        """Its name among the figures of a validation."""
+        return "dev/error_rate" if self is BestBy.error_rate else "dev/loss_nats"
+
+
+class OnNonFinite(str, Enum):
+    """What a loss or gradient that is not finite leads to; weights and optimizer are left alone either way."""
+
+    stop = "stop"
+    skip = "skip"  # the step is left out and its utterances are named
+
+
+@dataclass
+class TrainerConfig:
+    """How long and how to train, what to watch, what to keep."""
+
+    num_epochs: float | None = setting(
+        3.0, gt=0, help="epochs; training ends here or at max_steps. null: no such limit"
+    )
+    max_steps: int | None = setting(None, ge=1, help="optimizer steps; see num_epochs. null: no such limit")
+    num_microbatches: int = setting(1, ge=1, help="microbatches of one optimizer step on each process (accumulation)")
+    max_grad_norm: float | None = setting(1.0, gt=0, help="2-norm; longer gradients are scaled down to it. null: off")
+    precision: Precision = setting(Precision.auto, help="format of the forward pass. auto: bf16 on a GPU, else fp32")
+    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
+    gradient_checkpointing: Recompute = setting(
+        Recompute.none,
+        help="activations computed again in the backward pass to save memory. conv: of the convolutions, most memory for "
+        "least time; encoder: these and its layers; decoder: its layers; all: everything",
+    )
+    compile: bool = setting(
+        False,
+        help="whether torch compiles the layers of encoder and decoder: less time a step on a GPU (docs/benchmarks.md), some "
+        "40 s more at the start",
+    )
+    log_every: int = setting(10, ge=1, help="steps between lines in metrics.jsonl")
+    validate_every: int | None = setting(None, ge=1, help="steps between validations. null: at the end of each epoch")
+    validate_at_start: bool = setting(True, help="whether to validate before the first step, for a baseline")
+    save_every: int | None = setting(None, ge=1, help="steps between checkpoints. null: when validating")
+    keep_last: int = setting(2, ge=1, help="checkpoints; how many of the newest are kept, beside the best ones")
+    keep_best: int = setting(1, ge=1, help="checkpoints; how many of the best on the dev sets are kept")
+    best_by: BestBy = setting(BestBy.error_rate, help="dev figure that decides: mean WER (CER by language), or loss")
+    patience: int | None = setting(None, ge=1, help="validations without gain after which training stops. null: off")
+    max_dev_utterances: int | None = setting(200, ge=1, help="utterances of each dev source. null: all of them")
+    num_samples: int = setting(0, ge=0, help="dev transcripts written to samples.jsonl at each validation. 0: none")
+    find_batch_seconds: bool = setting(
+        False, help="search the largest data.batch_seconds that fits the GPU once, before training, and use it"
+    )
+    on_non_finite: OnNonFinite = setting(
+        OnNonFinite.stop, help="loss or gradient is not finite: stop, or skip the step"
+    )
+    max_skipped_in_row: int = setting(10, ge=1, help="steps; with on_non_finite=skip, more than so many in a row stop")
+    peak_tflops: float | None = setting(
+        None,
+        gt=0,
+        help="TFLOP/s of one device, for its utilisation. null: known for some GPUs in bf16, else none is given",
+    )
+    peer_timeout_s: float = setting(60.0, ge=5, help="seconds of silence after which another process counts as dead")
+    collective_timeout_s: float = setting(
+        1800.0, ge=10, help="seconds a process waits for the others in one operation; longer than a validation"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "trainer")
+        if self.max_steps is None and self.num_epochs is None:
+            raise ConfigError(
+                "trainer.num_epochs and trainer.max_steps are both null: training would never end; set one"
+            )
+        refuse_fp16(self.precision, "trainer.precision")

@@ -1,0 +1,155 @@
+"""Owns validation during training: loss and generated error rate of each dev set, over all processes.
+
+Input: a model and dev utterances. Output: figures by name; `dev/error_rate` and `dev/loss_nats` are what decides.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
+from tqdm import tqdm
+
+from qasr_train.data.length_limits import Limits, measure_durations
+from qasr_train.data.training_data import validation_batches
+from qasr_train.data.workers import load_recording
+from qasr_train.errors import ConfigError
+from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import ASRModel, Engine
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.run.tracking import Tracker
+from qasr_train.sources.source import SourceConfig, load_table
+from qasr_train.training.launch import whole_weights
+from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.transcription.transcribe import transcribe_utterances
+
+
+def load_dev_sets(
+    sources: Mapping[str, SourceConfig], limits: Limits, *, max_utterances: int | None
+) -> dict[str, list[Utterance]]:
+    """The dev utterances of each source, evenly thinned to `max_utterances`.
+
+    Raises:
+        ConfigError: a source is streamed; a dev set must be the same at every validation.
+        DataError: a source cannot be read, or an utterance is over a limit.
+    """
+    dev_sets = {}
+    for name, source in sources.items():
+        if source.streaming:
+            raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
+        utterances = limits(measure_durations(load_table(source, name)), name)
+        num_kept = min(len(utterances), max_utterances or len(utterances))
+        dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
+    return dev_sets
+
+
+@dataclass
+class Validator:
+    """Called with the step; see the module's docstring.
+
+    model_max_duration_s: the longest clip the model takes in one pass. tracker: where allowed transcripts go, set by the job.
+    """
+
+    accelerator: Accelerator
+    model: ASRModel
+    dev_sets: dict[str, list[Utterance]]
+    decode: DecodeConfig
+    normalizer: str
+    batch_seconds: float
+    max_batch_rows: int | None
+    num_samples: int
+    run_dir: Path
+    model_max_duration_s: float = 1200.0
+    tracker: Tracker | None = None
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Figures of all dev sets; an error rate is WER, or CER where the set's language is scored by characters."""
+        self.model.module.eval()
+        with whole_weights(self.accelerator, self.model):
+            figures = [self._measure(step)]
+        # The first process's, so that no rounding can make one of them stop and another go on.
+        return broadcast_object_list(figures)[0]
+
+    def _measure(self, step: int) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        rates, total_nats, num_targets = [], 0.0, 0
+        for name, utterances in self.dev_sets.items():
+            set_nats, set_targets = self._loss(utterances)
+            figures[f"dev/{name}/loss_nats"] = set_nats / max(1, set_targets)
+            total_nats, num_targets = total_nats + set_nats, num_targets + set_targets
+            predictions = self._transcribe(name, utterances)
+            scores = score_predictions(predictions, self.normalizer)
+            figures[f"dev/{name}/wer_percent"] = _rate(scores.overall.wer_percent)
+            figures[f"dev/{name}/cer_percent"] = _rate(scores.overall.cer_percent)
+            rates.append(_rate(scores.overall.primary_percent))
+            self._keep_samples(name, predictions, step)
+        figures["dev/loss_nats"] = total_nats / max(1, num_targets)
+        figures["dev/error_rate"] = sum(rates) / len(rates)
+        shown = ", ".join(f"{name} {rate:.1f} %" for name, rate in zip(self.dev_sets, rates, strict=True))
+        if self.accelerator.is_main_process:  # tqdm.write leaves an open progress bar whole
+            tqdm.write(f"step {step}: dev error rate {shown}, loss {figures['dev/loss_nats']:.3f}")
+        return figures
+
+    @torch.no_grad()
+    def _loss(self, utterances: list[Utterance]) -> tuple[float, int]:
+        """Cross entropy summed over all targets in nats, and their number, over all processes."""
+        batches = validation_batches(utterances, batch_seconds=self.batch_seconds, max_batch_rows=self.max_batch_rows)
+        objective = CrossEntropy()
+        totals = torch.zeros(2, dtype=torch.float64)
+        for rows in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
+            batch = self.model.collator.for_training([load_recording(utterances[i]) for i in rows])
+            with self.accelerator.autocast():
+                loss = objective(self.model, batch.to(self.accelerator.device))
+            totals += torch.tensor([float(loss.total), float(loss.num_targets)], dtype=torch.float64)
+        gathered = gather_object([totals.tolist()])
+        return sum(pair[0] for pair in gathered), int(sum(pair[1] for pair in gathered))
+
+    def _transcribe(self, name: str, utterances: list[Utterance]) -> list[Prediction]:
+        limits = self.decode.limits(self.model_max_duration_s)
+        with self.accelerator.autocast():
+            own = transcribe_utterances(
+                self.model,
+                utterances,
+                language=self.decode.language,
+                use_context=self.decode.use_context,
+                max_new_tokens=limits.max_new_tokens,
+                batch_seconds=limits.batch_seconds,
+                max_batch_rows=limits.max_batch_rows,
+                max_duration_s=limits.max_duration_s,
+                long_audio=self.decode.long_audio,
+                overlap_s=limits.overlap_s,
+                engine=_in_training(limits.engine),
+                max_failed_fraction=self.decode.max_failed_fraction,
+                num_workers=self.decode.num_workers,
+                rank=self.accelerator.process_index,
+                num_ranks=self.accelerator.num_processes,
+                set_name=name,
+            )
+        return gather_object(own)
+
+    def _keep_samples(self, name: str, predictions: list[Prediction], step: int) -> None:
+        """Write a few transcripts to samples.jsonl, on this machine; the tracker gets them only if it may."""
+        chosen = sorted(predictions, key=lambda p: p.id)[: self.num_samples]
+        if not (chosen and self.accelerator.is_main_process):
+            return
+        with open(self.run_dir / "samples.jsonl", "a", encoding="utf-8") as out:
+            for one in chosen:
+                row = {"step": step, "set": name, "id": one.id, "text": one.text, "pred_text": one.pred_text}
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self.tracker:
+            self.tracker.log_transcripts([(p.id, p.text or "", p.pred_text) for p in chosen], step=step)
+
+
+def _in_training(engine: Engine) -> Engine:
+    """Not CUDA graphs: training needs their memory, and captures would meet the copies of its loader."""
+    return Engine.loop if engine is Engine.auto else engine
+
+
+def _rate(percent: float | None) -> float:
+    """A rate for comparison: words where the references have none are as wrong as can be counted, 100 %."""
+    return 100.0 if percent is None else percent

@@ -1,0 +1,168 @@
+"""Owns the transcription of a suite by one process or several: what is left to do, who does it, and what is checked at the end.
+
+Input: the sets, decode settings, a model. Output: the partial predictions in a run directory, then predictions.jsonl.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from qasr_train.evaluation.scoring.alignment import score_utterances
+from qasr_train.evaluation.suites.suite import EvaluationSet
+from qasr_train.models.base import ASRModel
+from qasr_train.run.processes import Processes
+from qasr_train.transcription.journal import Journal, Key, Row, finish, gather_partials, read_partials
+from qasr_train.transcription.plan import PlannedBatch
+from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.progress import ErrorCounts, Progress
+from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.transcription.transcribe import FailureCount, plan_batches, transcribe_batches
+
+Plan = list[PlannedBatch]
+
+
+class SuiteRun:
+    """The transcription of a suite in a run directory. Plans are the same in every process and every try."""
+
+    def __init__(
+        self,
+        sets: Sequence[EvaluationSet],
+        decode: DecodeConfig,
+        model_max_duration_s: float,
+        run_dir: Path,
+        processes: Processes,
+    ) -> None:
+        """model_max_duration_s: seconds; the longest clip the model takes in one pass.
+
+        Raises:
+            DataError: a recording is too long where `decode.long_audio` is "error".
+        """
+        self.sets, self.decode, self.run_dir, self.processes = sets, decode, run_dir, processes
+        self.limits = decode.limits(model_max_duration_s)
+        self.plans: list[Plan] = [
+            plan_batches(one.utterances, self.limits, language=decode.language, long_audio=decode.long_audio)
+            for one in sets
+        ]
+
+    def transcribe(self, model: ASRModel, normalizer: str) -> None:
+        """Transcribe this process's share of what is missing; every batch is on disk before the next begins.
+
+        Args:
+            normalizer: rules of the running WER beside the progress bar.
+
+        Raises:
+            ConfigError: the model cannot be told what the settings say. DataError: too many recordings cannot be read.
+        """
+        shares = self._shares()
+        self._warm_up(model)
+
+        def count_errors(prediction: Prediction) -> ErrorCounts:
+            if prediction.parent_id is not None:
+                return (0, 0)  # its reference is that of all chunks together
+            [score] = score_utterances([prediction], normalizer)
+            return (score.num_errors, score.num_reference_words) if score.is_scored else (0, 0)
+
+        num_pending = sum(len(batch.indices) for share in shares for batch in share)
+        bar = Progress(num_pending, label="transcribe", is_shown=self.processes.is_main, count_errors=count_errors)
+        with Journal(self.run_dir, self.processes.rank) as journal, bar as progress:
+            for one, share in zip(self.sets, shares, strict=True):
+                failures = FailureCount(one.name, len(one.utterances), self.decode.max_failed_fraction)
+                for predictions in self._batches(model, one, share):
+                    journal.append(predictions)
+                    progress.add(predictions)
+                    failures.add(predictions)
+
+    def check_failures(self) -> None:
+        """Refuse a set of which all processes together failed on too much.
+
+        Raises:
+            DataError: names the set and the first reason; the transcripts stay for resume=true.
+        """
+        rows = read_partials(self.run_dir)
+        for one in self.sets:
+            count = FailureCount(one.name, len(one.utterances), self.decode.max_failed_fraction)
+            count.add_reasons([row["failed"] for (name, _), row in rows.items() if name == one.name and row["failed"]])
+
+    def check_batch_invariance(self, model: ASRModel, num_utterances: int, seed: int) -> dict[str, Any]:
+        """Transcribe a sample again, each utterance alone, and count whose text or language differs from its batch's.
+
+        Only utterances that had companions are drawn, from what all processes transcribed; each process does its share of
+        them, on its own device. Where a family has no limit of new tokens for each row, that of the clip alone holds here,
+        so that a repetition loop may show too. All processes must call it.
+
+        Returns:
+            {"num_checked", "num_different", "different": [{"set", "id", "in_batch", "alone"}]}
+        """
+        rows = read_partials(self.run_dir)
+        candidates = [
+            (one, PlannedBatch([index], batch.language))
+            for one, plan in zip(self.sets, self.plans, strict=True)
+            for batch in plan
+            if len(batch.indices) > 1
+            for index in batch.indices
+            if not rows[_key(one, index)]["failed"]
+        ]
+        chosen = random.Random(seed).sample(candidates, min(num_utterances, len(candidates)))
+        different = []
+        for one, alone in chosen[self.processes.rank :: self.processes.num_ranks]:
+            [[prediction]] = self._batches(model, one, [alone])
+            row = rows[one.name, prediction.id]
+            if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
+                texts = {"in_batch": row["pred_text"], "alone": prediction.pred_text}
+                different.append({"set": one.name, "id": prediction.id, **texts})
+        different = self.processes.gather(different)
+        return {"num_checked": len(chosen), "num_different": len(different), "different": different}
+
+    def finish(self) -> None:
+        """Write predictions.jsonl, in the order of the sets and of their manifests, and remove the partial files."""
+        finish(self.run_dir, [_key(one, index) for one in self.sets for index in range(len(one.utterances))])
+
+    def _shares(self) -> list[Plan]:
+        """For each set the batches this process is to transcribe: every n-th of those still missing."""
+        if self.processes.is_main:
+            gather_partials(self.run_dir)
+        self.processes.wait()
+        done = read_partials(self.run_dir)
+        self.processes.wait()  # nobody writes before all have read
+        rank, num_ranks = self.processes.rank, self.processes.num_ranks
+        return [_missing(one, plan, done)[rank::num_ranks] for one, plan in zip(self.sets, self.plans, strict=True)]
+
+    def _warm_up(self, model: ASRModel) -> None:
+        """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""
+        plan, num_batches = self.plans[0], self.decode.num_warmup_batches
+        stride = max(1, len(plan) // max(1, num_batches))
+        for _ in self._batches(model, self.sets[0], plan[::stride][:num_batches]):
+            pass
+
+    def _batches(self, model: ASRModel, one: EvaluationSet, batches: Plan) -> Iterator[list[Prediction]]:
+        transcribed = transcribe_batches(
+            model,
+            one.utterances,
+            batches,
+            limits=self.limits,
+            use_context=self.decode.use_context,
+            long_audio=self.decode.long_audio,
+            num_workers=self.decode.num_workers,
+            set_name=one.name,
+            role=one.role,
+            load=one.load_clip,
+        )
+        return ([one.placed(prediction) for prediction in batch] for batch in transcribed)
+
+
+def _missing(one: EvaluationSet, plan: Plan, done: dict[Key, Row]) -> Plan:
+    """What is left of a plan. A batch cut short is done again whole, so that an utterance keeps its companions; of a
+    finished one those that failed are tried again, because what made them fail may be mended."""
+    missing = []
+    for batch in plan:
+        rows = [done.get(_key(one, index)) for index in batch.indices]
+        if any(row is None for row in rows):
+            missing.append(batch)
+        elif failed := [index for index, row in zip(batch.indices, rows, strict=True) if row and row["failed"]]:
+            missing.append(PlannedBatch(failed, batch.language))
+    return missing
+
+
+def _key(one: EvaluationSet, index: int) -> Key:
+    return one.name, one.utterances[index].id

@@ -1,0 +1,95 @@
+"""Owns the settings of decoding, and what of them bounds one pass of a model.
+
+Input: values of the group `decode`. Output: a checked DecodeConfig, whose language is the model's name for it, and DecodeLimits.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.models.base import Engine
+from qasr_train.text.languages import LANGUAGES, resolve_language
+from qasr_train.transcription.plan import AUTO, REFERENCE
+
+
+class LongAudio(Enum):  # not a str: it would lose its method `split`
+    """What to do with a recording longer than one pass takes."""
+
+    split = "split"  # cut at silences, transcribe the pieces, join their texts
+    error = "error"  # stop before anything is transcribed
+    drop = "drop"  # count it as failed, with the reason
+
+
+@dataclass
+class DecodeConfig:
+    """How audio is turned into text."""
+
+    language: str = setting(
+        AUTO, help="auto: the model tells it; reference: each row's own; or a name or code: forced on every row"
+    )
+    new_languages: list[str] = setting([], help="names; languages a fine-tune added, which `language` may then force")
+    use_context: bool = setting(True, help="whether a row's context (hotwords, background) goes into the prompt")
+    max_new_tokens: int | None = setting(
+        None, ge=1, help="tokens; a row that meets the limit is counted as truncated. null: 64 + 16 a second of audio"
+    )
+    batch_seconds: float = setting(120.0, gt=0, help="seconds; rows of a batch times its longest clip")
+    max_batch_rows: int = setting(64, ge=1, help="rows; the most of a batch")
+    max_duration_s: float | None = setting(
+        None, ge=5, help="seconds; the longest clip transcribed in one pass. null: what the model takes"
+    )
+    long_audio: LongAudio = setting(LongAudio.split, help="a longer clip: cut at silences, stop, or count as failed")
+    overlap_s: float = setting(
+        4.0,
+        ge=0,
+        help="seconds; what both pieces of a longer clip hear where it is cut, at most a fifth of a piece. 0: none",
+    )
+    engine: Engine = setting(
+        Engine.auto,
+        help="auto: the family's own decoding loop where it has one, on a GPU as CUDA graphs; loop: without graphs; "
+        "generate: that of transformers",
+    )
+    max_failed_fraction: float = setting(
+        0.1, ge=0, le=1, help="share of a set; when more of its recordings cannot be read, the run stops"
+    )
+    num_workers: int = setting(4, ge=1, help="threads; decode audio ahead of the model")
+    num_warmup_batches: int = setting(1, ge=0, help="batches; transcribed first without taking time; not in training")
+    check_batch_invariance: int = setting(
+        8, ge=0, help="utterances; transcribed again alone and compared with their batch; not in training. 0: off"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "decode")
+        self.language = self._resolved_language()  # as the functions below take it: AUTO, REFERENCE or the model's name
+
+    def _resolved_language(self) -> str:
+        if self.language.lower() in (AUTO, REFERENCE):
+            return self.language.lower()
+        try:
+            name = resolve_language(self.language, where="decode.language", new_languages=self.new_languages)
+        except DataError:
+            raise ConfigError(
+                f"decode.language={self.language}: unknown language; use auto, reference, or one of {', '.join(LANGUAGES)} "
+                "(a language that a fine-tune added goes into decode.new_languages too)"
+            ) from None
+        return name or AUTO
+
+    def limits(self, model_max_duration_s: float) -> "DecodeLimits":
+        """The settings that bound one pass; no clip is longer than the model takes."""
+        longest_s = min(self.max_duration_s or model_max_duration_s, model_max_duration_s)
+        return DecodeLimits(
+            self.batch_seconds, self.max_batch_rows, longest_s, self.max_new_tokens, self.overlap_s, self.engine
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeLimits:
+    """One pass: padded seconds and rows of a batch, seconds of a clip, new tokens (None: `token_limit`), seconds that pieces
+    of a longer clip have in common, what decodes."""
+
+    batch_seconds: float = 120.0
+    max_batch_rows: int | None = 64
+    max_duration_s: float = 1200.0
+    max_new_tokens: int | None = None
+    overlap_s: float = 4.0
+    engine: Engine = Engine.auto

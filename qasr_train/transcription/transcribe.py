@@ -1,0 +1,311 @@
+"""Owns turning utterances into predictions: batches by padded seconds, audio decoded ahead, long audio cut, time measured.
+
+Input: a loaded ASRModel and utterances. Output: `Prediction`s, batch by batch (`transcribe_batches`) or all in the order
+of the utterances (`transcribe_utterances`, which training calls for its dev set).
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
+from qasr_train.batch import Recording
+from qasr_train.data.buckets import sorted_batches
+from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import ASRModel, Capability, Engine, Hypothesis, RowDecoder, confidence_of
+from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
+from qasr_train.transcription.plan import AUTO, PlannedBatch, load_ahead, plan_transcription, too_long_text
+from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.settings import DecodeLimits, LongAudio
+
+logger = logging.getLogger(__name__)
+
+# The limit of new tokens where none is set: room for the language tag and the end, and more than any speech needs.
+# Fast speech has some 7 words a second, under 16 tokens even in scripts that cost two tokens a word.
+TOKENS_BESIDES_SPEECH = 64
+TOKENS_PER_S = 16
+
+
+def transcribe_utterances(
+    model: ASRModel,
+    utterances: Sequence[Utterance],
+    *,
+    language: str = AUTO,
+    use_context: bool = True,
+    max_new_tokens: int | None = None,
+    batch_seconds: float = 120.0,
+    max_batch_rows: int | None = 64,
+    max_duration_s: float = 1200.0,
+    long_audio: LongAudio = LongAudio.split,
+    overlap_s: float = 4.0,
+    engine: Engine = Engine.auto,
+    max_failed_fraction: float = 0.1,
+    num_workers: int = 2,
+    rank: int = 0,
+    num_ranks: int = 1,
+    set_name: str = "",
+) -> list[Prediction]:
+    """Transcripts of the utterances, in their order; of this rank's share only where several ranks work.
+
+    Args:
+        model: a loaded recogniser, on any device.
+        language: AUTO, REFERENCE (each row's own) or a language's name, see `plan_transcription`.
+        use_context: whether a row's context goes into the prompt.
+        max_new_tokens, batch_seconds, max_batch_rows, max_duration_s, overlap_s, engine: see `DecodeConfig`.
+        max_failed_fraction: past this share of unreadable recordings it stops.
+        num_workers: threads that decode audio.
+        rank, num_ranks: batches rank, rank + num_ranks, ... are this process's; together the ranks do each once.
+
+    Raises:
+        DataError: too many recordings fail, or one is too long where `long_audio` is "error".
+        ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
+    """
+    limits = DecodeLimits(batch_seconds, max_batch_rows, max_duration_s, max_new_tokens, overlap_s, engine)
+    share = plan_batches(utterances, limits, language=language, long_audio=long_audio)[rank::num_ranks]
+    batches = transcribe_batches(
+        model,
+        utterances,
+        share,
+        limits=limits,
+        use_context=use_context,
+        long_audio=long_audio,
+        num_workers=num_workers,
+        set_name=set_name,
+    )
+    failures = FailureCount(set_name, len(utterances), max_failed_fraction)
+    by_index: dict[int, Prediction] = {}
+    for batch, predictions in zip(share, batches, strict=True):
+        by_index.update(zip(batch.indices, predictions, strict=True))
+        failures.add(predictions)
+    return [by_index[index] for index in sorted(by_index)]
+
+
+def plan_batches(
+    utterances: Sequence[Utterance], limits: DecodeLimits, *, language: str, long_audio: LongAudio
+) -> list[PlannedBatch]:
+    """`plan_transcription` within the limits; refuses a recording known to be too long where that is an error."""
+    return plan_transcription(
+        utterances,
+        language=language,
+        batch_seconds=limits.batch_seconds,
+        max_batch_rows=limits.max_batch_rows,
+        longest_s=limits.max_duration_s if long_audio is LongAudio.error else None,
+    )
+
+
+def transcribe_batches(
+    model: ASRModel,
+    utterances: Sequence[Utterance],
+    batches: Sequence[PlannedBatch],
+    *,
+    limits: DecodeLimits,
+    use_context: bool = True,
+    long_audio: LongAudio = LongAudio.split,
+    num_workers: int = 2,
+    set_name: str = "",
+    role: str | None = None,
+    load: Callable[[Utterance], np.ndarray] | None = None,
+) -> Iterator[list[Prediction]]:
+    """The predictions of each planned batch, in the batch's order, as soon as it is done.
+
+    A recording that cannot be decoded gives a prediction with `failed` set to the reason. `time_s` is the seconds from
+    waveforms to texts (features, transfer, generation; device synchronised) divided by the rows of the pass, as the
+    leaderboard has it; decoding and resampling of audio happen before, in threads (`load` reads one clip; None: as recorded).
+
+    Raises:
+        ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
+        DataError: a clip turns out longer than the limit where `long_audio` is "error".
+    """
+    _check_capabilities(model, utterances, batches, use_context)
+    decoder = _Decoder(model, limits, use_context)
+    for batch, loaded in load_ahead(utterances, batches, num_workers, load):
+        predictions = decoder.transcribe([utterances[i] for i in batch.indices], loaded, batch.language, long_audio)
+        yield [replace(prediction, set=set_name, role=role) for prediction in predictions]
+
+
+def token_limit(duration_s: float) -> int:
+    """The most new tokens for a clip: 64 + 16 a second; more than speech needs, so that only a repetition loop meets it."""
+    return TOKENS_BESIDES_SPEECH + math.ceil(TOKENS_PER_S * duration_s)
+
+
+class FailureCount:
+    """Counts recordings that could not be transcribed and stops past a share of all."""
+
+    def __init__(self, set_name: str, num_utterances: int, max_failed_fraction: float) -> None:
+        self.set_name, self.num_utterances, self.max_failed_fraction = set_name, num_utterances, max_failed_fraction
+        self.reasons: list[str] = []
+
+    def add(self, predictions: Iterable[Prediction]) -> None:
+        """Count the failed ones; raises DataError as `add_reasons`."""
+        self.add_reasons([prediction.failed for prediction in predictions if prediction.failed])
+
+    def add_reasons(self, reasons: Iterable[str]) -> None:
+        """Count failures by their reasons.
+
+        Raises:
+            DataError: they are more than the share allowed; names the first reason.
+        """
+        self.reasons += reasons
+        if len(self.reasons) > self.max_failed_fraction * self.num_utterances:
+            where = f"set {self.set_name!r}: " if self.set_name else ""
+            raise DataError(
+                f"{where}{len(self.reasons)} of {self.num_utterances} recordings could not be transcribed, more than the "
+                f"share of {self.max_failed_fraction:g} that decode.max_failed_fraction allows; the first: {self.reasons[0]}"
+            )
+
+
+class _Decoder:
+    """Runs a model over loaded waveforms; keeps the limits of a pass."""
+
+    def __init__(self, model: ASRModel, limits: DecodeLimits, use_context: bool) -> None:
+        self.model, self.limits, self.use_context = model, limits, use_context
+        parameter = next(model.module.parameters(), None)
+        self.device = torch.device("cpu") if parameter is None else parameter.device
+
+    def transcribe(
+        self,
+        utterances: Sequence[Utterance],
+        loaded: Sequence[np.ndarray | AudioError],
+        language: str | None,
+        long_audio: LongAudio,
+    ) -> list[Prediction]:
+        """One prediction an utterance, of its pieces' texts where it had to be cut."""
+        pieces: list[Recording] = []
+        ranges: dict[int, list[tuple[int, int]]] = {}
+        reasons: dict[int, str] = {}
+        for row, (utterance, waveform) in enumerate(zip(utterances, loaded, strict=True)):
+            if isinstance(waveform, AudioError):
+                reasons[row] = str(waveform)
+                continue
+            duration_s = len(waveform) / SAMPLE_RATE_HZ
+            if duration_s > self.limits.max_duration_s and long_audio is not LongAudio.split:
+                reasons[row] = too_long_text(utterance, duration_s, self.limits.max_duration_s)
+                if long_audio is LongAudio.error:
+                    raise DataError(reasons[row])
+                continue
+            ranges[row] = split_at_silences(
+                waveform, max_duration_s=self.limits.max_duration_s, overlap_s=self.limits.overlap_s
+            )
+            pieces += _cut(utterance, waveform, ranges[row])
+        heard = iter(self._decode(pieces, language))
+        return [
+            _prediction(
+                utterance,
+                [next(heard) for _ in ranges.get(row, [])],
+                ranges.get(row, []),
+                is_told=language is not None,
+                context=utterance.context if self.use_context else None,
+                failed=reasons.get(row),
+            )
+            for row, utterance in enumerate(utterances)
+        ]
+
+    def _decode(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
+        """(hypothesis, its share of the inference time in seconds) of each, in passes planned by their real lengths."""
+        lengths_s = [len(recording.waveform) / SAMPLE_RATE_HZ for recording in recordings]
+        budget_s, max_rows = self.limits.batch_seconds, self.limits.max_batch_rows
+        heard: dict[int, tuple[Hypothesis, float]] = {}
+        for rows in sorted_batches(lengths_s, batch_seconds=budget_s, max_rows=max_rows) if recordings else []:
+            rows = sorted(rows)
+            heard.update(zip(rows, self._fit([recordings[row] for row in rows], language), strict=True))
+        return [heard[row] for row in range(len(recordings))]
+
+    def _fit(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
+        """One pass, or two of half the rows where it does not fit into the GPU's memory."""
+        try:
+            return self._pass(recordings, language)
+        except torch.OutOfMemoryError:
+            pass  # handled outside, where the failed pass no longer holds its tensors
+        torch.cuda.empty_cache()
+        longest_s = max(len(recording.waveform) for recording in recordings) / SAMPLE_RATE_HZ
+        if len(recordings) == 1:
+            raise ConfigError(
+                f"utterance {recordings[0].utterance.id!r} of {longest_s:.1f} s does not fit into the GPU's memory by "
+                f"itself; lower decode.max_duration_s={self.limits.max_duration_s:g} so that it is cut at silences"
+            )
+        logger.warning(
+            "a batch of %d clips up to %.1f s does not fit into the GPU's memory and is halved; lower batch_seconds=%g",
+            len(recordings),
+            longest_s,
+            self.limits.batch_seconds,
+        )
+        half = len(recordings) // 2
+        return self._fit(recordings[:half], language) + self._fit(recordings[half:], language)
+
+    def _pass(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
+        most = [self.limits.max_new_tokens or token_limit(len(one.waveform) / SAMPLE_RATE_HZ) for one in recordings]
+        self._synchronize()
+        started_s = time.perf_counter()
+        batch = self.model.collator.for_transcription(recordings, language=language, use_context=self.use_context)
+        batch = batch.to(self.device)
+        if isinstance(self.model, RowDecoder):
+            hypotheses = self.model.transcribe_rows(batch, max_new_tokens=most, engine=self.limits.engine)
+        else:
+            hypotheses = self.model.transcribe(batch, max_new_tokens=max(most))
+        self._synchronize()
+        seconds_a_row = (time.perf_counter() - started_s) / len(recordings)
+        return [(hypothesis, seconds_a_row) for hypothesis in hypotheses]
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def _prediction(
+    utterance: Utterance,
+    heard: Sequence[tuple[Hypothesis, float]],
+    ranges: Sequence[tuple[int, int]],
+    *,
+    is_told: bool,
+    context: str | None,
+    failed: str | None,
+) -> Prediction:
+    """One prediction of an utterance's pieces (none if it failed); a language the model was told is not one it predicted."""
+    languages = [hypothesis.language for hypothesis, _ in heard if hypothesis.language]
+    language = languages[0] if languages else None
+    return Prediction(
+        id=utterance.id,
+        audio_filepath=utterance.audio_name,
+        duration_s=utterance.duration_s if failed else ranges[-1][1] / SAMPLE_RATE_HZ,
+        time_s=None if failed else sum(seconds for _, seconds in heard),
+        text=utterance.text,
+        pred_text=join_texts([one.text for one, _ in heard], language or utterance.language, overlaps_of(ranges)),
+        language=utterance.language,
+        speaker=utterance.speaker,
+        predicted_language=None if is_told else language,
+        num_tokens=None if failed else sum(hypothesis.num_tokens for hypothesis, _ in heard),
+        is_truncated=None if failed else any(hypothesis.is_truncated for hypothesis, _ in heard),
+        failed=failed,
+        context=context,
+        confidence=confidence_of([one for one, _ in heard]),
+    )
+
+
+def _cut(utterance: Utterance, waveform: np.ndarray, ranges: Sequence[tuple[int, int]]) -> list[Recording]:
+    if len(ranges) == 1:
+        return [Recording(utterance, waveform)]
+    return [
+        Recording(replace(utterance, id=f"{utterance.id}#{number}"), waveform[start:end])
+        for number, (start, end) in enumerate(ranges)
+    ]
+
+
+def _check_capabilities(
+    model: ASRModel, utterances: Sequence[Utterance], batches: Sequence[PlannedBatch], use_context: bool
+) -> None:
+    if Capability.LANGUAGE not in model.capabilities and any(batch.language for batch in batches):
+        raise ConfigError(
+            f"decode.language: {model.family} models cannot be told the language; set decode.language=auto"
+        )
+    has_context = any(utterances[index].context for batch in batches for index in batch.indices)
+    if use_context and has_context and Capability.CONTEXT not in model.capabilities:
+        raise ConfigError(
+            f"decode.use_context: {model.family} models take no context, and the manifest gives some; set "
+            "decode.use_context=false"
+        )

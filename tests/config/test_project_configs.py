@@ -1,0 +1,89 @@
+"""Every YAML file of configs/ composes to the class that checks it, and every key says what it means."""
+
+from pathlib import Path
+
+import pytest
+
+from qasr_train.config.compose import Composed, compose_config, open_folders
+from qasr_train.config.keys import documented_leaves, leaves
+from qasr_train.config.recipes import (
+    CONFIG_DIR,
+    PROJECT,
+    RECIPES,
+    SCHEMAS,
+    load_config,
+    refuse_untyped,
+    register_schemas,
+)
+from tests.helpers import ROOT
+
+# Where a source is put; `configs/source/` is for training and for benchmarks.
+SOURCE_AT = {
+    "check_transcripts": "source",
+    "evaluate": "suite.sets.tried.source",
+    "finetune": "data.train.tried",
+    "pseudo_label": "source",
+    "show_batch": "data.train.tried",
+    "sweep_strength": "suite.sets.tried.source",
+}
+NOT_HYDRA = {"launch"}  # configs of accelerate
+EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """(recipe, group, file): every file in the first recipe that takes it, and every group of every recipe with one file."""
+    chosen, seen = [], set()
+    for recipe, entry in RECIPES.items():
+        for group in (*entry.groups, *(("experiment",) if recipe == "finetune" else ())):
+            for path in sorted((CONFIG_DIR / group).glob("*.yaml")):
+                new = {(recipe, group), (group, path.stem)} - seen
+                if new:
+                    seen |= new
+                    chosen.append((recipe, group, path.stem))
+    return chosen
+
+
+def compose(recipe: str, *overrides: str) -> Composed:
+    register_schemas(recipe)
+    with open_folders(recipe, PROJECT.search_dirs) as folders:
+        composed = compose_config(folders, overrides, is_complete=False)
+        refuse_untyped(composed, PROJECT, folders)
+    return composed
+
+
+@pytest.mark.parametrize(("recipe", "group", "name"), cases())
+def test_every_file_of_a_group_composes_to_its_own_class(recipe: str, group: str, name: str) -> None:
+    override = f"+source@{SOURCE_AT[recipe]}={name}" if group == "source" else f"{group}={name}"
+    composed = compose(recipe, override, *(("suite=own",) if recipe == "evaluate" and group == "source" else ()))
+    for leaf in documented_leaves(composed.tree):
+        assert leaf.field is not None, f"{leaf.key} has no schema"
+
+
+def test_no_folder_of_configs_is_unknown() -> None:
+    folders = {path.name for path in CONFIG_DIR.iterdir() if path.is_dir()}
+    assert folders - {group for group, _ in SCHEMAS} - {"experiment"} - NOT_HYDRA == set()
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_key_of_a_recipe_says_what_it_means(recipe: str) -> None:
+    for leaf in documented_leaves(compose(recipe).tree):
+        assert leaf.field is not None, leaf.key
+        assert len(leaf.field.metadata.get("help", "")) > 5, f"{leaf.key} has no help"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_loads_once_its_missing_values_are_given(name: str) -> None:
+    tree = compose("finetune", f"experiment={name}").tree
+    given = [f"{leaf.key}=x" for leaf in leaves(tree) if leaf.value == "???"]
+    assert load_config("finetune", [f"experiment={name}", *given])
+
+
+def test_configs_hold_values_only() -> None:
+    for path in CONFIG_DIR.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        assert "_target_" not in text, path
+        assert text.startswith("#"), f"{path.relative_to(ROOT)} does not say in its first line what it is for"
+
+
+def test_the_config_folder_is_the_checkouts() -> None:
+    assert Path(CONFIG_DIR) == ROOT / "configs"

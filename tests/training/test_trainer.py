@@ -1,0 +1,319 @@
+"""The training loop on a random two-layer Qwen3-ASR: the sum/count rule, exact resume, refusal of non-finite steps."""
+
+import json
+import math
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
+
+from qasr_train.data.training_data import TrainingData
+from qasr_train.errors import ConfigError, DataError, TrainingError
+from qasr_train.jobs.finetune import describe_result
+from qasr_train.manifest import Utterance
+from qasr_train.run.tracking import TrackingConfig
+from qasr_train.training.checkpoint import TrainState, latest_checkpoint
+from qasr_train.training.launch import make_accelerator
+from qasr_train.training.settings import OnNonFinite, TrainerConfig
+from qasr_train.training.trainer import Trainer
+from tests.helpers_model import tiny_model
+from tests.helpers_trainer import FULL, gradients_of_one_step, load, lora, losses, make_clips, make_trainer, weights
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
+    """Twelve clips of 0.4 to 2.6 s, each its own tone and words."""
+    return make_clips(tmp_path_factory.mktemp("clips"))
+
+
+def test_microbatches_of_unequal_lengths_change_neither_loss_nor_gradient(tmp_path: Path, utterances):
+    rows = utterances[:4]
+    whole_loss, whole = gradients_of_one_step(make_trainer(tmp_path / "a", utterances, max_grad_norm=None), [rows])
+    split_loss, split = gradients_of_one_step(
+        make_trainer(tmp_path / "b", utterances, max_grad_norm=None), [rows[:1], rows[1:]]
+    )
+    assert split_loss == pytest.approx(whole_loss, rel=1e-6)
+    assert whole.keys() == split.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_the_models_own_over_the_target(tmp_path: Path, utterances):
+    """Against transformers' loss on the same labels: full logits, its own shift and mean."""
+    rows = utterances[2:5]
+    ours, _ = gradients_of_one_step(make_trainer(tmp_path / "a", utterances), [rows])
+    model, trainer = tiny_model(), make_trainer(tmp_path, utterances)
+    batch = load(trainer, rows).batch
+    theirs = model(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        input_features=batch.input_features,
+        input_features_mask=batch.input_features_mask,
+        labels=batch.labels,
+    ).loss.detach()
+    assert ours == pytest.approx(float(theirs), rel=1e-5)
+
+
+@pytest.mark.parametrize("adapt", ["full", "lora"])
+def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterances, adapt: str):
+    config = FULL if adapt == "full" else lora(dropout=0.2)  # a resume must also restore the random generators
+    straight = make_trainer(tmp_path / "straight", utterances, adapt=config, num_steps=6, save_every=100)
+    straight.train()
+
+    first = make_trainer(tmp_path / "resumed", utterances, adapt=config, num_steps=6, save_every=3)
+    first.accelerator.wait_for_everyone()
+    stop_after(first, 4)
+    with pytest.raises(TrainingError, match="interrupted after step 4 of 6; saved; .*resume=true"):
+        first.train()
+    second = make_trainer(tmp_path / "resumed", utterances, adapt=config, num_steps=6, save_every=3)
+    checkpoint = latest_checkpoint(tmp_path / "resumed")
+    assert checkpoint is not None
+    assert checkpoint.name == "step_000004"
+    second.train(checkpoint)
+
+    assert losses(tmp_path / "resumed") == losses(tmp_path / "straight")
+    assert len(losses(tmp_path / "straight")) == 6
+    for name, expected in weights(straight).items():
+        assert torch.equal(weights(second)[name], expected), name
+
+
+def stop_after(trainer: Trainer, num_steps: int) -> None:
+    """Raise the trainer's own interrupt signal once a step is done, as Ctrl-C would."""
+    advance = trainer._advance
+
+    def advance_then_interrupt(state, result, loaded) -> None:
+        advance(state, result, loaded)
+        if state.step == num_steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer._advance = advance_then_interrupt  # type: ignore[method-assign]
+
+
+def test_a_checkpoint_loads_with_plain_transformers(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances, num_steps=1)
+    trainer.train()
+    folder = tmp_path / "checkpoints" / "last"
+    model = Qwen3ASRForConditionalGeneration.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    assert type(processor).__name__ == "Qwen3ASRProcessor"
+    for name, expected in trainer.model.core.state_dict().items():
+        assert torch.equal(model.state_dict()[name], expected), name
+
+
+def test_a_non_finite_loss_stops_before_the_update_and_names_the_utterances(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+    before = weights(trainer)
+    bad = load(trainer, utterances[:2])
+    bad.batch.input_features[0, 0, 0] = math.nan
+    with pytest.raises(TrainingError, match=r"the loss of step 1 is nan; nothing was updated; .*u0, u1"):
+        trainer.step([bad], 0)
+    assert all(torch.equal(before[name], p) for name, p in weights(trainer).items())
+
+
+def test_unreadable_audio_is_listed_and_past_its_share_stops(tmp_path: Path, utterances):
+    broken = replace(utterances[3], audio=str(tmp_path / "gone.wav"))
+    rows = [*utterances[:3], broken, *utterances[4:]]
+    tolerant = make_trainer(tmp_path / "tolerant", rows, num_steps=9)
+    tolerant.max_failed_fraction = 0.5
+    state = tolerant.train()
+    assert state.num_failed >= 1
+    listed = [json.loads(line) for line in (tmp_path / "tolerant" / "failed_audio.jsonl").read_text().splitlines()]
+    assert {row["id"] for row in listed} == {"u3"}
+    assert "gone.wav" in listed[0]["reason"]
+    told = describe_result(tmp_path / "tolerant", state)
+    assert told.startswith(
+        f"warning: unreadable recordings were left out ({state.num_failed}, counted in each epoch), see "
+    )
+    assert "left out" not in describe_result(tmp_path, replace(state, num_failed=0))
+
+    strict = make_trainer(tmp_path / "strict", rows, num_steps=9)
+    with pytest.raises(DataError, match=r"clips could not be read, over data.max_failed_fraction=0"):
+        strict.train()
+
+
+def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(tmp_path: Path, utterances):
+    figures = iter([9.0, 5.0, 3.0, 4.0, 4.5, 1.0])
+    trainer = make_trainer(
+        tmp_path,
+        utterances,
+        num_steps=50,
+        validate_every=1,
+        patience=2,
+        keep_last=1,
+        validate=lambda step: {"dev/error_rate": next(figures), "dev/loss_nats": 0.0},
+    )
+    state = trainer.train()
+    # 9 before the first step is the baseline; 5, 3 improve; 4 and 4.5 do not: two validations without gain
+    assert (state.step, state.best_step, state.best_value) == (4, 2, 3.0)
+    assert (tmp_path / "checkpoints" / "best").resolve().name == "step_000002"
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*"))
+    assert kept == ["step_000002", "step_000004"]
+
+
+def test_training_learns(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances, num_steps=40)
+    trainer.train()
+    history = losses(tmp_path)
+    assert sum(history[-5:]) < 0.6 * sum(history[:5])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_epochs": None}, "would never end"),
+        ({"max_steps": 5, "precision": "fp16"}, "overflows"),
+    ],
+)
+def test_contradicting_settings_are_refused(settings: dict, words: str):
+    from qasr_train.run.device import Precision
+
+    if "precision" in settings:
+        settings = settings | {"precision": Precision(settings["precision"])}
+    with pytest.raises(ConfigError, match=words):
+        TrainerConfig(**settings)
+
+
+def test_a_missing_gpu_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from qasr_train.run.device import Device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="device=cuda: .*no GPU"):
+        make_accelerator(TrainerConfig(max_steps=1, device=Device.cuda), TrackingConfig(), project_dir=tmp_path)
+
+
+def test_out_of_memory_names_the_padded_seconds(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+
+    def exhaust(model, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trainer.objective = exhaust
+    with pytest.raises(TrainingError, match=r"a microbatch of 2 clips, 1 padded seconds; lower data.batch_seconds"):
+        trainer.step([load(trainer, utterances[:2])], 0)
+
+
+def test_planning_an_epoch_counts_as_waiting_for_data(tmp_path: Path, utterances, monkeypatch: pytest.MonkeyPatch):
+    trainer = make_trainer(tmp_path, utterances)
+    plan = TrainingData.num_steps
+    monkeypatch.setattr(TrainingData, "num_steps", lambda data, epoch: time.sleep(0.3) or plan(data, epoch))
+    _, wait_s = next(iter(trainer._steps(TrainState())))
+    assert wait_s >= 0.3
+
+
+def test_an_allocation_that_fails_on_a_cpu_is_told_the_same_way(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+
+    class Greedy(torch.autograd.Function):
+        """Asks for more than any machine has, in the backward pass."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return torch.empty(2**50) * gradient
+
+    whole_objective = trainer.objective
+
+    def objective(model, batch):
+        loss = whole_objective(model, batch)
+        return replace(loss, total=Greedy.apply(loss.total))
+
+    trainer.objective = objective
+    with pytest.raises(TrainingError, match=r"out of memory on a microbatch of 2 clips, 1 padded seconds"):
+        trainer.step([load(trainer, utterances[:2])], 0)
+
+
+def test_another_error_of_torch_is_not_called_out_of_memory(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+
+    def break_down(model, batch):
+        raise RuntimeError("shapes do not match")
+
+    trainer.objective = break_down
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        trainer.step([load(trainer, utterances[:2])], 0)
+
+
+def test_a_non_finite_gradient_is_skipped_as_a_loss_is_and_training_goes_on(tmp_path: Path, utterances):
+    """A loss may be finite and its gradient not: the square root at zero."""
+    trainer = make_trainer(tmp_path, utterances, on_non_finite=OnNonFinite.skip)
+    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+    whole_objective, before = trainer.objective, weights(trainer)
+
+    def objective(model, batch):
+        loss = whole_objective(model, batch)
+        return replace(loss, total=loss.total + (loss.total - loss.total).sqrt())
+
+    trainer.objective = objective
+    result = trainer.step([load(trainer, utterances[:2])], 0)
+    assert result.is_skipped and math.isfinite(result.loss_nats)
+    assert all(torch.equal(before[name], p) for name, p in weights(trainer).items())
+    assert not any(trainer.optimizer.state.values())
+    trainer.objective = whole_objective
+    assert not trainer.step([load(trainer, utterances[:2])], 1).is_skipped
+    assert all(bool(p.isfinite().all()) for p in weights(trainer).values())
+
+
+def test_too_many_skipped_steps_in_a_row_stop_the_run_and_a_good_one_between_starts_the_count_anew(
+    tmp_path: Path, utterances, caplog
+):
+    def run(name: str, bad_steps: set[int]) -> Trainer:
+        trainer = make_trainer(
+            tmp_path / name, utterances, num_steps=8, on_non_finite=OnNonFinite.skip, max_skipped_in_row=2
+        )
+        step = trainer.step
+
+        def poison(loaded, number):
+            if number in bad_steps:
+                loaded[0].batch.input_features[0, 0, 0] = math.nan
+            return step(loaded, number)
+
+        trainer.step = poison  # type: ignore[method-assign]
+        return trainer
+
+    state = run("apart", {1, 2, 4, 5}).train()
+    assert (state.step, state.num_skipped, state.num_skipped_in_row) == (8, 4, 0)
+    assert len(losses(tmp_path / "apart")) == 4
+    assert "NaN" not in (tmp_path / "apart" / "metrics.jsonl").read_text()
+    assert caplog.text.count("is skipped, its loss is nan; utterances: u") == 4
+    with pytest.raises(TrainingError, match=r"3 steps in a row, up to step 4, over trainer.max_skipped_in_row=2"):
+        run("in_row", {1, 2, 3}).train()
+
+
+def test_the_best_k_are_kept_beside_the_last(tmp_path: Path, utterances):
+    figures = iter([9.0, 5.0, 3.0, 4.0, 8.0, 7.0])
+    trainer = make_trainer(
+        tmp_path,
+        utterances,
+        num_steps=5,
+        validate_every=1,
+        keep_last=1,
+        keep_best=3,
+        validate=lambda step: {"dev/error_rate": next(figures), "dev/loss_nats": 0.0},
+    )
+    state = trainer.train()
+    assert state.best == [[3.0, 2], [4.0, 3], [5.0, 1]]
+    kept = sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*"))
+    assert kept == ["step_000001", "step_000002", "step_000003", "step_000005"]
+    assert (tmp_path / "checkpoints" / "best").resolve().name == "step_000002"
+
+
+def test_links_that_a_kill_left_behind_are_set_when_the_run_goes_on(tmp_path: Path, utterances):
+    trainer = make_trainer(tmp_path, utterances, num_steps=3, save_every=1)
+    trainer.train()
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "last").unlink()
+    (checkpoints / "last").symlink_to("step_000002")
+    make_trainer(tmp_path, utterances, num_steps=3, save_every=1).train(checkpoints / "step_000003")
+    assert (checkpoints / "last").resolve().name == "step_000003"

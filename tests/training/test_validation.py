@@ -1,0 +1,260 @@
+"""Watching dev sets: the loss against transformers' own, error rates by hand, thinning, what is written."""
+
+import io
+import json
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tqdm import tqdm
+
+from qasr_train.batch import Batch
+from qasr_train.data.length_limits import Limits, TooLong
+from qasr_train.data.training_data import DataConfig
+from qasr_train.data.workers import load_recording
+from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import Engine, Hypothesis
+from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.run.tracking import TrackingConfig
+from qasr_train.sources.source import SourceConfig
+from qasr_train.training.launch import make_accelerator
+from qasr_train.training.trainer import TrainerConfig
+from qasr_train.training.validation import Validator, load_dev_sets
+from qasr_train.transcription.settings import DecodeConfig, LongAudio
+from tests.helpers import tone, utterance, write_wav
+from tests.helpers_model import tiny_model, tiny_processor
+
+# id -> (reference, what is heard, language)
+ENGLISH = {
+    "e1": ("the quick brown fox", "the quick brown fox", "English"),  # 0 of 4 words
+    "e2": ("two small pills a day", "two tall pills", "English"),  # 1 substituted, 2 deleted of 5
+    "e3": ("now", "now", "English"),  # 0 of 1
+}
+CHINESE = {"z1": ("今天好", "今天坏", "Chinese"), "z2": ("好", "好", "Chinese")}  # 1 of 4 characters
+
+
+@pytest.fixture
+def dev_sets(tmp_path: Path) -> dict[str, list[Utterance]]:
+    """Two sets, `english` and `chinese`, of clips of unequal lengths."""
+    sets: dict[str, list[Utterance]] = {}
+    for name, rows in (("english", ENGLISH), ("chinese", CHINESE)):
+        sets[name] = []
+        for number, (key, (text, _, language)) in enumerate(rows.items()):
+            seconds = 0.5 + 0.7 * number
+            path = write_wav(tmp_path / f"{key}.wav", tone(seconds, frequency_hz=300 + 100 * number))
+            sets[name].append(utterance(id=key, audio=str(path), text=text, language=language, duration_s=seconds))
+    return sets
+
+
+class Heard(Qwen3ASR):
+    """The tiny model, which hears what ENGLISH and CHINESE say."""
+
+    engines: set[Engine]
+
+    def transcribe_rows(self, batch: Batch, *, engine: Engine, **limits: Any) -> list[Hypothesis]:
+        assert not self.module.training
+        self.engines = {*getattr(self, "engines", ()), engine}
+        return [self.heard(utterance_id) for utterance_id in batch.ids]
+
+    def heard(self, utterance_id: str) -> Hypothesis:
+        _, text, language = (ENGLISH | CHINESE)[utterance_id]
+        return Hypothesis(utterance_id, text, language, text, num_tokens=3, is_truncated=False)
+
+
+class KeepingTracker:
+    """Remembers the transcripts it was offered."""
+
+    def __init__(self) -> None:
+        self.offered: list[tuple[int, list[tuple[str, str, str]]]] = []
+
+    def log_transcripts(self, rows: list[tuple[str, str, str]], *, step: int) -> None:
+        self.offered.append((step, rows))
+
+
+def make_validator(run_dir: Path, dev_sets: dict[str, list[Utterance]], **fields: Any) -> Validator:
+    settings = {
+        "accelerator": make_accelerator(TrainerConfig(max_steps=1), TrackingConfig(), project_dir=run_dir),
+        "model": Heard(tiny_model(), tiny_processor()),
+        "dev_sets": dev_sets,
+        "decode": DecodeConfig(),
+        "normalizer": "qasr-1",
+        "batch_seconds": 3.0,
+        "max_batch_rows": None,
+        "num_samples": 0,
+        "run_dir": run_dir,
+    }
+    return Validator(**(settings | fields))
+
+
+def transformers_loss(utterances: list[Utterance]) -> tuple[float, int]:
+    """(nats summed over all targets, their number), clip by clip, from transformers' own mean loss."""
+    model, collator = tiny_model(), Qwen3ASRCollator(tiny_processor())
+    total, count = 0.0, 0
+    for one in utterances:
+        batch = collator.for_training([load_recording(one)])
+        with torch.no_grad():
+            mean = model(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                input_features=batch.input_features,
+                input_features_mask=batch.input_features_mask,
+                labels=batch.labels,
+            ).loss
+        total, count = total + float(mean) * batch.num_targets, count + batch.num_targets
+    return total, count
+
+
+def test_the_loss_is_the_mean_over_all_targets_of_a_set_and_of_all_sets(tmp_path: Path, dev_sets):
+    figures = make_validator(tmp_path, dev_sets)(0)
+    parts = {name: transformers_loss(utterances) for name, utterances in dev_sets.items()}
+    for name, (nats, count) in parts.items():
+        assert figures[f"dev/{name}/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
+    total, count = (sum(column) for column in zip(*parts.values(), strict=True))
+    assert figures["dev/loss_nats"] == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_seconds", [1.9, 3.0, 100.0])
+def test_batching_does_not_change_the_loss(tmp_path: Path, dev_sets, batch_seconds: float):
+    figures = make_validator(tmp_path, dev_sets, batch_seconds=batch_seconds)(0)
+    nats, count = transformers_loss(dev_sets["english"])
+    assert figures["dev/english/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
+
+
+def test_the_error_rate_is_the_mean_over_sets_of_wer_or_cer(tmp_path: Path, dev_sets, capsys: pytest.CaptureFixture):
+    figures = make_validator(tmp_path, dev_sets)(7)
+    assert figures["dev/english/wer_percent"] == pytest.approx(30.0)  # 3 of 10 words, pooled
+    assert figures["dev/chinese/cer_percent"] == pytest.approx(25.0)
+    assert figures["dev/error_rate"] == pytest.approx((30.0 + 25.0) / 2)
+    loss = f"{figures['dev/loss_nats']:.3f}"
+    assert capsys.readouterr().out == f"step 7: dev error rate english 30.0 %, chinese 25.0 %, loss {loss}\n"
+
+
+def test_a_set_without_words_counts_as_all_wrong_and_not_as_perfect(tmp_path: Path, dev_sets, monkeypatch):
+    silent = [replace(u, text="") for u in dev_sets["english"]]
+    figures = make_validator(tmp_path, {"silent": silent})(0)
+    assert figures["dev/error_rate"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"), [("auto", Engine.loop), ("loop", Engine.loop), ("generate", Engine.generate)]
+)
+def test_no_graphs_are_captured_beside_training(tmp_path: Path, dev_sets, asked: str, taken: Engine):
+    validator = make_validator(tmp_path, dev_sets, decode=DecodeConfig(engine=Engine(asked)))
+    validator(1)
+    assert validator.model.engines == {taken}
+
+
+def test_samples_are_written_here_and_offered_to_the_tracker(tmp_path: Path, dev_sets):
+    tracker = KeepingTracker()
+    validator = make_validator(tmp_path, dev_sets, num_samples=2, tracker=tracker)
+    validator(3)
+    validator(6)
+    rows = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["set"], row["id"]) for row in rows[:4]] == [
+        (3, "english", "e1"),
+        (3, "english", "e2"),
+        (3, "chinese", "z1"),
+        (3, "chinese", "z2"),
+    ]
+    assert (rows[1]["text"], rows[1]["pred_text"]) == ("two small pills a day", "two tall pills")
+    assert len(rows) == 8
+    assert tracker.offered[1] == (
+        3,
+        [("z1", "今天好", "今天坏"), ("z2", "好", "好")],
+    )
+
+
+def test_without_samples_nothing_is_written(tmp_path: Path, dev_sets):
+    make_validator(tmp_path, dev_sets, tracker=KeepingTracker())(3)
+    assert not (tmp_path / "samples.jsonl").exists()
+
+
+def test_the_line_does_not_tear_an_open_progress_bar(tmp_path: Path, dev_sets, capsys: pytest.CaptureFixture):
+    validator = make_validator(tmp_path, dev_sets)
+    screen = io.StringIO()  # standard output and error of a terminal are one screen
+    with redirect_stderr(screen), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", screen)
+        with tqdm(total=3, file=screen):
+            validator(1)
+    line = next(line for line in screen.getvalue().split("\n") if "step 1: dev error rate" in line)
+    assert line.rsplit("\r", 1)[-1].startswith("step 1: dev error rate")
+
+
+def test_an_unreadable_dev_clip_stops_and_is_named(tmp_path: Path, dev_sets):
+    gone = [replace(dev_sets["english"][0], audio=str(tmp_path / "gone.wav"))]
+    with pytest.raises(AudioError, match="gone.wav"):
+        make_validator(tmp_path, {"english": gone})(0)
+
+
+def test_settings_of_long_recordings_hold_for_dev_sets_too(tmp_path: Path):
+    path = write_wav(tmp_path / "long.wav", tone(6.0))
+    long = {"english": [utterance(id="e3", audio=str(path), text="now", language="English", duration_s=6.0)]}
+    decode = DecodeConfig(max_duration_s=5.0, long_audio=LongAudio.error)
+    with pytest.raises(DataError, match="'e3' lasts 6.0 s"):
+        make_validator(tmp_path, long, batch_seconds=10.0, decode=decode)(0)
+
+
+# ---- dev sets
+
+
+def manifest(folder: Path, number: int) -> Mapping[str, SourceConfig]:
+    """A dev source of so many rows, r0 ... of 1 s each; only r0 has a file."""
+    write_wav(folder / "r0.wav")
+    rows = [{"id": f"r{i}", "audio": f"r{i}.wav", "text": "x", "duration_s": 1.0} for i in range(number)]
+    (folder / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"main": SourceConfig(path=str(folder / "dev.jsonl"))}
+
+
+def limits(**fields: Any) -> Limits:
+    return Limits(DataConfig(**fields), Qwen3ASRCollator(tiny_processor()), model_max_duration_s=1200.0)
+
+
+@pytest.mark.parametrize(
+    ("max_utterances", "expected"),
+    [
+        (None, list(range(10))),
+        (10, list(range(10))),
+        (200, list(range(10))),
+        (4, [0, 2, 5, 7]),
+        (7, [0, 1, 2, 4, 5, 7, 8]),
+        (1, [0]),
+    ],
+)
+def test_a_large_set_is_thinned_evenly(tmp_path: Path, max_utterances: int | None, expected: list[int]):
+    chosen = load_dev_sets(manifest(tmp_path, 10), limits(), max_utterances=max_utterances)["main"]
+    assert [u.id for u in chosen] == [f"r{i}" for i in expected]
+
+
+def test_thinning_gives_the_number_asked_for(tmp_path: Path):
+    """9 to 7 and 18 to 14 lost one by rounding once."""
+    for number, wanted in ((9, 7), (18, 14), (23, 15)):
+        chosen = load_dev_sets(manifest(tmp_path, number), limits(), max_utterances=wanted)["main"]
+        assert len({u.id for u in chosen}) == wanted
+
+
+def test_the_limits_hold_for_dev_sets_and_are_counted(tmp_path: Path):
+    source = manifest(tmp_path, 3)
+    rows = (
+        (tmp_path / "dev.jsonl")
+        .read_text()
+        .replace(
+            '"r1", "audio": "r1.wav", "text": "x", "duration_s": 1.0',
+            '"r1", "audio": "r1.wav", "text": "x", "duration_s": 99',
+        )
+    )
+    (tmp_path / "dev.jsonl").write_text(rows)
+    keep = limits(too_long=TooLong.drop)
+    assert [u.id for u in load_dev_sets(source, keep, max_utterances=None)["main"]] == ["r0", "r2"]
+    assert keep.dropped == {"longer than 30 s": 1}
+
+
+def test_a_streamed_dev_set_is_refused():
+    source = {"far": SourceConfig(path="owner/name", streaming=True)}
+    with pytest.raises(ConfigError, match=r"data.dev.far.streaming=true: a dev set is read whole; set streaming=false"):
+        load_dev_sets(source, limits(), max_utterances=None)

@@ -1,0 +1,221 @@
+"""What two processes do in tests: every case once, its results written down for tests/training/test_two_processes.py.
+
+Run by `python -m torch.distributed.run --nproc_per_node 2 tests/training/worker.py OUT`. The first process writes OUT/NAME.pt.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
+
+from qasr_train.config.command_line import end_process
+from qasr_train.errors import CheckpointError, TrainingError
+from qasr_train.manifest import Utterance
+from qasr_train.models.adapt import AdaptConfig
+from qasr_train.models.compiled import compile_layers, num_compilations
+from qasr_train.run.device import Precision
+from qasr_train.run.heartbeat import leave_processes
+from qasr_train.training.checkpoint import checkpoint_path
+from qasr_train.training.launch import share_model
+from qasr_train.training.settings import OnNonFinite
+from qasr_train.training.trainer import Trainer
+from tests.helpers_trainer import (
+    FULL,
+    gradients_of_one_step,
+    hold_to_base,
+    load,
+    lora,
+    losses,
+    make_clips,
+    make_trainer,
+    make_validator,
+    weights,
+)
+
+KINDS = ["ddp", "fsdp2", *(["zero2", "zero3"] if find_spec("deepspeed") else [])]
+ADAPT = {"full": FULL, "lora": lora()}
+# The same four clips on one process, shared 1 + 3, and shared as two microbatches of each process.
+SPLITS = {"shared": [[[0]], [[1, 2, 3]]], "microbatches": [[[0], [3]], [[1], [2]]]}
+
+REPLAYED = {"u1", "u3"}  # clips that are held to the base, all of them on the second process
+
+
+def main(out: Path) -> None:
+    """Every case with DDP, then with FSDP2, then with DeepSpeed where it is installed."""
+    utterances = make_clips(out / f"clips{os.environ['RANK']}")
+    for kind in KINDS:
+        choose(kind)
+        for name, adapt in ADAPT.items():
+            folder = out / kind / name
+            keep(folder / "gradients.pt", gradients(folder, utterances, adapt))
+            keep(folder / "resumed.pt", resumed(folder, utterances, adapt))
+        for case in (skipped, stopped, full_disk, stops_together, low_precision):
+            choose(kind)  # forgets the precision of the case before
+            keep(out / kind / f"{case.__name__}.pt", case(out / kind / case.__name__, utterances))
+        if kind == "ddp":
+            choose(kind)
+            keep(out / kind / "held.pt", held(out / kind / "held", utterances))
+            keep(out / kind / "compiled.pt", compiled(out / kind / "compiled", utterances))
+        choose(kind)
+        keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
+    leave_processes()
+
+
+def choose(kind: str) -> None:
+    """Make the next Accelerator one of this kind."""
+    os.environ["ACCELERATE_USE_FSDP"] = str(kind == "fsdp2").lower()
+    os.environ["FSDP_VERSION"] = "2"
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = str(kind.startswith("zero")).lower()
+    os.environ["ACCELERATE_DEEPSPEED_ZERO_STAGE"] = kind[-1]
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def keep(path: Path, result: Any) -> None:
+    """Write a result down, on the first process."""
+    if rank() == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(result, path)
+
+
+def rank() -> int:
+    """This process's number."""
+    return int(os.environ["RANK"])
+
+
+def gradients(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> dict[str, Any]:
+    """(loss, gradients) of one step over the same clips, split in different ways."""
+    found = {}
+    for name, split in SPLITS.items():
+        rows = [[utterances[i] for i in batch] for batch in split[rank()]]
+        found[name] = gradients_of_one_step(make_trainer(folder, utterances, adapt=adapt, max_grad_norm=None), rows)
+    return found
+
+
+def held(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
+    """(loss, gradients) of one step in which the first process has no row that is held to the base."""
+    trainer = make_trainer(folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None)
+    hold_to_base(trainer, REPLAYED)
+    return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
+
+
+def compiled(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
+    """(loss, gradients) of one step with compiled layers, though without code generation."""
+    trainer = make_trainer(folder, utterances, adapt=ADAPT["full"], max_grad_norm=None)
+    core: Any = trainer.model.core.model  # type: ignore[attr-defined]
+    compile_layers([*core.audio_tower.layers, *core.language_model.layers], backend="aot_eager")
+    found = gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
+    assert num_compilations() > 0
+    return found
+
+
+def resumed(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> dict[str, Any]:
+    """Straight to step 4, and stopped after 2 and resumed: losses and weights; the checkpoint's folder."""
+    straight = make_trainer(folder / "straight", utterances, adapt=adapt, num_steps=4, save_every=2)
+    straight.train()
+    first = make_trainer(folder / "resumed", utterances, adapt=adapt, num_steps=4, save_every=2)
+    first.num_steps = 2
+    first.train()
+    second = make_trainer(folder / "resumed", utterances, adapt=adapt, num_steps=4, save_every=2)
+    second.train(checkpoint_path(folder / "resumed", 2))
+    return {
+        "losses": {name: losses(folder / name) for name in ("straight", "resumed")},
+        "weights": {"straight": weights(straight), "resumed": weights(second)},
+        "is_sharded": any(
+            type(p).__name__ == "DTensor" or hasattr(p, "ds_id") for p in second.model.module.parameters()
+        ),
+    }
+
+
+def skipped(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
+    """A clip that gives no finite loss, on the second process only; then a good step."""
+    trainer = prepared(make_trainer(folder, utterances, on_non_finite=OnNonFinite.skip))
+    before = weights(trainer)
+    bad = load(trainer, utterances[:2])
+    if rank() == 1:
+        bad.batch.input_features[0, 0, 0] = math.nan
+    is_skipped = [trainer.step([bad], 0).is_skipped]
+    after = weights(trainer)
+    is_skipped += [trainer.step([load(trainer, utterances[:2])], 1).is_skipped]
+    later = weights(trainer)
+    return {"is_skipped": gather_object([is_skipped]), "before": before, "after": after, "later": later}
+
+
+def stopped(folder: Path, utterances: list[Utterance]) -> list[str]:
+    """What each process says of the same fault when it stops the run."""
+    trainer = prepared(make_trainer(folder, utterances))
+    mine = load(trainer, utterances[2 * rank() : 2 * rank() + 2])
+    if rank() == 1:
+        mine.batch.input_features[0, 0, 0] = math.nan
+    return gather_object([message(TrainingError, lambda: trainer.step([mine], 0))])
+
+
+def full_disk(folder: Path, utterances: list[Utterance]) -> list[str]:
+    """What each process says when the first one cannot write."""
+    trainer = make_trainer(folder, utterances, num_steps=1)
+    write = trainer.model.save
+
+    def fail(path: Path | None) -> None:
+        write(path)
+        if path is not None:
+            raise OSError(28, "No space left on device")
+
+    trainer.model.save = fail  # type: ignore[method-assign]
+    return gather_object([message(CheckpointError, trainer.train)])
+
+
+def stops_together(folder: Path, utterances: list[Utterance]) -> list[tuple[int, int | None]]:
+    """The last and the best step of each process, where figures stop falling after the second validation."""
+    figures = iter([9.0, 5.0, 3.0, 4.0, 4.5, 1.0])
+    trainer = make_trainer(
+        folder,
+        utterances,
+        num_steps=20,
+        validate_every=1,
+        patience=2,
+        validate=lambda step: {"dev/error_rate": next(figures), "dev/loss_nats": 0.0},
+    )
+    state = trainer.train()
+    return gather_object([(state.step, state.best_step)])
+
+
+def low_precision(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
+    """Loss and type of the gradients of one step in bfloat16."""
+    trainer = make_trainer(folder, utterances, max_grad_norm=None, precision=Precision.bf16)
+    loss, caught = gradients_of_one_step(trainer, [[utterances[i] for i in SPLITS["shared"][rank()][0]]])
+    return {"loss": loss, "types": {str(gradient.dtype) for gradient in caught.values()}}
+
+
+def validation(folder: Path, utterances: list[Utterance]) -> list[dict[str, float]]:
+    """The figures each process gets of five dev clips, of which one process transcribes more than the other."""
+    trainer = prepared(make_trainer(folder, utterances))
+    validator = make_validator(trainer, utterances[:5])
+    first = validator(0)
+    trainer.step([load(trainer, utterances[:2])], 0)  # training goes on after weights were held whole
+    return gather_object([first])
+
+
+def prepared(trainer: Trainer) -> Trainer:
+    """The trainer as `train` has it before its first step."""
+    trainer.wrapped, trainer.optimizer = share_model(trainer.accelerator, trainer.model, trainer.optimizer)
+    return trainer
+
+
+def message(kind: type[Exception], action: Callable[[], Any]) -> str:
+    """The text of the error an action raises, "" if none."""
+    try:
+        action()
+    except kind as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    end_process(0)

@@ -1,0 +1,33 @@
+"""The settings of decoding: names of languages, ranges, what bounds a pass."""
+
+import pytest
+
+from qasr_train.errors import ConfigError
+from qasr_train.transcription.plan import AUTO, REFERENCE
+from qasr_train.transcription.settings import DecodeConfig
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("auto", AUTO), ("Reference", REFERENCE), ("de", "German"), ("german", "German"), ("", AUTO), ("welsh", "Welsh")],
+)
+def test_decode_language_takes_names_and_codes(typed: str, meant: str) -> None:
+    assert DecodeConfig(language=typed, new_languages=["Welsh"]).language == meant
+
+
+def test_an_unknown_decode_language_is_refused_at_load() -> None:
+    with pytest.raises(ConfigError, match="decode.language=klingon: unknown language; use auto, reference, or one of"):
+        DecodeConfig(language="klingon")
+
+
+def test_out_of_range_decode_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="decode.batch_seconds=0"):
+        DecodeConfig(batch_seconds=0)
+    with pytest.raises(ConfigError, match="decode.max_failed_fraction=1.5"):
+        DecodeConfig(max_failed_fraction=1.5)
+
+
+@pytest.mark.parametrize(("asked_s", "longest_s"), [(None, 30.0), (20.0, 20.0), (40.0, 30.0)])
+def test_no_clip_of_a_pass_is_longer_than_the_model_takes(asked_s: float | None, longest_s: float) -> None:
+    limits = DecodeConfig(max_duration_s=asked_s, max_batch_rows=3, overlap_s=1.0).limits(30.0)
+    assert (limits.max_duration_s, limits.max_batch_rows, limits.overlap_s) == (longest_s, 3, 1.0)
