@@ -4,6 +4,7 @@ Input: a path, and text or rows. Output: the file; where writing fails, what sto
 the caller knows which setting named the path.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,3 +49,28 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, is_synced: bool
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
+    """What to tell of a full disk, or of a place that may not be read or written; None for any other OSError.
+
+    Args:
+        path: what was being written; an error in the middle of a file does not name it.
+    """
+    name = error.filename if error.filename is not None else path or "a file"
+    if error.errno in _NO_SPACE:
+        return f"{name}: no space left on the disk; free some, or choose another output folder"
+    if error.errno in _NO_PERMISSION:
+        return f"{name}: cannot be read or written ({error.strerror}); choose a place where you may"
+    if error.errno in _IN_THE_WAY:
+        return f"{name}: {_IN_THE_WAY[error.errno]}; choose another path"
+    return None
+
+
+_IN_THE_WAY = {errno.EISDIR: "is a folder", errno.ENOTDIR: "lies below a file", errno.EEXIST: "exists and is a file"}
+
+
+_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}

@@ -1,7 +1,7 @@
 """Owns the manifest contract: `Utterance`, and reading and writing `manifest.jsonl`, one JSON object a line.
 
 Input: a JSONL file written by `recipes/prepare.py` or by a user. Output: `Utterance` objects. Imports no torch, decodes no audio.
-Other formats (CSV, Parquet, Hugging Face, NeMo, the official script's JSONL) are turned into Utterances by `sources.py`.
+Other formats (CSV, Parquet, Hugging Face, NeMo, the official script's JSONL) are turned into Utterances by `sources/source.py`.
 """
 
 import dataclasses

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from qasr_train.config.command_line import run_recipe
-from qasr_train.evaluation.comparing.compare import CompareConfig, compare
+from qasr_train.evaluation.comparing.compare import compare
 from qasr_train.evaluation.comparing.several import compare_several
 from qasr_train.evaluation.report.comparison_tables import comparison_summary, several_summary
 from qasr_train.evaluation.report.content import write_comparison_report
 from qasr_train.evaluation.report.several import write_several_report
+from qasr_train.jobs.settings.compare import CompareConfig
 
 
 def run(config: CompareConfig) -> int:

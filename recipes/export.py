@@ -1,7 +1,8 @@
 """Write a checkpoint for others to load: merged, as an adapter, or in the original layout, with a model card."""
 
 from qasr_train.config.command_line import run_recipe
-from qasr_train.jobs.export import ExportConfig, export
+from qasr_train.jobs.export import export
+from qasr_train.jobs.settings.export import ExportConfig
 
 
 def run(config: ExportConfig) -> None:

@@ -4,7 +4,8 @@ from qasr_train.config.command_line import run_recipe
 from qasr_train.evaluation.report.content import write_report
 from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
-from qasr_train.evaluation.scoring.score import ScoreConfig, score
+from qasr_train.evaluation.scoring.score import score
+from qasr_train.jobs.settings.score import ScoreConfig
 
 
 def run(config: ScoreConfig) -> None:

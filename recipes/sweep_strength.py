@@ -1,7 +1,8 @@
 """Evaluate a fine-tune at several strengths between its base and itself: what is gained against what is forgotten."""
 
 from qasr_train.config.command_line import run_recipe
-from qasr_train.jobs.sweep_strength import SweepConfig, sweep_strength, sweep_summary
+from qasr_train.jobs.settings.sweep_strength import SweepConfig
+from qasr_train.jobs.sweep_strength import sweep_strength, sweep_summary
 
 
 def run(config: SweepConfig) -> None:

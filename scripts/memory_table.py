@@ -19,8 +19,9 @@ from transformers import Qwen3ASRConfig, Qwen3ASRForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
+from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.qwen3_asr.encoder import CHUNKS_AT_ONCE
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 MASTER, HALF = 4, 2  # bytes of a float32 and a bf16 number

@@ -22,11 +22,20 @@ from PIL import Image
 from transformers import Qwen3ASRFeatureExtractor
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
-from qasr_train.augment.augmenter import AugmentConfig, make_augmenter
-from qasr_train.augment.plan import JoinConfig, SilenceConfig, SpeedConfig
-from qasr_train.augment.spectrum import SpecAugmentConfig, cover
-from qasr_train.augment.telephone import Codec
-from qasr_train.augment.waveform import GainConfig, NoiseConfig, ReverbConfig, TelephoneConfig
+from qasr_train.augment.augmenter import make_augmenter
+from qasr_train.augment.settings import (
+    AugmentConfig,
+    Codec,
+    GainConfig,
+    JoinConfig,
+    NoiseConfig,
+    ReverbConfig,
+    SilenceConfig,
+    SpecAugmentConfig,
+    SpeedConfig,
+    TelephoneConfig,
+)
+from qasr_train.augment.spectrum import cover
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.log_mel import LogMel

@@ -8,7 +8,8 @@ from typing import NoReturn
 import torch
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.models.base import Capability, Hypothesis
+from qasr_train.models.base import Hypothesis
+from qasr_train.models.settings import Capability
 
 SAMPLE_RATE_HZ = 16_000
 

@@ -13,17 +13,20 @@ from qasr_train.batch import Batch
 from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
+from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.safetensors_files import whole
-from qasr_train.objectives import LossSum, build_objective
+from qasr_train.models.settings import AdaptConfig, LoraSettings
+from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.objectives.kl_to_base import KLToBaseConfig
-from qasr_train.run.tracking import Tracker, TrackingConfig
+from qasr_train.objectives.settings import KLToBaseConfig
+from qasr_train.objectives.table import build_objective
+from qasr_train.run.settings import TrackingConfig
+from qasr_train.run.tracking import Tracker
 from qasr_train.training.deepspeed_zero import ZeroAccelerator
 from qasr_train.training.launch import make_accelerator, readable_weights, share_model
-from qasr_train.training.optim import OptimConfig, build_optimizer, lr_factor
-from qasr_train.training.settings import TrainerConfig
+from qasr_train.training.optim import build_optimizer, lr_factor
+from qasr_train.training.settings import OptimConfig, TrainerConfig
 from qasr_train.training.trainer import Trainer
 from qasr_train.training.validation import Validator
 from qasr_train.transcription.settings import DecodeConfig

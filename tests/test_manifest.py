@@ -9,7 +9,8 @@ import pytest
 
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance, read_jsonl, utterance_to_row, write_manifest
-from qasr_train.sources.source import SourceConfig, load_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances
 from tests.helpers import utterance, write_wav
 
 

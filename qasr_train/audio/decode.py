@@ -62,7 +62,7 @@ def load_audio(
     """Decode a recording, or a span of it.
 
     Args:
-        audio: path of an encoded file, or its bytes, or a reference into an Arrow file (`arrow_audio.py`).
+        audio: path of an encoded file, or its bytes, or a reference into an Arrow file (`arrow.py`).
         start_s, end_s: the span in seconds; None means the start / the end. Only the span is decoded.
         channel: the one channel to take, from 0; None: all, averaged.
         name: what messages call the recording besides its path, e.g. the utterance id.

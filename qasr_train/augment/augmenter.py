@@ -9,62 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qasr_train.augment.plan import (
-    JoinConfig,
-    PlanLimits,
-    SilenceConfig,
-    SpeedConfig,
-    add_silence,
-    draw_speeds,
-    join_clips,
+from qasr_train.augment.plan import PlanLimits, add_silence, draw_speeds, join_clips
+from qasr_train.augment.settings import (
+    AugmentConfig,
 )
 from qasr_train.augment.sounds import Sound, open_sounds
-from qasr_train.augment.spectrum import Mask, SpecAugmentConfig, cover, draw_masks
+from qasr_train.augment.spectrum import Mask, cover, draw_masks
 from qasr_train.augment.variants import Variant, utterance_rng
-from qasr_train.augment.waveform import (
-    Background,
-    Change,
-    Gain,
-    GainConfig,
-    Noise,
-    NoiseConfig,
-    Reverb,
-    ReverbConfig,
-    Telephone,
-    TelephoneConfig,
-    draw_sound,
-)
+from qasr_train.augment.waveform import Background, Change, Gain, Noise, Reverb, Telephone, draw_sound
 from qasr_train.batch import Batch, Recording
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.manifest import Utterance
-
-
-@dataclass
-class AugmentConfig:
-    """What is done to training clips, differently in every epoch; dev sets are never touched. Each is off by default."""
-
-    speed: SpeedConfig = setting(SpeedConfig(), help="faster and slower")
-    join: JoinConfig = setting(JoinConfig(), help="several clips as one, for long recordings")
-    silence: SilenceConfig = setting(SilenceConfig(), help="clips without speech, added")
-    reverb: ReverbConfig = setting(ReverbConfig(), help="rooms")
-    noise: NoiseConfig = setting(NoiseConfig(), help="background noise")
-    gain: GainConfig = setting(GainConfig(), help="louder and quieter")
-    telephone: TelephoneConfig = setting(TelephoneConfig(), help="telephone band and codecs")
-    spec_augment: SpecAugmentConfig = setting(SpecAugmentConfig(), help="parts of the spectrogram covered up")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment")
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is changed at all."""
-        return self.changes_sound or self.spec_augment.probability > 0
-
-    @property
-    def changes_sound(self) -> bool:
-        """Whether a clip's waveform differs between epochs, so that its features cannot be kept from one to the next."""
-        parts = (self.speed, self.join, self.reverb, self.noise, self.gain, self.telephone)
-        return any(part.probability > 0 for part in parts) or self.silence.share > 0
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ Input: the settings of augmentation and contexts, a run's seed and limits. Outpu
 
 from dataclasses import dataclass
 
-from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
-from qasr_train.augment.contexts import ContextConfig, make_context_drawer
-from qasr_train.data.workers import Transform
+from qasr_train.augment.augmenter import Augmenter, make_augmenter
+from qasr_train.augment.contexts import make_context_drawer
+from qasr_train.augment.settings import AugmentConfig, ContextConfig
+from qasr_train.batch import Transform
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ the same three ways to everyone.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qasr_train.augment.settings import ContextConfig, ContextKind
 from qasr_train.augment.variants import utterance_rng
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.text.normalize import get_normalizer
@@ -24,60 +23,7 @@ from qasr_train.text.terms import TermFinder, read_terms
 if TYPE_CHECKING:  # it brings torch, which scoring does without
     from qasr_train.batch import Recording
 
-MAX_DISTRACTORS = 2000
 _NORMALIZER = "qasr-1"  # a term counts as spoken by the rules that later count it as found
-
-
-class ContextKind(str, Enum):
-    """What a system turn holds."""
-
-    own = "own"  # the context of the row itself, if it has one
-    spoken = "spoken"  # the listed terms that are spoken, among distractors
-    distractors = "distractors"  # listed terms that are not spoken
-    description = "description"  # one line of a file: what is recorded, where
-    empty = "empty"  # an empty system turn, as the official package sends it
-    no_turn = "no_turn"  # no system turn, as vLLM sends it when there is no prompt
-
-
-@dataclass
-class ContextConfig:
-    """Which share of the training rows sees which kind of context, drawn anew for every utterance and epoch."""
-
-    terms: str | None = setting(None, help="path; term list, a term a line. null: no term is offered")
-    descriptions: str | None = setting(None, help="path; a description of the recordings a line. null: none is offered")
-    own: float = setting(1.0, ge=0, le=1, help="share of rows with the context of the manifest, if it gives one")
-    spoken: float = setting(0.0, ge=0, le=1, help="share with the terms that are spoken, among distractors")
-    distractors: float = setting(0.0, ge=0, le=1, help="share with distractors alone: terms that are not spoken")
-    description: float = setting(0.0, ge=0, le=1, help="share with a line of `descriptions`")
-    empty: float = setting(0.0, ge=0, le=1, help="share with an empty system turn, as the official package sends")
-    no_turn: float = setting(0.0, ge=0, le=1, help="share without a system turn, as vLLM sends when there is no prompt")
-    min_distractors: int = setting(10, ge=1, le=MAX_DISTRACTORS, help="terms; the fewest drawn for a row")
-    max_distractors: int = setting(100, ge=1, le=MAX_DISTRACTORS, help="terms; the most drawn for a row")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "context")
-        total = sum(self.shares().values())
-        if abs(total - 1.0) > 1e-6:
-            named = " + ".join(kind.value for kind in ContextKind)
-            raise ConfigError(f"context: the shares {named} add up to {total:g}; they must make 1")
-        if self.min_distractors > self.max_distractors:
-            raise ConfigError(
-                f"context.min_distractors={self.min_distractors} is more than context.max_distractors={self.max_distractors}"
-            )
-        for share, key in (("spoken", "terms"), ("distractors", "terms"), ("description", "descriptions")):
-            if getattr(self, share) and getattr(self, key) is None:
-                raise ConfigError(
-                    f"context.{share}={getattr(self, share):g} needs context.{key}=FILE, a text file with one a line"
-                )
-
-    def shares(self) -> dict[ContextKind, float]:
-        """The share of each kind."""
-        return {kind: getattr(self, kind.value) for kind in ContextKind}
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything but the manifest's own context is drawn."""
-        return self.own < 1.0
 
 
 @dataclass

@@ -9,68 +9,12 @@ from typing import overload
 
 import numpy as np
 
+from qasr_train.augment.settings import JoinConfig, SilenceConfig, SpeedConfig
 from qasr_train.augment.variants import NO_AUDIO, Variant, copy_of, uniforms, utterance_rng, utterance_uniform, vary
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.data.epoch_plan import Joined
-from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.sources.table import durations_of
+from qasr_train.sources.table import Joined, durations_of
 
 UNSPACED = ("Chinese", "Cantonese", "Japanese")  # sentences stand side by side; Thai has a space between them
-
-
-@dataclass
-class SpeedConfig:
-    """Speed perturbation (Ko et al. 2015, "Audio augmentation for speech recognition"): resampling, pitch and tempo together."""
-
-    probability: float = setting(
-        0.0, ge=0, le=1, help="share of the clips; 2/3 with two factors is the paper's. 0: off"
-    )
-    factors: list[float] = setting([0.9, 1.1], gt=0.3, lt=3, help="factors; one is drawn. 1.1: 10 % faster and shorter")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.speed")
-        if self.probability and not self.factors:
-            raise ConfigError("augment.speed.factors=[]: name at least one factor, or set augment.speed.probability=0")
-
-
-@dataclass
-class JoinConfig:
-    """Clips joined end to end (Lin et al. 2023, "Random utterance concatenation"), so that a model meets long recordings.
-
-    Only clips of the same source, language and speaker are joined, as far as the manifest states them.
-    """
-
-    probability: float = setting(
-        0.0, ge=0, le=1, help="share of the clips that the following ones are joined to. 0: off"
-    )
-    max_duration_s: float | None = setting(
-        None, gt=0, help="seconds; of a joined clip, each aims at a length drawn below it. null: data.max_duration_s"
-    )
-    max_gap_s: float = setting(0.5, ge=0, help="seconds; silence between two clips is drawn between 0 and this")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.join")
-
-
-@dataclass
-class SilenceConfig:
-    """Clips without speech, taught as `language None<asr_text>`: against words made up in silence and noise.
-
-    As Whisper was trained (Radford et al. 2022, 3.1: segments without speech, sub-sampled); here they are made, not found.
-    Half of them hold noise of `augment.noise.path` where that is set, the others white noise.
-    """
-
-    share: float = setting(0.0, ge=0, lt=1, help="share of an epoch's clips that are added silence. 0: off")
-    min_duration_s: float = setting(0.5, gt=0, help="seconds; shortest")
-    max_duration_s: float = setting(10.0, gt=0, help="seconds; longest, never over data.max_duration_s")
-    min_level_db: float = setting(-90.0, le=0, help="dB of full scale; quietest background, -90 is digital silence")
-    max_level_db: float = setting(-30.0, le=0, help="dB of full scale; loudest background")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.silence")
-        check_range("augment.silence", "duration_s", self.min_duration_s, self.max_duration_s)
-        check_range("augment.silence", "level_db", self.min_level_db, self.max_level_db)
 
 
 @dataclass(frozen=True)
@@ -79,12 +23,6 @@ class PlanLimits:
 
     max_duration_s: float
     max_target_tokens: int
-
-
-def check_range(key: str, unit: str, low: float, high: float) -> None:
-    """Refuse a range that is upside down."""
-    if low > high:
-        raise ConfigError(f"{key}.min_{unit}={low:g} is more than {key}.max_{unit}={high:g}; exchange them")
 
 
 def draw_speeds(

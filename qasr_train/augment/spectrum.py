@@ -9,27 +9,7 @@ from enum import Enum
 import numpy as np
 import torch
 
-from qasr_train.config.settings import check_settings, setting
-
-
-@dataclass
-class SpecAugmentConfig:
-    """SpecAugment (Park et al. 2019), masks alone: time warping cost them most and helped least.
-
-    A mask takes the mean of the row's own features, as the paper does, whose features have mean zero. The features of
-    Qwen3-ASR have not: 0 is a loudness there (a mel power of 1e-4), and their floor is what real silence looks like, so that
-    a floor under spoken words would teach the model to hear words in silence.
-    """
-
-    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
-    num_time_masks: int = setting(2, ge=0, help="masks; each covers a stretch of time")
-    max_time_frames: int = setting(50, ge=1, help="mel frames of 10 ms; longest stretch of one mask")
-    max_time_fraction: float = setting(0.1, gt=0, le=1, help="share of the clip; longest stretch of one mask")
-    num_frequency_masks: int = setting(2, ge=0, help="masks; each covers a band of frequency")
-    max_frequency_bins: int = setting(27, ge=1, help="mel bins; widest band of one mask")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.spec_augment")
+from qasr_train.augment.settings import SpecAugmentConfig
 
 
 class Axis(str, Enum):

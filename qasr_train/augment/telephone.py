@@ -4,7 +4,6 @@ Input: float32 [S] at 16 kHz. Output: float32 [S] at 16 kHz, in time with the in
 """
 
 import io
-from enum import Enum
 
 import numpy as np
 import soundfile
@@ -12,40 +11,13 @@ import soxr
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.augment.acoustics import convolve
-from qasr_train.errors import ConfigError
+from qasr_train.augment.settings import _STORED_AS, Codec
 
 TELEPHONE_RATE_HZ = 8_000
 LOW_HZ, HIGH_HZ = 300.0, 3_400.0  # the band of ITU-T G.712
 
 
-class Codec(str, Enum):
-    """How a telephone call is coded."""
-
-    none = "none"
-    mulaw = "mulaw"
-    alaw = "alaw"
-    gsm = "gsm"
-    opus = "opus"
-
-
-# Container and subtype of libsndfile: G.711 (64 kbit/s, Americas and Japan; elsewhere), GSM 06.10 full rate (13 kbit/s),
-# Opus for calls over the internet.
-_STORED_AS = {
-    Codec.mulaw: ("WAV", "ULAW"),
-    Codec.alaw: ("WAV", "ALAW"),
-    Codec.gsm: ("WAV", "GSM610"),
-    Codec.opus: ("OGG", "OPUS"),
-}
 _OPUS_LEVEL = 0.97  # libsndfile's compression level, here some 14 kbit/s: what a bad connection falls back to
-
-
-def check_codec(codec: Codec) -> None:
-    """Refuse a codec this machine's libsndfile was built without."""
-    stored = _STORED_AS.get(codec)
-    if stored and not soundfile.check_format(*stored):
-        raise ConfigError(
-            f"augment.telephone.codecs: the libsndfile of this machine cannot write {codec.value}; remove it from the list"
-        )
 
 
 def telephone(waveform: np.ndarray, codec: Codec) -> np.ndarray:

@@ -11,75 +11,9 @@ import numpy as np
 
 from qasr_train.audio.decode import load_audio
 from qasr_train.augment.acoustics import mean_power, mix_noise, noise_stretch, reverberate
-from qasr_train.augment.plan import check_range
+from qasr_train.augment.settings import Codec
 from qasr_train.augment.sounds import Sound, read_stretch
-from qasr_train.augment.telephone import Codec, check_codec, telephone
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.errors import ConfigError
-
-
-@dataclass
-class ReverbConfig:
-    """Reverberation by measured or simulated room impulse responses (Ko et al. 2017); see `acoustics.reverberate`."""
-
-    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
-    path: str | None = setting(None, help="folder, glob or manifest of room impulse responses. null: none")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.reverb")
-        _check_path("augment.reverb", self.probability, self.path, "room impulse responses")
-
-
-@dataclass
-class NoiseConfig:
-    """Additive noise at a drawn ratio (Snyder et al. 2015, MUSAN; Ko et al. 2017); see `acoustics.mix_noise`."""
-
-    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
-    path: str | None = setting(None, help="folder, glob or manifest of noises. null: none")
-    min_snr_db: float = setting(5.0, help="dB; lowest ratio of speech to noise")
-    max_snr_db: float = setting(25.0, help="dB; highest ratio of speech to noise")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.noise")
-        _check_path("augment.noise", self.probability, self.path, "noises")
-        check_range("augment.noise", "snr_db", self.min_snr_db, self.max_snr_db)
-
-
-@dataclass
-class GainConfig:
-    """Volume perturbation (Peddinti et al. 2015, "JHU ASpIRE system"): the same words loud and quiet."""
-
-    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
-    min_db: float = setting(-12.0, help="dB; most turned down")
-    max_db: float = setting(6.0, help="dB; most turned up. Nothing is clipped")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.gain")
-        check_range("augment.gain", "db", self.min_db, self.max_db)
-
-
-@dataclass
-class TelephoneConfig:
-    """Telephone band of ITU-T G.712 and codec (Vu et al. 2019, "Audio codec simulation based data augmentation")."""
-
-    probability: float = setting(0.0, ge=0, le=1, help="share of the clips. 0: off")
-    codecs: list[Codec] = setting(
-        [Codec.mulaw, Codec.alaw, Codec.gsm], help="codecs; one is drawn. none: the band alone. opus is slow to encode"
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, "augment.telephone")
-        if self.probability and not self.codecs:
-            raise ConfigError("augment.telephone.codecs=[]: name at least one codec, or set its probability to 0")
-        for codec in self.codecs if self.probability else []:
-            check_codec(codec)
-
-
-def _check_path(key: str, probability: float, path: str | None, what: str) -> None:
-    if probability and path is None:
-        raise ConfigError(
-            f"{key}.path is missing: {key}.probability={probability:g} needs {what}: give a folder, glob or manifest"
-        )
+from qasr_train.augment.telephone import telephone
 
 
 class Change(Protocol):

@@ -30,7 +30,7 @@ from qasr_train.config.environment import is_debugging, prepare_environment
 from qasr_train.config.help import help_text
 from qasr_train.config.recipes import PROJECT, Tables, build_config, register_schemas
 from qasr_train.errors import EXIT_USER_ERROR, ConfigError, UserError
-from qasr_train.run.directory import os_error_sentence
+from qasr_train.files import os_error_sentence
 
 Job = Callable[[Any], int | None]
 

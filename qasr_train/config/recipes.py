@@ -44,26 +44,26 @@ SCHEMAS: dict[tuple[str, str], str] = {
     ("model", "parakeet_tdt"): "qasr_train.models.parakeet_tdt.config:ParakeetTDTConfig",
     ("model", "canary_qwen"): "qasr_train.models.canary_qwen.config:CanaryQwenConfig",
     ("model", "transformers_auto"): "qasr_train.models.transformers_auto.config:TransformersAutoConfig",
-    ("model", "command"): "qasr_train.transcription.command:CommandConfig",
-    ("adapt", "adapt"): "qasr_train.models.adapt:AdaptConfig",
-    ("objective", "cross_entropy"): "qasr_train.objectives.cross_entropy:CrossEntropyConfig",
-    ("objective", "kl_to_base"): "qasr_train.objectives.kl_to_base:KLToBaseConfig",
-    ("source", "source"): "qasr_train.sources.source:SourceConfig",
-    ("data", "data"): "qasr_train.data.training_data:DataConfig",
-    ("augment", "augment"): "qasr_train.augment.augmenter:AugmentConfig",
-    ("context", "context"): "qasr_train.augment.contexts:ContextConfig",
-    ("optim", "optim"): "qasr_train.training.optim:OptimConfig",
+    ("model", "command"): "qasr_train.transcription.settings:CommandConfig",
+    ("adapt", "adapt"): "qasr_train.models.settings:AdaptConfig",
+    ("objective", "cross_entropy"): "qasr_train.objectives.settings:CrossEntropyConfig",
+    ("objective", "kl_to_base"): "qasr_train.objectives.settings:KLToBaseConfig",
+    ("source", "source"): "qasr_train.sources.settings:SourceConfig",
+    ("data", "data"): "qasr_train.data.settings:DataConfig",
+    ("augment", "augment"): "qasr_train.augment.settings:AugmentConfig",
+    ("context", "context"): "qasr_train.augment.settings:ContextConfig",
+    ("optim", "optim"): "qasr_train.training.settings:OptimConfig",
     ("trainer", "trainer"): "qasr_train.training.trainer:TrainerConfig",
     ("decode", "decode"): "qasr_train.transcription.settings:DecodeConfig",
-    ("tracking", "tracking"): "qasr_train.run.tracking:TrackingConfig",
-    ("suite", "suite"): "qasr_train.evaluation.suites.suite:SuiteConfig",
-    ("suite", "own_suite"): "qasr_train.evaluation.suites.suite:OwnSuiteConfig",
-    ("suite", "noise_suite"): "qasr_train.evaluation.suites.suite:NoiseSuiteConfig",
+    ("tracking", "tracking"): "qasr_train.run.settings:TrackingConfig",
+    ("suite", "suite"): "qasr_train.evaluation.settings:SuiteConfig",
+    ("suite", "own_suite"): "qasr_train.evaluation.settings:OwnSuiteConfig",
+    ("suite", "noise_suite"): "qasr_train.evaluation.settings:NoiseSuiteConfig",
 }
 
 RECIPES: dict[str, Recipe] = {
     "prepare": Recipe(
-        "qasr_train.jobs.prepare:PrepareConfig",
+        "qasr_train.jobs.settings.prepare:PrepareConfig",
         groups=(),
         output="out",
         examples=(
@@ -73,13 +73,13 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "show_batch": Recipe(
-        "qasr_train.jobs.show_batch:ShowBatchConfig",
+        "qasr_train.jobs.settings.show_batch:ShowBatchConfig",
         groups=("model", "source", "data", "augment", "context"),
         output="out",
         examples=("data.train.main.path=manifest.jsonl", "data.train.main.path=manifest.jsonl out=shown.jsonl"),
     ),
     "finetune": Recipe(
-        "qasr_train.jobs.finetune:FinetuneConfig",
+        "qasr_train.jobs.settings.finetune:FinetuneConfig",
         groups=(
             "model",
             "adapt",
@@ -102,7 +102,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "evaluate": Recipe(
-        "qasr_train.jobs.evaluate:EvaluateConfig",
+        "qasr_train.jobs.settings.evaluate:EvaluateConfig",
         groups=("model", "source", "suite", "decode", "tracking"),
         output="run_dir",
         examples=(
@@ -113,13 +113,13 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "score": Recipe(
-        "qasr_train.evaluation.scoring.score:ScoreConfig",
+        "qasr_train.jobs.settings.score:ScoreConfig",
         groups=(),
         output="out",
         examples=("predictions=runs/tiny/predictions.jsonl normalizer=leaderboard-2026-08 out=rescored",),
     ),
     "compare": Recipe(
-        "qasr_train.evaluation.comparing.compare:CompareConfig",
+        "qasr_train.jobs.settings.compare:CompareConfig",
         groups=(),
         output="out",
         examples=(
@@ -128,7 +128,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "export": Recipe(
-        "qasr_train.jobs.export:ExportConfig",
+        "qasr_train.jobs.settings.export:ExportConfig",
         groups=(),
         output="out",
         examples=(
@@ -137,7 +137,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "check_transcripts": Recipe(
-        "qasr_train.jobs.check_transcripts:CheckTranscriptsConfig",
+        "qasr_train.jobs.settings.check_transcripts:CheckTranscriptsConfig",
         groups=("model", "source", "decode"),
         output="run_dir",
         examples=(
@@ -146,7 +146,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "pseudo_label": Recipe(
-        "qasr_train.jobs.pseudo_label:PseudoLabelConfig",
+        "qasr_train.jobs.settings.pseudo_label:PseudoLabelConfig",
         groups=("model", "source", "decode"),
         output="run_dir",
         examples=(
@@ -156,7 +156,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
     "sweep_strength": Recipe(
-        "qasr_train.jobs.sweep_strength:SweepConfig",
+        "qasr_train.jobs.settings.sweep_strength:SweepConfig",
         groups=("source", "suite", "decode"),
         output="run_dir",
         examples=(

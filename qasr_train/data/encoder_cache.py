@@ -17,11 +17,12 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from qasr_train.batch import Batch, Precomputed, Recording
+from qasr_train.batch import Batch, FailedAudio, Precomputed, Recording
 from qasr_train.data.buckets import sorted_batches
-from qasr_train.data.feature_cache import CacheConfig, CachedClip, CachedMels, FeatureCache, kind_of, mel_kind
+from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, kind_of, mel_kind
 from qasr_train.data.mixture import ListPool
-from qasr_train.data.workers import FailedAudio, LoadRows, PlannedBatches, load_recordings, make_loader
+from qasr_train.data.settings import CacheConfig
+from qasr_train.data.workers import LoadRows, PlannedBatches, load_recordings, make_loader
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 

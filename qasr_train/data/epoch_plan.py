@@ -4,17 +4,13 @@ Input: durations, how the epoch is cut (`PlanShape`), and which steps were done 
 indices. A plan is a function of its arguments and seed alone, so any process can work out what all of them have seen.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import overload
 
 import numpy as np
 
 from qasr_train.data.buckets import plan_batches
-from qasr_train.manifest import Utterance
-from qasr_train.sources.table import durations_of
 
 
 @dataclass(frozen=True)
@@ -111,31 +107,3 @@ class PackedBatches(Sequence[list[int]]):
         index = range(len(self))[index]
         begin = self.ends[index - 1] if index else 0
         return self.rows[begin : self.ends[index]].tolist()
-
-
-class Joined(Sequence[Utterance]):
-    """Several lists of utterances as one, none of them copied. names: of the lists, where they have any."""
-
-    def __init__(self, parts: Sequence[Sequence[Utterance]], names: Sequence[str] = ()) -> None:
-        self.names = [name for name, part in zip(names, parts, strict=bool(names)) if len(part)]
-        self.parts = [part for part in parts if len(part)]
-        self.ends = list(accumulate(len(part) for part in self.parts))
-        self.durations_s = np.concatenate([np.empty(0), *(durations_of(part) for part in self.parts)])
-
-    def __len__(self) -> int:
-        return self.ends[-1] if self.ends else 0
-
-    @overload
-    def __getitem__(self, index: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Utterance]: ...
-    def __getitem__(self, index: int | slice) -> Utterance | list[Utterance]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
-        number = bisect_right(self.ends, index)
-        return self.parts[number][index - (self.ends[number - 1] if number else 0)]
-
-    def name_of(self, index: int) -> str:
-        """The name of the list that an utterance stands in; "" where they have none."""
-        return self.names[bisect_right(self.ends, index)] if self.names else ""

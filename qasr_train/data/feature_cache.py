@@ -26,9 +26,9 @@ import torch
 
 from qasr_train.audio import decode, ffmpeg
 from qasr_train.audio.arrow import arrow_file
-from qasr_train.batch import Precomputed, Recording
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.data.workers import FailedAudio, load_recording, load_recordings
+from qasr_train.batch import FailedAudio, Precomputed, Recording
+from qasr_train.data.settings import CacheConfig
+from qasr_train.data.workers import load_recording, load_recordings
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
@@ -38,23 +38,6 @@ log = logging.getLogger(__name__)
 _MAGIC = b"QASRFEA1"
 _HEADER = struct.Struct("<8sIIII")  # magic, samples of the clip, rows, columns, CRC-32 of what follows
 _USAGE = "bytes_used"
-
-
-@dataclass
-class CacheConfig:
-    """Features kept on disk between epochs and runs. The folder is as confidential as the audio it was made of."""
-
-    dir: str | None = setting(None, help="directory; log-mels are kept here in half precision. null: no cache")
-    encoder_outputs: bool = setting(
-        False,
-        help="keep what the encoder makes of each clip instead; for a frozen encoder and projector, no augmentation",
-    )
-    max_gb: float = setting(50.0, gt=0, help="gigabytes (1e9 bytes) the directory may grow to; then nothing is added")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "data.cache")
-        if self.encoder_outputs and self.dir is None:
-            raise ConfigError("data.cache.encoder_outputs=true needs a directory; set data.cache.dir")
 
 
 @dataclass(frozen=True, slots=True)

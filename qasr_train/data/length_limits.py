@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from enum import Enum
 from typing import Protocol
 
 import numpy as np
 
 from qasr_train.audio.decode import probe_audio
+from qasr_train.data.settings import TooLong
 from qasr_train.errors import AudioError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
@@ -21,13 +21,6 @@ from qasr_train.sources.table import UtteranceTable, durations_of, take
 log = logging.getLogger(__name__)
 
 _PROBED_AT_ONCE = 2000
-
-
-class TooLong(str, Enum):
-    """What to do with an utterance over a limit."""
-
-    error = "error"
-    drop = "drop"
 
 
 class LengthLimits(Protocol):

@@ -6,22 +6,15 @@ sentence on hours.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
 from qasr_train.data.buckets import epoch_indices
+from qasr_train.data.settings import MixBy
 from qasr_train.manifest import Utterance
 from qasr_train.sources.table import durations_of, languages_of, take
 
 SAMPLED_TEXTS = 2000  # rows; more would not change how a set is written, and cost seconds with millions
-
-
-class MixBy(str, Enum):
-    """Between what a temperature evens out."""
-
-    source = "source"
-    language = "language"
 
 
 @dataclass

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from qasr_train.batch import FailedAudio
 from qasr_train.data.length_limits import Limits, measure_durations
-from qasr_train.data.mixture import ListPool, MixBy, apply_temperature
-from qasr_train.data.workers import FailedAudio
+from qasr_train.data.mixture import ListPool, apply_temperature
+from qasr_train.data.settings import MixBy
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.sources.source import SourceConfig, load_table, stream_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_table, stream_utterances
 from qasr_train.sources.streams import UtteranceStream
 from qasr_train.sources.table import UtteranceTable
 

@@ -6,77 +6,21 @@ function of (seed, epoch, step) alone, so a resumed run goes on without replayin
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import mark_copies
-from qasr_train.config.settings import check_settings, setting
+from qasr_train.batch import FailedAudio, Transform
 from qasr_train.data.buckets import plan_batches, sorted_batches
-from qasr_train.data.epoch_plan import DoneSteps, Joined, PackedBatches, PlanShape, make_up_number, plan_epoch
-from qasr_train.data.feature_cache import CacheConfig
-from qasr_train.data.length_limits import TooLong
-from qasr_train.data.mixture import ListPool, MixBy
+from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
+from qasr_train.data.mixture import ListPool
 from qasr_train.data.source_pools import Pool, StreamPool
-from qasr_train.data.workers import FailedAudio, LoadedBatch, LoadRows, PlannedBatches, Transform, make_loader
+from qasr_train.data.workers import LoadedBatch, LoadRows, PlannedBatches, make_loader
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
-from qasr_train.sources.source import SourceConfig
-from qasr_train.sources.table import durations_of
-
-
-class FeaturesOn(str, Enum):
-    """Where the log-mel of training and dev clips is made."""
-
-    worker = "worker"
-    device = "device"
-
-
-@dataclass
-class DataConfig:
-    """Which sources are trained on and watched, and how their utterances become batches."""
-
-    train: dict[str, SourceConfig] = setting({}, help="name -> source; what is trained on, mixed")
-    dev: dict[str, SourceConfig] = setting({}, help="name -> source; what validation watches. empty: no validation")
-    batch_seconds: float = setting(
-        120.0, gt=0, help="seconds; padded audio of one microbatch on one process (rows times its longest clip)"
-    )
-    max_batch_rows: int | None = setting(None, ge=1, help="utterances; most rows of a microbatch. null: no such limit")
-    min_duration_s: float = setting(0.05, ge=0, help="seconds; shorter clips are dropped and counted")
-    max_duration_s: float = setting(30.0, gt=0, help="seconds; longer clips are handled as `too_long` says")
-    max_target_tokens: int = setting(1024, ge=4, help="tokens; longer targets are handled as `too_long` says")
-    too_long: TooLong = setting(TooLong.error, help="clip or target over its limit: stop, or drop it and count it")
-    max_failed_fraction: float = setting(
-        0.01, ge=0, le=1, help="share of the clips read so far; above it unreadable audio stops the run"
-    )
-    mix_temperature: float | None = setting(
-        None, ge=1, help="evens out shares p of an epoch's hours to p^(1/T). 1: as passes_per_epoch says. null: off"
-    )
-    mix_by: MixBy = setting(MixBy.language, help="between what mix_temperature evens out: languages or sources")
-    stream_window: int = setting(
-        2000, ge=1, help="utterances; all processes read so many of a streamed source at a time, then bucket them"
-    )
-    num_workers: int = setting(2, ge=0, help="processes that decode and collate. 0: in the main process")
-    prefetch_batches: int = setting(4, ge=1, help="batches each worker keeps ready")
-    features_on: FeaturesOn = setting(
-        FeaturesOn.worker, help="where the log-mel is made: in the loader workers, or on the training device"
-    )
-    cache: CacheConfig = setting(CacheConfig(), help="features kept on disk")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "data")
-        if self.max_duration_s > self.batch_seconds:
-            raise ConfigError(
-                f"data.batch_seconds={self.batch_seconds:g} cannot hold one clip of data.max_duration_s="
-                f"{self.max_duration_s:g}; raise batch_seconds or lower max_duration_s"
-            )
-        if self.features_on is FeaturesOn.device and self.cache.dir is not None:
-            raise ConfigError(
-                "data.features_on=device makes features anew in every epoch, and data.cache.dir keeps those that workers "
-                "make; set one of the two"
-            )
+from qasr_train.sources.table import Joined, durations_of
 
 
 def _alone(value: Any) -> list[Any]:

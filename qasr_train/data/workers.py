@@ -16,25 +16,13 @@ from torch.utils.data import DataLoader, Dataset
 from qasr_train.audio.decode import load_audio
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import Variant, variant_waveform
-from qasr_train.batch import IGNORED, Batch, Recording
-from qasr_train.data.epoch_plan import Joined
+from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording, Transform
 from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
-
-# A change of a training recording (its sound, its context) in an epoch; a function of its arguments alone, so that a resumed
-# run repeats it: draw from `augment.variants.utterance_rng`.
-Transform = Callable[[Recording, int], Recording]
+from qasr_train.sources.table import Joined
 
 _DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?[\d, ]+\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
-
-
-@dataclass(frozen=True, slots=True)
-class FailedAudio:
-    """An utterance whose recording could not be decoded in training."""
-
-    id: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,62 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.audio.arrow import is_arrow_reference
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import DataError
 from qasr_train.evaluation.report.doubtful_page import CAUTION, worst_page
 from qasr_train.evaluation.scoring.alignment import UtteranceScore, score_utterances
 from qasr_train.evaluation.scoring.metrics import primary_error_percent, primary_errors, primary_metric_of
 from qasr_train.evaluation.scoring.score import write_text
-from qasr_train.evaluation.suites.suite import SetConfig, SuiteConfig, load_suite
+from qasr_train.evaluation.settings import SetConfig, SuiteConfig
+from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_rows
-from qasr_train.jobs.evaluate import EvaluateConfig, evaluate
+from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
+from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.manifest import Utterance, utterance_to_row
-from qasr_train.run.device import Device, Precision, choose_device, refuse_fp16
+from qasr_train.run.device import choose_device
 from qasr_train.run.processes import join_processes
-from qasr_train.sources.source import SourceConfig
-from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction, load_predictions
-from qasr_train.transcription.settings import DecodeConfig
 
 RANKED, WORST, MANIFEST, REJECTS = "ranked.jsonl", "worst.html", "manifest.jsonl", "rejects.jsonl"
 SET_NAME = "transcripts"
 SHOWN_LIMITS_PERCENT = (0, 20, 50, 80, 100)
-
-
-@dataclass
-class CheckTranscriptsConfig:
-    """Ranking the transcripts of a manifest by their distance from what a model hears."""
-
-    model: Any = setting(
-        help="section; the model that listens; the base model, never one that was trained on these rows"
-    )
-    source: SourceConfig = setting(SourceConfig(), help="section; the recordings with the transcripts in doubt")
-    decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
-    resume: bool = setting(False, help="go on with the run that run_dir holds, or filter a finished one again")
-    normalizer: str = setting("qasr-1", help="name; rules applied to both texts before they are compared")
-    max_wer_percent: float | None = setting(
-        None, ge=0, help="percent; rows above it are left out of the manifest. null: none. Look at worst.html first"
-    )
-    max_cer_percent: float | None = setting(
-        None, ge=0, help="percent; the same for languages scored by characters (Chinese, Japanese ...). null: none"
-    )
-    num_shown: int = setting(200, ge=1, help="rows; the worst that stand in worst.html")
-    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
-    precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
-    seed: int = setting(0, ge=0, help="seed of the sample that decode.check_batch_invariance draws")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "check_transcripts")
-        refuse_fp16(self.precision, "precision")
-        get_normalizer(self.normalizer)
-        if self.source.streaming:
-            raise ConfigError("source.streaming=true: check_transcripts reads the whole list; leave it false")
-
-    @property
-    def limits_percent(self) -> dict[str, float | None]:
-        """Metric -> the most a row may differ; None: no limit."""
-        return {"wer": self.max_wer_percent, "cer": self.max_cer_percent}
 
 
 @dataclass(frozen=True, slots=True)

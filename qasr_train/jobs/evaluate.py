@@ -7,24 +7,24 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError, UserError
-from qasr_train.evaluation.report.clips import ReportConfig, clip_of_sets
+from qasr_train.evaluation.report.clips import clip_of_sets
 from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
 from qasr_train.evaluation.scoring.score import score_predictions, write_scores
-from qasr_train.evaluation.suites.suite import EvaluationSet, SuiteConfig, load_suite
-from qasr_train.models import find_family, load_model
+from qasr_train.evaluation.suites.suite import EvaluationSet, load_suite
+from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.base import ASRModel
 from qasr_train.models.digest import checkpoint_digest
-from qasr_train.run.device import Device, Precision, choose_device, choose_dtype, refuse_fp16
+from qasr_train.models.families import find_family, load_model
+from qasr_train.run.device import choose_device, choose_dtype
 from qasr_train.run.directory import (
     RUN_FILE,
     check_same_config,
@@ -35,13 +35,13 @@ from qasr_train.run.directory import (
     write_json,
 )
 from qasr_train.run.processes import Processes, join_processes
-from qasr_train.run.tracking import Tracker, TrackingConfig
+from qasr_train.run.tracking import Tracker
 from qasr_train.text.terms import TermList, read_terms
-from qasr_train.transcription.command import WALL_TIME, CommandConfig, run_command
+from qasr_train.transcription.command import WALL_TIME, run_command
 from qasr_train.transcription.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.transcription.predictions import Prediction, load_predictions
 from qasr_train.transcription.run import SuiteRun
-from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.transcription.settings import CommandConfig, DecodeConfig
 
 # What may differ when a run is resumed: it changes neither a transcript nor its time.
 MAY_CHANGE_ON_RESUME = (
@@ -57,36 +57,6 @@ MAY_CHANGE_ON_RESUME = (
     "decode.num_warmup_batches",
     "decode.check_batch_invariance",
 )
-
-
-@dataclass
-class EvaluateConfig:
-    """Transcribe a suite with a model, score it, write the report."""
-
-    model: Any = setting(help="section; the checkpoint to evaluate")
-    suite: SuiteConfig = setting(help="section; what is transcribed, and the rules of scoring")
-    decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
-    resume: bool = setting(False, help="go on with the run that run_dir holds")
-    baseline: str | None = setting(
-        None, help="directory; an evaluated run (of the base model) to compare with in the report. null: none"
-    )
-    failed_as_empty: bool = setting(
-        False, help="whether a recording that failed counts as an empty text; else it is left out"
-    )
-    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
-    tracking: TrackingConfig = setting(TrackingConfig(), help="section; where figures go besides the run directory")
-    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
-    precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
-    seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "evaluate")
-        refuse_fp16(self.precision, "precision")
-        if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
-            raise ConfigError(
-                f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"
-            )
 
 
 class TranscriptionConfig(Protocol):

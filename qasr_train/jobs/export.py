@@ -8,15 +8,13 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import torch
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.jobs.settings.export import ExportConfig, ExportDtype, ExportLayout
 from qasr_train.models.blending import average_into, interpolate_into
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import ADAPTER_CONFIG, export_adapter, read_adapter_config
@@ -30,52 +28,6 @@ from qasr_train.models.qwen3_asr.layouts import (
     save_original,
 )
 from qasr_train.text.languages import LANGUAGES
-
-
-class ExportLayout(str, Enum):
-    """Who is to load it."""
-
-    native = "native"  # transformers, vLLM from 0.33, this project
-    original = "original"  # qwen-asr, vLLM of any version
-    adapter = "adapter"  # PEFT, vLLM beside its base
-
-
-class ExportDtype(str, Enum):
-    """Number format of the weights; float16 is no choice, the decoder overflows in it."""
-
-    bfloat16 = "bfloat16"
-    float32 = "float32"
-
-
-@dataclass
-class ExportConfig:
-    """Writing a model for others to load."""
-
-    checkpoint: str = setting(help="directory or hub id; a run's checkpoint, a Qwen3-ASR model, or a LoRA adapter")
-    out: str = setting(help="directory; new or empty, where the export goes")
-    layout: ExportLayout = setting(ExportLayout.native, help="who is to load it")
-    dtype: ExportDtype = setting(
-        ExportDtype.bfloat16, help="number format of the weights; the published models' is bfloat16"
-    )
-    average: list[str] = setting(
-        [], help="directories; further checkpoints of the run, averaged with `checkpoint`. []: it alone"
-    )
-    strength: float = setting(
-        1.0,
-        ge=0,
-        le=2,
-        help="factor on what training changed. 1: as trained, 0: the base, between them: gains less and forgets less",
-    )
-    base: str | None = setting(
-        None, help="directory or hub id; the model training started from. null: the one the adapter or the run names"
-    )
-    revision: str | None = setting(
-        None, help="git revision of `checkpoint`, if it is a hub id. null: its default branch"
-    )
-    scores: list[str] = setting([], help="folders of evaluate or score runs; their figures go into the model card")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "export")
 
 
 def export(config: ExportConfig) -> Path:

@@ -5,43 +5,40 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object, set_seed
 
-from qasr_train.augment.augmenter import AugmentConfig
 from qasr_train.augment.clip_changes import Changes, make_changes
-from qasr_train.augment.contexts import ContextConfig
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.mixture import ListPool, describe_shares
+from qasr_train.data.settings import FeaturesOn
 from qasr_train.data.source_pools import OpenSource, build_pools, open_sources
-from qasr_train.data.training_data import DataConfig, FeaturesOn, TrainingData
+from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
 from qasr_train.errors import ConfigError, UserError
-from qasr_train.models import find_family, flop_counter, load_model
-from qasr_train.models.adapt import AdaptConfig, apply_adaptation, count_parameters, optimizer_groups
+from qasr_train.jobs.settings.finetune import FinetuneConfig
+from qasr_train.models.adapt import apply_adaptation, count_parameters, optimizer_groups
 from qasr_train.models.base import ASRModel
-from qasr_train.objectives import Objective, build_objective, check_objective
-from qasr_train.objectives.cross_entropy import CrossEntropyConfig
+from qasr_train.models.families import flop_counter, load_model
+from qasr_train.objectives.base import Objective
+from qasr_train.objectives.table import build_objective
 from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
 from qasr_train.run.heartbeat import Peers
-from qasr_train.run.tracking import Tracker, TrackingConfig
+from qasr_train.run.tracking import Tracker
 from qasr_train.sources.source import check_source
-from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.style import set_style, style_remarks
 from qasr_train.training.batch_search import batch_seconds_for
 from qasr_train.training.checkpoint import TrainState, latest_checkpoint, read_state
-from qasr_train.training.launch import is_sharding_asked_for, make_accelerator
-from qasr_train.training.optim import OptimConfig, build_optimizer, lr_factor
+from qasr_train.training.launch import make_accelerator
+from qasr_train.training.optim import build_optimizer, lr_factor
 from qasr_train.training.settings import TrainerConfig
 from qasr_train.training.trainer import Trainer
 from qasr_train.training.validation import Validator, load_dev_sets
-from qasr_train.transcription.settings import DecodeConfig
 
 log = logging.getLogger(__name__)
 
@@ -66,55 +63,6 @@ NO_REPLAY = (
     "note: no source of data.train is called replay: a model trained on one domain alone forgets the others; give general "
     "speech with data.train.replay.path=... and watch it with data.dev.guard.path=..."
 )
-
-
-@dataclass
-class FinetuneConfig:
-    """Fine-tune a model on one or more sources."""
-
-    model: Any = setting(help="section; the checkpoint to start from")
-    adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
-    objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
-    data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
-    augment: AugmentConfig = setting(AugmentConfig(), help="what is done to training clips")
-    context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")
-    optim: OptimConfig = setting(OptimConfig(), help="optimizer and learning rates")
-    trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
-    decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
-    tracking: TrackingConfig = setting(TrackingConfig(), help="where figures go")
-    normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
-    seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
-    resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "finetune")
-        get_normalizer(self.normalizer)
-        family = find_family(self.model.family)
-        if not self.data.train:
-            raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
-        check_objective(
-            self.objective,
-            family=self.model.family,
-            capabilities=family.capabilities,
-            sources=list(self.data.train),
-            is_sharded=is_sharding_asked_for(),
-        )
-        if self.data.cache.dir is not None and self.augment.changes_sound:
-            raise ConfigError(
-                "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
-                "data.cache.dir=null, or keep only augment.spec_augment, which covers up features that are kept"
-            )
-        if self.data.cache.encoder_outputs and self.augment.is_on:
-            raise ConfigError(
-                "data.cache.encoder_outputs=true keeps what the encoder makes of a clip, and augment changes that in every "
-                "epoch; set it to false, or augment=none"
-            )
-        if self.data.features_on is FeaturesOn.device and self.augment.spec_augment.probability > 0:
-            raise ConfigError(
-                "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
-                "none yet; set data.features_on=worker"
-            )
 
 
 def finetune(config: FinetuneConfig) -> None:

@@ -14,82 +14,28 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 
 from tqdm import tqdm
 
 from qasr_train.audio.arrow import is_arrow_reference
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.corpus.audit import audit_corpus
 from qasr_train.corpus.audit_page import audit_page
 from qasr_train.corpus.journal import Journal, file_state, utterance_key
 from qasr_train.corpus.pool import check_all
-from qasr_train.corpus.splits import SplitBy, assign_splits, find_overlaps
+from qasr_train.corpus.splits import assign_splits, find_overlaps
 from qasr_train.corpus.summary import OTHER_TEXT, Reject, summarize
 from qasr_train.corpus.worker import Measured, Task
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import DataError
 from qasr_train.files import write_rows, write_whole
+from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance, write_manifest
-from qasr_train.sources.source import SourceConfig, load_utterances
+from qasr_train.sources.source import load_utterances
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
 AUDIT = "audit.html"
 log = logging.getLogger(__name__)
 _MODEL_TOKENS = re.compile(r"<\|[A-Za-z_]+\|>|<asr_text>|<timestamp>")
-
-
-class Duplicates(str, Enum):
-    """What to do with a recording that is the same sound as an earlier one."""
-
-    keep = "keep"
-    drop = "drop"
-    error = "error"
-
-
-@dataclass
-class SplitConfig:
-    """How rows that name no split are divided; rows that name one keep it."""
-
-    dev_fraction: float = setting(0.0, ge=0, lt=1, help="share of the hours that goes to dev")
-    test_fraction: float = setting(0.0, ge=0, lt=1, help="share of the hours that goes to test")
-    by: SplitBy = setting(SplitBy.speaker, help="what stays together: all clips of a speaker, or only each clip")
-    seed: int = setting(0, help="another seed draws other speakers or clips")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "split")
-        if self.dev_fraction + self.test_fraction >= 1:
-            raise ConfigError(
-                f"split.dev_fraction={self.dev_fraction} and split.test_fraction={self.test_fraction} leave nothing for "
-                "train; their sum must be less than 1"
-            )
-
-
-@dataclass
-class PrepareConfig:
-    """A raw corpus, and the folder its checked manifest is written to."""
-
-    source: SourceConfig = setting(SourceConfig(), help="the corpus as it is")
-    out: str = setting(help="folder for manifest, rejects and summary; made if missing")
-    convert: bool = setting(False, help="write every clip as 16 kHz mono FLAC below out/audio, spans cut")
-    num_workers: int | None = setting(
-        None, ge=0, help="processes that decode. null: one for each core; 0: none but this"
-    )
-    min_duration_s: float = setting(0.1, ge=0, help="seconds; shorter clips are rejected")
-    max_duration_s: float = setting(1200.0, gt=0, help="seconds; longer clips are rejected. The models hear 20 minutes")
-    duplicates: Duplicates = setting(
-        Duplicates.keep, help="the same sound twice: keep and count, drop all but one, stop"
-    )
-    split: SplitConfig = setting(SplitConfig(), help="dividing into train, dev and test; off while both shares are 0")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "prepare")
-        if self.min_duration_s >= self.max_duration_s:
-            raise ConfigError(
-                f"min_duration_s={self.min_duration_s} must be less than max_duration_s={self.max_duration_s}"
-            )
-        if self.source.streaming:
-            raise ConfigError("source.streaming=true: prepare reads the whole corpus; leave it false")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from qasr_train.config.patterns import REGEX, matches
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.models.lora_files import is_adapter_name, merge_adapter, put_lora
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 
 # Where each part lies in a transformers speech model; a tied head is the embeddings, an untied one has its own name.
 PARTS = {
@@ -30,49 +30,6 @@ ADAPTERS = "adapters"  # the group of LoRA weights, whatever part they sit in
 ENCODER_ADAPTERS = "adapters_encoder"  # for the optimizer, those in the audio encoder by themselves
 _NUM_NEAR_NAMES = 4
 _NUMBER = "#"  # stands for a layer's number in the name of its kind
-
-
-@dataclass
-class LoraSettings:
-    """LoRA (Hu et al. 2021): a low-rank update beside each chosen linear layer; its weights are float32 whatever the base.
-
-    A pattern is matched against the layer's last name ("q_proj") or, where it holds a dot, its whole name in the part
-    ("layers.2?.self_attn.*"); "re:..." is a regular expression on the whole name.
-    """
-
-    rank: int = setting(16, ge=1, help="dimensions; width of the update, its capacity and cost")
-    alpha: float = setting(
-        32.0, gt=0, help="factor; the update counts alpha / rank times (alpha / sqrt(rank) with use_rslora)"
-    )
-    dropout: float = setting(0.0, ge=0, lt=1, help="share of inputs of the update zeroed in training")
-    use_rslora: bool = setting(False, help="scale by sqrt(rank), steadier at ranks above 64 (Kalajdzievski 2023)")
-    use_dora: bool = setting(False, help="learn magnitudes apart (DoRA, Liu et al. 2024); slower, vLLM cannot serve it")
-    decoder: list[str] = setting([], help="patterns; linear layers of the language model. []: none")
-    encoder: list[str] = setting([], help="patterns; linear layers of the audio encoder. []: none")
-    projector: list[str] = setting([], help="patterns; linear layers between encoder and decoder. []: none")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "adapt.lora")
-
-
-@dataclass
-class AdaptConfig:
-    """Which weights are trained. Everything that is not named stays as it is in the checkpoint.
-
-    Names read as the table printed at the start of a run says: part, then the path inside it, e.g.
-    "encoder.layers.0.fc1.weight", "projector.linear_1.bias", "decoder.embed_tokens.weight".
-    """
-
-    trainable: list[str] = setting([], help="patterns, globs or re:...; weights trained themselves. ['*']: all")
-    frozen: list[str] = setting([], help="patterns; exceptions from `trainable` that stay frozen")
-    lora: LoraSettings | None = setting(None, help="low-rank updates beside frozen layers. null: off")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "adapt")
-        if self.frozen and not self.trainable:
-            raise ConfigError(
-                "adapt.frozen: it lists exceptions from adapt.trainable, which is empty; everything is frozen already"
-            )
 
 
 @dataclass(frozen=True, slots=True)

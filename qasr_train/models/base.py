@@ -1,12 +1,11 @@
 """Owns what every model family offers: the ASRModel protocol, its Collator, the Hypothesis, and the capabilities by name.
 
-A family is one file in this folder with a Config, a Collator and a Model; `models/__init__.py` lists them.
+A family is one folder here with a config, a collator and a model; `families.py` lists them.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
@@ -16,40 +15,11 @@ import torch
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
+from qasr_train.models.settings import Capability, Engine, Recompute
 
 if TYPE_CHECKING:  # some three seconds to import, and needed for the annotations alone
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-
-class Capability(str, Enum):
-    """What an objective or a recipe may need of a family; a missing one is refused when the config is loaded."""
-
-    TOKEN_LOSS = "token_loss"  # calling the model gives next-token logits of supervised positions
-    CONTEXT = "context"  # transcription takes hotwords or background text
-    LANGUAGE = "language"  # transcription can be told, and tells, the language
-    CONFIDENCE = "confidence"  # transcription tells how probable each token was
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a comparison says of a family besides its figures; the parameters are counted when a model is loaded.
-
-    architecture: encoder and decoder in a few words. languages: how many, or which. license: of the published weights,
-    None where it depends on the checkpoint.
-    """
-
-    architecture: str
-    languages: str
-    license: str | None
-
-
-class Engine(str, Enum):
-    """What turns a batch into tokens, where a family leaves a choice."""
-
-    auto = "auto"  # the family's own loop where it has one, else generate; on a GPU its steps are CUDA graphs
-    loop = "loop"  # the family's own loop, its steps run operation by operation
-    generate = "generate"  # transformers' own `generate`
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +48,6 @@ def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:
         return None
     mean = fmean(log_prob for one in hypotheses for log_prob in one.log_probs or ())
     return min(1.0, math.exp(mean))  # rounding may put the logarithm of a certain token just above 0
-
-
-class Recompute(str, Enum):
-    """Which activations are computed again in the backward pass instead of kept (gradient checkpointing)."""
-
-    none = "none"
-    conv = "conv"  # the convolutions in front of the encoder: most memory for the least time
-    encoder = "encoder"  # the convolutions and the encoder's layers
-    decoder = "decoder"  # the decoder's layers
-    all = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 import torch
 
 from qasr_train.batch import Batch
-from qasr_train.models.base import Capability
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +24,7 @@ class LossSum:
 
 
 class Objective(Protocol):
-    """A loss. `needs`: the capabilities a family must have, checked when the config is loaded."""
-
-    needs: frozenset[Capability]
+    """A loss; `objectives/table.py` says what it needs of a model."""
 
     def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
         """The loss of one microbatch, as a sum and a count; model: an `ASRModel`, possibly wrapped for several processes."""

@@ -1,38 +1,25 @@
 """Owns the token cross entropy: a SUM over supervised tokens and their COUNT; only the trainer divides."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
 from qasr_train.batch import Batch
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.models.base import Capability, TargetStates
+from qasr_train.models.base import ASRModel, TargetStates
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
+from qasr_train.objectives.settings import CrossEntropyConfig
 
 
-@dataclass
-class CrossEntropyConfig:
-    """Next-token cross entropy on the target."""
-
-    name: str = setting("cross_entropy", help="name; the objective, see `qasr_train/objectives/__init__.py`")
-    label_smoothing: float = setting(0.0, ge=0, lt=1, help="share of probability spread over the vocabulary; 0: off")
-
-    chunk_rows: int | None = setting(
-        256, ge=1, help="tokens whose logits are held at a time, gradient included. null: all of them at once"
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, "objective")
+def build(config: CrossEntropyConfig, model: ASRModel) -> "CrossEntropy":
+    """What the settings say; nothing of the model is needed."""
+    return CrossEntropy(label_smoothing=config.label_smoothing, chunk_rows=config.chunk_rows)
 
 
 class CrossEntropy:
     """Sum of the cross entropy, in nats, over the supervised tokens of a batch."""
-
-    needs = frozenset({Capability.TOKEN_LOSS})
 
     def __init__(self, *, label_smoothing: float = 0.0, chunk_rows: int | None = 256) -> None:
         self.label_smoothing = label_smoothing

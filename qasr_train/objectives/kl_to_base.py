@@ -7,7 +7,6 @@ deep neural network adaptation for improved large vocabulary speech recognition"
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -18,45 +17,23 @@ from torch import nn
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.config.patterns import matches
-from qasr_train.config.settings import setting
-from qasr_train.errors import ConfigError
-from qasr_train.models.base import ASRModel, Capability, TargetStates
+from qasr_train.models.base import ASRModel, TargetStates
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
-from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.objectives.settings import KLToBaseConfig
 
 
-@dataclass
-class KLToBaseConfig(CrossEntropyConfig):
-    """Cross entropy on every row, and on rows of some sources the divergence from the model as it was before training."""
-
-    name: str = setting("kl_to_base", help="name; the objective, see `qasr_train/objectives/__init__.py`")
-    kl_weight: float = setting(1.0, gt=0, help="factor of the KL divergence, base || model, in nats a token")
-    kl_sources: list[str] = setting(
-        ["replay*"], help="patterns; sources of data.train whose rows are held to the base. Others are only learned"
+def build(config: KLToBaseConfig, model: ASRModel) -> "KLToBase":
+    """What the settings say, holding to the model as it is now: before its first step, with everything trained on it."""
+    objective = KLToBase(
+        cross_entropy=CrossEntropy(label_smoothing=config.label_smoothing, chunk_rows=config.chunk_rows),
+        kl_weight=config.kl_weight,
+        kl_sources=config.kl_sources,
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.kl_sources:
-            raise ConfigError(
-                "objective.kl_sources=[] holds no row to the base; name sources, or use objective=cross_entropy"
-            )
-
-    def check_run(self, sources: Sequence[str], *, is_sharded: bool) -> None:
-        """Raises ConfigError where a pattern matches no source of data.train, or weights are sharded over processes."""
-        if is_sharded:
-            raise ConfigError(
-                "objective=kl_to_base asks the base about some rows of some processes, which weights sharded by FSDP or "
-                "DeepSpeed cannot answer; launch with DDP, or use objective=cross_entropy"
-            )
-        for pattern in self.kl_sources:
-            if not any(matches("objective.kl_sources", pattern, name) for name in sources):
-                raise ConfigError(
-                    f"objective.kl_sources: {pattern!r} matches no source of data.train ({', '.join(sources)}); give general "
-                    "speech with data.train.replay.path=..., or use objective=cross_entropy"
-                )
+    objective.keep_base(model)
+    return objective
 
 
 class KLToBase:
@@ -65,8 +42,6 @@ class KLToBase:
     The base shares the weights of a model on which LoRA alone is trained: its answer is that without the adapters. Where
     whole weights are trained it is a frozen copy, 4 bytes a parameter. `keep_base` decides, before the first step.
     """
-
-    needs = frozenset({Capability.TOKEN_LOSS})
 
     def __init__(self, *, cross_entropy: CrossEntropy, kl_weight: float, kl_sources: Sequence[str]) -> None:
         self.cross_entropy, self.kl_weight, self.kl_sources = cross_entropy, kl_weight, list(kl_sources)

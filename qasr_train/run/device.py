@@ -3,28 +3,10 @@
 Input: the `device` and `precision` settings. Output: a torch device and dtype, or a ConfigError.
 """
 
-from enum import Enum
-
 import torch
 
 from qasr_train.errors import ConfigError
-
-
-class Device(str, Enum):
-    """Where to compute."""
-
-    auto = "auto"  # a GPU where there is one
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-class Precision(str, Enum):
-    """Number format of weights and activations in transcription."""
-
-    auto = "auto"  # bf16 on a GPU that has it, else fp32
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"  # always refused, with the reason: see refuse_fp16
+from qasr_train.run.settings import Device, Precision, refuse_fp16
 
 
 def choose_device(device: Device, *, key: str = "device") -> torch.device:
@@ -47,11 +29,3 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if has_bf16 else torch.float32
     return torch.bfloat16 if precision is Precision.bf16 else torch.float32
-
-
-def refuse_fp16(precision: Precision, key: str) -> None:
-    """Raise ConfigError for fp16: it is a choice only so that the reason can be told."""
-    if precision is Precision.fp16:
-        raise ConfigError(
-            f"{key}=fp16: the decoder of Qwen3-ASR overflows float16 and writes '!!!!'; use bf16 (same memory), or fp32"
-        )

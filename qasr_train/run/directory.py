@@ -5,7 +5,6 @@ No torch is imported here; a recipe that has imported it gets its device recorde
 """
 
 import dataclasses
-import errno
 import importlib.metadata
 import json
 import os
@@ -23,7 +22,7 @@ import yaml
 
 from qasr_train.config.settings import MISSING
 from qasr_train.errors import ConfigError
-from qasr_train.files import write_whole
+from qasr_train.files import os_error_sentence, write_whole
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -40,9 +39,6 @@ _PACKAGES = (
     "soxr",
     "numpy",
 )
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
-_IN_THE_WAY = {errno.EISDIR: "is a folder", errno.ENOTDIR: "lies below a file", errno.EEXIST: "exists and is a file"}
 _CODE_DIR = Path(__file__).resolve().parent
 
 
@@ -235,22 +231,6 @@ def device_record() -> dict[str, Any]:
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a JSON file, all or nothing."""
     _write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-
-
-def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
-    """What to tell of a full disk, or of a place that may not be read or written; None for any other OSError.
-
-    Args:
-        path: what was being written; an error in the middle of a file does not name it.
-    """
-    name = error.filename if error.filename is not None else path or "a file"
-    if error.errno in _NO_SPACE:
-        return f"{name}: no space left on the disk; free some, or choose another output folder"
-    if error.errno in _NO_PERMISSION:
-        return f"{name}: cannot be read or written ({error.strerror}); choose a place where you may"
-    if error.errno in _IN_THE_WAY:
-        return f"{name}: {_IN_THE_WAY[error.errno]}; choose another path"
-    return None
 
 
 def _write_text(path: Path, text: str) -> None:

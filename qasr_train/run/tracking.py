@@ -10,7 +10,6 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,44 +18,14 @@ import numpy as np
 from accelerate import Accelerator
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.files import write_whole
+from qasr_train.run.settings import Backend, TrackingConfig
 
 # A setting's help begins with its unit; text goes out only where that is one of these, so a new setting stays here by itself.
 _PUBLIC_UNIT = re.compile(r"(name|pattern)s?\b")
 _LOOKS_LIKE_A_PATH = re.compile(r"[/\\~\s]")
 Public = str | int | float | bool
-
-
-class Backend(str, Enum):
-    """Where figures go beside metrics.jsonl."""
-
-    none = "none"
-    wandb = "wandb"
-    tensorboard = "tensorboard"
-
-
-class WandbMode(str, Enum):
-    """Whether wandb sends as the run goes, or keeps the run on disk for `wandb sync`."""
-
-    online = "online"
-    offline = "offline"
-
-
-@dataclass
-class TrackingConfig:
-    """Tracking of a run."""
-
-    backend: Backend = setting(Backend.none, help="tracker fed beside metrics.jsonl")
-    project: str = setting("qasr_train", help="name; the tracker's project")
-    name: str | None = setting(None, help="name of the run in the tracker. null: the tracker chooses")
-    mode: WandbMode = setting(WandbMode.online, help="wandb only: send at once, or keep on disk")
-    allow_text: bool = setting(False, help="whether transcripts and their ids may go to the tracker (wandb only)")
-    allow_audio: bool = setting(False, help="whether recordings may go to the tracker (wandb only, evaluate.py)")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "tracking")
 
 
 class Tracker:

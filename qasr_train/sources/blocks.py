@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from qasr_train.errors import DataError
-from qasr_train.sources.rows import COLUMN_NAMES, RowReader
+from qasr_train.sources.rows import RowReader
+from qasr_train.sources.settings import COLUMN_NAMES
 from qasr_train.sources.table import Columns
 
 BLOCK_BYTES = 16_000_000

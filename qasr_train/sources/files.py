@@ -1,6 +1,6 @@
 """Owns reading rows from JSONL, JSON arrays, CSV, TSV and folders of recordings, with `metadata.csv` or `.jsonl` or without.
 
-Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `source_rows.py` reads them.
+Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `rows.py` reads them.
 """
 
 import csv

@@ -11,26 +11,13 @@ from sys import intern
 from typing import Any
 
 from qasr_train.audio.arrow import is_arrow_reference
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
+from qasr_train.sources.settings import COLUMN_NAMES, check_columns
 from qasr_train.text.languages import resolve_language
 
 Row = Mapping[str, Any]
 
-# Field of Utterance -> the names its column goes by, the first one present wins; upper and lower case do not matter. No
-# begin_time / end_time: in corpora of cut clips (MLS, GigaSpeech, AMI) they give the place in the uncut recording.
-COLUMN_NAMES: dict[str, tuple[str, ...]] = {
-    "id": ("id", "utterance_id", "utt_id", "uttid", "segment_id", "audio_id", "key"),
-    "audio": ("audio", "audio_filepath", "audio_path", "audio_file", "path", "file", "file_name", "filename", "wav"),
-    "text": ("text", "sentence", "normalized_text", "transcript", "transcription", "text_normalized", "raw_text"),
-    "language": ("language", "lang", "locale"),
-    "speaker": ("speaker", "speaker_id", "client_id", "spk", "spk_id"),
-    "duration_s": ("duration_s", "duration"),
-    "start_s": ("start_s", "start", "offset"),
-    "end_s": ("end_s", "end"),
-    "context": ("context", "prompt"),
-    "split": ("split",),
-}
 _REQUIRED = ("audio", "text")
 _OFFICIAL_TEXT = re.compile(r"\s*language\s+(.+?)\s*<asr_text>(.*)", re.DOTALL)
 
@@ -184,13 +171,6 @@ class RowReader:
             new = f"{stem}-{self._repeats[stem]}"
         self.ids.add(new)
         return new
-
-
-def check_columns(columns: Mapping[str, str]) -> None:
-    """Refuse (ConfigError) a mapping for a field that does not exist."""
-    for field in columns:
-        if field not in COLUMN_NAMES:
-            raise ConfigError(f"source.columns.{field}: no such field; choose from {', '.join(COLUMN_NAMES)}")
 
 
 def _stem(path: str | None) -> str:

@@ -1,13 +1,11 @@
 """Owns sources: where utterances come from, whatever the format, and which of them are taken.
 
 Input: a `SourceConfig`. Output: a table or list of `Utterance` (`load_table`), or a stream with an exact position
-(`stream_utterances`). `source_files.py`, `source_blocks.py`, `source_hf.py`, `source_tar.py` read the formats,
-`source_rows.py` gives rows their meaning, `source_streams.py` deals streams out to processes.
+(`stream_utterances`). `files.py`, `blocks.py`, `hub.py`, `tar.py` read the formats,
+`rows.py` gives rows their meaning, `streams.py` deals streams out to processes.
 """
 
 import logging
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,7 @@ import pyarrow.compute as pc
 
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.config.patterns import matches
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance, rows_of_lines
 from qasr_train.sources.blocks import jsonl_blocks, read_block
 from qasr_train.sources.files import (
@@ -30,27 +27,15 @@ from qasr_train.sources.files import (
     read_recordings,
 )
 from qasr_train.sources.hub import HfStream, find_hub_tar_files, is_hub_id, read_hf, read_parquet
-from qasr_train.sources.rows import RowReader, check_columns
+from qasr_train.sources.rows import RowReader
+from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.sources.streams import FileRows, JsonlRows, Shards, UtteranceStream
 from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable
 from qasr_train.sources.tar import TarRows, find_tar_files
-from qasr_train.text.languages import resolve_language
 
 log = logging.getLogger(__name__)
 
 _NUM_PROBED_PATHS = 20
-_FILTERED = ("id", "speaker", "language", "audio")
-
-
-class SourceFormat(str, Enum):
-    """How a source is stored."""
-
-    auto = "auto"
-    jsonl = "jsonl"
-    csv = "csv"
-    parquet = "parquet"
-    hf = "hf"
-    webdataset = "webdataset"
 
 
 _SUFFIXES = {
@@ -63,54 +48,6 @@ _SUFFIXES = {
     ".pq": SourceFormat.parquet,
     ".tar": SourceFormat.webdataset,
 }
-
-
-@dataclass
-class SourceConfig:
-    """One dataset split: where it lies, how its columns are called, and how much of it is used."""
-
-    path: str = setting(
-        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, folder (audio, Parquet, tar, save_to_disk) or hub id"
-    )
-    format: SourceFormat = setting(
-        SourceFormat.auto, help="how the source is stored; auto: by suffix, folder or hub id"
-    )
-    split: str | None = setting(
-        None, help="keep the rows whose `split` says this / the split of the dataset. null: every row"
-    )
-    only: dict[str, str] = setting(
-        {}, help="id, speaker, language or audio -> glob or re:...; keep the rows that match all, e.g. {speaker: f*}"
-    )
-    subset: str | None = setting(
-        None, help="configuration of a Hugging Face dataset, e.g. a language. null: its default"
-    )
-    revision: str | None = setting(
-        None,
-        help="git revision of a hub id: branch, tag or commit, e.g. refs/convert/parquet. null: its default branch",
-    )
-    streaming: bool = setting(False, help="read rows as they come instead of loading the list; for more than fits")
-    columns: dict[str, str] = setting(
-        {}, help="our field -> the source's column, e.g. {text: sentence}; '' leaves a column out. Others are guessed"
-    )
-    language: str | None = setting(None, help="name or ISO code for rows that state no language. null: unknown")
-    new_languages: list[str] = setting([], help="names of languages the model does not have yet, to be learned here")
-    audio_root: str | None = setting(None, help="folder where relative audio paths start. null: folder of the manifest")
-    passes_per_epoch: float = setting(
-        1.0, gt=0, help="passes over this source in an epoch; 0.25 draws another quarter each epoch"
-    )
-    max_utterances: int | None = setting(None, ge=1, help="utterances; take the first so many. null: all")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "source")
-        check_columns(self.columns)
-        for field, pattern in self.only.items():
-            if field not in _FILTERED:
-                raise ConfigError(f"source.only: {field!r} cannot be filtered by; choose from {', '.join(_FILTERED)}")
-            matches(f"source.only.{field}", pattern, "")
-        try:
-            resolve_language(self.language, where="source.language", new_languages=self.new_languages)
-        except DataError as error:
-            raise ConfigError(str(error)) from None
 
 
 def check_source(config: SourceConfig) -> None:

@@ -5,8 +5,10 @@ for. No Python object stands for a row, so a forked worker that reads it copies 
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from sys import intern
 from typing import Any, overload
 
@@ -231,3 +233,31 @@ def languages_of(utterances: Sequence[Utterance]) -> tuple[list[str], np.ndarray
     codes = codes[utterances.rows] if isinstance(utterances, UtteranceTable) else codes
     present, codes = np.unique(codes, return_inverse=True)
     return [[*names, UNKNOWN][code] for code in present.tolist()], codes
+
+
+class Joined(Sequence[Utterance]):
+    """Several lists of utterances as one, none of them copied. names: of the lists, where they have any."""
+
+    def __init__(self, parts: Sequence[Sequence[Utterance]], names: Sequence[str] = ()) -> None:
+        self.names = [name for name, part in zip(names, parts, strict=bool(names)) if len(part)]
+        self.parts = [part for part in parts if len(part)]
+        self.ends = list(accumulate(len(part) for part in self.parts))
+        self.durations_s = np.concatenate([np.empty(0), *(durations_of(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return self.ends[-1] if self.ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Utterance]: ...
+    def __getitem__(self, index: int | slice) -> Utterance | list[Utterance]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        number = bisect_right(self.ends, index)
+        return self.parts[number][index - (self.ends[number - 1] if number else 0)]
+
+    def name_of(self, index: int) -> str:
+        """The name of the list that an utterance stands in; "" where they have none."""
+        return self.names[bisect_right(self.ends, index)] if self.names else ""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.scoring.alignment import tokens
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer
+from qasr_train.text.tokens import tokens
 
 
 @dataclass(frozen=True, slots=True)

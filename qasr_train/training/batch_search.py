@@ -19,7 +19,7 @@ from qasr_train.batch import Recording
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import ASRModel
-from qasr_train.objectives import Objective
+from qasr_train.objectives.base import Objective
 from qasr_train.run.directory import write_json
 from qasr_train.training.state import generator_state, set_generator_state
 

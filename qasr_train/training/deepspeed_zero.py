@@ -19,8 +19,8 @@ from torch import nn
 from qasr_train.errors import ConfigError
 from qasr_train.models.base import ASRModel
 from qasr_train.models.safetensors_files import LazyTensor
+from qasr_train.training.settings import ZERO_ASKED_FOR
 
-ASKED_FOR = "ACCELERATE_USE_DEEPSPEED"
 _STAGE = "ACCELERATE_DEEPSPEED_ZERO_STAGE"
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # what AdamW remembers of a weight, besides the number of its steps
 _SETTINGS_REFUSED = (
@@ -72,11 +72,11 @@ class ZeroAccelerator(Accelerator):
         if arguments["cpu"]:
             os.environ["DS_ACCELERATOR"] = "cpu"  # DeepSpeed takes a GPU where it sees one
         self.zero_stage = int(os.environ.get(_STAGE, "2"))
-        asked_for = os.environ.pop(ASKED_FOR)
+        asked_for = os.environ.pop(ZERO_ASKED_FOR)
         try:
             super().__init__(**arguments)
         finally:
-            os.environ[ASKED_FOR] = asked_for
+            os.environ[ZERO_ASKED_FOR] = asked_for
         self._is_last = True
 
     def share(self, model: ASRModel, optimizer: torch.optim.Optimizer) -> tuple["ZeroModel", "ZeroOptimizer"]:

@@ -24,11 +24,11 @@ from qasr_train.errors import ConfigError, TrainingError, UserError
 from qasr_train.models.base import ASRModel
 from qasr_train.models.compiled import refuse_compiling
 from qasr_train.run.device import choose_device, choose_dtype
-from qasr_train.run.tracking import TrackingConfig, tracker_names
+from qasr_train.run.settings import TrackingConfig
+from qasr_train.run.tracking import tracker_names
 from qasr_train.training.batch_search import refuse_batch_search
-from qasr_train.training.deepspeed_zero import ASKED_FOR as ZERO_ASKED_FOR
 from qasr_train.training.deepspeed_zero import ZeroAccelerator, refuse_zero
-from qasr_train.training.settings import TrainerConfig
+from qasr_train.training.settings import ZERO_ASKED_FOR, TrainerConfig, is_on, is_sharding_asked_for
 
 
 def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, project_dir: Path) -> Accelerator:
@@ -51,7 +51,7 @@ def make_accelerator(trainer: TrainerConfig, tracking: TrackingConfig, *, projec
     _reset_accelerate()
     plugin = sharding_plugin(dtype)
     with _told_where_to_meet():
-        accelerator = (ZeroAccelerator if _is_on(ZERO_ASKED_FOR) else Accelerator)(
+        accelerator = (ZeroAccelerator if is_on(ZERO_ASKED_FOR) else Accelerator)(
             cpu=device.type == "cpu",
             mixed_precision="bf16" if dtype is torch.bfloat16 else "no",
             log_with=tracker_names(tracking) or None,
@@ -92,7 +92,7 @@ def refuse_launch(device: torch.device) -> None:
     Raises:
         ConfigError: FSDP 1, what FSDP or DeepSpeed cannot do here, or more processes than GPUs; says what to use.
     """
-    if _is_on(ZERO_ASKED_FOR):
+    if is_on(ZERO_ASKED_FOR):
         refuse_zero()
     num_local, num_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
     if device.type == "cuda" and 0 < num_gpus < num_local:
@@ -100,26 +100,21 @@ def refuse_launch(device: torch.device) -> None:
             f"the launch starts {num_local} processes on this machine, which has {num_gpus} GPU{'s' * (num_gpus != 1)}; start "
             f"one a GPU: --num_processes {num_gpus} (accelerate launch), --nproc-per-node {num_gpus} (torchrun)"
         )
-    if not _is_on("ACCELERATE_USE_FSDP"):
+    if not is_on("ACCELERATE_USE_FSDP"):
         return
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
         raise ConfigError(f"fsdp_version: {version} in the launch; only FSDP2 is supported, set fsdp_version: 2")
-    if _is_on("FSDP_ACTIVATION_CHECKPOINTING"):
+    if is_on("FSDP_ACTIVATION_CHECKPOINTING"):
         raise ConfigError(
             "fsdp_activation_checkpointing: true in the launch renames the layers; set it to false and use "
             "trainer.gradient_checkpointing=all"
         )
-    if _is_on("FSDP_OFFLOAD_PARAMS") and device.type == "cpu":
+    if is_on("FSDP_OFFLOAD_PARAMS") and device.type == "cpu":
         raise ConfigError(
             "fsdp_offload_params: true in the launch, but this run computes on a CPU and has nothing to offload; set it "
             "to false"
         )
-
-
-def is_sharding_asked_for() -> bool:
-    """Whether the launch asks for FSDP or DeepSpeed."""
-    return _is_on("ACCELERATE_USE_FSDP") or _is_on(ZERO_ASKED_FOR)
 
 
 def sharding_plugin(dtype: torch.dtype) -> FullyShardedDataParallelPlugin | None:
@@ -128,7 +123,7 @@ def sharding_plugin(dtype: torch.dtype) -> FullyShardedDataParallelPlugin | None
     Args:
         dtype: of the forward pass. Weights, gradients and optimizer stay float32, and gradients are reduced in it.
     """
-    if not _is_on("ACCELERATE_USE_FSDP"):
+    if not is_on("ACCELERATE_USE_FSDP"):
         return None
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     return FullyShardedDataParallelPlugin(
@@ -227,7 +222,3 @@ def _layer_classes(module: Any) -> list[str]:
 
 def _modules(model: Any) -> list[nn.Module]:
     return list(model.modules())
-
-
-def _is_on(name: str) -> bool:
-    return os.environ.get(name, "false").lower() in ("true", "1", "yes")

@@ -6,72 +6,13 @@ which a schedule scales every group's peak learning rate at a step.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import nn
 
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
-
-
-class OptimizerName(str, Enum):
-    """How AdamW keeps its two means of every weight."""
-
-    adamw = "adamw"  # float32: 8 bytes a weight
-    adamw_8bit = "adamw_8bit"  # block-wise 8 bits, by bitsandbytes: 2 bytes a weight (Dettmers et al. 2022)
-
-
-class Schedule(str, Enum):
-    """How the learning rate goes on after the warm-up."""
-
-    constant = "constant"
-    linear = "linear"
-    cosine = "cosine"
-
-
-@dataclass
-class OptimConfig:
-    """AdamW and its schedule. A part's own learning rate wins over `lr`."""
-
-    name: OptimizerName = setting(
-        OptimizerName.adamw, help="optimizer; adamw_8bit takes 2 bytes a weight instead of 8 and needs bitsandbytes"
-    )
-    lr: float = setting(1e-4, gt=0, help="peak learning rate of every part that has none of its own")
-    lr_encoder: float | None = setting(None, gt=0, help="peak learning rate; audio encoder. null: lr")
-    lr_projector: float | None = setting(None, gt=0, help="peak learning rate; projector. null: lr")
-    lr_decoder: float | None = setting(None, gt=0, help="peak learning rate; language model and head. null: lr")
-    lr_adapters: float | None = setting(None, gt=0, help="peak learning rate; LoRA weights. null: lr")
-    lr_adapters_encoder: float | None = setting(
-        None, gt=0, help="peak learning rate; LoRA weights in the audio encoder. null: lr_adapters"
-    )
-    weight_decay: float = setting(
-        0.0, ge=0, help="decoupled decay per unit of learning rate; never on biases and norms"
-    )
-    beta1: float = setting(0.9, ge=0, lt=1, help="decay of AdamW's mean of gradients")
-    beta2: float = setting(0.98, ge=0, lt=1, help="decay of AdamW's mean of squared gradients")
-    eps: float = setting(1e-8, gt=0, help="AdamW's term against division by zero")
-    schedule: Schedule = setting(Schedule.cosine, help="course of the learning rate after warm-up")
-    warmup_fraction: float = setting(0.05, ge=0, lt=1, help="share of all steps; linear warm-up from 0")
-    final_lr_fraction: float = setting(0.0, ge=0, le=1, help="share of the peak that is left at the last step")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "optim")
-        if self.name is OptimizerName.adamw_8bit and find_spec("bitsandbytes") is None:
-            raise ConfigError(
-                "optim.name=adamw_8bit needs bitsandbytes, which is not installed; pip install bitsandbytes, or set "
-                "optim.name=adamw"
-            )
-
-    def peak_lr(self, part: str) -> float:
-        """The peak learning rate of a part: encoder, projector, decoder, adapters or adapters_encoder."""
-        own = getattr(self, f"lr_{part}", None)
-        if own is None and part == "adapters_encoder":
-            own = self.lr_adapters
-        return self.lr if own is None else own
+from qasr_train.training.settings import OptimConfig, OptimizerName, Schedule
 
 
 def build_optimizer(

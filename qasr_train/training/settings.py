@@ -1,12 +1,14 @@
 """Owns the settings of the training loop: how long, on what, what is watched, kept and refused. `trainer.py` obeys them."""
 
+import os
 from dataclasses import dataclass
 from enum import Enum
+from importlib.util import find_spec
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import Recompute
-from qasr_train.run.device import Device, Precision, refuse_fp16
+from qasr_train.models.settings import Recompute
+from qasr_train.run.settings import Device, Precision, refuse_fp16
 
 
 class BestBy(str, Enum):
@@ -84,3 +86,71 @@ class TrainerConfig:
                 "trainer.num_epochs and trainer.max_steps are both null: training would never end; set one"
             )
         refuse_fp16(self.precision, "trainer.precision")
+
+
+class OptimizerName(str, Enum):
+    """How AdamW keeps its two means of every weight."""
+
+    adamw = "adamw"  # float32: 8 bytes a weight
+    adamw_8bit = "adamw_8bit"  # block-wise 8 bits, by bitsandbytes: 2 bytes a weight (Dettmers et al. 2022)
+
+
+class Schedule(str, Enum):
+    """How the learning rate goes on after the warm-up."""
+
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+@dataclass
+class OptimConfig:
+    """AdamW and its schedule. A part's own learning rate wins over `lr`."""
+
+    name: OptimizerName = setting(
+        OptimizerName.adamw, help="optimizer; adamw_8bit takes 2 bytes a weight instead of 8 and needs bitsandbytes"
+    )
+    lr: float = setting(1e-4, gt=0, help="peak learning rate of every part that has none of its own")
+    lr_encoder: float | None = setting(None, gt=0, help="peak learning rate; audio encoder. null: lr")
+    lr_projector: float | None = setting(None, gt=0, help="peak learning rate; projector. null: lr")
+    lr_decoder: float | None = setting(None, gt=0, help="peak learning rate; language model and head. null: lr")
+    lr_adapters: float | None = setting(None, gt=0, help="peak learning rate; LoRA weights. null: lr")
+    lr_adapters_encoder: float | None = setting(
+        None, gt=0, help="peak learning rate; LoRA weights in the audio encoder. null: lr_adapters"
+    )
+    weight_decay: float = setting(
+        0.0, ge=0, help="decoupled decay per unit of learning rate; never on biases and norms"
+    )
+    beta1: float = setting(0.9, ge=0, lt=1, help="decay of AdamW's mean of gradients")
+    beta2: float = setting(0.98, ge=0, lt=1, help="decay of AdamW's mean of squared gradients")
+    eps: float = setting(1e-8, gt=0, help="AdamW's term against division by zero")
+    schedule: Schedule = setting(Schedule.cosine, help="course of the learning rate after warm-up")
+    warmup_fraction: float = setting(0.05, ge=0, lt=1, help="share of all steps; linear warm-up from 0")
+    final_lr_fraction: float = setting(0.0, ge=0, le=1, help="share of the peak that is left at the last step")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "optim")
+        if self.name is OptimizerName.adamw_8bit and find_spec("bitsandbytes") is None:
+            raise ConfigError(
+                "optim.name=adamw_8bit needs bitsandbytes, which is not installed; pip install bitsandbytes, or set "
+                "optim.name=adamw"
+            )
+
+    def peak_lr(self, part: str) -> float:
+        """The peak learning rate of a part: encoder, projector, decoder, adapters or adapters_encoder."""
+        own = getattr(self, f"lr_{part}", None)
+        if own is None and part == "adapters_encoder":
+            own = self.lr_adapters
+        return self.lr if own is None else own
+
+
+ZERO_ASKED_FOR = "ACCELERATE_USE_DEEPSPEED"
+
+
+def is_sharding_asked_for() -> bool:
+    """Whether the launch asks for FSDP or DeepSpeed."""
+    return is_on("ACCELERATE_USE_FSDP") or is_on(ZERO_ASKED_FOR)
+
+
+def is_on(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("true", "1", "yes")

@@ -27,7 +27,7 @@ from qasr_train.errors import DataError, InterruptedRunError, TrainingError
 from qasr_train.models.base import ASRModel
 from qasr_train.models.compiled import num_compilations
 from qasr_train.models.safetensors_files import whole
-from qasr_train.objectives import Objective
+from qasr_train.objectives.base import Objective
 from qasr_train.run.interrupt import Interrupt
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.batch_search import is_out_of_memory

@@ -19,10 +19,12 @@ from qasr_train.data.workers import load_recording
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel, Engine
+from qasr_train.models.base import ASRModel
+from qasr_train.models.settings import Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.run.tracking import Tracker
-from qasr_train.sources.source import SourceConfig, load_table
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_table
 from qasr_train.training.launch import whole_weights
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.settings import DecodeConfig

@@ -6,7 +6,6 @@ The command never sees a reference; speed is that of the whole command, loading 
 
 import json
 import logging
-import shlex
 import shutil
 import signal
 import subprocess
@@ -24,70 +23,23 @@ from typing import IO, Any
 import soundfile
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, probe_audio
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.manifest import Utterance, read_jsonl
 from qasr_train.run.directory import RUN_FILE, read_run, write_json
 from qasr_train.transcription.journal import Journal, finish, gather_partials, read_partials
-from qasr_train.transcription.plan import AUTO, REFERENCE
 from qasr_train.transcription.predictions import Prediction, known_language, merge_chunks, parse_prediction
-from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.transcription.settings import AUTO, REFERENCE, CommandConfig, DecodeConfig
 from qasr_train.transcription.transcribe import FailureCount
 
 logger = logging.getLogger(__name__)
 
 # Whose time it is, in run.json: of the whole command, shared out by duration, or what its rows say.
 WALL_TIME, STATED_TIME = "wall time of the command, loading included", "stated in its rows"
-_NEEDED = ("{manifest}", "{predictions}")
 _FOLDER = "command-"  # of one try on one set, below the run directory, removed with it
 _NUM_LAST_LINES = 5
 _MAX_LINE_CHARACTERS = 300
 _PATIENCE_S = 10.0  # between asking a command to end and ending it
-
-
-@dataclass
-class CommandConfig:
-    """An outside system, run once for each set."""
-
-    family: str = setting("command", help="name; tells this from the families of models that are loaded here")
-    command: str = setting(
-        help="command line, run without a shell; {manifest} and {predictions} stand for the files it reads and must write, "
-        "{set} for the name of the set"
-    )
-    name: str | None = setting(None, help="name; what tables call the system. null: the command line")
-    as_wav: bool = setting(
-        False,
-        help="whether every recording is given as a WAV of 16 kHz. false: the file itself where it is a whole one",
-    )
-    architecture: str | None = setting(None, help="words; for the table of systems. null: not stated")
-    languages: str | None = setting(None, help="words; for the table of systems. null: not stated")
-    license: str | None = setting(None, help="words; for the table of systems. null: not stated")
-    num_parameters: int | None = setting(None, ge=1, help="weights; for the table of systems. null: not stated")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "model")
-        words = self.words()
-        for placeholder in _NEEDED:
-            if not any(placeholder in word for word in words):
-                raise ConfigError(
-                    f"model.command={self.command}: has no {placeholder}; write for example "
-                    '"python my_system.py {manifest} {predictions}"'
-                )
-        if shutil.which(words[0]) is None:
-            raise ConfigError(f"model.command: no program {words[0]!r}; give its path, or install it")
-
-    def words(self) -> list[str]:
-        """The command line as words; ConfigError where a quote is not closed."""
-        try:
-            return shlex.split(self.command)
-        except ValueError as error:
-            raise ConfigError(f"model.command={self.command}: cannot be split into words ({error})") from None
-
-    @property
-    def system(self) -> dict[str, Any]:
-        """What run.json says of it, with the fields of a family's Card."""
-        return {"architecture": self.architecture, "languages": self.languages, "license": self.license}
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from qasr_train.data.buckets import sorted_batches
 from qasr_train.data.length_limits import probed_duration
 from qasr_train.errors import AudioError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.transcription.settings import AUTO, REFERENCE
 
-AUTO, REFERENCE = "auto", "reference"  # besides a language's name: the model tells it, each row's own
 PREFETCHED_BATCHES = 2
 
 

@@ -3,14 +3,18 @@
 Input: values of the group `decode`. Output: a checked DecodeConfig, whose language is the model's name for it, and DecodeLimits.
 """
 
+import shlex
+import shutil
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.models.base import Engine
+from qasr_train.models.settings import Engine
 from qasr_train.text.languages import LANGUAGES, resolve_language
-from qasr_train.transcription.plan import AUTO, REFERENCE
+
+AUTO, REFERENCE = "auto", "reference"  # besides a language's name: the model tells it, each row's own
 
 
 class LongAudio(Enum):  # not a str: it would lose its method `split`
@@ -93,3 +97,50 @@ class DecodeLimits:
     max_new_tokens: int | None = None
     overlap_s: float = 4.0
     engine: Engine = Engine.auto
+
+
+_NEEDED = ("{manifest}", "{predictions}")
+
+
+@dataclass
+class CommandConfig:
+    """An outside system, run once for each set."""
+
+    family: str = setting("command", help="name; tells this from the families of models that are loaded here")
+    command: str = setting(
+        help="command line, run without a shell; {manifest} and {predictions} stand for the files it reads and must write, "
+        "{set} for the name of the set"
+    )
+    name: str | None = setting(None, help="name; what tables call the system. null: the command line")
+    as_wav: bool = setting(
+        False,
+        help="whether every recording is given as a WAV of 16 kHz. false: the file itself where it is a whole one",
+    )
+    architecture: str | None = setting(None, help="words; for the table of systems. null: not stated")
+    languages: str | None = setting(None, help="words; for the table of systems. null: not stated")
+    license: str | None = setting(None, help="words; for the table of systems. null: not stated")
+    num_parameters: int | None = setting(None, ge=1, help="weights; for the table of systems. null: not stated")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "model")
+        words = self.words()
+        for placeholder in _NEEDED:
+            if not any(placeholder in word for word in words):
+                raise ConfigError(
+                    f"model.command={self.command}: has no {placeholder}; write for example "
+                    '"python my_system.py {manifest} {predictions}"'
+                )
+        if shutil.which(words[0]) is None:
+            raise ConfigError(f"model.command: no program {words[0]!r}; give its path, or install it")
+
+    def words(self) -> list[str]:
+        """The command line as words; ConfigError where a quote is not closed."""
+        try:
+            return shlex.split(self.command)
+        except ValueError as error:
+            raise ConfigError(f"model.command={self.command}: cannot be split into words ({error})") from None
+
+    @property
+    def system(self) -> dict[str, Any]:
+        """What run.json says of it, with the fields of a family's Card."""
+        return {"architecture": self.architecture, "languages": self.languages, "license": self.license}

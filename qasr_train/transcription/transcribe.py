@@ -18,11 +18,12 @@ from qasr_train.batch import Recording
 from qasr_train.data.buckets import sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel, Capability, Engine, Hypothesis, RowDecoder, confidence_of
+from qasr_train.models.base import ASRModel, Hypothesis, RowDecoder, confidence_of
+from qasr_train.models.settings import Capability, Engine
 from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
-from qasr_train.transcription.plan import AUTO, PlannedBatch, load_ahead, plan_transcription, too_long_text
+from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
-from qasr_train.transcription.settings import DecodeLimits, LongAudio
+from qasr_train.transcription.settings import AUTO, DecodeLimits, LongAudio
 
 logger = logging.getLogger(__name__)
 

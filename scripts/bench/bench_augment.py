@@ -18,9 +18,9 @@ import soundfile
 import torch
 from transformers import Qwen3ASRFeatureExtractor
 
+from qasr_train.augment.settings import Codec, SpecAugmentConfig
 from qasr_train.augment.sounds import open_sounds
-from qasr_train.augment.spectrum import SpecAugmentConfig, cover, draw_masks
-from qasr_train.augment.telephone import Codec
+from qasr_train.augment.spectrum import cover, draw_masks
 from qasr_train.augment.variants import change_speed
 from qasr_train.augment.waveform import Background, Gain, Noise, Reverb, Telephone
 from qasr_train.models.qwen3_asr.log_mel import LogMel

@@ -33,7 +33,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
 from qasr_train.batch import Recording
 from qasr_train.data.buckets import sorted_batches
 from qasr_train.manifest import Utterance
-from qasr_train.models import load_model
+from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.transcription.transcribe import token_limit

@@ -23,7 +23,8 @@ import soundfile
 import torch
 
 from qasr_train.batch import Recording
-from qasr_train.data.feature_cache import CacheConfig, CachedMels
+from qasr_train.data.feature_cache import CachedMels
+from qasr_train.data.settings import CacheConfig
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.locations import resolve_checkpoint

@@ -18,10 +18,11 @@ import numpy as np
 import psutil
 
 from qasr_train.data.length_limits import Limits
+from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import build_pools, open_sources
-from qasr_train.data.training_data import DataConfig, TrainingData
+from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import PlannedBatches, make_loader
-from qasr_train.sources.source import SourceConfig
+from qasr_train.sources.settings import SourceConfig
 
 WORDS = "the quick brown fox takes two small pills a day and sleeps well at night now".split()
 LANGUAGES = ("English", "German", "French", "Spanish")

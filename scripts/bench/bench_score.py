@@ -9,7 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from qasr_train.evaluation.scoring.score import ScoreConfig, score
+from qasr_train.evaluation.scoring.score import score
+from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 
 _COMMON = (

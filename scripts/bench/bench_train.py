@@ -37,12 +37,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from qasr_train.data.buckets import sorted_batches
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models import flop_counter
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
-from qasr_train.models.base import Recompute
+from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.compiled import num_compilations
+from qasr_train.models.families import flop_counter
 from qasr_train.models.qwen3_asr.layouts import save_original
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from scripts.bench.official_step import OfficialStep
 from scripts.bench.random_model import CHANNELS, SHAPES, VOCABULARY, plain_attention, random_model

@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from qasr_train.batch import Recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.adapt import AdaptConfig, apply_adaptation
+from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.qwen3_asr.layouts import load_processor
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from scripts.bench.bench_train import SHAPES
 from scripts.bench.train_step import saved_bytes

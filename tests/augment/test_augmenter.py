@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from qasr_train.augment.augmenter import AugmentConfig, Augmenter, make_augmenter
-from qasr_train.augment.plan import JoinConfig, SilenceConfig, SpeedConfig
-from qasr_train.augment.spectrum import Axis, Mask, SpecAugmentConfig, cover, draw_masks
-from qasr_train.augment.telephone import Codec
-from qasr_train.augment.waveform import GainConfig, NoiseConfig, ReverbConfig, TelephoneConfig
+from qasr_train.augment.augmenter import Augmenter, make_augmenter
+from qasr_train.augment.settings import (
+    AugmentConfig,
+    Codec,
+    GainConfig,
+    JoinConfig,
+    NoiseConfig,
+    ReverbConfig,
+    SilenceConfig,
+    SpecAugmentConfig,
+    SpeedConfig,
+    TelephoneConfig,
+)
+from qasr_train.augment.spectrum import Axis, Mask, cover, draw_masks
 from qasr_train.batch import Batch, Recording
 from qasr_train.config.recipes import load_config
 from qasr_train.data.training_data import ListPool, TrainingData

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.augment.augmenter import AugmentConfig
 from qasr_train.augment.clip_changes import Changes, make_changes
-from qasr_train.augment.contexts import ContextConfig, ContextDrawer
-from qasr_train.augment.waveform import GainConfig, NoiseConfig
+from qasr_train.augment.contexts import ContextDrawer
+from qasr_train.augment.settings import AugmentConfig, ContextConfig, GainConfig, NoiseConfig
 from qasr_train.errors import ConfigError, DataError
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qasr_train.augment.contexts import ContextConfig, ContextDrawer, TermOffer, make_context_drawer
+from qasr_train.augment.contexts import ContextDrawer, TermOffer, make_context_drawer
+from qasr_train.augment.settings import ContextConfig
 from qasr_train.batch import Recording
 from qasr_train.errors import ConfigError, DataError
 from tests.helpers import utterance

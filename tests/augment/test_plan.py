@@ -7,15 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qasr_train.augment.plan import (
-    JoinConfig,
-    PlanLimits,
-    SilenceConfig,
-    SpeedConfig,
-    add_silence,
-    draw_speeds,
-    join_clips,
-)
+from qasr_train.augment.plan import PlanLimits, add_silence, draw_speeds, join_clips
+from qasr_train.augment.settings import JoinConfig, SilenceConfig, SpeedConfig
 from qasr_train.augment.variants import Variant, mark_copies, utterance_rng, utterance_uniform, variant_waveform, vary
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance

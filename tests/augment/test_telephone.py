@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from qasr_train.augment.telephone import Codec, telephone
+from qasr_train.augment.settings import Codec
+from qasr_train.augment.telephone import telephone
 from tests.helpers import tone
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from qasr_train.data.encoder_cache import CachedEncodings, EncodingRun, fill_encodings, open_cache, open_encodings
-from qasr_train.data.feature_cache import CacheConfig
 from qasr_train.data.mixture import ListPool
+from qasr_train.data.settings import CacheConfig
 from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.models.adapt import AdaptConfig, apply_adaptation
+from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import TokenLogits
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.settings import AdaptConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from qasr_train.data.buckets import plan_batches
-from qasr_train.data.epoch_plan import DoneSteps, Joined, PackedBatches, PlanShape, make_up_number, plan_epoch
+from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.sources.table import TableBuilder
+from qasr_train.sources.table import Joined, TableBuilder
 from tests.helpers import utterance
 
 DURATIONS_S = np.random.default_rng(3).uniform(0.5, 9.0, 400)
@@ -178,7 +178,8 @@ def test_joined_lists_and_tables_are_one_list():
 
 
 def test_limits_treat_a_table_as_they_treat_a_list():
-    from qasr_train.data.training_data import DataConfig, TooLong
+    from qasr_train.data.settings import DataConfig
+    from qasr_train.data.training_data import TooLong
 
     class Tokens:
         def num_target_tokens(self, one) -> int:

@@ -12,19 +12,19 @@ import pytest
 import torch
 
 from qasr_train.audio.arrow import arrow_reference
-from qasr_train.augment.augmenter import AugmentConfig, make_augmenter
-from qasr_train.augment.plan import SpeedConfig
-from qasr_train.augment.spectrum import SpecAugmentConfig
-from qasr_train.data.feature_cache import CacheConfig, CachedClip, CachedMels, FeatureCache, kind_of
+from qasr_train.augment.augmenter import make_augmenter
+from qasr_train.augment.settings import AugmentConfig, SpecAugmentConfig, SpeedConfig
+from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, kind_of
 from qasr_train.data.mixture import ListPool
-from qasr_train.data.training_data import DataConfig, FeaturesOn, TrainingData
+from qasr_train.data.settings import CacheConfig, DataConfig, FeaturesOn
+from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import AudioError, ConfigError, DataError
-from qasr_train.jobs.finetune import FinetuneConfig
+from qasr_train.jobs.settings.finetune import FinetuneConfig
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.sources.source import SourceConfig
+from qasr_train.sources.settings import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
 

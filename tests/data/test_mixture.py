@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from qasr_train.data.mixture import ListPool, MixBy, apply_temperature, describe_shares
+from qasr_train.data.mixture import ListPool, apply_temperature, describe_shares
+from qasr_train.data.settings import MixBy
 from qasr_train.sources.table import TableBuilder, languages_of
 from tests.helpers import utterance
 

@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from qasr_train.batch import IGNORED
-from qasr_train.data.length_limits import Limits, TooLong, measure_durations
+from qasr_train.data.length_limits import Limits, measure_durations
 from qasr_train.data.mixture import ListPool
+from qasr_train.data.settings import DataConfig, TooLong
 from qasr_train.data.source_pools import StreamPool, build_pools
-from qasr_train.data.training_data import DataConfig, TrainingData
+from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import LoadedBatch
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
-from qasr_train.sources.source import SourceConfig
+from qasr_train.sources.settings import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
 

@@ -8,11 +8,11 @@ import pytest
 from torch.multiprocessing import active_children
 
 from qasr_train.augment.variants import NO_AUDIO, Variant, vary
-from qasr_train.data.epoch_plan import Joined
 from qasr_train.data.workers import PlannedBatches, explain_dead_workers, make_loader
 from qasr_train.errors import DataError, TrainingError
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.sources.table import Joined
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
 

@@ -11,9 +11,11 @@ import pytest
 from qasr_train.config.recipes import load_config
 from qasr_train.errors import DataError, UserError
 from qasr_train.jobs import evaluate as job
-from qasr_train.jobs.check_transcripts import CheckTranscriptsConfig, check_transcripts
+from qasr_train.jobs.check_transcripts import check_transcripts
+from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.sources.source import SourceConfig, load_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import tone, write_wav
 from tests.helpers_fake_model import FakeModel

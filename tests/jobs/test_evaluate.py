@@ -13,13 +13,13 @@ import torch
 
 from qasr_train.config.recipes import load_config
 from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
-from qasr_train.evaluation.report.clips import ReportConfig
-from qasr_train.evaluation.suites.suite import Role, SetConfig, SuiteConfig
+from qasr_train.evaluation.settings import ReportConfig, Role, SetConfig, SuiteConfig
 from qasr_train.jobs import evaluate as job
-from qasr_train.jobs.evaluate import EvaluateConfig, evaluate
-from qasr_train.models import load_model
+from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.settings.evaluate import EvaluateConfig
+from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.sources.source import SourceConfig
+from qasr_train.sources.settings import SourceConfig
 from qasr_train.transcription.journal import Journal, finish, gather_partials, partial_path, read_partials
 from qasr_train.transcription.predictions import Prediction, load_predictions
 from qasr_train.transcription.settings import DecodeConfig

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.config.recipes import load_config
 from qasr_train.errors import CheckpointError, ConfigError, UserError
-from qasr_train.jobs.export import ExportConfig, ExportDtype, ExportLayout, export
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
+from qasr_train.jobs.export import export
+from qasr_train.jobs.settings.export import ExportConfig, ExportDtype, ExportLayout
+from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.lora_files import merge_adapter, save_adapter
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
@@ -24,6 +25,7 @@ from qasr_train.models.qwen3_asr.layouts import (
     load_checkpoint_with_adapter,
     save_native,
 )
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers import ROOT
 from tests.helpers_model import tiny_model, tiny_processor
 

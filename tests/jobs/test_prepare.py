@@ -22,9 +22,11 @@ from qasr_train.corpus.splits import SplitBy, assign_splits, find_overlaps
 from qasr_train.corpus.summary import Reject
 from qasr_train.corpus.worker import Task
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.jobs.prepare import Duplicates, PrepareConfig, SplitConfig, prepare
+from qasr_train.jobs.prepare import prepare
+from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance
-from qasr_train.sources.source import SourceConfig, load_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances
 from tests.helpers import ROOT, SHARED, needs_shared, tone, utterance, write_wav
 
 

@@ -13,12 +13,15 @@ from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.finetune import finetune
-from qasr_train.jobs.pseudo_label import PseudoLabelConfig, pseudo_label
-from qasr_train.models.base import Engine, Hypothesis
+from qasr_train.jobs.pseudo_label import pseudo_label
+from qasr_train.jobs.settings.pseudo_label import PseudoLabelConfig
+from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
+from qasr_train.models.settings import Engine
 from qasr_train.models.whisper.config import WhisperConfig
-from qasr_train.sources.source import SourceConfig, load_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import tone, write_wav
 from tests.helpers_fake_model import FakeModel

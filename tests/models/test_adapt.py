@@ -10,14 +10,8 @@ from torch import nn
 
 from qasr_train.config.recipes import CONFIG_DIR
 from qasr_train.errors import ConfigError
-from qasr_train.models.adapt import (
-    AdaptConfig,
-    LoraSettings,
-    apply_adaptation,
-    count_parameters,
-    locate,
-    parameter_groups,
-)
+from qasr_train.models.adapt import apply_adaptation, count_parameters, locate, parameter_groups
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers_model import tiny_model, tiny_processor
 
 DECODER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]

@@ -12,10 +12,10 @@ from transformers import AutoTokenizer, ParakeetEncoder, Qwen3Config, Qwen3ForCa
 
 from qasr_train.batch import Recording
 from qasr_train.errors import CheckpointError
-from qasr_train.models import load_model
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.model import CanaryQwen
 from qasr_train.models.canary_qwen.published import TIED_HEAD, SpeechLanguageModel, our_name, read_sizes
+from qasr_train.models.families import load_model
 from tests.helpers import tone, utterance
 from tests.models.tiny_families import (
     NEMO_SALM_CONFIG,

@@ -13,12 +13,11 @@ from qasr_train.batch import Batch
 from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.finetune import finetune
-from qasr_train.models.adapt import AdaptConfig
-from qasr_train.models.base import Recompute
 from qasr_train.models.compiled import compile_layers, num_compilations, refuse_compiling
 from qasr_train.models.qwen3_asr import model as qwen3_asr_model
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.settings import AdaptConfig, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from tests.helpers import tone, write_wav
 from tests.helpers_model import tiny_model, tiny_processor

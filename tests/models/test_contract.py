@@ -11,8 +11,9 @@ import torch
 from qasr_train.batch import IGNORED, Recording
 from qasr_train.config.recipes import CONFIG_DIR, SCHEMAS, load_config
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models import FAMILIES, load_collator, load_model
-from qasr_train.models.base import ASRModel, Capability, Hypothesis, Recompute
+from qasr_train.models.base import ASRModel, Hypothesis
+from qasr_train.models.families import FAMILIES, load_collator, load_model
+from qasr_train.models.settings import Capability, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.transcription.transcribe import transcribe_utterances
 from tests.helpers import tone, utterance, write_wav

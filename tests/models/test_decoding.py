@@ -10,12 +10,13 @@ import torch
 from peft.tuners.lora import LoraLayer
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
-from qasr_train.models.base import Engine, Hypothesis, RowDecoder, confidence_of
+from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.base import Hypothesis, RowDecoder, confidence_of
 from qasr_train.models.qwen3_asr import decoding, prefill, step_graphs
 from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import pack
+from qasr_train.models.settings import AdaptConfig, Engine, LoraSettings
 from tests.helpers import tone, utterance
 from tests.helpers_model import tiny_model, tiny_processor
 

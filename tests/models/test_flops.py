@@ -6,10 +6,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen3ASRConfig
 
 from qasr_train.batch import Recording
-from qasr_train.models import flop_counter
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
+from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.families import flop_counter
 from qasr_train.models.qwen3_asr.flops import decoder_flops, encoder_flops, head_flops, projector_flops, training_flops
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers import SHARED, needs_shared, utterance
 from tests.helpers_model import tiny_model, tiny_processor
 

@@ -9,7 +9,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
+from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.lora_files import attach_adapter, has_only_adapters, merge_adapter, save_adapter
 from qasr_train.models.qwen3_asr.layouts import (
     find_base,
@@ -19,6 +19,7 @@ from qasr_train.models.qwen3_asr.layouts import (
     save_native,
     save_original,
 )
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers_model import tiny_model, tiny_processor
 
 IDS = torch.arange(9)[None]

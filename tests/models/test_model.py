@@ -9,12 +9,12 @@ import torch
 
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import CheckpointError
-from qasr_train.models import load_collator, load_model
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
-from qasr_train.models.base import Recompute
+from qasr_train.models.adapt import apply_adaptation, parameter_groups
+from qasr_train.models.families import load_collator, load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from tests.helpers import utterance
 from tests.helpers_model import tiny_model, tiny_processor

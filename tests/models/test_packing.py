@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from qasr_train.batch import IGNORED, Batch, Recording
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, parameter_groups
-from qasr_train.models.base import Recompute
+from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.qwen3_asr import encoder
 from qasr_train.models.qwen3_asr import packing as packing_module
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import RowLengths, attend_rows, pack
+from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from tests.helpers import utterance
 from tests.helpers_model import tiny_model, tiny_processor

@@ -14,7 +14,8 @@ from transformers.convert_slow_tokenizer import import_protobuf
 
 from qasr_train.batch import Recording
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models import load_collator, load_model, pretrained
+from qasr_train.models import pretrained
+from qasr_train.models.families import load_collator, load_model
 from qasr_train.models.parakeet_tdt import nemo
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.parakeet_tdt.model import ParakeetTDT

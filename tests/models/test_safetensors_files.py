@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
+from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.lora_files import merge_adapter, merged_state
 from qasr_train.models.safetensors_files import LazyTensor, write_tensors
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers_model import tiny_model
 
 

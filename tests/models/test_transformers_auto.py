@@ -19,7 +19,7 @@ from transformers import (
 
 from qasr_train.batch import Recording
 from qasr_train.errors import CheckpointError
-from qasr_train.models import load_model
+from qasr_train.models.families import load_model
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 from qasr_train.models.transformers_auto.model import TransformersAuto
 from tests.helpers import tone, utterance

@@ -11,8 +11,8 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from qasr_train.batch import Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
-from qasr_train.models import load_model
-from qasr_train.models.base import Capability
+from qasr_train.models.families import load_model
+from qasr_train.models.settings import Capability
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.models.whisper.model import Whisper, language_name
 from qasr_train.transcription.transcribe import transcribe_utterances

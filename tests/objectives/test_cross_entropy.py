@@ -10,9 +10,11 @@ import torch
 
 from qasr_train.batch import Batch
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import Capability, TargetStates
-from qasr_train.objectives import build_objective
-from qasr_train.objectives.cross_entropy import CrossEntropy, CrossEntropyConfig
+from qasr_train.models.base import TargetStates
+from qasr_train.models.settings import Capability
+from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.objectives.settings import CrossEntropyConfig
+from qasr_train.objectives.table import build_objective
 from tests.helpers_fake_model import FakeModel
 
 BATCH = Batch(

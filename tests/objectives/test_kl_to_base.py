@@ -12,13 +12,15 @@ import torch
 from qasr_train.batch import Batch, Recording
 from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation
-from qasr_train.models.base import Recompute, TargetStates
+from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.base import TargetStates
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
-from qasr_train.objectives import build_objective
+from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.objectives.kl_to_base import KLToBase, KLToBaseConfig, target_places
+from qasr_train.objectives.kl_to_base import KLToBase, target_places
+from qasr_train.objectives.settings import KLToBaseConfig
+from qasr_train.objectives.table import build_objective
 from tests.helpers import tone, utterance
 from tests.helpers_model import tiny_model, tiny_processor
 

@@ -13,7 +13,8 @@ import pytest
 from qasr_train.config.recipes import load_config
 from qasr_train.config.settings import setting
 from qasr_train.errors import ConfigError
-from qasr_train.run.tracking import Backend, Tracker, TrackingConfig, WandbMode, public_settings, tracker_names
+from qasr_train.run.settings import Backend, TrackingConfig, WandbMode
+from qasr_train.run.tracking import Tracker, public_settings, tracker_names
 from qasr_train.training.launch import make_accelerator
 from qasr_train.training.trainer import TrainerConfig
 

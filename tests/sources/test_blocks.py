@@ -9,7 +9,8 @@ import pytest
 
 from qasr_train.errors import DataError
 from qasr_train.sources.blocks import jsonl_blocks, read_block
-from qasr_train.sources.source import SourceConfig, _load_blocks, _load_rows, _reader, load_table, load_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import _load_blocks, _load_rows, _reader, load_table, load_utterances
 from qasr_train.sources.table import TableBuilder
 from tests.helpers import utterance, write_wav
 

@@ -14,7 +14,8 @@ import pytest
 from qasr_train.audio.decode import load_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.sources.source import SourceConfig, SourceFormat, load_utterances, stream_utterances
+from qasr_train.sources.settings import SourceConfig, SourceFormat
+from qasr_train.sources.source import load_utterances, stream_utterances
 from tests.helpers import SHARED, needs_shared, tone, write_wav
 
 datasets = pytest.importorskip("datasets")

@@ -13,7 +13,8 @@ import pytest
 
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
-from qasr_train.sources.source import SourceConfig, load_utterances, stream_utterances
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances, stream_utterances
 from tests.helpers import ROOT, tone, write_wav
 from tests.helpers_fake_hub import FakeHub, fake_hub
 

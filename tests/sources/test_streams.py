@@ -17,11 +17,13 @@ import pytest
 
 from qasr_train.audio.decode import load_audio
 from qasr_train.data.length_limits import Limits
+from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import StreamPool, build_pools, open_sources
-from qasr_train.data.training_data import DataConfig, TrainingData
+from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
-from qasr_train.sources.source import SourceConfig, SourceFormat, load_table, stream_utterances
+from qasr_train.sources.settings import SourceConfig, SourceFormat
+from qasr_train.sources.source import load_table, stream_utterances
 from qasr_train.sources.streams import UtteranceStream
 from qasr_train.sources.tar import TarRows
 from tests.helpers import tone, write_wav

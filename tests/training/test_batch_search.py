@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qasr_train.errors import ConfigError
-from qasr_train.run.tracking import TrackingConfig
+from qasr_train.run.settings import TrackingConfig
 from qasr_train.training.batch_search import Trial, batch_seconds_for, refuse_batch_search, search
 from qasr_train.training.launch import make_accelerator
 from qasr_train.training.settings import TrainerConfig

@@ -5,9 +5,10 @@ import torch
 
 from qasr_train.errors import ConfigError
 from qasr_train.training import deepspeed_zero as zero
-from qasr_train.training.launch import is_sharding_asked_for, refuse_launch, sharding_plugin
+from qasr_train.training.launch import refuse_launch, sharding_plugin
+from qasr_train.training.settings import is_sharding_asked_for
 
-LAUNCH = {zero.ASKED_FOR: "true", "WORLD_SIZE": "2", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1"}
+LAUNCH = {zero.ZERO_ASKED_FOR: "true", "WORLD_SIZE": "2", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1"}
 STAGE = "ACCELERATE_DEEPSPEED_ZERO_STAGE"
 
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from qasr_train.errors import ConfigError, TrainingError
-from qasr_train.run.device import Device
-from qasr_train.run.tracking import TrackingConfig
-from qasr_train.training.launch import is_sharding_asked_for, make_accelerator, refuse_launch
-from qasr_train.training.settings import TrainerConfig
+from qasr_train.run.settings import Device, TrackingConfig
+from qasr_train.training.launch import make_accelerator, refuse_launch
+from qasr_train.training.settings import TrainerConfig, is_sharding_asked_for
 
 
 @pytest.mark.parametrize(

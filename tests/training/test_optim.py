@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from qasr_train.errors import ConfigError
-from qasr_train.models.adapt import AdaptConfig, LoraSettings, apply_adaptation, optimizer_groups
+from qasr_train.models.adapt import apply_adaptation, optimizer_groups
+from qasr_train.models.settings import AdaptConfig, LoraSettings
 from qasr_train.training import optim
-from qasr_train.training.optim import OptimConfig, OptimizerName, Schedule, build_optimizer, lr_factor, set_lr
+from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
+from qasr_train.training.settings import OptimConfig, OptimizerName, Schedule
 from qasr_train.training.state import generator_state, load_training_state, save_training_state
 from tests.helpers_model import tiny_model
 

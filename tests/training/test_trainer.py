@@ -16,7 +16,7 @@ from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.jobs.finetune import describe_result
 from qasr_train.manifest import Utterance
-from qasr_train.run.tracking import TrackingConfig
+from qasr_train.run.settings import TrackingConfig
 from qasr_train.training.checkpoint import TrainState, latest_checkpoint
 from qasr_train.training.launch import make_accelerator
 from qasr_train.training.settings import OnNonFinite, TrainerConfig
@@ -171,7 +171,7 @@ def test_training_learns(tmp_path: Path, utterances):
     ],
 )
 def test_contradicting_settings_are_refused(settings: dict, words: str):
-    from qasr_train.run.device import Precision
+    from qasr_train.run.settings import Precision
 
     if "precision" in settings:
         settings = settings | {"precision": Precision(settings["precision"])}
@@ -180,7 +180,7 @@ def test_contradicting_settings_are_refused(settings: dict, words: str):
 
 
 def test_a_missing_gpu_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from qasr_train.run.device import Device
+    from qasr_train.run.settings import Device
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="device=cuda: .*no GPU"):

@@ -13,16 +13,17 @@ import torch
 from tqdm import tqdm
 
 from qasr_train.batch import Batch
-from qasr_train.data.length_limits import Limits, TooLong
-from qasr_train.data.training_data import DataConfig
+from qasr_train.data.length_limits import Limits
+from qasr_train.data.settings import DataConfig, TooLong
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Engine, Hypothesis
+from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
-from qasr_train.run.tracking import TrackingConfig
-from qasr_train.sources.source import SourceConfig
+from qasr_train.models.settings import Engine
+from qasr_train.run.settings import TrackingConfig
+from qasr_train.sources.settings import SourceConfig
 from qasr_train.training.launch import make_accelerator
 from qasr_train.training.trainer import TrainerConfig
 from qasr_train.training.validation import Validator, load_dev_sets

@@ -17,12 +17,11 @@ import pytest
 from qasr_train.audio.decode import load_audio
 from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
-from qasr_train.evaluation.suites.noise import NoiseConditionsConfig
-from qasr_train.evaluation.suites.suite import Role, SetConfig, SuiteConfig
-from qasr_train.jobs.evaluate import EvaluateConfig, evaluate
-from qasr_train.sources.source import SourceConfig
-from qasr_train.transcription.command import CommandConfig
-from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.evaluation.settings import NoiseConditionsConfig, Role, SetConfig, SuiteConfig
+from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.settings.evaluate import EvaluateConfig
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.transcription.settings import CommandConfig, DecodeConfig
 from tests.helpers import ROOT, tone, write_wav
 
 TEXTS = ["one", "two words", "three words here", "four words stand here"]

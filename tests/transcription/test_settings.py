@@ -3,8 +3,7 @@
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.transcription.plan import AUTO, REFERENCE
-from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig
 
 
 @pytest.mark.parametrize(

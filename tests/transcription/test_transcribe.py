@@ -10,9 +10,9 @@ import torch
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability
-from qasr_train.transcription.plan import AUTO, REFERENCE, plan_transcription
-from qasr_train.transcription.settings import LongAudio
+from qasr_train.models.settings import Capability
+from qasr_train.transcription.plan import plan_transcription
+from qasr_train.transcription.settings import AUTO, REFERENCE, LongAudio
 from qasr_train.transcription.transcribe import token_limit, transcribe_utterances
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_fake_model import FakeModel

@@ -6,28 +6,8 @@ Input: the paired tests per set and which sets are which. Output: `Verdict`, one
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.evaluation.scoring.significance import PairedTest
-
-
-@dataclass
-class GateConfig:
-    """When a candidate may replace the baseline."""
-
-    max_guard_loss_points: float = setting(
-        3.0,
-        ge=0,
-        help="points of WER or CER; the most a guard set may lose, surely: the upper bound of its loss counts "
-        "(max_guard_loss_points of sweep_strength.py, 0.5, goes by the figures as measured)",
-    )
-    alpha: float = setting(0.05, gt=0, lt=0.5, help="share; how often a check may pass by chance alone")
-    target: list[str] | None = setting(
-        None, help="names of sets that must improve. null: those whose rows say role=target"
-    )
-    guard: list[str] | None = setting(None, help="names of sets that must not get worse. null: rows with role=guard")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "gate")
+from qasr_train.evaluation.settings import GateConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, CompareConfig, Comparison, compare
+from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, compare
 from qasr_train.evaluation.scoring.score import write_json
+from qasr_train.jobs.settings.compare import CompareConfig
 
 
 def compare_several(config: CompareConfig) -> dict[str, Comparison]:

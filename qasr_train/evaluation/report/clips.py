@@ -6,14 +6,12 @@ Input: the rows of the explorer, where their recordings are. Output: base64 MP3 
 import base64
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import soundfile
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
-from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import AudioError
 from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.evaluation.suites.suite import EvaluationSet
@@ -23,19 +21,6 @@ _MAX_DIFFERENCE_S = 0.1
 _BYTES_PER_S = 5_500  # base64 of some 4 kB of MP3: what a clip will take, before it is read
 
 LoadClip = Callable[[UtteranceScore], np.ndarray]
-
-
-@dataclass
-class ReportConfig:
-    """What a report holds besides text."""
-
-    embed_audio: bool = setting(
-        False, help="whether report.html holds recordings; whoever has the file can then hear them"
-    )
-    max_audio_mb: float = setting(20.0, gt=0, help="megabytes; the recordings in report.html stay below this")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "report")
 
 
 def embed_clips(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.evaluation.comparing.compare import Comparison, Run, compare_runs, load_run
-from qasr_train.evaluation.comparing.gate import GateConfig, Verdict, verdict_text
+from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
 from qasr_train.evaluation.comparing.term_changes import terms_from_scores
-from qasr_train.evaluation.report.clips import LoadClip, ReportConfig, clip_of_file, embed_clips
+from qasr_train.evaluation.report.clips import LoadClip, clip_of_file, embed_clips
 from qasr_train.evaluation.report.comparison_tables import (
     comparison_table,
     term_change_tables,
@@ -44,6 +44,7 @@ from qasr_train.evaluation.scoring.context_echo import UtteranceContext
 from qasr_train.evaluation.scoring.entities import UtteranceTerms
 from qasr_train.evaluation.scoring.metrics import primary_error_percent, primary_errors
 from qasr_train.evaluation.scoring.score import Scores, write_text
+from qasr_train.evaluation.settings import GateConfig, ReportConfig
 from qasr_train.text.languages import CER_LANGUAGES
 
 # The explorer holds at most so many utterances, those with the most errors first; a page of 5,000 stays quick.

@@ -16,7 +16,8 @@ from qasr_train.evaluation.report.clips import LoadClip
 from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.evaluation.scoring.metrics import GroupScore
 from qasr_train.evaluation.scoring.score import Scores
-from qasr_train.run.tracking import Backend, Tracker, TrackingConfig, tracker_names
+from qasr_train.run.settings import Backend, TrackingConfig
+from qasr_train.run.tracking import Tracker, tracker_names
 
 MAX_UTTERANCES = 100  # the worst ones, where texts or recordings may go out
 _FIGURES = (

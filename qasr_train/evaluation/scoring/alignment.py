@@ -16,6 +16,7 @@ from rapidfuzz.distance import Levenshtein
 
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.tokens import tokens
 from qasr_train.transcription.predictions import Prediction
 
 # Below this a second process costs more than it brings (it imports the normalisers first).
@@ -109,11 +110,6 @@ def score_utterances(
         _utterance_score(row, counts, failed_as_empty)
         for row, counts in zip(predictions, _count_all(texts, normalizer_name, num_workers), strict=True)
     ]
-
-
-def tokens(text: str, language: str | None) -> list[str]:
-    """What the primary metric of a language counts: characters in languages written without spaces, words in others."""
-    return list(text.replace(" ", "")) if language in CER_LANGUAGES else text.split()
 
 
 _Texts = tuple[str, str, str | None]

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import kaldialign
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore, tokens
+from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.tokens import tokens
 
 # A pair with more cells than this takes seconds and says little when drawn (10k words against 10k words is 100 million).
 MAX_CELLS = 4_000_000

@@ -12,12 +12,13 @@ from typing import Any
 import kaldialign
 import numpy as np
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore, tokens
+from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.evaluation.scoring.confusions import MAX_CELLS
 from qasr_train.evaluation.scoring.metrics import Resampling, percent, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
 from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.terms import Hit, TermFinder, TermList
+from qasr_train.text.tokens import tokens
 
 
 @dataclass(slots=True)

@@ -15,42 +15,12 @@ from qasr_train.audio.decode import load_audio
 from qasr_train.augment.acoustics import SILENT_POWER, mean_power, mix_noise, reverberate
 from qasr_train.augment.sounds import Sound, open_sounds, read_stretch
 from qasr_train.augment.variants import utterance_rng
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.errors import AudioError, ConfigError
+from qasr_train.errors import AudioError
+from qasr_train.evaluation.settings import NoiseConditionsConfig
 from qasr_train.manifest import Utterance
 
 _NUM_DRAWS = 8  # until a stretch of noise is found that is not silent
 _NAME = re.compile(r"(?P<base>.+)@(?:clean|(?P<room>room)?\+?(?:(?P<snr_db>-?\d+(?:\.\d+)?)dB)?)")
-
-
-@dataclass
-class NoiseConditionsConfig:
-    """Noise and rooms for every set of a suite: one set more for each condition. Off while neither `files` nor `rooms` is set."""
-
-    files: str | None = setting(
-        None,
-        help="folder, glob or manifest of noises; each clip gets a stretch of one, mixed in on the fly. null: none",
-    )
-    rooms: str | None = setting(
-        None,
-        help="folder, glob or manifest of room impulse responses; every condition once without and once in a room. null: none",
-    )
-    snrs_db: list[float] = setting(
-        [20.0, 10.0, 5.0, 0.0],
-        ge=-40,
-        le=80,
-        help="decibels; ratios of the clip's active level to the noise's mean power",
-    )
-    seed: int = setting(
-        0, ge=0, help="seed of what a clip is given; with the clip's id it decides noise, stretch and room"
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, "suite.noise")
-        if self.files is not None and not self.snrs_db:
-            raise ConfigError("suite.noise.snrs_db=[]: name at least one ratio, or set suite.noise.files=null")
-        if len(set(self.snrs_db)) < len(self.snrs_db):
-            raise ConfigError(f"suite.noise.snrs_db={self.snrs_db}: a ratio stands twice; name each once")
 
 
 @dataclass(frozen=True)

@@ -6,96 +6,24 @@ Input: `SuiteConfig` (configs/suite/*.yaml). Output: `EvaluationSet`s, checked: 
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 
 from qasr_train.audio.decode import load_audio
-from qasr_train.config.settings import check_settings, setting
-from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.suites.context_conditions import ContextConditionsConfig, Offer, under_conditions
-from qasr_train.evaluation.suites.noise import Condition, NoiseConditionsConfig, conditions
+from qasr_train.errors import DataError
+from qasr_train.evaluation.settings import (
+    ContextConditionsConfig,
+    Offer,
+    Role,
+    SetConfig,
+    SuiteConfig,
+)
+from qasr_train.evaluation.suites.context_conditions import under_conditions
+from qasr_train.evaluation.suites.noise import Condition, conditions
 from qasr_train.manifest import Utterance
-from qasr_train.sources.source import SourceConfig, load_utterances
-from qasr_train.text.normalize import NORMALIZERS
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances
 from qasr_train.transcription.predictions import Prediction
-
-
-class Role(str, Enum):
-    """What a set is for when a fine-tune is compared with its base."""
-
-    target = "target"  # should improve
-    guard = "guard"  # must not get worse
-    none = "none"
-
-
-@dataclass
-class SetConfig:
-    """One set: where its utterances come from and what it is for."""
-
-    source: SourceConfig = setting(SourceConfig(), help="where the utterances come from")
-    parents: SourceConfig | None = setting(
-        None,
-        help="of a set of chunks (columns parent_id, chunk_index): the whole recordings with their texts. null: no chunks",
-    )
-    role: Role = setting(Role.none, help="target: should improve; guard: must not get worse; none: only reported")
-    access: str | None = setting(
-        None, help="sentence; what a person must do before the set can be loaded (licence, login). null: nothing"
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, "suite.sets")
-
-
-@dataclass
-class SuiteConfig:
-    """Which sets are transcribed, and how their transcripts are compared with the references."""
-
-    name: str = setting(help="name; stands in the report")
-    sets: dict[str, SetConfig] = setting({}, help="name -> set; what is evaluated on")
-    only: list[str] = setting([], help="names; evaluate on these sets alone. []: on all")
-    noise: NoiseConditionsConfig = setting(
-        NoiseConditionsConfig(), help="noise and rooms for every set: one set more for each condition"
-    )
-    context: ContextConditionsConfig = setting(
-        ContextConditionsConfig(), help="every set without, with right and with wrong hotwords: three sets of each"
-    )
-    normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
-    terms: str | None = setting(
-        None,
-        help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",
-    )
-
-    def __post_init__(self) -> None:
-        check_settings(self, "suite")
-        self.terms = self.terms or self.context.terms
-        if self.normalizer not in NORMALIZERS:
-            raise ConfigError(f"suite.normalizer={self.normalizer}: unknown; choose one of {', '.join(NORMALIZERS)}")
-        if not self.sets:
-            raise ConfigError(
-                "suite.sets is empty; use suite=own suite.manifest=FILE, or name a suite of configs/suite"
-            )
-        unknown = [name for name in self.only if name not in self.sets]
-        if unknown:
-            raise ConfigError(f"suite.only={unknown[0]}: no such set; choose among {', '.join(self.sets)}")
-
-    def chosen_sets(self) -> dict[str, SetConfig]:
-        """The sets to evaluate on, by name, in the order of the config."""
-        return {name: config for name, config in self.sets.items() if not self.only or name in self.only}
-
-
-@dataclass
-class OwnSuiteConfig(SuiteConfig):
-    """The suite of a user's own manifest: configs/suite/own.yaml makes a set of it."""
-
-    manifest: str = setting(help="path; your manifest, or another source (CSV, Parquet, folder, hub id)")
-
-
-@dataclass
-class NoiseSuiteConfig(OwnSuiteConfig):
-    """The suite of a user's own manifest with noise: configs/suite/noise.yaml hands `noises` on to `noise.files`."""
-
-    noises: str = setting(help="path; folder, glob or manifest of the noises that are mixed in")
 
 
 @dataclass(frozen=True, slots=True)

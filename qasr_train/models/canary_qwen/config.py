@@ -9,7 +9,7 @@ from qasr_train.config.settings import check_settings, setting
 class CanaryQwenConfig:
     """A Canary-Qwen checkpoint as NeMo publishes it: config.json and safetensors."""
 
-    family: str = setting("canary_qwen", help="name; the model family, see `qasr_train/models/__init__.py`")
+    family: str = setting("canary_qwen", help="name; the model family, see `qasr_train/models/families.py`")
     path: str = setting(help="directory or hub id, such as nvidia/canary-qwen-2.5b")
     revision: str | None = setting(None, help="git revision of a hub id. null: its default branch")
     llm: str | None = setting(

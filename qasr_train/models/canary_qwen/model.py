@@ -11,13 +11,14 @@ from transformers import AutoTokenizer, GenerationConfig, ParakeetFeatureExtract
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
+from qasr_train.models.base import Hypothesis, refuse_training
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.published import Sizes, SpeechLanguageModel, load_module, read_sizes
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
 from qasr_train.models.locations import SMALL_FILES, one_line, read_config, resolve_checkpoint, write_json
 from qasr_train.models.pretrained import naming_missing_packages
 from qasr_train.models.safetensors_files import MODEL_FILE, write_tensors
+from qasr_train.models.settings import Capability, Recompute
 
 FAMILY = "canary_qwen"
 # NeMo's "qwen" prompt format: one user turn; the audio's frames go between the two.

@@ -9,7 +9,7 @@ from qasr_train.config.settings import check_settings, setting
 class ParakeetTDTConfig:
     """A Parakeet TDT checkpoint in transformers' layout; NeMo's files are converted first (docs/systems.md)."""
 
-    family: str = setting("parakeet_tdt", help="name; the model family, see `qasr_train/models/__init__.py`")
+    family: str = setting("parakeet_tdt", help="name; the model family, see `qasr_train/models/families.py`")
     path: str = setting(help="directory or hub id, such as nvidia/parakeet-tdt-0.6b-v3")
     revision: str | None = setting(None, help="git revision of a hub id. null: its default branch")
     max_duration_s: float = setting(

@@ -15,11 +15,12 @@ from transformers import GenerationConfig, ParakeetForTDT
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
+from qasr_train.models.base import Hypothesis, refuse_training
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
 from qasr_train.models.locations import read_config, resolve_checkpoint
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
+from qasr_train.models.settings import Capability, Recompute
 
 FAMILY = "parakeet_tdt"
 

@@ -18,7 +18,7 @@ class Packing(str, Enum):
 class Qwen3ASRConfig:
     """A Qwen3-ASR checkpoint: native, original or adapter layout, on disk or on the Hub."""
 
-    family: str = setting("qwen3_asr", help="name; the model family, see `qasr_train/models/__init__.py`")
+    family: str = setting("qwen3_asr", help="name; the model family, see `qasr_train/models/families.py`")
     path: str = setting(help="directory or hub id; native or original layout, a checkpoint of a run, or a LoRA adapter")
     revision: str | None = setting(None, help="git revision of a hub id. null: its default branch")
     base: str | None = setting(

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
-from qasr_train.models.base import Capability, Engine, Hypothesis, Recompute, TargetStates
+from qasr_train.models.base import Hypothesis, TargetStates
 from qasr_train.models.compiled import compile_layers
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters, save_adapter
@@ -35,6 +35,7 @@ from qasr_train.models.qwen3_asr.layouts import (
 )
 from qasr_train.models.qwen3_asr.packing import PackedBatch, pack, use_packed_attention
 from qasr_train.models.qwen3_asr.step_graphs import StepGraphs
+from qasr_train.models.settings import Capability, Engine, Recompute
 
 
 class Qwen3ASR(nn.Module):

@@ -9,7 +9,7 @@ from qasr_train.config.settings import check_settings, setting
 class TransformersAutoConfig:
     """A CTC or encoder-decoder checkpoint of transformers that transcribes without a prompt."""
 
-    family: str = setting("transformers_auto", help="name; the model family, see `qasr_train/models/__init__.py`")
+    family: str = setting("transformers_auto", help="name; the model family, see `qasr_train/models/families.py`")
     path: str = setting(help="directory or hub id, such as facebook/wav2vec2-base-960h")
     revision: str | None = setting(None, help="git revision of a hub id. null: its default branch")
     max_duration_s: float = setting(

@@ -17,9 +17,10 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
+from qasr_train.models.base import Hypothesis, refuse_training
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
+from qasr_train.models.settings import Capability, Recompute
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 
 FAMILY = "transformers_auto"

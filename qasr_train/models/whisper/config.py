@@ -9,7 +9,7 @@ from qasr_train.config.settings import check_settings, setting
 class WhisperConfig:
     """A Whisper checkpoint in transformers' layout, of any size, multilingual or English only."""
 
-    family: str = setting("whisper", help="name; the model family, see `qasr_train/models/__init__.py`")
+    family: str = setting("whisper", help="name; the model family, see `qasr_train/models/families.py`")
     path: str = setting(help="directory or hub id, such as openai/whisper-large-v3")
     revision: str | None = setting(None, help="git revision of a hub id. null: its default branch")
     max_duration_s: float = setting(

@@ -15,9 +15,10 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPE
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Capability, Hypothesis, Recompute, refuse_training
+from qasr_train.models.base import Hypothesis, refuse_training
 from qasr_train.models.locations import read_json, resolve_checkpoint
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
+from qasr_train.models.settings import Capability, Recompute
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.text.languages import resolve_language
 

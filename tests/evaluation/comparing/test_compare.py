@@ -5,11 +5,13 @@ import json
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.comparing.compare import CompareConfig, Run, compare, compare_runs, comparison_row, load_run
-from qasr_train.evaluation.comparing.gate import GateConfig, judge
+from qasr_train.evaluation.comparing.compare import Run, compare, compare_runs, comparison_row, load_run
+from qasr_train.evaluation.comparing.gate import judge
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
 from qasr_train.evaluation.scoring.score import score_predictions, write_scores
 from qasr_train.evaluation.scoring.significance import Interval, PairedTest
+from qasr_train.evaluation.settings import GateConfig
+from qasr_train.jobs.settings.compare import CompareConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 
 

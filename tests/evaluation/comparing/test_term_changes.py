@@ -5,13 +5,14 @@ import json
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.comparing.compare import CompareConfig, Run, compare, compare_runs, load_run
+from qasr_train.evaluation.comparing.compare import Run, compare, compare_runs, load_run
 from qasr_train.evaluation.comparing.term_changes import RunTerms, compare_terms, term_counts
 from qasr_train.evaluation.report.comparison_tables import comparison_summary, term_change_tables
 from qasr_train.evaluation.scoring.context_echo import ContextCounts
 from qasr_train.evaluation.scoring.entities import TermCounts
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.score import score_predictions, write_scores
+from qasr_train.jobs.settings.compare import CompareConfig
 from qasr_train.text.terms import read_terms
 from qasr_train.transcription.predictions import Prediction, write_predictions
 

@@ -13,9 +13,10 @@ import soundfile
 
 from qasr_train.errors import AudioError, ConfigError
 from qasr_train.evaluation.comparing.compare import Run, compare_runs
-from qasr_train.evaluation.report.clips import ReportConfig, clip_of_file, clip_of_sets
+from qasr_train.evaluation.report.clips import clip_of_file, clip_of_sets
 from qasr_train.evaluation.report.content import write_comparison_report, write_report
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.evaluation.settings import ReportConfig
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.manifest import Utterance
 from qasr_train.transcription.predictions import Prediction

@@ -8,8 +8,9 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.report.content import render_markdown, scores_report
 from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.tables import score_summary
-from qasr_train.evaluation.scoring.score import ScoreConfig, score, score_predictions
-from qasr_train.evaluation.suites.suite import SuiteConfig
+from qasr_train.evaluation.scoring.score import score, score_predictions
+from qasr_train.evaluation.settings import SuiteConfig
+from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import TermFinder, TermList, read_terms
 from qasr_train.transcription.predictions import Prediction, write_predictions

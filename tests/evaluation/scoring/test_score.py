@@ -7,7 +7,8 @@ import pytest
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.alignment import score_utterances
-from qasr_train.evaluation.scoring.score import ScoreConfig, score, score_predictions, scores_row, write_scores
+from qasr_train.evaluation.scoring.score import score, score_predictions, scores_row, write_scores
+from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 from tests.helpers import SHARED, needs_shared
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.suites.context_conditions import ContextConditionsConfig, Offer, under_conditions
+from qasr_train.evaluation.settings import ContextConditionsConfig, Offer
+from qasr_train.evaluation.suites.context_conditions import under_conditions
 from tests.helpers import utterance
 
 TERMS = {"Ramipril", "stent", "Marcumar", "edema", "biopsy"}

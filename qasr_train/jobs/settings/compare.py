@@ -1,0 +1,46 @@
+"""Owns the settings of `compare`."""
+
+from dataclasses import dataclass
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
+from qasr_train.evaluation.settings import GateConfig, ReportConfig
+from qasr_train.text.normalize import get_normalizer
+
+
+@dataclass
+class CompareConfig:
+    """Comparing two runs."""
+
+    baseline: str = setting(help="path; run folder with scores.json and utterances.jsonl, or predictions")
+    candidate: str | None = setting(
+        None, help="path; run folder with scores.json and utterances.jsonl, or predictions. null: see candidates"
+    )
+    out: str = setting(help="path; directory for comparison.json, report.md and report.html")
+    candidates: list[str] = setting(
+        [], help="paths; several candidates instead, each against the baseline, with Bonferroni's correction. []: one"
+    )
+    terms: str | None = setting(
+        None, help="path; term list whose recall, precision and F1 are compared. null: as the runs were scored"
+    )
+    normalizer: str | None = setting(
+        None, help="name; score both anew by these rules. null: as they were scored, else qasr-1"
+    )
+    gate: GateConfig = setting(
+        GateConfig(), help="when the candidate may replace the baseline; exit status 1 if it may not"
+    )
+    note: str | None = setting(
+        None, help="sentences for the head of the report: what the figures show or do not. null: none"
+    )
+    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
+    num_resamples: int = setting(10_000, ge=100, help="bootstrap samples behind intervals and p values")
+    seed: int = setting(0, ge=0, help="seed of the bootstrap")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "compare")
+        if self.normalizer is not None:
+            get_normalizer(self.normalizer)
+        if (self.candidate is None) is (not self.candidates):
+            raise ConfigError(
+                "give either candidate=PATH or candidates=[PATH,PATH]: what the baseline is compared with"
+            )

@@ -1,0 +1,42 @@
+"""Owns the settings of `evaluate`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qasr_train.config.settings import MISSING, check_settings, setting
+from qasr_train.errors import ConfigError
+from qasr_train.evaluation.settings import ReportConfig, SuiteConfig
+from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
+from qasr_train.transcription.journal import PREDICTIONS
+from qasr_train.transcription.settings import DecodeConfig
+
+
+@dataclass
+class EvaluateConfig:
+    """Transcribe a suite with a model, score it, write the report."""
+
+    model: Any = setting(help="section; the checkpoint to evaluate")
+    suite: SuiteConfig = setting(help="section; what is transcribed, and the rules of scoring")
+    decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
+    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    resume: bool = setting(False, help="go on with the run that run_dir holds")
+    baseline: str | None = setting(
+        None, help="directory; an evaluated run (of the base model) to compare with in the report. null: none"
+    )
+    failed_as_empty: bool = setting(
+        False, help="whether a recording that failed counts as an empty text; else it is left out"
+    )
+    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
+    tracking: TrackingConfig = setting(TrackingConfig(), help="section; where figures go besides the run directory")
+    device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
+    precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
+    seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "evaluate")
+        refuse_fp16(self.precision, "precision")
+        if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
+            raise ConfigError(
+                f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"
+            )

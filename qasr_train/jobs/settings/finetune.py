@@ -1,0 +1,66 @@
+"""Owns the settings of `finetune`, and the rules between its sections."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from qasr_train.augment.settings import AugmentConfig, ContextConfig
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.settings import DataConfig, FeaturesOn
+from qasr_train.errors import ConfigError
+from qasr_train.models.families import find_family
+from qasr_train.models.settings import AdaptConfig
+from qasr_train.objectives.settings import CrossEntropyConfig
+from qasr_train.objectives.table import check_objective
+from qasr_train.run.settings import TrackingConfig
+from qasr_train.text.normalize import get_normalizer
+from qasr_train.training.settings import OptimConfig, TrainerConfig, is_sharding_asked_for
+from qasr_train.transcription.settings import DecodeConfig
+
+
+@dataclass
+class FinetuneConfig:
+    """Fine-tune a model on one or more sources."""
+
+    model: Any = setting(help="section; the checkpoint to start from")
+    adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
+    objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
+    data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
+    augment: AugmentConfig = setting(AugmentConfig(), help="what is done to training clips")
+    context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")
+    optim: OptimConfig = setting(OptimConfig(), help="optimizer and learning rates")
+    trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
+    decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
+    tracking: TrackingConfig = setting(TrackingConfig(), help="where figures go")
+    normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
+    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
+    resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "finetune")
+        get_normalizer(self.normalizer)
+        family = find_family(self.model.family)
+        if not self.data.train:
+            raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
+        check_objective(
+            self.objective,
+            family=self.model.family,
+            capabilities=family.capabilities,
+            sources=list(self.data.train),
+            is_sharded=is_sharding_asked_for(),
+        )
+        if self.data.cache.dir is not None and self.augment.changes_sound:
+            raise ConfigError(
+                "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
+                "data.cache.dir=null, or keep only augment.spec_augment, which covers up features that are kept"
+            )
+        if self.data.cache.encoder_outputs and self.augment.is_on:
+            raise ConfigError(
+                "data.cache.encoder_outputs=true keeps what the encoder makes of a clip, and augment changes that in every "
+                "epoch; set it to false, or augment=none"
+            )
+        if self.data.features_on is FeaturesOn.device and self.augment.spec_augment.probability > 0:
+            raise ConfigError(
+                "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
+                "none yet; set data.features_on=worker"
+            )

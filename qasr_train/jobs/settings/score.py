@@ -1,0 +1,39 @@
+"""Owns the settings of `score`."""
+
+from dataclasses import dataclass
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.evaluation.settings import ReportConfig
+from qasr_train.text.normalize import get_normalizer
+
+
+@dataclass
+class ScoreConfig:
+    """Scoring saved predictions again."""
+
+    predictions: str = setting(
+        help="path; a predictions.jsonl, a leaderboard manifest, a folder of them, or a run directory"
+    )
+    out: str = setting(help="path; directory for scores.json, utterances.jsonl, report.md and report.html")
+    normalizer: str = setting("qasr-1", help="name; rules of comparison: leaderboard-2026-08, qasr-1, none")
+    language: str | None = setting(
+        None, help="name or code; of rows without their own. null: English in leaderboard manifests"
+    )
+    system: str | None = setting(
+        None, help="name; which system of a folder of leaderboard manifests. null: there is one"
+    )
+    terms: str | None = setting(
+        None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
+    )
+    failed_as_empty: bool = setting(
+        False, help="whether a failed row counts as an empty hypothesis; else it is left out"
+    )
+    report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
+    confidence: float = setting(0.95, gt=0, lt=1, help="share; how often an interval should hold the true figure")
+    num_resamples: int = setting(2000, ge=100, help="bootstrap samples behind an interval")
+    seed: int = setting(0, ge=0, help="seed of the bootstrap")
+    num_workers: int | None = setting(None, ge=1, help="processes that normalise and align. null: one per core")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "score")
+        get_normalizer(self.normalizer)

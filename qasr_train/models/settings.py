@@ -1,0 +1,90 @@
+"""Owns what is known of a model without loading one: its capabilities, choices, and which weights are trained.."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
+
+
+class Capability(str, Enum):
+    """What an objective or a recipe may need of a family; a missing one is refused when the config is loaded."""
+
+    TOKEN_LOSS = "token_loss"  # calling the model gives next-token logits of supervised positions
+    CONTEXT = "context"  # transcription takes hotwords or background text
+    LANGUAGE = "language"  # transcription can be told, and tells, the language
+    CONFIDENCE = "confidence"  # transcription tells how probable each token was
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a comparison says of a family besides its figures; the parameters are counted when a model is loaded.
+
+    architecture: encoder and decoder in a few words. languages: how many, or which. license: of the published weights,
+    None where it depends on the checkpoint.
+    """
+
+    architecture: str
+    languages: str
+    license: str | None
+
+
+class Engine(str, Enum):
+    """What turns a batch into tokens, where a family leaves a choice."""
+
+    auto = "auto"  # the family's own loop where it has one, else generate; on a GPU its steps are CUDA graphs
+    loop = "loop"  # the family's own loop, its steps run operation by operation
+    generate = "generate"  # transformers' own `generate`
+
+
+class Recompute(str, Enum):
+    """Which activations are computed again in the backward pass instead of kept (gradient checkpointing)."""
+
+    none = "none"
+    conv = "conv"  # the convolutions in front of the encoder: most memory for the least time
+    encoder = "encoder"  # the convolutions and the encoder's layers
+    decoder = "decoder"  # the decoder's layers
+    all = "all"
+
+
+@dataclass
+class LoraSettings:
+    """LoRA (Hu et al. 2021): a low-rank update beside each chosen linear layer; its weights are float32 whatever the base.
+
+    A pattern is matched against the layer's last name ("q_proj") or, where it holds a dot, its whole name in the part
+    ("layers.2?.self_attn.*"); "re:..." is a regular expression on the whole name.
+    """
+
+    rank: int = setting(16, ge=1, help="dimensions; width of the update, its capacity and cost")
+    alpha: float = setting(
+        32.0, gt=0, help="factor; the update counts alpha / rank times (alpha / sqrt(rank) with use_rslora)"
+    )
+    dropout: float = setting(0.0, ge=0, lt=1, help="share of inputs of the update zeroed in training")
+    use_rslora: bool = setting(False, help="scale by sqrt(rank), steadier at ranks above 64 (Kalajdzievski 2023)")
+    use_dora: bool = setting(False, help="learn magnitudes apart (DoRA, Liu et al. 2024); slower, vLLM cannot serve it")
+    decoder: list[str] = setting([], help="patterns; linear layers of the language model. []: none")
+    encoder: list[str] = setting([], help="patterns; linear layers of the audio encoder. []: none")
+    projector: list[str] = setting([], help="patterns; linear layers between encoder and decoder. []: none")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "adapt.lora")
+
+
+@dataclass
+class AdaptConfig:
+    """Which weights are trained. Everything that is not named stays as it is in the checkpoint.
+
+    Names read as the table printed at the start of a run says: part, then the path inside it, e.g.
+    "encoder.layers.0.fc1.weight", "projector.linear_1.bias", "decoder.embed_tokens.weight".
+    """
+
+    trainable: list[str] = setting([], help="patterns, globs or re:...; weights trained themselves. ['*']: all")
+    frozen: list[str] = setting([], help="patterns; exceptions from `trainable` that stay frozen")
+    lora: LoraSettings | None = setting(None, help="low-rank updates beside frozen layers. null: off")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "adapt")
+        if self.frozen and not self.trainable:
+            raise ConfigError(
+                "adapt.frozen: it lists exceptions from adapt.trainable, which is empty; everything is frozen already"
+            )

@@ -1,0 +1,62 @@
+"""Owns the settings of the objectives. Imports no torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qasr_train.config.patterns import matches
+from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
+
+
+@dataclass
+class CrossEntropyConfig:
+    """Next-token cross entropy on the target."""
+
+    name: str = setting("cross_entropy", help="name; the objective, see `qasr_train/objectives/table.py`")
+    label_smoothing: float = setting(0.0, ge=0, lt=1, help="share of probability spread over the vocabulary; 0: off")
+
+    chunk_rows: int | None = setting(
+        256, ge=1, help="tokens whose logits are held at a time, gradient included. null: all of them at once"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "objective")
+
+    def check_run(self, sources: Sequence[str], *, is_sharded: bool) -> None:
+        """Raise ConfigError where the run cannot be trained on this; here any can.
+
+        Args:
+            sources: names of data.train. is_sharded: whether processes share the weights (FSDP, DeepSpeed).
+        """
+
+
+@dataclass
+class KLToBaseConfig(CrossEntropyConfig):
+    """Cross entropy on every row, and on rows of some sources the divergence from the model as it was before training."""
+
+    name: str = setting("kl_to_base", help="name; the objective, see `qasr_train/objectives/table.py`")
+    kl_weight: float = setting(1.0, gt=0, help="factor of the KL divergence, base || model, in nats a token")
+    kl_sources: list[str] = setting(
+        ["replay*"], help="patterns; sources of data.train whose rows are held to the base. Others are only learned"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.kl_sources:
+            raise ConfigError(
+                "objective.kl_sources=[] holds no row to the base; name sources, or use objective=cross_entropy"
+            )
+
+    def check_run(self, sources: Sequence[str], *, is_sharded: bool) -> None:
+        """Raises ConfigError where a pattern matches no source of data.train, or weights are sharded over processes."""
+        if is_sharded:
+            raise ConfigError(
+                "objective=kl_to_base asks the base about some rows of some processes, which weights sharded by FSDP or "
+                "DeepSpeed cannot answer; launch with DDP, or use objective=cross_entropy"
+            )
+        for pattern in self.kl_sources:
+            if not any(matches("objective.kl_sources", pattern, name) for name in sources):
+                raise ConfigError(
+                    f"objective.kl_sources: {pattern!r} matches no source of data.train ({', '.join(sources)}); give general "
+                    "speech with data.train.replay.path=..., or use objective=cross_entropy"
+                )
