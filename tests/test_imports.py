@@ -22,10 +22,7 @@ WINGS = (
 OPEN_OF_CONFIG = {"settings", "patterns"}
 # Arrows that still run back; each goes with the noun that stands in for it.
 KNOWN = {
-    "evaluation.comparing.compare imports jobs.settings.compare",
-    "evaluation.comparing.several imports jobs.settings.compare",
     "evaluation.report.doubtful_page imports jobs.check_transcripts",
-    "evaluation.scoring.score imports jobs.settings.score",
     "jobs.check_transcripts imports jobs.evaluate",
     "jobs.pseudo_label imports jobs.evaluate",
     "jobs.sweep_strength imports jobs.evaluate",
@@ -38,8 +35,8 @@ KNOWN = {
 TORCH_FREE = [
     "qasr_train.config.command_line",
     "qasr_train.manifest",
-    "qasr_train.evaluation.scoring.score",
-    "qasr_train.evaluation.comparing.compare",
+    "qasr_train.jobs.score",
+    "qasr_train.jobs.compare",
 ]
 
 

@@ -26,9 +26,9 @@ JOBS = {
         "evaluate",
         ["suite=own", "suite.manifest={m}", "run_dir={out}/tested", "device=cpu", "decode.max_new_tokens=2"],
     ),
-    "score": ("qasr_train.evaluation.scoring.score", "score", ["predictions={out}/tested", "out={out}/scored"]),
+    "score": ("qasr_train.jobs.score", "score", ["predictions={out}/tested", "out={out}/scored"]),
     "compare": (
-        "qasr_train.evaluation.comparing.compare",
+        "qasr_train.jobs.compare",
         "compare",
         ["baseline={out}/tested", "candidate={out}/scored", "out={out}/compared", "num_resamples=100"],
     ),

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from qasr_train.evaluation.scoring.score import score
+from qasr_train.jobs.score import score_saved
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 
@@ -42,7 +42,7 @@ def main() -> None:
             num_workers=arguments.workers,
         )
         start = time.perf_counter()
-        scores = score(config)
+        scores = score_saved(config)
         seconds = time.perf_counter() - start
     group = scores.overall
     print(f"{arguments.pairs} pairs, {group.num_reference_words} words, {arguments.workers} workers: {seconds:.1f} s")

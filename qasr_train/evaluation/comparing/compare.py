@@ -1,6 +1,6 @@
 """Owns the comparison of two runs on the same utterances: differences, how sure they are, and the gate's verdict.
 
-Input: two scored run folders (or predictions, scored here). Output: `Comparison`, and comparison.json.
+Input: two scored run folders (or predictions, scored here). Output: `Comparison`, written to comparison.json.
 """
 
 import dataclasses
@@ -36,10 +36,9 @@ from qasr_train.evaluation.scoring.significance import (
     segment_differences,
 )
 from qasr_train.evaluation.settings import GateConfig
-from qasr_train.jobs.settings.compare import CompareConfig
 from qasr_train.manifest import read_jsonl
 from qasr_train.text.normalize import get_normalizer
-from qasr_train.text.terms import TermList, read_terms
+from qasr_train.text.terms import TermList
 from qasr_train.text.tokens import tokens
 from qasr_train.transcription.predictions import load_predictions
 
@@ -105,17 +104,6 @@ class Pair:
     candidate: UtteranceScore
 
 
-def compare(config: CompareConfig) -> Comparison:
-    """The job of recipes/compare.py: pair two runs, test the differences, judge, write OUT/comparison.json."""
-    assert config.candidate is not None, "several candidates: see compare_several"
-    terms = read_terms(config.terms) if config.terms else None
-    baseline, candidate = (load_run(path, config.normalizer, terms) for path in (config.baseline, config.candidate))
-    comparison = compare_runs(baseline, candidate, config.gate, num_resamples=config.num_resamples, seed=config.seed)
-    comparison.note = config.note
-    write_json(Path(config.out) / "comparison.json", comparison_row(comparison))
-    return comparison
-
-
 def load_run(path: str | Path, normalizer: str | None = None, terms: TermList | None = None) -> Run:
     """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
 
@@ -150,9 +138,18 @@ def _load_run(path: Path, normalizer: str | None) -> Run:
 
 
 def compare_runs(
-    baseline: Run, candidate: Run, gate: GateConfig | None = None, *, num_resamples: int = 10_000, seed: int = 0
+    baseline: Run,
+    candidate: Run,
+    gate: GateConfig | None = None,
+    *,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+    note: str | None = None,
 ) -> Comparison:
     """Compare two runs utterance by utterance, paired by (set, id).
+
+    Args:
+        note: stands at the head of the report.
 
     Raises:
         DataError: other normalisers, other references, or no utterance in common.
@@ -189,7 +186,17 @@ def compare_runs(
             for name, run in (("baseline", baseline), ("candidate", candidate))
         },
         pairs=pairs,
+        note=note,
     )
+
+
+def write_comparison(directory: str | Path, comparison: Comparison) -> None:
+    """Write DIRECTORY/comparison.json, all or nothing.
+
+    Raises:
+        ConfigError: the directory cannot be written.
+    """
+    write_json(Path(directory) / "comparison.json", comparison_row(comparison))
 
 
 def comparison_row(comparison: Comparison) -> dict[str, Any]:

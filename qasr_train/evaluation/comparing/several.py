@@ -1,35 +1,40 @@
-"""Owns the comparison of several candidates with one baseline: each as `compare` does it, at a share of alpha.
+"""Owns the comparison of several candidates with one baseline: each as `compare_runs` does it, at a share of alpha.
 
-Input: CompareConfig with `candidates`. Output: a `Comparison` per candidate; OUT/comparisons.json, OUT/<name>/comparison.json.
+Input: the runs, by short names. Output: a `Comparison` per candidate, and comparisons.json, which says where each of them lies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, compare
+from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, Run, compare_runs
 from qasr_train.evaluation.scoring.score import write_json
-from qasr_train.jobs.settings.compare import CompareConfig
+from qasr_train.evaluation.settings import GateConfig
 
 
-def compare_several(config: CompareConfig) -> dict[str, Comparison]:
-    """One comparison per candidate, by a short name, each with alpha divided by their number (Bonferroni).
+def compare_with_each(
+    baseline: Run,
+    candidates: Mapping[str, Run],
+    gate: GateConfig,
+    *,
+    num_resamples: int = 10_000,
+    seed: int = 0,
+    note: str | None = None,
+) -> dict[str, Comparison]:
+    """One comparison per candidate, by its name, each with alpha divided by their number (Bonferroni).
 
     So whatever is said to be surely better, surely within the margin, or inside an interval is so for all of them together with
     the confidence that was asked for, whichever of them is picked afterwards.
 
     Raises:
-        DataError, ConfigError: as `compare`.
+        DataError, ConfigError: as `compare_runs`.
     """
-    gate = replace(config.gate, alpha=config.gate.alpha / len(config.candidates))
-    names = short_names(config.candidates)
-    comparisons = {
-        name: compare(replace(config, candidate=path, candidates=[], out=str(Path(config.out) / name), gate=gate))
-        for name, path in zip(names, config.candidates, strict=True)
+    each = replace(gate, alpha=gate.alpha / len(candidates))
+    return {
+        name: compare_runs(baseline, candidate, each, num_resamples=num_resamples, seed=seed, note=note)
+        for name, candidate in candidates.items()
     }
-    write_json(Path(config.out) / "comparisons.json", _row(config, comparisons))
-    return comparisons
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
@@ -38,13 +43,26 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return [end if ends.count(end) == 1 else f"{number}_{end}" for number, end in enumerate(ends, 1)]
 
 
-def _row(config: CompareConfig, comparisons: dict[str, Comparison]) -> dict[str, Any]:
+def write_comparisons(directory: str | Path, comparisons: Mapping[str, Comparison], gate: GateConfig) -> None:
+    """Write DIRECTORY/comparisons.json; the comparison of a candidate lies in a folder of its name.
+
+    Args:
+        gate: with the alpha that all the candidates share.
+
+    Raises:
+        ConfigError: the directory cannot be written.
+    """
+    write_json(Path(directory) / "comparisons.json", _row(comparisons, gate))
+
+
+def _row(comparisons: Mapping[str, Comparison], gate: GateConfig) -> dict[str, Any]:
+    first = next(iter(comparisons.values()))
     return {
         "version": COMPARISON_VERSION,
-        "baseline": config.baseline,
-        "alpha": config.gate.alpha,
+        "baseline": first.baseline,
+        "alpha": gate.alpha,
         "correction": "Bonferroni",
-        "alpha_each": config.gate.alpha / len(comparisons),
+        "alpha_each": gate.alpha / len(comparisons),
         "candidates": {
             name: {"candidate": one.candidate, "verdict": one.verdict.word, "comparison": f"{name}/comparison.json"}
             for name, one in comparisons.items()

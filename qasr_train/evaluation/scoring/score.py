@@ -1,12 +1,10 @@
 """Owns the scores of a run: `score_predictions` and the files it leaves, scores.json and utterances.jsonl.
 
-Input: predictions (a file, a folder, or rows in memory) and a normaliser. Output: `Scores`. Needs no model and no GPU.
+Input: predictions and a normaliser. Output: `Scores`. Needs no model and no GPU.
 """
 
 import importlib.metadata
 import json
-import logging
-import os
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,12 +19,9 @@ from qasr_train.evaluation.scoring.context_echo import ContextScores, context_fi
 from qasr_train.evaluation.scoring.entities import EntityScores, entity_fields, score_entities
 from qasr_train.evaluation.scoring.metrics import GroupScore, Resampling, score_group
 from qasr_train.files import write_whole
-from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.languages import LANGUAGES
-from qasr_train.text.terms import TermList, read_terms
-from qasr_train.transcription.predictions import Prediction, load_predictions
-
-logger = logging.getLogger(__name__)
+from qasr_train.text.terms import TermList
+from qasr_train.transcription.predictions import Prediction
 
 SCORES_VERSION = 1
 _LIBRARIES = ("qasr_train", "kaldialign", "whisper_normalizer", "num2words", "rapidfuzz", "numpy")
@@ -58,24 +53,6 @@ class Scores:
     warnings: list[str] = field(default_factory=list)
     entities: EntityScores | None = None
     context: ContextScores | None = None
-
-
-def score(config: ScoreConfig) -> Scores:
-    """The job of recipes/score.py: read predictions, score them, write OUT/scores.json and utterances.jsonl."""
-    terms = read_terms(config.terms) if config.terms else None
-    loaded = load_predictions(config.predictions, language=config.language, system=config.system)
-    scores = score_predictions(
-        loaded.predictions,
-        config.normalizer,
-        failed_as_empty=config.failed_as_empty,
-        resampling=Resampling(config.confidence, config.num_resamples, config.seed),
-        num_workers=config.num_workers or len(os.sched_getaffinity(0)),
-        terms=terms,
-    )
-    scores.warnings = [*loaded.warnings, *scores.warnings]
-    scores.provenance = _provenance(Path(config.predictions), loaded.system)
-    write_scores(config.out, scores)
-    return scores
 
 
 def score_predictions(
@@ -222,20 +199,6 @@ def library_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return versions
-
-
-def _provenance(predictions: Path, system: str | None) -> dict[str, Any]:
-    """What the run beside the predictions says of itself (run.json), if there is one."""
-    provenance: dict[str, Any] = {"predictions": str(predictions)}
-    if system:
-        provenance["system"] = system
-    run = (predictions if predictions.is_dir() else predictions.parent) / "run.json"
-    if run.is_file():
-        try:
-            provenance["run"] = json.loads(run.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{run}: is not JSON ({error}); move it away or write it again") from None
-    return provenance
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -5,12 +5,13 @@ import json
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.comparing.compare import Run, compare, compare_runs, comparison_row, load_run
+from qasr_train.evaluation.comparing.compare import Run, compare_runs, comparison_row, load_run
 from qasr_train.evaluation.comparing.gate import judge
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
 from qasr_train.evaluation.scoring.score import score_predictions, write_scores
 from qasr_train.evaluation.scoring.significance import Interval, PairedTest
 from qasr_train.evaluation.settings import GateConfig
+from qasr_train.jobs.compare import compare_one
 from qasr_train.jobs.settings.compare import CompareConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 
@@ -138,7 +139,7 @@ def test_the_job_reads_scored_folders_and_predictions_and_writes_json(tmp_path):
     base, cand = tmp_path / "a", tmp_path / "b"
     write_scores(base, score_predictions(_rows(["a b c x"] * 20, role="target", language="German"), "qasr-1"))
     write_predictions(cand / "predictions.jsonl", _rows(["a b c d"] * 20, role="target", language="German"))
-    comparison = compare(CompareConfig(str(base), str(cand), str(tmp_path / "out")))
+    comparison = compare_one(CompareConfig(str(base), str(cand), str(tmp_path / "out")))
     assert comparison.verdict.passed is True
     stored = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
     assert stored == comparison_row(comparison)
@@ -183,6 +184,6 @@ def test_a_note_stands_at_the_head_of_the_report(tmp_path):
         note="Synthetic <voices> only.",
         num_resamples=100,
     )
-    write_comparison_report(config.out, compare(config))
+    write_comparison_report(config.out, compare_one(config))
     html = (tmp_path / "out" / "report.html").read_text()
     assert html.index("Synthetic &lt;voices&gt; only.") < html.index("<table")

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.comparing.several import compare_several, short_names
+from qasr_train.evaluation.comparing.several import short_names
 from qasr_train.evaluation.report.comparison_tables import several_summary, several_table
 from qasr_train.evaluation.report.content import render_markdown, scores_report
 from qasr_train.evaluation.report.systems import published_system, run_record, system_of_run
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.settings import GateConfig
+from qasr_train.jobs.compare import compare_several
 from qasr_train.jobs.settings.compare import CompareConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 from tests.helpers import ROOT

@@ -5,13 +5,14 @@ import json
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.comparing.compare import Run, compare, compare_runs, load_run
+from qasr_train.evaluation.comparing.compare import Run, compare_runs, load_run
 from qasr_train.evaluation.comparing.term_changes import RunTerms, compare_terms, term_counts
 from qasr_train.evaluation.report.comparison_tables import comparison_summary, term_change_tables
 from qasr_train.evaluation.scoring.context_echo import ContextCounts
 from qasr_train.evaluation.scoring.entities import TermCounts
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.score import score_predictions, write_scores
+from qasr_train.jobs.compare import compare_one
 from qasr_train.jobs.settings.compare import CompareConfig
 from qasr_train.text.terms import read_terms
 from qasr_train.transcription.predictions import Prediction, write_predictions
@@ -101,7 +102,7 @@ def runs(tmp_path):
 
 
 def test_the_job_compares_terms_as_the_runs_were_scored(runs):
-    comparison = compare(CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out")))
+    comparison = compare_one(CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out")))
     expected = {
         ("m", "term recall"): (0.0, 100.0),
         ("m", "term precision"): (0.0, 100.0),
@@ -119,21 +120,21 @@ def test_the_job_compares_terms_as_the_runs_were_scored(runs):
     for name in "ab":
         (runs / name / "scores.json").unlink()
     names = {
-        change.rate for change in compare(CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out"))).terms
+        change.rate for change in compare_one(CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out"))).terms
     }
     assert names == {"context recall", "context echo"}
     config = CompareConfig(
         str(runs / "a"), str(runs / "b"), str(runs / "out"), normalizer="none", terms=str(runs / "terms.txt")
     )
-    assert rates(compare(config).terms) == expected
+    assert rates(compare_one(config).terms) == expected
 
 
 def test_a_term_list_of_the_comparison_counts_anew(runs):
     (runs / "other.txt").write_text("now\n")
     config = CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out"), terms=str(runs / "other.txt"))
-    assert rates(compare(config).terms)["m", "term recall"] == (100.0, 100.0)
+    assert rates(compare_one(config).terms)["m", "term recall"] == (100.0, 100.0)
     with pytest.raises(ConfigError, match=r"terms=.*none.txt: cannot be read"):
-        compare(CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out"), terms=str(runs / "none.txt")))
+        compare_one(CompareConfig(str(runs / "a"), str(runs / "b"), str(runs / "out"), terms=str(runs / "none.txt")))
 
 
 def test_runs_without_terms_have_no_table():

@@ -8,8 +8,9 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.report.content import render_markdown, scores_report
 from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.tables import score_summary
-from qasr_train.evaluation.scoring.score import score, score_predictions
+from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.settings import SuiteConfig
+from qasr_train.jobs.score import score_saved
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import TermFinder, TermList, read_terms
@@ -147,7 +148,7 @@ def test_files_and_report_hold_the_terms(tmp_path):
     rows = [_row("take metformin", "take met", "a", set_name="one"), _row("no", "metformin", "b", set_name="two")]
     write_predictions(tmp_path / "predictions.jsonl", rows)
     config = ScoreConfig(str(tmp_path), str(tmp_path / "out"), "none", terms=str(tmp_path / "terms.txt"))
-    scores = score(config)
+    scores = score_saved(config)
     stored = json.loads((tmp_path / "out" / "scores.json").read_text(encoding="utf-8"))["entities"]
     assert (stored["sets"]["one"]["recall_percent"], stored["sets"]["two"]["recall_percent"]) == (0.0, None)
     assert stored["overall"]["num_written"] == 1

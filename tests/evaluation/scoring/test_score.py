@@ -7,7 +7,8 @@ import pytest
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.alignment import score_utterances
-from qasr_train.evaluation.scoring.score import score, score_predictions, scores_row, write_scores
+from qasr_train.evaluation.scoring.score import score_predictions, scores_row, write_scores
+from qasr_train.jobs.score import score_saved
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.transcription.predictions import Prediction, write_predictions
 from tests.helpers import SHARED, needs_shared
@@ -150,7 +151,7 @@ def test_the_leaderboards_example_of_chunked_manifests(tmp_path):
     (tmp_path / f"MODEL_org-model-x_DATASET_{name}.jsonl").write_text("\n".join(lines))
     clean = {"audio_filepath": "a", "duration": 4.0, "time": 0.04, "text": "yes", "pred_text": "Yes."}
     (tmp_path / f"MODEL_org-model-x_DATASET_{other}.jsonl").write_text(json.dumps(clean))
-    scores = score(ScoreConfig(str(tmp_path), str(tmp_path / "out"), "leaderboard-2026-08"))
+    scores = score_saved(ScoreConfig(str(tmp_path), str(tmp_path / "out"), "leaderboard-2026-08"))
     expected = example["result"][f"org/model-x | {name}"]
     group = scores.sets[name]
     assert (group.wer_percent, group.rtfx) == (expected["wer"], expected["rtfx"])
@@ -168,7 +169,7 @@ def test_files_hold_what_the_contract_names(tmp_path):
     path = tmp_path / "predictions.jsonl"
     write_predictions(path, [_prediction("one </script>", "won </script>", id="u1", speaker="x")])
     out = tmp_path / "out"
-    score(ScoreConfig(str(path), str(out), "none"))
+    score_saved(ScoreConfig(str(path), str(out), "none"))
     stored = json.loads((out / "scores.json").read_text(encoding="utf-8"))
     (cell,) = stored["set_languages"]
     for name in ("set", "language", "wer_percent", "cer_percent", "substitutions", "deletions", "insertions",

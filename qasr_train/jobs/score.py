@@ -1,0 +1,65 @@
+"""Owns the job of `recipes/score.py`: predictions that lie there already, ours or the leaderboard's, are scored again.
+
+Input: ScoreConfig. Output in out: scores.json, utterances.jsonl, report.md, report.html, for a whole leaderboard run also
+leaderboard.csv; a table on stdout. Needs no model and no GPU.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qasr_train.errors import DataError
+from qasr_train.evaluation.report.content import write_report
+from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
+from qasr_train.evaluation.report.tables import score_summary
+from qasr_train.evaluation.scoring.metrics import Resampling
+from qasr_train.evaluation.scoring.score import Scores, score_predictions, write_scores
+from qasr_train.jobs.settings.score import ScoreConfig
+from qasr_train.text.terms import read_terms
+from qasr_train.transcription.predictions import load_predictions
+
+
+def score(config: ScoreConfig) -> None:
+    """Score, write the report, print the table.
+
+    Raises:
+        UserError: predictions or term list cannot be read; the directory cannot be written.
+    """
+    scores = score_saved(config)
+    write_leaderboard_csv(config.out, scores)
+    write_report(config.out, scores, config=config.report)
+    print(score_summary(scores, config.out))
+
+
+def score_saved(config: ScoreConfig) -> Scores:
+    """Read the predictions, score them, write OUT/scores.json and utterances.jsonl; raises as `score`."""
+    terms = read_terms(config.terms) if config.terms else None
+    loaded = load_predictions(config.predictions, language=config.language, system=config.system)
+    scores = score_predictions(
+        loaded.predictions,
+        config.normalizer,
+        failed_as_empty=config.failed_as_empty,
+        resampling=Resampling(config.confidence, config.num_resamples, config.seed),
+        num_workers=config.num_workers or len(os.sched_getaffinity(0)),
+        terms=terms,
+    )
+    provenance = _provenance(Path(config.predictions), loaded.system)
+    scores = replace(scores, provenance=provenance, warnings=[*loaded.warnings, *scores.warnings])
+    write_scores(config.out, scores)
+    return scores
+
+
+def _provenance(predictions: Path, system: str | None) -> dict[str, Any]:
+    """What the run beside the predictions says of itself (run.json), if there is one."""
+    provenance: dict[str, Any] = {"predictions": str(predictions)}
+    if system:
+        provenance["system"] = system
+    run = (predictions if predictions.is_dir() else predictions.parent) / "run.json"
+    if run.is_file():
+        try:
+            provenance["run"] = json.loads(run.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{run}: is not JSON ({error}); move it away or write it again") from None
+    return provenance
