@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from qasr_train.batch import Batch
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import LoadedBatch, load_recording
 from qasr_train.manifest import Utterance
@@ -21,6 +22,7 @@ from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
+from qasr_train.run.processes import processes_of
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.deepspeed_zero import ZeroAccelerator
@@ -78,12 +80,10 @@ def make_trainer(
     data = TrainingData(
         pools={"main": ListPool("main", utterances, 1.0, (0, 0))},
         collator=model.collator,
-        batch_seconds=5.0,
-        max_batch_rows=None,
+        budget=BatchBudget(5.0, None),
         seed=0,
         num_microbatches=num_microbatches,
-        rank=accelerator.process_index,
-        num_processes=accelerator.num_processes,
+        processes=processes_of(accelerator),
     )
     return Trainer(
         accelerator=accelerator,
@@ -157,8 +157,7 @@ def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:
         dev_sets={"dev": utterances},
         decode=decode,
         normalizer="qasr-1",
-        batch_seconds=3.0,
-        max_batch_rows=None,
+        budget=BatchBudget(3.0, None),
         num_samples=0,
         run_dir=trainer.run_dir,
     )

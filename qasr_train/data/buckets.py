@@ -4,6 +4,7 @@ Input: durations in seconds. Output: lists of indices. Pure functions of their a
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,22 +13,24 @@ from qasr_train.errors import ConfigError
 LENGTH_JITTER = 0.04  # so that the same clips do not meet in every epoch; keeps padding under 5 % (bench_batches.py)
 
 
+@dataclass(frozen=True, slots=True)
+class BatchBudget:
+    """How much a batch may hold. seconds: its rows times its longest clip. max_rows: most rows; None: no such limit."""
+
+    seconds: float
+    max_rows: int | None = None
+
+
 def plan_batches(
-    durations_s: Sequence[float] | np.ndarray,
-    *,
-    batch_seconds: float,
-    max_rows: int | None,
-    seed: Sequence[int],
-    num_processes: int = 1,
+    durations_s: Sequence[float] | np.ndarray, budget: BatchBudget, *, seed: Sequence[int], num_processes: int = 1
 ) -> list[list[int]]:
     """Batches of similar durations in random order; every index exactly once; a multiple of `num_processes` batches.
 
     Where every batch is down to one row, empty ones make up the number.
 
     Args:
-        durations_s: seconds of each utterance; none longer than `batch_seconds`.
-        batch_seconds: budget of a batch: rows times its longest clip.
-        max_rows: most rows of a batch; None: no such limit.
+        durations_s: seconds of each utterance; none longer than the budget's.
+        budget: of a batch.
         seed: e.g. (run seed, epoch); the same seed gives the same batches.
         num_processes: process r takes batches r, r + num_processes, ...
 
@@ -37,17 +40,15 @@ def plan_batches(
     rng = np.random.default_rng(list(seed))
     durations = np.asarray(durations_s, dtype=np.float64)
     jittered = durations * (1.0 + LENGTH_JITTER * rng.uniform(-1.0, 1.0, size=len(durations)))
-    batches = _fill(np.argsort(jittered, kind="stable"), durations, batch_seconds, max_rows)
+    batches = _fill(np.argsort(jittered, kind="stable"), durations, budget)
     batches = _split_evenly(batches, num_processes)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def sorted_batches(
-    durations_s: Sequence[float] | np.ndarray, *, batch_seconds: float, max_rows: int | None
-) -> list[list[int]]:
+def sorted_batches(durations_s: Sequence[float] | np.ndarray, budget: BatchBudget) -> list[list[int]]:
     """Batches by duration, longest first, every index once; for validation and transcription."""
     durations = np.asarray(durations_s, dtype=np.float64)
-    batches = _fill(np.argsort(durations, kind="stable"), durations, batch_seconds, max_rows)
+    batches = _fill(np.argsort(durations, kind="stable"), durations, budget)
     return batches[::-1]
 
 
@@ -74,14 +75,14 @@ def epoch_indices(num_items: int, *, passes: float, epoch: int, seed: Sequence[i
     return chosen
 
 
-def _fill(order: np.ndarray, durations: np.ndarray, batch_seconds: float, max_rows: int | None) -> list[list[int]]:
+def _fill(order: np.ndarray, durations: np.ndarray, budget: BatchBudget) -> list[list[int]]:
     """Cut a nearly sorted order into batches under the budget."""
     batches: list[list[int]] = []
     current: list[int] = []
     longest = 0.0
     for index in order.tolist():
         grown = max(longest, float(durations[index]))
-        is_full = current and (grown * (len(current) + 1) > batch_seconds or len(current) == max_rows)
+        is_full = current and (grown * (len(current) + 1) > budget.seconds or len(current) == budget.max_rows)
         if is_full:
             batches.append(current)
             current, grown = [], float(durations[index])

@@ -18,13 +18,14 @@ import transformers
 from tqdm import tqdm
 
 from qasr_train.batch import Batch, FailedAudio, Precomputed, Recording
-from qasr_train.data.buckets import sorted_batches
+from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, kind_of, mel_kind
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.settings import CacheConfig
 from qasr_train.data.workers import LoadRows, PlannedBatches, load_recordings, make_loader
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
+from qasr_train.run.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,18 @@ class CachedEncodings:
 
 @dataclass(frozen=True)
 class EncodingRun:
-    """How encodings are made: batches of so many padded seconds on a device, by this of several processes.
+    """How encodings are made: batches of this budget on a device, by this of several processes.
 
     precision: of the forward pass, by name. autocast: makes the context of the forward pass in training, so that the
         encodings are those that training would see.
     """
 
-    batch_seconds: float
-    max_batch_rows: int | None
+    budget: BatchBudget
     num_workers: int
     device: torch.device
     precision: str
     autocast: Callable[[], AbstractContextManager[Any]]
-    rank: int = 0
-    num_processes: int = 1
+    processes: Processes = ALONE
 
 
 def open_cache(config: CacheConfig, model: Any, pools: Mapping[str, object], run: EncodingRun) -> LoadRows | None:
@@ -128,20 +127,22 @@ def fill_encodings(cache: FeatureCache, model: Any, utterances: Iterable[Utteran
     for utterance in utterances:
         key = cache.key(utterance)
         # A process's share follows from the key alone: each may see a different number of entries made by the others.
-        is_own = key is not None and int(key, 16) % run.num_processes == run.rank
+        is_own = key is not None and int(key, 16) % run.processes.num_processes == run.processes.rank
         if key is not None and is_own and not cache.holds(key):
             missing[key] = replace(utterance, id=key)  # ids may repeat between sources, keys do not
     rows = list(missing.values())
     durations_s = [one.duration_s or 0.0 for one in rows]
-    plan = sorted_batches(durations_s, batch_seconds=run.batch_seconds, max_rows=run.max_batch_rows)
+    plan = sorted_batches(durations_s, run.budget)
     loader = make_loader(PlannedBatches(rows, plan, model.collator), num_workers=run.num_workers, prefetch_batches=2)
     model.module.eval()
     num_made, room_bytes = 0, cache.max_bytes - cache.num_bytes()
-    for loaded in tqdm(loader, total=len(plan), desc="encoding", unit="batch", disable=run.rank > 0 or not plan):
+    for loaded in tqdm(
+        loader, total=len(plan), desc="encoding", unit="batch", disable=not (run.processes.is_main and plan)
+    ):
         clips = _encode(model, loaded.batch, run)
         if not num_made and clips:
             bytes_per_s = sum(clip.values.nbytes for clip in clips.values()) / loaded.batch.audio_s
-            _refuse_too_small(cache, bytes_per_s * sum(durations_s) * run.num_processes, room_bytes)
+            _refuse_too_small(cache, bytes_per_s * sum(durations_s) * run.processes.num_processes, room_bytes)
         for key, clip in clips.items():
             cache.write(key, clip)
         num_made += len(clips)

@@ -4,13 +4,13 @@ Input: durations, how the epoch is cut (`PlanShape`), and which steps were done 
 indices. A plan is a function of its arguments and seed alone, so any process can work out what all of them have seen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
-from qasr_train.data.buckets import plan_batches
+from qasr_train.data.buckets import BatchBudget, plan_batches
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,22 @@ class PlanShape:
 
     num_processes: int
     num_microbatches: int
-    batch_seconds: float
-    max_batch_rows: int | None
+    budget: BatchBudget
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        return {
+            "num_processes": self.num_processes,
+            "num_microbatches": self.num_microbatches,
+            "batch_seconds": self.budget.seconds,
+            "max_batch_rows": self.budget.max_rows,
+        }
+
+    @staticmethod
+    def of_state_dict(state: Mapping[str, Any]) -> "PlanShape":
+        """What `state_dict` was given for."""
+        budget = BatchBudget(state["batch_seconds"], state["max_batch_rows"])
+        return PlanShape(state["num_processes"], state["num_microbatches"], budget)
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,10 @@ class DoneSteps:
 
     shape: PlanShape
     num_steps: int
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint keeps it."""
+        return {"shape": self.shape.state_dict(), "num_steps": self.num_steps}
 
 
 def plan_epoch(
@@ -63,8 +81,7 @@ def _plan_rest(
         return [*([int(i)] for i in rest), *([] for _ in range(shape.num_processes - len(rest)))]
     batches = plan_batches(
         durations_s[rest],
-        batch_seconds=shape.batch_seconds,
-        max_rows=shape.max_batch_rows,
+        shape.budget,
         seed=[*seed, number] if number else seed,
         num_processes=shape.num_processes,
     )

@@ -14,6 +14,7 @@ from qasr_train.data.mixture import ListPool, apply_temperature
 from qasr_train.data.settings import MixBy
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table, stream_utterances
 from qasr_train.sources.streams import UtteranceStream
@@ -64,9 +65,10 @@ class StreamPool:
         while len(kept) < self.window:
             fresh = self.stream.take(self.window - len(kept))
             if not fresh:
+                processes = self.stream.processes
                 raise DataError(
-                    f"source {self.name!r}: the stream gave process {self.stream.rank} of {self.stream.num_ranks} no utterance; "
-                    "check its path and split, and that it holds more than there are processes"
+                    f"source {self.name!r}: the stream gave process {processes.rank} of {processes.num_processes} no "
+                    "utterance; check its path and split, and that it holds more than there are processes"
                 )
             chosen = self.keep.within(measure_durations(fresh, skip=self._skip))
             num_dropped = 0 if len(chosen) else num_dropped + len(fresh)
@@ -93,7 +95,7 @@ Pool = ListPool | StreamPool
 
 
 def open_sources(
-    sources: Mapping[str, SourceConfig], *, rank: int = 0, num_processes: int = 1, seed: int = 0
+    sources: Mapping[str, SourceConfig], *, processes: Processes = ALONE, seed: int = 0
 ) -> dict[str, OpenSource]:
     """Read the tables and open the streams of a mixture; needs no model.
 
@@ -104,16 +106,16 @@ def open_sources(
     opened: dict[str, OpenSource] = {}
     for name, source in sources.items():
         if source.streaming:
-            opened[name] = stream_utterances(source, name, rank=rank, num_ranks=num_processes, seed=seed)
+            opened[name] = stream_utterances(source, name, processes=processes, seed=seed)
         else:
             opened[name] = load_table(source, name)
     tables = {name: table for name, table in opened.items() if isinstance(table, UtteranceTable)}
     # Each source gives an epoch at least one, see `epoch_indices`; a stream gives each process its window.
     num_drawn = sum(max(1, int(len(table) * sources[name].passes_per_epoch)) for name, table in tables.items())
-    if len(tables) == len(opened) and num_drawn < num_processes:
+    if len(tables) == len(opened) and num_drawn < processes.num_processes:
         raise ConfigError(
-            f"data: {num_drawn} utterances an epoch cannot be shared by {num_processes} processes; launch fewer processes "
-            "or give more data"
+            f"data: {num_drawn} utterances an epoch cannot be shared by {processes.num_processes} processes; launch fewer "
+            "processes or give more data"
         )
     return opened
 
@@ -148,7 +150,7 @@ def build_pools(
     for number, (name, source) in enumerate(sources.items()):
         content, passes = opened[name], source.passes_per_epoch
         if isinstance(content, UtteranceStream):
-            window = _share(round(stream_window * passes), content.rank, content.num_ranks)
+            window = _share(round(stream_window * passes), content.processes)
             streams[name] = StreamPool(name, content, window, limits)
         else:
             lists[name] = ListPool(name, limits(measure_durations(content), name), passes, (seed, number))
@@ -162,6 +164,6 @@ def build_pools(
     return {name: streams.get(name) or lists[name] for name in sources}
 
 
-def _share(number: int, rank: int, num_ranks: int) -> int:
+def _share(number: int, processes: Processes) -> int:
     """This process's part of a number, at least 1."""
-    return max(1, number // num_ranks + (rank < number % num_ranks))
+    return max(1, number // processes.num_processes + (processes.rank < number % processes.num_processes))

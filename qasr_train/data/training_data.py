@@ -4,15 +4,15 @@ Input: named sources. Output: an iterator of optimizer steps, each a list of mic
 function of (seed, epoch, step) alone, so a resumed run goes on without replaying anything.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.variants import mark_copies
 from qasr_train.batch import FailedAudio, Transform
-from qasr_train.data.buckets import plan_batches, sorted_batches
+from qasr_train.data.buckets import BatchBudget, plan_batches
 from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.source_pools import Pool, StreamPool
@@ -20,37 +20,32 @@ from qasr_train.data.workers import LoadedBatch, LoadRows, PlannedBatches, make_
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Collator
-from qasr_train.sources.table import Joined, durations_of
-
-
-def _alone(value: Any) -> list[Any]:
-    return [value]
+from qasr_train.run.processes import ALONE, Processes
+from qasr_train.sources.table import Joined
 
 
 @dataclass
 class TrainingData:
     """The batches of a run on one process.
 
-    pools: the sources. rank, num_processes: this process's share. num_microbatches: gradient accumulation.
+    pools: the sources. budget: of a batch. processes: among which the batches are shared; where a source is streamed, all of
+    them ask for the same at the same time. num_microbatches: gradient accumulation.
     augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does. load: what gives recordings;
-    None: their files. gather: a value -> those of all processes by rank; called by all of them where a source is streamed.
+    None: their files.
     """
 
     pools: Mapping[str, Pool]
     collator: Collator
-    batch_seconds: float
-    max_batch_rows: int | None
+    budget: BatchBudget
     seed: int
     num_microbatches: int = 1
     num_workers: int = 0
     prefetch_batches: int = 4
     pin_memory: bool = False
-    rank: int = 0
-    num_processes: int = 1
+    processes: Processes = ALONE
     augment: Augmenter | None = None
     transforms: Sequence[Transform] = ()
     load: LoadRows | None = None
-    gather: Callable[[Any], list[Any]] = _alone
     _planned: dict[int, tuple[Joined, PackedBatches]] = field(default_factory=dict, init=False, repr=False)
     _done: dict[int, list[DoneSteps]] = field(default_factory=dict, init=False, repr=False)
 
@@ -62,7 +57,7 @@ class TrainingData:
     @property
     def shape(self) -> PlanShape:
         """What an epoch is cut by."""
-        return PlanShape(self.num_processes, self.num_microbatches, self.batch_seconds, self.max_batch_rows)
+        return PlanShape(self.processes.num_processes, self.num_microbatches, self.budget)
 
     def plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
         """The utterances of an epoch and this process's batches of them; the last one asked for is remembered.
@@ -75,7 +70,7 @@ class TrainingData:
 
     @property
     def _has_own_share(self) -> bool:
-        return self.is_streamed and self.num_processes > 1
+        return self.is_streamed and self.processes.num_processes > 1
 
     @property
     def _sources(self) -> list[str]:
@@ -87,7 +82,7 @@ class TrainingData:
         utterances = Joined([self._draw(pool, epoch) for pool in self.pools.values()], self._sources)
         durations_s, done = utterances.durations_s, self._done.get(epoch, [])
         batches = plan_epoch(durations_s, self.shape, seed=(self.seed, epoch), done=done)
-        return utterances, PackedBatches(batches[self.rank :: self.num_processes])
+        return utterances, PackedBatches(self.processes.share(batches))
 
     def _plan_own(self, epoch: int) -> tuple[Joined, PackedBatches]:
         """A plan of what this process alone has read, with as many batches as the others'."""
@@ -95,21 +90,24 @@ class TrainingData:
         utterances = Joined(drawn, self._sources)
         batches = plan_batches(
             utterances.durations_s,
-            batch_seconds=self.batch_seconds,
-            max_rows=self.max_batch_rows,
-            seed=(self.seed, epoch, self.rank),
+            self.budget,
+            seed=(self.seed, epoch, self.processes.rank),
         )
-        return utterances, PackedBatches(make_up_number(batches, max(self.gather(len(batches)))))
+        return utterances, PackedBatches(make_up_number(batches, max(self.processes.gather([len(batches)]))))
 
     def _draw(self, pool: Pool, epoch: int) -> Sequence[Utterance]:
         utterances: Sequence[Utterance] = pool.draw(epoch)
         if (self.augment or self.transforms) and isinstance(pool, ListPool) and pool.passes > 1:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
         if self.augment:  # what is added to a stream differs between the processes that share it
-            source = f"{pool.name}.{self.rank}" if self._has_own_share and isinstance(pool, StreamPool) else pool.name
+            source = (
+                f"{pool.name}.{self.processes.rank}"
+                if self._has_own_share and isinstance(pool, StreamPool)
+                else pool.name
+            )
             utterances = self.augment.plan(utterances, epoch, source=source)
         if self._has_own_share and isinstance(pool, ListPool):
-            return utterances[self.rank :: self.num_processes]
+            return self.processes.share(utterances)
         return utterances
 
     def num_steps(self, epoch: int) -> int:
@@ -155,13 +153,13 @@ class TrainingData:
 
         How the epoch is cut and was cut before, what it holds (a digest), and where each process's streams began its window.
         """
-        state: dict[str, Any] = {"epoch": epoch, "shape": asdict(self.shape)}
-        state["done"] = [asdict(part) for part in self._done.get(epoch, [])]
+        state: dict[str, Any] = {"epoch": epoch, "shape": self.shape.state_dict()}
+        state["done"] = [part.state_dict() for part in self._done.get(epoch, [])]
         if not self.is_streamed:
             return state | {"digest": self._digest(epoch)}
         self.plan(epoch)  # reads the window, unless that is done
         starts = {n: pool.starts[epoch] for n, pool in self.pools.items() if isinstance(pool, StreamPool)}
-        return state | {"streams": self.gather(starts)}
+        return state | {"streams": self.processes.gather([starts])}
 
     def load_state_dict(self, state: dict[str, Any], *, epoch: int, step_in_epoch: int) -> None:
         """Go on after `step_in_epoch` steps of `epoch`, from what `state_dict` gave in it or in the epoch before.
@@ -178,8 +176,8 @@ class TrainingData:
                 f"data.train.{name}: the checkpoint did not stream this source; resume with the same sources"
             )
         elif state and state["epoch"] == epoch and step_in_epoch:
-            done = [DoneSteps(PlanShape(**part["shape"]), part["num_steps"]) for part in state["done"]]
-            shape = PlanShape(**state["shape"])
+            done = [DoneSteps(PlanShape.of_state_dict(part["shape"]), part["num_steps"]) for part in state["done"]]
+            shape = PlanShape.of_state_dict(state["shape"])
             num_before = sum(part.num_steps for part in done)
             if shape != self.shape and step_in_epoch > num_before:
                 done.append(DoneSteps(shape, step_in_epoch - num_before))
@@ -188,17 +186,17 @@ class TrainingData:
 
     def _load_streams(self, state: dict[str, Any]) -> None:
         num_before = state["shape"]["num_processes"]
-        if num_before != self.num_processes:
+        if num_before != self.processes.num_processes:
             raise ConfigError(
-                f"the checkpoint was written by {num_before} processes, this run has {self.num_processes}; a streamed source "
-                f"goes on exactly only with as many: launch {num_before} processes, or start a new run from the checkpoint"
+                f"the checkpoint was written by {num_before} processes, this run has {self.processes.num_processes}; a streamed "
+                f"source goes on exactly only with as many: launch {num_before} processes, or start a new run from the checkpoint"
             )
-        if state["shape"] != asdict(self.shape):
+        if state["shape"] != self.shape.state_dict():
             raise ConfigError(
                 "data.batch_seconds, data.max_batch_rows or trainer.num_microbatches are others than in the checkpoint; with a "
                 "streamed source they must stay as they are"
             )
-        for name, start in state["streams"][self.rank].items():
+        for name, start in state["streams"][self.processes.rank].items():
             pool = self.pools.get(name)
             if not isinstance(pool, StreamPool):
                 raise ConfigError(
@@ -217,10 +215,3 @@ class TrainingData:
         """Tells apart what epochs hold, by the durations in the order they are drawn."""
         durations_s = self.plan(epoch)[0].durations_s
         return blake2b(durations_s.tobytes(), digest_size=16).hexdigest()
-
-
-def validation_batches(
-    utterances: Sequence[Utterance], *, batch_seconds: float, max_batch_rows: int | None
-) -> list[list[int]]:
-    """Batches of a dev set, longest first."""
-    return sorted_batches(durations_of(utterances), batch_seconds=batch_seconds, max_rows=max_batch_rows)

@@ -81,7 +81,7 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
             seed=config.seed,
         )
     )
-    if not join_processes(choose_device(config.device)).is_main:
+    if not join_processes(choose_device(config.device))[0].is_main:
         return
     run_dir = Path(config.run_dir)
     [rows_of_set] = load_suite(suite)

@@ -78,24 +78,24 @@ def evaluate(config: EvaluateConfig) -> None:
     # 1 whatever can be refused before a weight is read
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
-    processes = join_processes(device)
+    processes, device = join_processes(device)
     sets = load_suite(config.suite)
     terms = read_terms(config.suite.terms, "suite.terms") if config.suite.terms else None
 
     # 2 the run directory and the record of what is evaluated
     run_dir = Path(config.run_dir)
     if processes.is_main:
-        open_run(config, sets, processes, dtype)
+        open_run(config, sets, device, dtype)
     processes.wait()
 
-    tracker = make_tracker(config.tracking, run_dir, processes.device)
+    tracker = make_tracker(config.tracking, run_dir, device)
     with closing(tracker) if tracker else nullcontext():
         # 3 transcripts
         with can_be_resumed(config, sets, processes):
             if tracker:
                 tracker.start(config)
             if not (run_dir / PREDICTIONS).exists():
-                transcribe_suite(config, sets, run_dir, processes, dtype, config.suite.normalizer)
+                transcribe_suite(config, sets, processes, device, dtype, config.suite.normalizer)
         processes.leave()
 
         # 4 scores and report
@@ -106,7 +106,7 @@ def evaluate(config: EvaluateConfig) -> None:
 def open_run(
     config: TranscriptionConfig,
     sets: Sequence[EvaluationSet],
-    processes: Processes,
+    device: torch.device,
     dtype: torch.dtype,
     *,
     recipe: str = "evaluate",
@@ -122,7 +122,7 @@ def open_run(
     run_dir = claim_run_dir(config.run_dir, resume=config.resume)
     inputs = {
         "model": {"weights": checkpoint_digest(config.model), "precision": str(dtype).removeprefix("torch.")},
-        "device": processes.device.type,
+        "device": device.type,
         "sets": {one.name: {"num_utterances": len(one.utterances), "digest": one.digest()} for one in sets},
     }
     if config.resume:
@@ -150,8 +150,8 @@ def can_be_resumed(config: TranscriptionConfig, sets: Sequence[EvaluationSet], p
 def transcribe_suite(
     config: TranscriptionConfig,
     sets: Sequence[EvaluationSet],
-    run_dir: Path,
     processes: Processes,
+    device: torch.device,
     dtype: torch.dtype,
     normalizer: str,
 ) -> None:
@@ -159,6 +159,7 @@ def transcribe_suite(
 
     normalizer: rules of the running WER beside the progress bar.
     """
+    run_dir = Path(config.run_dir)
     if isinstance(config.model, CommandConfig):
         if processes.is_main:
             record_in_run(run_dir, system=config.model.system, num_parameters=config.model.num_parameters)
@@ -166,7 +167,7 @@ def transcribe_suite(
         return
     model_max_duration_s = getattr(config.model, "max_duration_s", math.inf)
     run = SuiteRun(sets, config.decode, model_max_duration_s, run_dir, processes)
-    model = load_model(config.model, device=processes.device, dtype=dtype)
+    model = load_model(config.model, device=device, dtype=dtype)
     run.transcribe(model, normalizer)
     processes.wait()
     run.check_failures()
@@ -183,7 +184,7 @@ def finish_run(config: TranscriptionConfig, run: SuiteRun, model: ASRModel, chec
     record_in_run(
         run.run_dir,
         batch_invariance=checked,
-        num_processes=run.processes.num_ranks,
+        num_processes=run.processes.num_processes,
         system=asdict(find_family(config.model.family).card),
         num_parameters=sum(parameter.numel() for parameter in model.module.parameters()),
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object, set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 
 from qasr_train.augment.clip_changes import Changes, make_changes
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.mixture import ListPool, describe_shares
@@ -29,6 +30,7 @@ from qasr_train.objectives.base import Objective
 from qasr_train.objectives.table import build_objective
 from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
 from qasr_train.run.heartbeat import Peers
+from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
 from qasr_train.sources.source import check_source
 from qasr_train.text.style import set_style, style_remarks
@@ -105,9 +107,7 @@ def prepare(
     set_seed(config.seed)
 
     # 2 what is trained on, as far as no model is needed for it; then the model and what of it is trained
-    opened = open_sources(
-        config.data.train, rank=accelerator.process_index, num_processes=accelerator.num_processes, seed=config.seed
-    )
+    opened = open_sources(config.data.train, processes=processes_of(accelerator), seed=config.seed)
     model, objective = make_model(config, accelerator)
     if config.trainer.find_batch_seconds:
         found = batch_seconds_for(
@@ -229,33 +229,33 @@ def make_training_data(
     return TrainingData(
         pools=pools,
         collator=model.collator,
-        batch_seconds=config.data.batch_seconds,
-        max_batch_rows=config.data.max_batch_rows,
+        budget=batch_budget(config),
         seed=config.seed,
         num_microbatches=config.trainer.num_microbatches,
         num_workers=config.data.num_workers,
         prefetch_batches=config.data.prefetch_batches,
         pin_memory=accelerator.device.type == "cuda",
-        rank=accelerator.process_index,
-        num_processes=accelerator.num_processes,
+        processes=processes_of(accelerator),
         augment=changes.augment,
         transforms=changes.transforms,
-        gather=lambda value: gather_object([value]),
         load=load,
     )
+
+
+def batch_budget(config: FinetuneConfig) -> BatchBudget:
+    """What a microbatch on one process may hold."""
+    return BatchBudget(config.data.batch_seconds, config.data.max_batch_rows)
 
 
 def make_encoding_run(config: FinetuneConfig, accelerator: Accelerator) -> EncodingRun:
     """How the encoder outputs of a cache are made: as the forward pass of training makes them."""
     return EncodingRun(
-        batch_seconds=config.data.batch_seconds,
-        max_batch_rows=config.data.max_batch_rows,
+        budget=batch_budget(config),
         num_workers=config.data.num_workers,
         device=accelerator.device,
         precision=f"{accelerator.mixed_precision} {accelerator.device.type}",
         autocast=accelerator.autocast,
-        rank=accelerator.process_index,
-        num_processes=accelerator.num_processes,
+        processes=processes_of(accelerator),
     )
 
 
@@ -274,8 +274,7 @@ def make_validator(
         dev_sets=dev_sets,
         decode=config.decode,
         normalizer=config.normalizer,
-        batch_seconds=config.data.batch_seconds,
-        max_batch_rows=config.data.max_batch_rows,
+        budget=batch_budget(config),
         num_samples=config.trainer.num_samples,
         run_dir=run_dir,
         model_max_duration_s=config.model.max_duration_s,

@@ -75,7 +75,7 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     _refuse_unknown_confidence(config)
     device = choose_device(config.device)
     dtype = choose_dtype(config.precision, device)
-    processes = join_processes(device)
+    processes, device = join_processes(device)
     source = replace(config.source, columns=config.source.columns | {"text": ""})
     sets = [EvaluationSet(SET_NAME, None, load_utterances(source, SET_NAME, is_one_split=False))]
     others = _transcripts_of(config.agree_with) if config.agree_with else None
@@ -83,11 +83,11 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     # 2 transcripts, resumable like those of an evaluation
     run_dir = Path(config.run_dir)
     if processes.is_main:
-        open_run(config, sets, processes, dtype, recipe="pseudo_label", may_change=(*MAY_CHANGE_ON_RESUME, *_FILTERS))
+        open_run(config, sets, device, dtype, recipe="pseudo_label", may_change=(*MAY_CHANGE_ON_RESUME, *_FILTERS))
     processes.wait()
     with can_be_resumed(config, sets, processes):
         if not (run_dir / PREDICTIONS).exists():
-            transcribe_suite(config, sets, run_dir, processes, dtype, config.normalizer)
+            transcribe_suite(config, sets, processes, device, dtype, config.normalizer)
     processes.leave()
 
     # 3 what of them may be trained on

@@ -1,14 +1,20 @@
-"""Owns the processes that share one evaluation: one, or those of `accelerate launch`.
+"""Owns the processes that share one run: one, or those of `accelerate launch`.
 
-Input: the device asked for. Output: this process's rank, its own device, and a place where all wait for each other.
+Input: what the launch says in the environment, or Accelerate. Output: which of how many this is, and where all meet. Imports no
+torch, so that what is shared among processes (rows of a source, batches) can be worked out without it.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+Item = TypeVar("Item")
 
 # A process that is done waits for the slowest; a model that still loads, or rank 0 hashing weights, may take long.
 PATIENCE = timedelta(hours=6)
@@ -16,27 +22,30 @@ PATIENCE = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """rank: of this process, from 0. num_ranks: how many there are. device: of this process."""
+    """rank: of this process, from 0. num_processes: how many there are."""
 
     rank: int
-    num_ranks: int
-    device: torch.device
+    num_processes: int
 
     @property
     def is_main(self) -> bool:
         """Whether this process writes what all have in common."""
         return self.rank == 0
 
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Every `num_processes`-th item from `rank` on: together the processes have each once."""
+        return items[self.rank :: self.num_processes]
+
     def wait(self) -> None:
         """Go on when all processes have come here."""
-        if self.num_ranks > 1:
+        if self.num_processes > 1:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
 
     def gather(self, values: list[Any]) -> list[Any]:
         """The values of all processes, those of rank 0 first, on every process; all must call it."""
-        if self.num_ranks == 1:
+        if self.num_processes == 1:
             return values
         from accelerate.utils import gather_object
 
@@ -44,10 +53,13 @@ class Processes:
 
     def leave(self) -> None:
         """Take the communication down; left to the interpreter's end, gloo has now and then aborted a process that was done."""
-        if self.num_ranks > 1:
+        if self.num_processes > 1:
             from accelerate import PartialState
 
             PartialState().destroy_process_group()
+
+
+ALONE = Processes(0, 1)
 
 
 def num_launched() -> int:
@@ -55,11 +67,20 @@ def num_launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join_processes(device: torch.device) -> Processes:
-    """Find out which of how many processes this is, as `accelerate launch` (or torchrun) says in the environment."""
+def processes_of(accelerator: "Accelerator") -> Processes:
+    """Those of an Accelerator."""
+    return Processes(accelerator.process_index, accelerator.num_processes)
+
+
+def join_processes(device: "torch.device") -> tuple[Processes, "torch.device"]:
+    """Which of how many processes this is, as `accelerate launch` (or torchrun) says, and its own device.
+
+    device: the kind asked for.
+    """
     if num_launched() == 1:
-        return Processes(0, 1, device)
+        return ALONE, device
+    import torch
     from accelerate import PartialState
 
     state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
-    return Processes(state.process_index, state.num_processes, torch.device(state.device))
+    return Processes(state.process_index, state.num_processes), torch.device(state.device)

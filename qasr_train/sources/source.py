@@ -16,6 +16,7 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.config.patterns import matches
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance, rows_of_lines
+from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.blocks import jsonl_blocks, read_block
 from qasr_train.sources.files import (
     Rows,
@@ -270,7 +271,7 @@ def _dataset(config: SourceConfig) -> str:
 
 
 def stream_utterances(
-    config: SourceConfig, name: str, *, rank: int = 0, num_ranks: int = 1, seed: int | None = None
+    config: SourceConfig, name: str, *, processes: Processes = ALONE, seed: int | None = None
 ) -> UtteranceStream:
     """One process's share of a source as a stream; opens it, reads nothing yet.
 
@@ -279,7 +280,7 @@ def stream_utterances(
     Args:
         config: the source.
         name: its name in the mixture.
-        rank, num_ranks: this process, and how many share the source without overlap.
+        processes: which share the source without overlap.
         seed: of the order of shards in each pass; None: their own order.
 
     Raises:
@@ -295,8 +296,7 @@ def stream_utterances(
         _shards(config),
         is_wanted=is_wanted,
         max_utterances=config.max_utterances,
-        rank=rank,
-        num_ranks=num_ranks,
+        processes=processes,
         seed=seed,
     )
 

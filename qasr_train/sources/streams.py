@@ -15,6 +15,7 @@ import numpy as np
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance, rows_of_lines
+from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.files import Rows
 from qasr_train.sources.rows import RowReader
 
@@ -98,8 +99,7 @@ class UtteranceStream:
         *,
         is_wanted: Callable[[Utterance], bool],
         max_utterances: int | None = None,
-        rank: int = 0,
-        num_ranks: int = 1,
+        processes: Processes = ALONE,
         seed: int | None = None,
     ) -> None:
         """
@@ -108,17 +108,17 @@ class UtteranceStream:
             shards: the source.
             is_wanted: whether an utterance is of the split and matches the patterns.
             max_utterances: a pass ends after so many of all processes; shards then come in their own order.
-            rank, num_ranks: this process, and how many share the source.
+            processes: which share the source.
             seed: of the order of shards in each pass; None: their own order.
         """
         self.reader, self.shards, self.is_wanted = reader, shards, is_wanted
-        self.max_utterances, self.rank, self.num_ranks = max_utterances, rank, num_ranks
+        self.max_utterances, self.processes = max_utterances, processes
         self.seed = seed if max_utterances is None else None
-        self.is_dealt = max_utterances is None and shards.num_shards >= num_ranks
-        if num_ranks > 1 and not self.is_dealt and rank == 0:
+        self.is_dealt = max_utterances is None and shards.num_shards >= processes.num_processes
+        if processes.num_processes > 1 and not self.is_dealt and processes.is_main:
             log.warning(
                 "source %s: %d shards for %d processes; each process reads all of them and keeps its share",
-                reader.source_name, shards.num_shards, num_ranks,
+                reader.source_name, shards.num_shards, processes.num_processes,
             )  # fmt: skip
         self._start_pass(0)
 
@@ -136,7 +136,7 @@ class UtteranceStream:
         order = np.arange(self.shards.num_shards)
         if self.seed is not None and len(order) > 1:
             order = np.random.default_rng([self.seed, self.pass_number]).permutation(len(order))
-        return order[self.rank :: self.num_ranks].tolist() if self.is_dealt else order.tolist()
+        return list(self.processes.share(order.tolist())) if self.is_dealt else order.tolist()
 
     def take(self, count: int) -> list[Utterance]:
         """The next `count` utterances; fewer, or none, only where a whole pass holds none."""
@@ -172,7 +172,7 @@ class UtteranceStream:
             utterance = self._utterance(*row, shard)
             if self.is_wanted(utterance):
                 self.num_wanted += 1
-                if self.is_dealt or (self.num_wanted - 1) % self.num_ranks == self.rank:
+                if self.is_dealt or (self.num_wanted - 1) % self.processes.num_processes == self.processes.rank:
                     return utterance
         return None
 

@@ -13,8 +13,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
+from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.length_limits import Limits, measure_durations
-from qasr_train.data.training_data import validation_batches
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.score import score_predictions
@@ -22,9 +22,11 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.base import ASRModel
 from qasr_train.models.settings import Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
+from qasr_train.sources.table import durations_of
 from qasr_train.training.launch import whole_weights
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.settings import DecodeConfig
@@ -62,8 +64,7 @@ class Validator:
     dev_sets: dict[str, list[Utterance]]
     decode: DecodeConfig
     normalizer: str
-    batch_seconds: float
-    max_batch_rows: int | None
+    budget: BatchBudget
     num_samples: int
     run_dir: Path
     model_max_duration_s: float = 1200.0
@@ -100,10 +101,10 @@ class Validator:
     @torch.no_grad()
     def _loss(self, utterances: list[Utterance]) -> tuple[float, int]:
         """Cross entropy summed over all targets in nats, and their number, over all processes."""
-        batches = validation_batches(utterances, batch_seconds=self.batch_seconds, max_batch_rows=self.max_batch_rows)
+        batches = sorted_batches(durations_of(utterances), self.budget)
         objective = CrossEntropy()
         totals = torch.zeros(2, dtype=torch.float64)
-        for rows in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
+        for rows in processes_of(self.accelerator).share(batches):
             batch = self.model.collator.for_training([load_recording(utterances[i]) for i in rows])
             with self.accelerator.autocast():
                 loss = objective(self.model, batch.to(self.accelerator.device))
@@ -120,16 +121,14 @@ class Validator:
                 language=self.decode.language,
                 use_context=self.decode.use_context,
                 max_new_tokens=limits.max_new_tokens,
-                batch_seconds=limits.batch_seconds,
-                max_batch_rows=limits.max_batch_rows,
+                budget=limits.budget,
                 max_duration_s=limits.max_duration_s,
                 long_audio=self.decode.long_audio,
                 overlap_s=limits.overlap_s,
                 engine=_in_training(limits.engine),
                 max_failed_fraction=self.decode.max_failed_fraction,
                 num_workers=self.decode.num_workers,
-                rank=self.accelerator.process_index,
-                num_ranks=self.accelerator.num_processes,
+                processes=processes_of(self.accelerator),
                 set_name=name,
             )
         return gather_object(own)

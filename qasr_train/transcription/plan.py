@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qasr_train.audio.decode import load_audio
-from qasr_train.data.buckets import sorted_batches
+from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.length_limits import probed_duration
 from qasr_train.errors import AudioError, DataError
 from qasr_train.manifest import Utterance
@@ -37,8 +37,7 @@ def plan_transcription(
     utterances: Sequence[Utterance],
     *,
     language: str = AUTO,
-    batch_seconds: float = 120.0,
-    max_batch_rows: int | None = 64,
+    budget: BatchBudget = BatchBudget(120.0, 64),  # noqa: B008
     longest_s: float | None = None,
 ) -> list[PlannedBatch]:
     """Which utterances are decoded together: one forced language a batch, similar durations, longest batches first.
@@ -48,7 +47,7 @@ def plan_transcription(
 
     Args:
         language: AUTO (the model tells it), REFERENCE (each row's own, AUTO where it has none) or a language's name.
-        batch_seconds, max_batch_rows: budget of a batch.
+        budget: of a batch.
         longest_s: seconds; an utterance known to be longer raises. None: no limit here.
 
     Raises:
@@ -68,7 +67,7 @@ def plan_transcription(
     planned: list[tuple[list[int], str | None]] = [([index], None) for index in unreadable]
     for forced, members in groups.items():
         lengths_s = [durations_s[index] or 0.0 for index in members]
-        for rows in sorted_batches(lengths_s, batch_seconds=batch_seconds, max_rows=max_batch_rows):
+        for rows in sorted_batches(lengths_s, budget):
             planned.append((sorted(members[row] for row in rows), forced))
     longest = [max((durations_s[i] or math.inf) for i in indices) for indices, _ in planned]
     order = sorted(range(len(planned)), key=lambda i: -longest[i])

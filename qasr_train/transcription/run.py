@@ -105,7 +105,7 @@ class SuiteRun:
         ]
         chosen = random.Random(seed).sample(candidates, min(num_utterances, len(candidates)))
         different = []
-        for one, alone in chosen[self.processes.rank :: self.processes.num_ranks]:
+        for one, alone in self.processes.share(chosen):
             [[prediction]] = self._batches(model, one, [alone])
             row = rows[one.name, prediction.id]
             if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
@@ -125,8 +125,10 @@ class SuiteRun:
         self.processes.wait()
         done = read_partials(self.run_dir)
         self.processes.wait()  # nobody writes before all have read
-        rank, num_ranks = self.processes.rank, self.processes.num_ranks
-        return [_missing(one, plan, done)[rank::num_ranks] for one, plan in zip(self.sets, self.plans, strict=True)]
+        return [
+            list(self.processes.share(_missing(one, plan, done)))
+            for one, plan in zip(self.sets, self.plans, strict=True)
+        ]
 
     def _warm_up(self, model: ASRModel) -> None:
         """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""

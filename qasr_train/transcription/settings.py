@@ -5,11 +5,12 @@ Input: values of the group `decode`. Output: a checked DecodeConfig, whose langu
 
 import shlex
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.models.settings import Engine
 from qasr_train.text.languages import LANGUAGES, resolve_language
@@ -81,18 +82,16 @@ class DecodeConfig:
     def limits(self, model_max_duration_s: float) -> "DecodeLimits":
         """The settings that bound one pass; no clip is longer than the model takes."""
         longest_s = min(self.max_duration_s or model_max_duration_s, model_max_duration_s)
-        return DecodeLimits(
-            self.batch_seconds, self.max_batch_rows, longest_s, self.max_new_tokens, self.overlap_s, self.engine
-        )
+        budget = BatchBudget(self.batch_seconds, self.max_batch_rows)
+        return DecodeLimits(budget, longest_s, self.max_new_tokens, self.overlap_s, self.engine)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
-    """One pass: padded seconds and rows of a batch, seconds of a clip, new tokens (None: `token_limit`), seconds that pieces
+    """One pass: budget of a batch, seconds of a clip, new tokens (None: `token_limit`), seconds that pieces
     of a longer clip have in common, what decodes."""
 
-    batch_seconds: float = 120.0
-    max_batch_rows: int | None = 64
+    budget: BatchBudget = field(default_factory=lambda: BatchBudget(120.0, 64))
     max_duration_s: float = 1200.0
     max_new_tokens: int | None = None
     overlap_s: float = 4.0

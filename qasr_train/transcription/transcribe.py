@@ -15,11 +15,12 @@ import torch
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Recording
-from qasr_train.data.buckets import sorted_batches
+from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import ASRModel, Hypothesis, RowDecoder, confidence_of
 from qasr_train.models.settings import Capability, Engine
+from qasr_train.run.processes import ALONE, Processes
 from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
 from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
@@ -40,35 +41,33 @@ def transcribe_utterances(
     language: str = AUTO,
     use_context: bool = True,
     max_new_tokens: int | None = None,
-    batch_seconds: float = 120.0,
-    max_batch_rows: int | None = 64,
+    budget: BatchBudget = BatchBudget(120.0, 64),  # noqa: B008
     max_duration_s: float = 1200.0,
     long_audio: LongAudio = LongAudio.split,
     overlap_s: float = 4.0,
     engine: Engine = Engine.auto,
     max_failed_fraction: float = 0.1,
     num_workers: int = 2,
-    rank: int = 0,
-    num_ranks: int = 1,
+    processes: Processes = ALONE,
     set_name: str = "",
 ) -> list[Prediction]:
-    """Transcripts of the utterances, in their order; of this rank's share only where several ranks work.
+    """Transcripts of the utterances, in their order; of this process's share only where several work.
 
     Args:
         model: a loaded recogniser, on any device.
         language: AUTO, REFERENCE (each row's own) or a language's name, see `plan_transcription`.
         use_context: whether a row's context goes into the prompt.
-        max_new_tokens, batch_seconds, max_batch_rows, max_duration_s, overlap_s, engine: see `DecodeConfig`.
+        max_new_tokens, budget, max_duration_s, overlap_s, engine: see `DecodeConfig`.
         max_failed_fraction: past this share of unreadable recordings it stops.
         num_workers: threads that decode audio.
-        rank, num_ranks: batches rank, rank + num_ranks, ... are this process's; together the ranks do each once.
+        processes: among which the batches are shared.
 
     Raises:
         DataError: too many recordings fail, or one is too long where `long_audio` is "error".
         ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
     """
-    limits = DecodeLimits(batch_seconds, max_batch_rows, max_duration_s, max_new_tokens, overlap_s, engine)
-    share = plan_batches(utterances, limits, language=language, long_audio=long_audio)[rank::num_ranks]
+    limits = DecodeLimits(budget, max_duration_s, max_new_tokens, overlap_s, engine)
+    share = processes.share(plan_batches(utterances, limits, language=language, long_audio=long_audio))
     batches = transcribe_batches(
         model,
         utterances,
@@ -94,8 +93,7 @@ def plan_batches(
     return plan_transcription(
         utterances,
         language=language,
-        batch_seconds=limits.batch_seconds,
-        max_batch_rows=limits.max_batch_rows,
+        budget=limits.budget,
         longest_s=limits.max_duration_s if long_audio is LongAudio.error else None,
     )
 
@@ -210,9 +208,8 @@ class _Decoder:
     def _decode(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
         """(hypothesis, its share of the inference time in seconds) of each, in passes planned by their real lengths."""
         lengths_s = [len(recording.waveform) / SAMPLE_RATE_HZ for recording in recordings]
-        budget_s, max_rows = self.limits.batch_seconds, self.limits.max_batch_rows
         heard: dict[int, tuple[Hypothesis, float]] = {}
-        for rows in sorted_batches(lengths_s, batch_seconds=budget_s, max_rows=max_rows) if recordings else []:
+        for rows in sorted_batches(lengths_s, self.limits.budget) if recordings else []:
             rows = sorted(rows)
             heard.update(zip(rows, self._fit([recordings[row] for row in rows], language), strict=True))
         return [heard[row] for row in range(len(recordings))]
@@ -234,7 +231,7 @@ class _Decoder:
             "a batch of %d clips up to %.1f s does not fit into the GPU's memory and is halved; lower batch_seconds=%g",
             len(recordings),
             longest_s,
-            self.limits.batch_seconds,
+            self.limits.budget.seconds,
         )
         half = len(recordings) // 2
         return self._fit(recordings[:half], language) + self._fit(recordings[half:], language)

@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from qasr_train.data.buckets import padded_fraction, plan_batches
+from qasr_train.data.buckets import BatchBudget, padded_fraction, plan_batches
 
 BUDGETS_S = [60, 120, 240, 480, 1000]
 
@@ -42,7 +42,7 @@ def main() -> None:
     for name, seconds in mixes(num_clips).items():
         positions = num_positions(seconds)
         for budget_s in BUDGETS_S:
-            ours = plan_batches(seconds.tolist(), batch_seconds=budget_s, max_rows=None, seed=(0, 0))
+            ours = plan_batches(seconds.tolist(), BatchBudget(budget_s, None), seed=(0, 0))
             num_rows = round(num_clips / len(ours))
             order = np.random.default_rng(1).permutation(num_clips)
             shuffled = [order[i : i + num_rows].tolist() for i in range(0, num_clips, num_rows)]

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
 from qasr_train.batch import Recording
-from qasr_train.data.buckets import sorted_batches
+from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.manifest import Utterance
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
@@ -64,10 +64,10 @@ def main() -> None:
     lengths_s = [len(clip.waveform) / SAMPLE_RATE_HZ for clip in bench.clips]
     order = list(range(len(bench.clips)))
     fixed = [order[i : i + arguments.rows] for i in range(0, len(order), arguments.rows)]
-    by_length = partial(sorted_batches, lengths_s, max_rows=None)
+    by_length = partial(sorted_batches, lengths_s)
     narrow, wide = (
-        by_length(batch_seconds=arguments.batch_seconds),
-        by_length(batch_seconds=4 * arguments.batch_seconds),
+        by_length(BatchBudget(arguments.batch_seconds)),
+        by_length(BatchBudget(4 * arguments.batch_seconds)),
     )
     plans = {f"{arguments.batch_seconds:g} s": narrow, f"{4 * arguments.batch_seconds:g} s": wide}
     engines: dict[str, Callable[..., list[list[int]]]] = {"generate": generate, "ours": ours}

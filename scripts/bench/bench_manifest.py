@@ -17,11 +17,13 @@ from typing import Any, cast
 import numpy as np
 import psutil
 
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import build_pools, open_sources
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import PlannedBatches, make_loader
+from qasr_train.run.processes import Processes
 from qasr_train.sources.settings import SourceConfig
 
 WORDS = "the quick brown fox takes two small pills a day and sleeps well at night now".split()
@@ -110,12 +112,12 @@ def measure(path: Path, num_processes: int, num_workers: int) -> None:
     limits = Limits(DataConfig(), collator, model_max_duration_s=1200.0)
     pools = build_pools(sources, limits=limits, stream_window=1, seed=0, opened=opened)
     clock.lap("limits of length")
-    settings: dict[str, Any] = {"collator": collator, "batch_seconds": 120.0, "max_batch_rows": None, "seed": 0}
+    settings: dict[str, Any] = {"collator": collator, "budget": BatchBudget(120.0, None), "seed": 0}
     data = TrainingData(pools=pools, **settings)
     utterances, batches = data.plan(0)
     clock.lap(f"plan an epoch ({len(batches)} batches)")
     state = data.state_dict(0)
-    resumed = TrainingData(pools=pools, num_processes=num_processes, **settings)
+    resumed = TrainingData(pools=pools, processes=Processes(0, num_processes), **settings)
     clock.restart()
     resumed.load_state_dict(state, epoch=0, step_in_epoch=len(batches) // 2)
     clock.lap(f"resume half-way with {num_processes} processes instead of 1")

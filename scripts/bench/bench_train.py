@@ -34,7 +34,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from qasr_train.data.buckets import sorted_batches
+from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
@@ -164,7 +164,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
         model=model,
         optimizer=optimizer,
         utterances=utterances,
-        ours=sorted_batches(durations_s, batch_seconds=arguments.batch_seconds, max_rows=None),
+        ours=sorted_batches(durations_s, BatchBudget(arguments.batch_seconds)),
         random=[order[i : i + arguments.rows] for i in range(0, len(order), arguments.rows)],
         clock=Clock(device, is_wall=arguments.threads > 1 or device.type == "cuda"),
     )

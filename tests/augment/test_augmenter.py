@@ -26,11 +26,13 @@ from qasr_train.augment.settings import (
 from qasr_train.augment.spectrum import Axis, Mask, cover, draw_masks
 from qasr_train.batch import Batch, Recording
 from qasr_train.config.recipes import load_config
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.run.processes import Processes
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
 
@@ -87,8 +89,7 @@ def training_data(folder: Path, rows: list[Utterance], collator: Qwen3ASRCollato
     return TrainingData(
         pools={"main": ListPool("main", rows, 2.0, (SEED, 0))},
         collator=collator,
-        batch_seconds=5.0,
-        max_batch_rows=None,
+        budget=BatchBudget(5.0, None),
         seed=SEED,
         augment=augmenter(everything(folder)),
         **fields,
@@ -122,7 +123,7 @@ def test_two_processes_together_see_the_rows_of_one(folder: Path, utterances, co
         return seen
 
     alone = rows(training_data(folder, utterances, collator))
-    shared = [rows(training_data(folder, utterances, collator, rank=r, num_processes=2)) for r in (0, 1)]
+    shared = [rows(training_data(folder, utterances, collator, processes=Processes(r, 2))) for r in (0, 1)]
     assert alone == {**shared[0], **shared[1]} and sum(alone.values()) == len(
         alone
     )  # no two rows are alike, copies included

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qasr_train.data.buckets import epoch_indices, padded_fraction, plan_batches, sorted_batches
+from qasr_train.data.buckets import BatchBudget, epoch_indices, padded_fraction, plan_batches, sorted_batches
 from qasr_train.errors import ConfigError
 from scripts.bench.bench_batches import mixes
 
@@ -13,13 +13,13 @@ def durations(num_items: int, seed: int = 0) -> list[float]:
 
 
 def test_every_utterance_is_in_exactly_one_batch():
-    plan = plan_batches(durations(1000), batch_seconds=120, max_rows=None, seed=(0, 0))
+    plan = plan_batches(durations(1000), BatchBudget(120, None), seed=(0, 0))
     assert sorted(i for batch in plan for i in batch) == list(range(1000))
 
 
 def test_no_batch_exceeds_the_padded_budget_or_the_row_limit():
     seconds = durations(1000)
-    plan = plan_batches(seconds, batch_seconds=100, max_rows=16, seed=(0, 0))
+    plan = plan_batches(seconds, BatchBudget(100, 16), seed=(0, 0))
     assert all(len(batch) * max(seconds[i] for i in batch) <= 100 for batch in plan)
     assert max(len(batch) for batch in plan) == 16
 
@@ -29,7 +29,7 @@ def test_no_batch_exceeds_the_padded_budget_or_the_row_limit():
 def test_little_of_a_batch_is_padding(mix: str, batch_seconds: float, most: float):
     # facts: 25-68 % without buckets on such mixes
     seconds = mixes(20_000)[mix].tolist()
-    plan = plan_batches(seconds, batch_seconds=batch_seconds, max_rows=None, seed=(0, 0))
+    plan = plan_batches(seconds, BatchBudget(batch_seconds, None), seed=(0, 0))
     assert sorted(i for batch in plan for i in batch) == list(range(20_000))
     assert padded_fraction(seconds, plan) < most
 
@@ -41,30 +41,30 @@ def test_padded_fraction_by_hand():
 
 def test_same_seed_same_plan_and_another_epoch_another():
     seconds = durations(300)
-    plans = [plan_batches(seconds, batch_seconds=60, max_rows=None, seed=(7, epoch)) for epoch in (0, 0, 1)]
+    plans = [plan_batches(seconds, BatchBudget(60, None), seed=(7, epoch)) for epoch in (0, 0, 1)]
     assert plans[0] == plans[1]
     assert plans[0] != plans[2]
 
 
 @pytest.mark.parametrize("num_processes", [2, 3, 8])
 def test_processes_get_equally_many_batches(num_processes: int):
-    plan = plan_batches(durations(101), batch_seconds=60, max_rows=None, seed=(0, 0), num_processes=num_processes)
+    plan = plan_batches(durations(101), BatchBudget(60, None), seed=(0, 0), num_processes=num_processes)
     assert len(plan) % num_processes == 0
     assert sorted(i for batch in plan for i in batch) == list(range(101))
 
 
 def test_single_rows_that_do_not_divide_are_made_up_with_empty_batches():
-    plan = plan_batches(durations(10), batch_seconds=60, max_rows=1, seed=(0, 0), num_processes=4)
+    plan = plan_batches(durations(10), BatchBudget(60, 1), seed=(0, 0), num_processes=4)
     assert sorted(plan) == [[], [], *([i] for i in range(10))]
 
 
 def test_fewer_utterances_than_processes_is_refused():
     with pytest.raises(ConfigError, match="3 utterances cannot be shared by 4 processes"):
-        plan_batches([1.0, 1.0, 1.0], batch_seconds=60, max_rows=None, seed=(0,), num_processes=4)
+        plan_batches([1.0, 1.0, 1.0], BatchBudget(60, None), seed=(0,), num_processes=4)
 
 
 def test_sorted_batches_begin_with_the_longest():
-    assert sorted_batches([1.0, 5.0, 2.0], batch_seconds=5, max_rows=None) == [[1], [0, 2]]
+    assert sorted_batches([1.0, 5.0, 2.0], BatchBudget(5, None)) == [[1], [0, 2]]
 
 
 def test_a_quarter_pass_shows_everything_once_in_four_epochs():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.encoder_cache import CachedEncodings, EncodingRun, fill_encodings, open_cache, open_encodings
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.settings import CacheConfig
@@ -17,12 +18,12 @@ from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import TokenLogits
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig
+from qasr_train.run.processes import Processes
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 
 RUN = EncodingRun(
-    batch_seconds=5.0,
-    max_batch_rows=None,
+    budget=BatchBudget(5.0, None),
     num_workers=0,
     device=torch.device("cpu"),
     precision="no cpu",
@@ -58,7 +59,7 @@ def encodings_of(folder: Path, model: Qwen3ASR, rows: list[Utterance]) -> Cached
 
 def batches(rows: list[Utterance], model: Qwen3ASR, **fields) -> list:  # type: ignore[no-untyped-def]
     pools = {"main": ListPool("main", rows, 1.0, (0, 0))}
-    data = TrainingData(pools, model.collator, batch_seconds=5.0, max_batch_rows=None, seed=0, **fields)
+    data = TrainingData(pools, model.collator, budget=BatchBudget(5.0, None), seed=0, **fields)
     return [step[0].batch for step in data.steps(0)]
 
 
@@ -88,7 +89,7 @@ def test_two_processes_encode_each_clip_once_between_them(tmp_path: Path, rows):
 
     model = frozen_model()
     cache = open_encodings(config(tmp_path / "cache"), model, precision="no cpu").cache
-    num_made = [fill_encodings(cache, model, rows, replace(RUN, rank=rank, num_processes=2)) for rank in range(2)]
+    num_made = [fill_encodings(cache, model, rows, replace(RUN, processes=Processes(rank, 2))) for rank in range(2)]
     assert sum(num_made) == 6 == len(list((tmp_path / "cache").glob("*/*/*.f16")))
 
 
@@ -119,7 +120,7 @@ def test_a_clip_that_cannot_be_read_is_left_to_the_loader_which_names_it(tmp_pat
     Path(str(rows[2].audio)).write_bytes(b"RIFF")
     cached = encodings_of(tmp_path / "cache", model, rows)
     pools = {"main": ListPool("main", rows, 1.0, (0, 0))}
-    data = TrainingData(pools, model.collator, batch_seconds=5.0, max_batch_rows=None, seed=0, load=cached)
+    data = TrainingData(pools, model.collator, budget=BatchBudget(5.0, None), seed=0, load=cached)
     assert [one.id for step in data.steps(0) for one in step[0].failed] == ["c2"]
 
 

@@ -5,12 +5,13 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from qasr_train.data.buckets import plan_batches
+from qasr_train.data.buckets import BatchBudget, plan_batches
 from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.run.processes import Processes
 from qasr_train.sources.table import Joined, TableBuilder
 from tests.helpers import utterance
 
@@ -23,12 +24,10 @@ def data(rank: int = 0, num_processes: int = 1, *, num_microbatches: int = 1, ba
     return TrainingData(
         pools={"main": ListPool("main", rows, fields.pop("passes", 1.0), (7, 0))},
         collator=None,  # type: ignore[arg-type]
-        batch_seconds=batch_seconds,
-        max_batch_rows=None,
+        budget=BatchBudget(batch_seconds, None),
         seed=7,
         num_microbatches=num_microbatches,
-        rank=rank,
-        num_processes=num_processes,
+        processes=Processes(rank, num_processes),
         **fields,
     )
 
@@ -129,13 +128,13 @@ def test_other_utterances_than_before_are_refused_in_the_middle_of_an_epoch():
 
 
 def test_a_plan_without_a_past_is_that_of_plan_batches():
-    shape = PlanShape(2, 3, 30.0, 5)
-    expected = plan_batches(DURATIONS_S, batch_seconds=30.0, max_rows=5, seed=(1, 2), num_processes=2)
+    shape = PlanShape(2, 3, BatchBudget(30.0, 5))
+    expected = plan_batches(DURATIONS_S, BatchBudget(30.0, 5), seed=(1, 2), num_processes=2)
     assert plan_epoch(DURATIONS_S, shape, seed=(1, 2)) == expected
 
 
 def test_what_was_done_is_what_the_first_steps_held():
-    shape, other = PlanShape(2, 2, 30.0, None), PlanShape(1, 1, 30.0, None)
+    shape, other = PlanShape(2, 2, BatchBudget(30.0, None)), PlanShape(1, 1, BatchBudget(30.0, None))
     first = plan_epoch(DURATIONS_S, shape, seed=(1, 0))
     rest = plan_epoch(DURATIONS_S, other, seed=(1, 0), done=[DoneSteps(shape, 3)])
     seen = set(chain.from_iterable(first[: 3 * 2 * 2]))
@@ -144,7 +143,7 @@ def test_what_was_done_is_what_the_first_steps_held():
 
 def test_more_processes_than_utterances_is_refused_at_the_start():
     with pytest.raises(ConfigError, match="3 utterances cannot be shared by 4 processes"):
-        plan_epoch(np.ones(3), PlanShape(4, 1, 30.0, None), seed=(0, 0))
+        plan_epoch(np.ones(3), PlanShape(4, 1, BatchBudget(30.0, None)), seed=(0, 0))
 
 
 def test_batches_are_made_up_to_a_number_by_halving_the_largest():
@@ -178,8 +177,7 @@ def test_joined_lists_and_tables_are_one_list():
 
 
 def test_limits_treat_a_table_as_they_treat_a_list():
-    from qasr_train.data.settings import DataConfig
-    from qasr_train.data.training_data import TooLong
+    from qasr_train.data.settings import DataConfig, TooLong
 
     class Tokens:
         def num_target_tokens(self, one) -> int:

@@ -14,6 +14,7 @@ import torch
 from qasr_train.audio.arrow import arrow_reference
 from qasr_train.augment.augmenter import make_augmenter
 from qasr_train.augment.settings import AugmentConfig, SpecAugmentConfig, SpeedConfig
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, kind_of
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.settings import CacheConfig, DataConfig, FeaturesOn
@@ -68,7 +69,7 @@ def test_what_is_read_is_what_was_written(tmp_path: Path):
 def test_batches_from_the_cache_equal_those_of_the_audio_rounded_to_half(tmp_path: Path, rows, collator):
     def batches(**fields) -> list:  # type: ignore[no-untyped-def]
         pools = {"main": ListPool("main", rows, 1.0, (0, 0))}
-        data = TrainingData(pools, collator, batch_seconds=5.0, max_batch_rows=None, seed=0, **fields)
+        data = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, **fields)
         return [step[0].batch for step in data.steps(0)]
 
     plain = batches()
@@ -231,10 +232,10 @@ def test_spec_augment_covers_up_features_of_a_cache_and_leaves_the_cache_as_it_i
     config = AugmentConfig(spec_augment=SpecAugmentConfig(probability=1.0))
     augment = make_augmenter(config, seed=0, max_duration_s=30.0, max_target_tokens=100)
     pools = {"main": ListPool("main", rows, 2.0, (0, 0))}  # two passes: every clip stands there twice
-    data = TrainingData(pools, collator, batch_seconds=5.0, max_batch_rows=None, seed=0, load=cached, augment=augment)
+    data = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, load=cached, augment=augment)
     batches = [step[0].batch for step in data.steps(0)]
     assert sum(len(b) for b in batches) == 2 * len(rows) == 2 * len(entries(tmp_path / "cache"))
-    plain = TrainingData(pools, collator, batch_seconds=5.0, max_batch_rows=None, seed=0, load=cached)
+    plain = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, load=cached)
     assert not all(
         torch.equal(one.input_features, step[0].batch.input_features)
         for one, step in zip(batches, plain.steps(0), strict=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from qasr_train.batch import IGNORED
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.length_limits import Limits, measure_durations
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.settings import DataConfig, TooLong
@@ -21,6 +22,7 @@ from qasr_train.data.workers import LoadedBatch
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.run.processes import Processes
 from qasr_train.sources.settings import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
@@ -60,7 +62,7 @@ def training_data(
 ) -> TrainingData:
     """Batches of at most 1.5 padded seconds."""
     chosen = pools(manifest, limits(collator), streaming=streaming)
-    settings: dict[str, Any] = {"batch_seconds": 1.5, "max_batch_rows": None, "seed": 7} | fields
+    settings: dict[str, Any] = {"budget": BatchBudget(1.5, None), "seed": 7} | fields
     return TrainingData(pools=chosen, collator=collator, **settings)
 
 
@@ -101,7 +103,7 @@ def test_a_mixture_draws_each_source_by_its_passes(manifest: Path, collator):
         "replay": SourceConfig(path=str(manifest), passes_per_epoch=0.5),
     }
     mixed = build_pools(sources, limits=limits(collator), stream_window=5, seed=0)
-    data = TrainingData(pools=mixed, collator=collator, batch_seconds=3.0, max_batch_rows=None, seed=0)
+    data = TrainingData(pools=mixed, collator=collator, budget=BatchBudget(3.0, None), seed=0)
     utterances, batches = data.plan(0)
     assert len(utterances) == 24 + 6
     assert sorted(i for batch in batches for i in batch) == list(range(30))
@@ -300,7 +302,7 @@ def test_batches_name_the_sources_of_their_rows(manifest: Path, collator, settin
     temperature = settings.get("mix_temperature")
     chosen = build_pools(sources, limits=limits(collator), stream_window=6, seed=7, mix_temperature=temperature)
     data = TrainingData(
-        pools=chosen, collator=collator, batch_seconds=1.5, max_batch_rows=None, seed=7, num_processes=num_processes
+        pools=chosen, collator=collator, budget=BatchBudget(1.5, None), seed=7, processes=Processes(0, num_processes)
     )
     found = {
         (name, source)
@@ -317,13 +319,13 @@ def test_processes_share_an_epoch_without_overlap_or_loss(manifest: Path, collat
     whole = ids(training_data(manifest, collator).plan(1)[0])
     shares = []
     for rank in range(num_processes):
-        data = training_data(manifest, collator, rank=rank, num_processes=num_processes)
+        data = training_data(manifest, collator, processes=Processes(rank, num_processes))
         utterances, batches = data.plan(1)
         shares.append([utterances[i].id for batch in batches for i in batch])
         assert data.num_steps(1) == len(batches)
     assert sorted(flat(shares)) == sorted(whole)
     counts = {
-        training_data(manifest, collator, rank=r, num_processes=num_processes).num_steps(1)
+        training_data(manifest, collator, processes=Processes(r, num_processes)).num_steps(1)
         for r in range(num_processes)
     }
     assert len(counts) == 1
@@ -365,7 +367,7 @@ def test_a_batch_whose_clips_all_fail_has_no_targets_and_no_seconds(tmp_path: Pa
 
 def test_a_process_without_a_row_still_has_a_batch_to_run(manifest: Path, collator):
     shares = [
-        training_data(manifest, collator, max_batch_rows=1, rank=rank, num_processes=5) for rank in range(5)
+        training_data(manifest, collator, budget=BatchBudget(1.5, 1), processes=Processes(rank, 5)) for rank in range(5)
     ]  # 12 rows for 5 processes: three batches empty
     loaded = [step[0] for data in shares for step in data.steps(0)]
     assert len(loaded) == 15

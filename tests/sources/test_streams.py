@@ -7,6 +7,7 @@ import tarfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from qasr_train.audio.decode import load_audio
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import StreamPool, build_pools, open_sources
 from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.run.processes import Processes
 from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.sources.source import load_table, stream_utterances
 from qasr_train.sources.streams import UtteranceStream
@@ -88,8 +91,11 @@ def ids_of_pass(config: SourceConfig, number: int, **share: Any) -> list[str]:
 def test_a_pass_is_shared_without_overlap_or_loss(tmp_path: Path, wav: bytes, kind: str, num_ranks: int):
     config = shards(tmp_path / kind, kind, wav)
     for number in (0, 1):
-        share = {"num_ranks": num_ranks, "seed": 3}
-        taken = [one for rank in range(num_ranks) for one in ids_of_pass(config, number, rank=rank, **share)]
+        taken = [
+            one
+            for rank in range(num_ranks)
+            for one in ids_of_pass(config, number, processes=Processes(rank, num_ranks), seed=3)
+        ]
         assert sorted(taken) == ALL
 
 
@@ -101,15 +107,15 @@ def test_passes_come_in_other_orders_and_the_same_pass_in_the_same(tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet", "jsonl"])
-@pytest.mark.parametrize("share", [{}, {"rank": 1, "num_ranks": 2}, {"rank": 6, "num_ranks": 7}], ids=str)
-def test_a_position_is_exact_wherever_it_is_saved(tmp_path: Path, wav: bytes, kind: str, share: dict[str, int]):
+@pytest.mark.parametrize("share", [Processes(0, 1), Processes(1, 2), Processes(6, 7)], ids=str)
+def test_a_position_is_exact_wherever_it_is_saved(tmp_path: Path, wav: bytes, kind: str, share: Processes):
     config = shards(tmp_path / kind, kind, wav)
-    straight = [u.id for u in stream_utterances(config, "main", seed=1, **share).take(40)]
+    straight = [u.id for u in stream_utterances(config, "main", seed=1, processes=share).take(40)]
     for num_taken in (0, 1, 5, 6, 7, 12, 13, 30, 31):
-        first = stream_utterances(config, "main", seed=1, **share)
+        first = stream_utterances(config, "main", seed=1, processes=share)
         first.take(num_taken)
         state = json.loads(json.dumps(first.state_dict()))
-        resumed = stream_utterances(config, "main", seed=1, **share)
+        resumed = stream_utterances(config, "main", seed=1, processes=share)
         resumed.load_state_dict(state)
         assert [u.id for u in resumed.take(40 - num_taken)] == straight[num_taken:], num_taken
 
@@ -140,14 +146,14 @@ def test_fewer_shards_than_processes_is_said_once(tmp_path: Path, wav: bytes, ca
     config = shards(tmp_path / "tar", "tar", wav)
     with caplog.at_level(logging.WARNING):
         for rank in range(7):
-            stream_utterances(config, "main", rank=rank, num_ranks=7)
+            stream_utterances(config, "main", processes=Processes(rank, 7))
     assert caplog.text.count("5 shards for 7 processes; each process reads all of them") == 1
 
 
 def test_max_utterances_is_of_all_processes_together(tmp_path: Path, wav: bytes):
     config = shards(tmp_path / "tar", "tar", wav)
     config.max_utterances = 8
-    taken = [one for rank in range(3) for one in ids_of_pass(config, 0, rank=rank, num_ranks=3, seed=3)]
+    taken = [one for rank in range(3) for one in ids_of_pass(config, 0, processes=Processes(rank, 3), seed=3)]
     assert sorted(taken) == ALL[:8]
 
 
@@ -164,7 +170,7 @@ def test_a_saved_dataset_is_shared_by_rows(tmp_path: Path, wav: bytes):
     rows = [{"id": f"r{i}", "text": "x", "audio": {"bytes": wav, "path": None}} for i in range(2500)]
     datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "saved"))
     config = SourceConfig(path=str(tmp_path / "saved"), streaming=True)
-    parts = [set(ids_of_pass(config, 0, rank=rank, num_ranks=2)) for rank in range(2)]
+    parts = [set(ids_of_pass(config, 0, processes=Processes(rank, 2))) for rank in range(2)]
     assert not parts[0] & parts[1]
     assert parts[0] | parts[1] == {f"r{i}" for i in range(2500)}
 
@@ -244,19 +250,26 @@ class Ranks:
         self.num_ranks, self.values = num_ranks, list[Any]([None] * num_ranks)
         self.barrier = threading.Barrier(num_ranks, timeout=20)
 
-    def gather(self, rank: int) -> Callable[[Any], list[Any]]:
-        def gather(value: Any) -> list[Any]:
-            self.values[rank] = value
-            self.barrier.wait()
-            gathered = list(self.values)
-            self.barrier.wait()
-            return gathered
-
-        return gather
+    def processes(self, rank: int) -> Processes:
+        return Thread(rank, self.num_ranks, self)
 
     def run(self, job: Callable[[int], Any]) -> list[Any]:
         with ThreadPoolExecutor(self.num_ranks) as threads:
             return list(threads.map(job, range(self.num_ranks)))
+
+
+@dataclass(frozen=True)
+class Thread(Processes):
+    """One of them."""
+
+    ranks: Ranks
+
+    def gather(self, values: list[Any]) -> list[Any]:
+        self.ranks.values[self.rank] = values
+        self.ranks.barrier.wait()
+        gathered = [one for held in self.ranks.values for one in held]
+        self.ranks.barrier.wait()
+        return gathered
 
 
 class NoTokens:
@@ -265,13 +278,11 @@ class NoTokens:
 
 
 def training_data(ranks: Ranks, rank: int, sources: dict[str, SourceConfig], **fields: Any) -> TrainingData:
-    opened = open_sources(sources, rank=rank, num_processes=ranks.num_ranks, seed=5)
+    opened = open_sources(sources, processes=ranks.processes(rank), seed=5)
     limits = Limits(DataConfig(), NoTokens(), model_max_duration_s=99.0)  # type: ignore[arg-type]
     pools = build_pools(sources, limits=limits, stream_window=13, seed=5, opened=opened)
-    settings = {"batch_seconds": 0.75, "max_batch_rows": None, "seed": 5} | fields
-    return TrainingData(
-        pools=pools, collator=None, rank=rank, num_processes=ranks.num_ranks, gather=ranks.gather(rank), **settings
-    )  # type: ignore[arg-type]
+    settings = {"budget": BatchBudget(0.75, None), "seed": 5} | fields
+    return TrainingData(pools=pools, collator=None, processes=ranks.processes(rank), **settings)  # type: ignore[arg-type]
 
 
 def planned(data: TrainingData, epoch: int) -> list[list[str]]:
@@ -322,7 +333,7 @@ def test_a_stream_on_another_number_of_processes_or_another_cut_is_refused(tmp_p
     state = ranks.run(lambda rank: training_data(ranks, rank, sources).state_dict(0))[0]
     with pytest.raises(ConfigError, match="written by 2 processes, this run has 1; .* launch 2 processes"):
         training_data(Ranks(1), 0, sources).load_state_dict(state, epoch=0, step_in_epoch=1)
-    other = training_data(ranks, 0, sources, batch_seconds=1.0)
+    other = training_data(ranks, 0, sources, budget=BatchBudget(1.0))
     with pytest.raises(ConfigError, match="data.batch_seconds, .* must stay as they are"):
         other.load_state_dict(state, epoch=0, step_in_epoch=1)
 
@@ -331,13 +342,13 @@ def test_more_processes_than_utterances_is_one_sentence_before_any_model(tmp_pat
     mapped = shards(tmp_path / "map", "jsonl", wav)
     mapped.streaming, mapped.passes_per_epoch = False, 0.1
     with pytest.raises(ConfigError, match="3 utterances an epoch cannot be shared by 4 processes; launch fewer"):
-        open_sources({"main": mapped}, num_processes=4)
-    assert open_sources({"main": mapped}, num_processes=3)
+        open_sources({"main": mapped}, processes=Processes(0, 4))
+    assert open_sources({"main": mapped}, processes=Processes(0, 3))
 
 
 def test_a_stream_with_less_than_one_utterance_for_each_process_says_so(tmp_path: Path, wav: bytes):
     path = write_tar(tmp_path / "a.tar", [{"wav": wav, "txt": b"x"}], ["a"])
-    opened = open_sources({"main": SourceConfig(path=str(path), streaming=True)}, rank=1, num_processes=2)
+    opened = open_sources({"main": SourceConfig(path=str(path), streaming=True)}, processes=Processes(1, 2))
     stream = opened["main"]
     assert isinstance(stream, UtteranceStream)
     pool = StreamPool("main", stream, 3, Limits(DataConfig(), NoTokens(), model_max_duration_s=9.0))  # type: ignore[arg-type]

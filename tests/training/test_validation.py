@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from qasr_train.batch import Batch
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.settings import DataConfig, TooLong
 from qasr_train.data.workers import load_recording
@@ -85,8 +86,7 @@ def make_validator(run_dir: Path, dev_sets: dict[str, list[Utterance]], **fields
         "dev_sets": dev_sets,
         "decode": DecodeConfig(),
         "normalizer": "qasr-1",
-        "batch_seconds": 3.0,
-        "max_batch_rows": None,
+        "budget": BatchBudget(3.0, None),
         "num_samples": 0,
         "run_dir": run_dir,
     }
@@ -122,7 +122,7 @@ def test_the_loss_is_the_mean_over_all_targets_of_a_set_and_of_all_sets(tmp_path
 
 @pytest.mark.parametrize("batch_seconds", [1.9, 3.0, 100.0])
 def test_batching_does_not_change_the_loss(tmp_path: Path, dev_sets, batch_seconds: float):
-    figures = make_validator(tmp_path, dev_sets, batch_seconds=batch_seconds)(0)
+    figures = make_validator(tmp_path, dev_sets, budget=BatchBudget(batch_seconds))(0)
     nats, count = transformers_loss(dev_sets["english"])
     assert figures["dev/english/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
 
@@ -198,7 +198,7 @@ def test_settings_of_long_recordings_hold_for_dev_sets_too(tmp_path: Path):
     long = {"english": [utterance(id="e3", audio=str(path), text="now", language="English", duration_s=6.0)]}
     decode = DecodeConfig(max_duration_s=5.0, long_audio=LongAudio.error)
     with pytest.raises(DataError, match="'e3' lasts 6.0 s"):
-        make_validator(tmp_path, long, batch_seconds=10.0, decode=decode)(0)
+        make_validator(tmp_path, long, budget=BatchBudget(10.0), decode=decode)(0)
 
 
 # ---- dev sets

@@ -29,4 +29,4 @@ def test_out_of_range_decode_settings_are_refused() -> None:
 @pytest.mark.parametrize(("asked_s", "longest_s"), [(None, 30.0), (20.0, 20.0), (40.0, 30.0)])
 def test_no_clip_of_a_pass_is_longer_than_the_model_takes(asked_s: float | None, longest_s: float) -> None:
     limits = DecodeConfig(max_duration_s=asked_s, max_batch_rows=3, overlap_s=1.0).limits(30.0)
-    assert (limits.max_duration_s, limits.max_batch_rows, limits.overlap_s) == (longest_s, 3, 1.0)
+    assert (limits.max_duration_s, limits.budget.max_rows, limits.overlap_s) == (longest_s, 3, 1.0)

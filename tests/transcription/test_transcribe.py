@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.settings import Capability
+from qasr_train.run.processes import Processes
 from qasr_train.transcription.plan import plan_transcription
 from qasr_train.transcription.settings import AUTO, REFERENCE, LongAudio
 from qasr_train.transcription.transcribe import token_limit, transcribe_utterances
@@ -35,7 +37,7 @@ def spoken(folder: Path, durations_s: list[float], **fields: object) -> list[Utt
 def test_predictions_come_in_the_order_of_the_utterances_though_batches_are_by_duration(tmp_path: Path) -> None:
     utterances = spoken(tmp_path, [1.0, 3.0, 0.5, 2.0])
     model = FakeModel({"u1": "three seconds"})
-    predictions = transcribe_utterances(model, utterances, batch_seconds=4.0)
+    predictions = transcribe_utterances(model, utterances, budget=BatchBudget(4.0, 64))
     # Sorted by duration: 0.5 and 1 cost 2 x 1, with 2 it is 3 x 2 > 4; so {u2, u0}, then 2 x 3 > 4: {u3}, {u1}.
     assert model.batches == [["u1"], ["u3"], ["u0", "u2"]]
     assert [p.id for p in predictions] == ["u0", "u1", "u2", "u3"]
@@ -45,18 +47,18 @@ def test_predictions_come_in_the_order_of_the_utterances_though_batches_are_by_d
 
 def test_max_batch_rows_bounds_a_batch(tmp_path: Path) -> None:
     model = FakeModel()
-    transcribe_utterances(model, spoken(tmp_path, [1.0] * 5), batch_seconds=100, max_batch_rows=2)
+    transcribe_utterances(model, spoken(tmp_path, [1.0] * 5), budget=BatchBudget(100, 2))
     assert sorted(len(batch) for batch in model.batches) == [1, 2, 2]
 
 
 def test_every_utterance_is_in_exactly_one_rank_and_the_ranks_together_equal_one_process(tmp_path: Path) -> None:
     utterances = spoken(tmp_path, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1])
     whole = FakeModel()
-    expected = {p.id: p.pred_text for p in transcribe_utterances(whole, utterances, batch_seconds=2.0)}
+    expected = {p.id: p.pred_text for p in transcribe_utterances(whole, utterances, budget=BatchBudget(2.0, 64))}
     shares, batches = [], []
     for rank in range(3):
         model = FakeModel()
-        shares += transcribe_utterances(model, utterances, batch_seconds=2.0, rank=rank, num_ranks=3)
+        shares += transcribe_utterances(model, utterances, budget=BatchBudget(2.0, 64), processes=Processes(rank, 3))
         batches += model.batches
     assert {p.id: p.pred_text for p in shares} == expected
     assert len(shares) == len(utterances)
@@ -65,7 +67,7 @@ def test_every_utterance_is_in_exactly_one_rank_and_the_ranks_together_equal_one
 
 def test_durations_missing_in_the_manifest_are_read_from_the_files(tmp_path: Path) -> None:
     utterances = [replace(u, duration_s=None) for u in spoken(tmp_path, [1.0, 3.0, 0.5, 2.0])]
-    assert [b.indices for b in plan_transcription(utterances, batch_seconds=4.0)] == [[1], [3], [0, 2]]
+    assert [b.indices for b in plan_transcription(utterances, budget=BatchBudget(4.0, 64))] == [[1], [3], [0, 2]]
 
 
 def test_the_longest_batches_come_first_whatever_their_language(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_the_longest_batches_come_first_whatever_their_language(tmp_path: Path) 
 def test_a_manifest_that_understates_durations_does_not_overfill_a_batch(tmp_path: Path) -> None:
     utterances = [replace(u, duration_s=0.1) for u in spoken(tmp_path, [3.0, 3.0])]
     model = FakeModel()
-    predictions = transcribe_utterances(model, utterances, batch_seconds=4.0)
+    predictions = transcribe_utterances(model, utterances, budget=BatchBudget(4.0, 64))
     assert sorted(model.batches) == [["u0"], ["u1"]]
     assert [p.id for p in predictions] == ["u0", "u1"]
 
@@ -87,7 +89,7 @@ def test_a_span_of_a_recording_is_what_the_model_hears(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "long.wav", tone(3.0))
     model = FakeModel()
     [prediction] = transcribe_utterances(
-        model, [utterance(audio=str(path), start_s=1.0, end_s=1.5, duration_s=None)], batch_seconds=4.0
+        model, [utterance(audio=str(path), start_s=1.0, end_s=1.5, duration_s=None)], budget=BatchBudget(4.0)
     )
     assert model.durations_s == [[0.5]]
     assert prediction.duration_s == pytest.approx(0.5)
@@ -176,7 +178,7 @@ def test_a_set_of_failures_alone_passes_where_that_is_allowed(tmp_path: Path) ->
 
 def test_the_token_limit_follows_the_longest_clip_of_the_pass(tmp_path: Path) -> None:
     model = FakeModel()
-    transcribe_utterances(model, spoken(tmp_path, [1.0, 2.5]), batch_seconds=100)
+    transcribe_utterances(model, spoken(tmp_path, [1.0, 2.5]), budget=BatchBudget(100, 64))
     assert model.limits == [64 + 40]  # 64 + 16 a second of 2.5 s
     assert token_limit(0.0) == 64
     assert token_limit(1200.0) == 64 + 19200
@@ -195,7 +197,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_halved(tmp_path: Path) -> None
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     model = FakeModel(before_batch=refuse_three)
-    predictions = transcribe_utterances(model, spoken(tmp_path, [1.0] * 5), batch_seconds=100)
+    predictions = transcribe_utterances(model, spoken(tmp_path, [1.0] * 5), budget=BatchBudget(100, 64))
     assert [len(batch) for batch in model.batches] == [2, 1, 2]
     assert [p.pred_text for p in predictions] == ["u0", "u1", "u2", "u3", "u4"]
 
