@@ -19,6 +19,7 @@ from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.run.settings import Device, Precision
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.transcription.journal import Journal, finish, gather_partials, partial_path, read_partials
 from qasr_train.transcription.predictions import Prediction, load_predictions
@@ -443,13 +444,13 @@ def run_two(tmp_path: Path, *overrides: str, **environment: str) -> subprocess.C
 
 def test_fp16_is_refused_with_the_reason(make: Make) -> None:
     with pytest.raises(ConfigError, match=r"precision=fp16: the decoder of Qwen3-ASR overflows float16"):
-        make(precision=job.Precision.fp16)
+        make(precision=Precision.fp16)
 
 
 def test_no_gpu_where_one_was_asked_for_is_a_sentence(make: Make, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match=r"device=cuda: torch .* sees no GPU .*; set device=cpu, or auto"):
-        evaluate(make(device=job.Device.cuda))
+        evaluate(make(device=Device.cuda))
     assert not (tmp_path / "run").exists()
 
 
