@@ -1,7 +1,7 @@
 """Evaluate a model on a suite: predictions, scores, report. On several GPUs: `accelerate launch recipes/evaluate.py ...`."""
 
 from qasr_train.config.command_line import run_recipe
-from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.recipes import PROJECT
 
 if __name__ == "__main__":
-    run_recipe("evaluate", evaluate)
+    run_recipe("evaluate", PROJECT)

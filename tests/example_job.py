@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from qasr_train.config.recipes import Recipe
+from qasr_train.config.load import Recipe
 from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError
 
@@ -92,20 +92,27 @@ class OffConfig:
     extra: ExampleSource | None = setting(None, help="section. null: off")
 
 
+def run(config: ExampleConfig) -> int:
+    """The job: the status by which a test knows that it ran."""
+    return 1
+
+
 RECIPES = {
     "example": Recipe(
-        "tests.example_job:ExampleConfig",
-        groups=("model", "data", "source", "trainer"),
+        "Train an example.",
+        config="tests.example_job:ExampleConfig",
+        job="tests.example_job:run",
         output="run_dir",
+        groups=("model", "data", "source", "trainer"),
         examples=("model=small run_dir=runs/x",),
     )
 }
 SCHEMAS = {
-    ("model", "small"): "tests.example_job:SmallModel",
-    ("model", "other"): "tests.example_job:OtherModel",
-    ("source", "source"): "tests.example_job:ExampleSource",
-    ("data", "data"): "tests.example_job:ExampleData",
-    ("trainer", "trainer"): "tests.example_job:ExampleTrainer",
+    ("model", "small"): SmallModel,
+    ("model", "other"): OtherModel,
+    ("source", "source"): ExampleSource,
+    ("data", "data"): ExampleData,
+    ("trainer", "trainer"): ExampleTrainer,
 }
 FILES = {
     "example.yaml": "defaults:\n- example_schema\n- model: small\n- data: one\n- trainer: short\n- experiment: null\n- _self_\n",

@@ -5,12 +5,12 @@ import re
 import typing
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from qasr_train.config.recipes import CONFIG_DIR, RECIPES, SCHEMAS
+from qasr_train.config.load import import_named
+from qasr_train.jobs.recipes import CONFIG_DIR, RECIPES, SCHEMAS
 from tests.helpers import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,12 +42,8 @@ def settings() -> set[str]:
                 if dataclasses.is_dataclass(part):
                     yield from walk(typing.cast(type, part), key + inner)
 
-    def resolved(target: str) -> type:
-        module, _, name = target.partition(":")
-        return typing.cast(type, getattr(import_module(module), name))
-
-    found = {key for recipe in RECIPES.values() for key in walk(resolved(recipe.config), "")}
-    return found | {key for (group, _), target in SCHEMAS.items() for key in walk(resolved(target), f"{group}.")}
+    found = {key for recipe in RECIPES.values() for key in walk(import_named(recipe.config), "")}
+    return found | {key for (group, _), schema in SCHEMAS.items() for key in walk(schema, f"{group}.")}
 
 
 def is_setting(key: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qasr_train.config.environment import prepare_environment
-from qasr_train.config.recipes import RECIPES, load_config
+from qasr_train.jobs.recipes import RECIPES, load_config
 from tests.helpers import tone, write_wav
 
 JOBS = {

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.finetune import finetune
+from qasr_train.jobs.recipes import load_config
 from tests.helpers import ROOT, tone, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 

@@ -1,8 +1,8 @@
 """Owns the frame every recipe runs in: command line, --help, --cfg, --multirun, one sentence for a user's mistake, exit status.
 
-Input: a recipe's name, its job (config dataclass -> exit status or None), the command line. Output: the process's exit status:
-0, what the job returns, 2 for a user's mistake, 75 for a training that was asked to stop and saved. Hydra composes the config
-but writes no file and changes no folder.
+Input: a recipe's name, the tables it stands in, the command line. Output: the process's exit status: 0, what the job returns,
+2 for a user's mistake, 75 for a training that was asked to stop and saved. The module of the job, and torch with it, is imported
+once every config is checked. Hydra composes the config but writes no file and changes no folder.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from qasr_train.config.compose import (
 )
 from qasr_train.config.environment import is_debugging, prepare_environment
 from qasr_train.config.help import help_text
-from qasr_train.config.recipes import PROJECT, Tables, build_config, register_schemas
+from qasr_train.config.load import Tables, build_config, import_named, register_schemas
 from qasr_train.errors import EXIT_USER_ERROR, ConfigError, UserError
 from qasr_train.files import os_error_sentence
 
 Job = Callable[[Any], int | None]
 
 
-def run_recipe(recipe_name: str, job: Job) -> NoReturn:
+def run_recipe(recipe_name: str, tables: Tables) -> NoReturn:
     """Run a job as the command line asks and end the process with its exit status."""
-    end_process(exit_status(lambda: run_command_line(recipe_name, job, sys.argv[1:])))
+    end_process(exit_status(lambda: run_command_line(recipe_name, sys.argv[1:], tables)))
 
 
 def end_process(status: int) -> NoReturn:
@@ -71,8 +71,12 @@ def exit_status(action: Callable[[], int | None]) -> int:
         return _report(sentence)
 
 
-def run_command_line(recipe_name: str, job: Job, arguments: Sequence[str], tables: Tables = PROJECT) -> int:
-    """What `run_recipe` does, for a given command line; returns the exit status, raises UserError."""
+def run_command_line(recipe_name: str, arguments: Sequence[str], tables: Tables, program: str | None = None) -> int:
+    """What `run_recipe` does, for a given command line; returns the exit status, raises UserError.
+
+    Args:
+        program: how a user calls the recipe, for --help. None: `python recipes/NAME.py`.
+    """
     options = _parser(recipe_name).parse_args(arguments)
     prepare_environment()
     user_dirs = tuple(Path(folder) for folder in options.config_dir)
@@ -80,7 +84,8 @@ def run_command_line(recipe_name: str, job: Job, arguments: Sequence[str], table
     top = register_schemas(recipe_name, tables)
     with open_folders(recipe_name, tables.search_dirs) as folders:
         if options.help:
-            print(help_text(recipe_name, tables.recipes[recipe_name], top, folders, options.overrides))
+            program = program or f"python recipes/{recipe_name}.py"
+            print(help_text(recipe_name, tables.recipes[recipe_name], top, folders, options.overrides, program))
             return 0
         if options.cfg:
             composed = compose_config(folders, options.overrides, is_complete=False)
@@ -90,7 +95,7 @@ def run_command_line(recipe_name: str, job: Job, arguments: Sequence[str], table
             configs = [("", build_config(compose_config(folders, options.overrides), folders, tables))]
         else:
             configs = _sweep(recipe_name, options.overrides, folders, tables)
-    return _run_jobs(job, configs)
+    return _run_jobs(import_named(tables.recipes[recipe_name].job), configs)
 
 
 def _parser(recipe_name: str) -> argparse.ArgumentParser:

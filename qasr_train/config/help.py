@@ -13,7 +13,7 @@ from qasr_train.config.keys import ENTRY_NAME, Leaf, documented_leaves, is_optio
 from qasr_train.config.settings import choices_of, range_of
 
 if TYPE_CHECKING:
-    from qasr_train.config.recipes import Recipe
+    from qasr_train.config.load import Recipe
 
 LINE_WIDTH = 110
 _OPTIONS = """\
@@ -26,17 +26,19 @@ _OPTIONS = """\
 _GROUPS = "groups (group=name picks a YAML file of configs/<group>/; * is the one in use):"
 
 
-def help_text(name: str, recipe: "Recipe", top: type, folders: ConfigFolders, overrides: Sequence[str]) -> str:
-    """The whole help of one recipe, for the config as composed with `overrides`."""
+def help_text(
+    name: str, recipe: "Recipe", top: type, folders: ConfigFolders, overrides: Sequence[str], program: str
+) -> str:
+    """The whole help of one recipe, called as `program`, for the config as composed with `overrides`."""
     composed = compose_config(folders, overrides, is_complete=False)
     groups = _group_lines(composed, folders)
     summary = inspect.cleandoc(top.__doc__ or "")
-    examples = [f"  python recipes/{name}.py {example}" for example in recipe.examples]
+    examples = [f"  {program} {example}" for example in recipe.examples]
     return "\n".join(
         [
             f"{name}: {summary}",
             "",
-            f"usage: python recipes/{name}.py [key=value ...]{' [group=name ...]' if groups else ''} [options]",
+            f"usage: {program} [key=value ...]{' [group=name ...]' if groups else ''} [options]",
             *(["", "examples:", *examples] if examples else []),
             "",
             "options:",

@@ -30,6 +30,12 @@ from qasr_train.models.qwen3_asr.layouts import (
 from qasr_train.text.languages import LANGUAGES
 
 
+def run(config: ExportConfig) -> None:
+    """Export, and say what was written where; raises as `export`."""
+    out = export(config)
+    print(f"exported {config.checkpoint} to {out}: layout {config.layout.value}, weights in {config.dtype.value}")
+
+
 def export(config: ExportConfig) -> Path:
     """Write the export and its README.md; returns the directory.
 

@@ -53,6 +53,11 @@ class Sweep:
         self.best = min(inside, key=lambda point: (point.target_percent, point.strength))
 
 
+def run(config: SweepConfig) -> None:
+    """Sweep, and print the table; raises as `sweep_strength`."""
+    print(sweep_summary(sweep_strength(config), config.run_dir))
+
+
 def sweep_strength(config: SweepConfig) -> Sweep:
     """Export and evaluate every strength, then write the table and the picture.
 

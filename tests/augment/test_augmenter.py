@@ -25,11 +25,11 @@ from qasr_train.augment.settings import (
 )
 from qasr_train.augment.spectrum import Axis, Mask, cover, draw_masks
 from qasr_train.batch import Batch, Recording
-from qasr_train.config.recipes import load_config
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.jobs.recipes import load_config
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.run.processes import Processes

@@ -11,7 +11,8 @@ import pytest
 
 from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.errors import UserError
-from tests.config.test_recipes import GIVEN, write_tables
+from tests import example_job
+from tests.config.test_load import GIVEN, write_tables
 from tests.helpers import ROOT
 
 Run = Callable[..., int]
@@ -30,7 +31,8 @@ def run(tmp_path: Path, jobs: list[Any], monkeypatch: pytest.MonkeyPatch) -> Run
     monkeypatch.delenv("QASR_DEBUG", raising=False)
 
     def call(*arguments: str, job: Callable[[Any], int | None] = jobs.append) -> int:
-        return exit_status(lambda: run_command_line("example", job, arguments, tables))
+        monkeypatch.setattr(example_job, "run", job)
+        return exit_status(lambda: run_command_line("example", arguments, tables))
 
     return call
 
@@ -198,10 +200,10 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import qasr_train.config.command_line as recipe
-from qasr_train.config.recipes import Tables
+from qasr_train.config.load import Tables
 from tests.example_job import RECIPES, SCHEMAS
 tables = Tables(RECIPES, SCHEMAS, (Path(sys.argv.pop(1)),))
-sys.exit(recipe.exit_status(lambda: recipe.run_command_line("example", lambda config: 1, sys.argv[1:], tables)))
+sys.exit(recipe.exit_status(lambda: recipe.run_command_line("example", sys.argv[1:], tables)))
 """
 
 

@@ -17,9 +17,9 @@ import soundfile
 from transformers import Qwen3ASRForConditionalGeneration
 
 from qasr_train.batch import IGNORED
-from qasr_train.config.recipes import load_config
 from qasr_train.jobs import finetune as job
 from qasr_train.jobs.export import export
+from qasr_train.jobs.recipes import load_config
 from qasr_train.models.lora_files import ADAPTER_NAME
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.objectives.kl_to_base import KLToBase

@@ -19,21 +19,13 @@ from safetensors.torch import load_file, save_file
 import qasr_train.models.safetensors_files as weights
 from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.errors import EXIT_INTERRUPTED
-from qasr_train.jobs.evaluate import evaluate
-from qasr_train.jobs.finetune import finetune
-from qasr_train.jobs.prepare import prepare
-from qasr_train.jobs.show_batch import show_batch
+from qasr_train.jobs.recipes import PROJECT
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.training.checkpoint import find_fault, list_checkpoints
 from tests.helpers import ROOT, tone, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 
-JOBS: dict[str, Callable[[Any], int | None]] = {
-    "finetune": finetune,
-    "evaluate": evaluate,
-    "show_batch": show_batch,
-    "prepare": prepare,
-}
+RECIPES = ["finetune", "evaluate", "show_batch", "prepare"]
 ROW = {"id": "c0", "audio": "c0.wav", "text": "two pills", "language": "English"}
 
 
@@ -76,7 +68,7 @@ def arguments(folder: Path, recipe: str, *, data: str = "good.jsonl") -> list[st
 def error_of(capsys: pytest.CaptureFixture, recipe: str, given: list[str]) -> str:
     """The sentence with which a recipe refuses; checks that it is one line, status 2, and no traceback."""
     capsys.readouterr()
-    assert exit_status(lambda: run_command_line(recipe, JOBS[recipe], given)) == 2
+    assert exit_status(lambda: run_command_line(recipe, given, PROJECT)) == 2
     shown = capsys.readouterr().err
     assert "Traceback" not in shown
     errors = [line for line in shown.splitlines() if line.startswith("error: ")]
@@ -150,7 +142,7 @@ def test_a_manifest_that_cannot_be_trained_on(folder: Path, capsys: pytest.Captu
     assert not (folder / "out").exists()  # the name is free again
 
 
-@pytest.mark.parametrize("recipe", list(JOBS))
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("name", ["no JSON", "empty", "unknown language"])
 def test_every_recipe_that_reads_a_manifest_says_so(
     folder: Path, capsys: pytest.CaptureFixture, recipe: str, name: str
@@ -160,7 +152,7 @@ def test_every_recipe_that_reads_a_manifest_says_so(
     assert told in error_of(capsys, recipe, arguments(folder, recipe, data="bad.jsonl"))
 
 
-@pytest.mark.parametrize("recipe", list(JOBS))
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_missing_manifest(folder: Path, capsys: pytest.CaptureFixture, recipe: str):
     sentence = error_of(capsys, recipe, arguments(folder, recipe, data="gone.jsonl"))
     assert f"{folder / 'gone.jsonl'}: no such file" in sentence
@@ -239,7 +231,7 @@ def test_a_model_that_cannot_be_loaded(
 # ---- output
 
 
-@pytest.mark.parametrize("recipe", list(JOBS))
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_an_output_below_a_file(folder: Path, capsys: pytest.CaptureFixture, recipe: str):
     (folder / "out").write_text("in the way")
     sentence = error_of(capsys, recipe, arguments(folder, recipe))
@@ -248,7 +240,7 @@ def test_an_output_below_a_file(folder: Path, capsys: pytest.CaptureFixture, rec
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-@pytest.mark.parametrize("recipe", list(JOBS))
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_an_output_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFixture, recipe: str):
     locked = folder / "locked"
     locked.mkdir(mode=0o500)
@@ -257,7 +249,7 @@ def test_an_output_that_cannot_be_written(folder: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not Path("/sys/kernel").is_dir(), reason="what even root may not write: /sys")
-@pytest.mark.parametrize("recipe", list(JOBS))
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_an_output_that_not_even_root_can_write(folder: Path, capsys: pytest.CaptureFixture, recipe: str):
     given = [a.replace(str(folder / "out"), "/sys/qasr") for a in arguments(folder, recipe)]
     sentence = error_of(capsys, recipe, given)
@@ -289,7 +281,7 @@ def test_a_disk_that_fills_while_saving_leaves_the_checkpoint_before(
     assert find_fault(first) is None
     assert (folder / "out" / "checkpoints" / "last").resolve() == first.resolve()
 
-    assert exit_status(lambda: run_command_line("finetune", finetune, [*given, "resume=true"])) == 0
+    assert exit_status(lambda: run_command_line("finetune", [*given, "resume=true"], PROJECT)) == 0
     assert list_checkpoints(folder / "out") == [first, second]
 
 
@@ -318,7 +310,7 @@ def fill_disk_at_second_save(patch: pytest.MonkeyPatch, what: str) -> None:
 
 def test_resume_with_another_config(folder: Path, capsys: pytest.CaptureFixture):
     given = arguments(folder, "finetune")
-    assert exit_status(lambda: run_command_line("finetune", finetune, given)) == 0
+    assert exit_status(lambda: run_command_line("finetune", given, PROJECT)) == 0
     sentence = error_of(capsys, "finetune", [*given, "resume=true", "optim.lr=0.5", "seed=3"])
     assert sentence == (
         f"resume with another config than {folder / 'out'} was started with (optim.lr: 0.0002 -> 0.5, seed: 0 -> 3); "
@@ -326,14 +318,14 @@ def test_resume_with_another_config(folder: Path, capsys: pytest.CaptureFixture)
     )
     # what changes nothing of the result may change
     assert (
-        exit_status(lambda: run_command_line("finetune", finetune, [*given, "resume=true", "data.num_workers=1"])) == 0
+        exit_status(lambda: run_command_line("finetune", [*given, "resume=true", "data.num_workers=1"], PROJECT)) == 0
     )
 
 
 def test_resume_of_nothing_starts(folder: Path, capsys: pytest.CaptureFixture):
     """A cluster repeats one command after a preemption, also of a job that had not begun."""
     given = [*arguments(folder, "finetune"), "resume=true"]
-    assert exit_status(lambda: run_command_line("finetune", finetune, given)) == 0
+    assert exit_status(lambda: run_command_line("finetune", given, PROJECT)) == 0
     assert f"{folder / 'out'} holds no checkpoint; starting at step 0" in capsys.readouterr().out
 
 
@@ -364,7 +356,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path
     assert find_fault(folder / "out" / "checkpoints" / f"step_{stopped_at:06d}") is None
 
     given = [*command[2:], "resume=true"]
-    assert exit_status(lambda: run_command_line("finetune", finetune, given)) == 0
+    assert exit_status(lambda: run_command_line("finetune", given, PROJECT)) == 0
     assert "done: 40 steps" in capsys.readouterr().out
     assert steps_logged(folder) == list(range(1, 41))
     assert (folder / "out" / "checkpoints" / "last").resolve().name == "step_000040"

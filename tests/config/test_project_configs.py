@@ -6,15 +6,8 @@ import pytest
 
 from qasr_train.config.compose import Composed, compose_config, open_folders
 from qasr_train.config.keys import documented_leaves, leaves
-from qasr_train.config.recipes import (
-    CONFIG_DIR,
-    PROJECT,
-    RECIPES,
-    SCHEMAS,
-    load_config,
-    refuse_untyped,
-    register_schemas,
-)
+from qasr_train.config.load import refuse_untyped, register_schemas
+from qasr_train.jobs.recipes import CONFIG_DIR, PROJECT, RECIPES, SCHEMAS, load_config
 from tests.helpers import ROOT
 
 # Where a source is put; `configs/source/` is for training and for benchmarks.
@@ -44,7 +37,7 @@ def cases() -> list[tuple[str, str, str]]:
 
 
 def compose(recipe: str, *overrides: str) -> Composed:
-    register_schemas(recipe)
+    register_schemas(recipe, PROJECT)
     with open_folders(recipe, PROJECT.search_dirs) as folders:
         composed = compose_config(folders, overrides, is_complete=False)
         refuse_untyped(composed, PROJECT, folders)

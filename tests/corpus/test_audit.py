@@ -10,6 +10,7 @@ from qasr_train.config.command_line import run_command_line
 from qasr_train.corpus.audit import audit_corpus, find_shared_texts
 from qasr_train.corpus.audit_page import audit_page
 from qasr_train.corpus.summary import Part, Summary
+from qasr_train.jobs.recipes import PROJECT
 from qasr_train.manifest import Utterance
 from tests.helpers import tone, utterance, write_wav
 
@@ -94,10 +95,9 @@ def test_prepare_writes_the_page_and_prints_what_to_look_at(tmp_path: Path, caps
             text = "He was seen on the ward." if i % 3 else "HE WAS SEEN ON THE WARD"
             row = {"audio": f"{i}.wav", "text": text, "language": "en"}
             out.write(json.dumps(row) + "\n")
-    from qasr_train.jobs.prepare import prepare
 
     arguments = [f"source.path={tmp_path / 'raw.jsonl'}", f"out={tmp_path / 'out'}", "num_workers=0"]
-    assert run_command_line("prepare", prepare, arguments) == 0
+    assert run_command_line("prepare", arguments, PROJECT) == 0
     printed = capsys.readouterr().out
     assert "English: letter case is mixed (cased 67 %, upper 33 %)" in printed and "audit.html" in printed
     assert "letter case is mixed" in (tmp_path / "out" / "audit.html").read_text()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import DataError, UserError
 from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.check_transcripts import check_transcripts
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources.settings import SourceConfig

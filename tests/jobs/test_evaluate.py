@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
 from qasr_train.evaluation.settings import ReportConfig, Role, SetConfig, SuiteConfig
 from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from qasr_train.config.command_line import exit_status, run_command_line
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import CheckpointError, ConfigError, UserError
 from qasr_train.jobs.export import export
+from qasr_train.jobs.recipes import PROJECT, load_config
 from qasr_train.jobs.settings.export import ExportConfig, ExportDtype, ExportLayout
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.lora_files import merge_adapter, save_adapter
@@ -299,6 +299,6 @@ def test_a_mistake_ends_the_recipe_with_status_2_and_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [f"checkpoint={run}", f"out={tmp_path}/out"]
-    assert exit_status(lambda: run_command_line("export", export, arguments)) == 2
+    assert exit_status(lambda: run_command_line("export", arguments, PROJECT)) == 2
     hint = "did you mean checkpoints/best, checkpoints/step_000100 inside it?"
     assert capsys.readouterr().err == f"error: {run}: no config.json, so this is not a model directory; {hint}\n"

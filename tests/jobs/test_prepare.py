@@ -23,6 +23,7 @@ from qasr_train.corpus.summary import Reject
 from qasr_train.corpus.worker import Task
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.jobs.prepare import prepare
+from qasr_train.jobs.recipes import PROJECT
 from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import SourceConfig
@@ -563,7 +564,7 @@ def test_a_mistake_is_one_sentence_and_status_2(
 ) -> None:
     write_corpus(tmp_path, {}).write_text(content)
     arguments = [f"source.path={tmp_path / 'raw.jsonl'}", f"out={tmp_path / 'out'}"]
-    assert exit_status(lambda: run_command_line("prepare", prepare, arguments)) == 2
+    assert exit_status(lambda: run_command_line("prepare", arguments, PROJECT)) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert line.startswith("error: ") and words in line
     assert not (tmp_path / "out").exists()
@@ -578,7 +579,7 @@ def test_the_command_line_prepares(tmp_path: Path) -> None:
         "num_workers=0",
         "split.by=utterance",
     ]
-    assert exit_status(lambda: run_command_line("prepare", prepare, arguments)) == 0
+    assert exit_status(lambda: run_command_line("prepare", arguments, PROJECT)) == 0
     assert len(rows_of(tmp_path / "out" / "manifest.jsonl")) == 2
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.finetune import finetune
 from qasr_train.jobs.pseudo_label import pseudo_label
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.pseudo_label import PseudoLabelConfig
 from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.show_batch import show_batch
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from tests.helpers import tone, write_wav

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 import torch
 
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.report.plots import TradePoint, trade_plot
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.sweep_strength import SweepConfig
 from qasr_train.jobs.sweep_strength import Sweep, SweepPoint, sweep_strength
 from qasr_train.models.qwen3_asr.layouts import save_native

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from peft import PeftModel
 from torch import nn
 
-from qasr_train.config.recipes import CONFIG_DIR
 from qasr_train.errors import ConfigError
+from qasr_train.jobs.recipes import CONFIG_DIR
 from qasr_train.models.adapt import apply_adaptation, count_parameters, locate, parameter_groups
 from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers_model import tiny_model, tiny_processor

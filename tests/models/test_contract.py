@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from qasr_train.batch import IGNORED, Recording
-from qasr_train.config.recipes import CONFIG_DIR, SCHEMAS, load_config
 from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.jobs.recipes import CONFIG_DIR, SCHEMAS, load_config
 from qasr_train.models.base import ASRModel, Hypothesis
 from qasr_train.models.families import FAMILIES, load_collator, load_model
 from qasr_train.models.settings import Capability, Recompute
@@ -53,14 +53,13 @@ def transcribe(model: ASRModel, clips: list[Recording]) -> list[Hypothesis]:
 
 def model_file(family: str) -> str:
     """The name of a file of configs/model that loads as this family."""
-    schema = next(name for (group, name), _ in SCHEMAS.items() if group == "model" and name == family)
     files = sorted((CONFIG_DIR / "model").glob("*.yaml"))
-    return next(file.stem for file in files if f"[{schema}_schema" in file.read_text(encoding="utf-8"))
+    return next(file.stem for file in files if f"[{family}_schema" in file.read_text(encoding="utf-8"))
 
 
 def test_the_config_is_a_schema_and_knows_its_family(family: str, config: Any):
     assert config.family == family
-    assert f"{FAMILIES[family].config.__module__}:{FAMILIES[family].config.__name__}" in SCHEMAS.values()
+    assert SCHEMAS["model", family] is FAMILIES[family].config
 
 
 def test_what_it_claims_it_has(family: str, model: ASRModel):

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError
+from qasr_train.jobs.recipes import load_config
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import TargetStates
 from qasr_train.models.qwen3_asr.config import Packing

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.config.settings import setting
 from qasr_train.errors import ConfigError
+from qasr_train.jobs.recipes import load_config
 from qasr_train.run.settings import Backend, TrackingConfig, WandbMode
 from qasr_train.run.tracking import Tracker, public_settings, tracker_names
 from qasr_train.training.launch import make_accelerator

@@ -10,7 +10,7 @@ import pytest
 
 from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.errors import EXIT_INTERRUPTED
-from qasr_train.jobs.finetune import finetune
+from qasr_train.jobs.recipes import PROJECT
 from qasr_train.training.checkpoint import checkpoint_path, find_fault, latest_checkpoint
 from tests.helpers_finetune import last_step, make_inputs, start, wait_until
 from tests.helpers_trainer import losses
@@ -48,7 +48,7 @@ def test_stopped_on_request_it_saves_and_says_so_by_its_status_and_the_same_comm
     checkpoint = latest_checkpoint(tmp_path / "run")
     assert checkpoint is not None
 
-    assert exit_status(lambda: run_command_line("finetune", finetune, command)) == 0
+    assert exit_status(lambda: run_command_line("finetune", command, PROJECT)) == 0
     assert len(losses(tmp_path / "run")) == 12
     assert "resumed" in json.loads((tmp_path / "run" / "run.json").read_text())
 

@@ -12,6 +12,7 @@ from typing import Any
 from qasr_train.batch import Batch
 from qasr_train.config.command_line import run_recipe
 from qasr_train.jobs import evaluate as job
+from qasr_train.jobs.recipes import PROJECT
 from qasr_train.models.base import Hypothesis
 from tests.helpers_fake_model import FakeModel
 
@@ -40,4 +41,4 @@ def load_fake(config: Any, **_: Any) -> NamingModel:
 if __name__ == "__main__":
     job.load_model = load_fake  # type: ignore[assignment]
     sys.argv[0] = "recipes/evaluate.py"
-    run_recipe("evaluate", job.evaluate)
+    run_recipe("evaluate", PROJECT)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from qasr_train.audio.decode import load_audio
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.evaluation.settings import NoiseConditionsConfig, Role, SetConfig, SuiteConfig
 from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.transcription.settings import CommandConfig, DecodeConfig

@@ -9,7 +9,6 @@ from qasr_train.data.settings import DataConfig, FeaturesOn
 from qasr_train.errors import ConfigError
 from qasr_train.models.families import find_family
 from qasr_train.models.settings import AdaptConfig
-from qasr_train.objectives.settings import CrossEntropyConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.text.normalize import get_normalizer
@@ -23,7 +22,7 @@ class FinetuneConfig:
 
     model: Any = setting(help="section; the checkpoint to start from")
     adapt: AdaptConfig = setting(AdaptConfig(), help="which weights are trained, and how")
-    objective: CrossEntropyConfig = setting(CrossEntropyConfig(), help="the loss")
+    objective: Any = setting(help="section; the loss")
     data: DataConfig = setting(DataConfig(), help="what is trained on and watched")
     augment: AugmentConfig = setting(AugmentConfig(), help="what is done to training clips")
     context: ContextConfig = setting(ContextConfig(), help="what stands in the system turn")

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.evaluation.report.leaderboard_csv import leaderboard_csv, write_leaderboard_csv
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.jobs.recipes import load_config
 from qasr_train.transcription.predictions import Prediction
 from tests.helpers import SHARED, needs_shared
 

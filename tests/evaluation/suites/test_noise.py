@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qasr_train.config.recipes import load_config
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation.settings import NoiseConditionsConfig, SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.noise import conditions, parse_set_name
 from qasr_train.evaluation.suites.suite import EvaluationSet, load_suite
 from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.evaluate import evaluate
+from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources.settings import SourceConfig

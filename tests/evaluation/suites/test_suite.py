@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.config.recipes import CONFIG_DIR, load_config
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.settings import SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.suite import fingerprint, load_suite
+from qasr_train.jobs.recipes import CONFIG_DIR, load_config
 from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import NORMALIZERS

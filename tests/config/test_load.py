@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.config.recipes import Tables, load_config
+from qasr_train.config.load import Recipe, Tables, load_config
 from qasr_train.errors import ConfigError
 from tests.example_job import FILES, RECIPES, SCHEMAS, ExampleConfig, ExampleSource, OtherModel, Precision, SmallModel
 
@@ -207,10 +207,10 @@ def test_a_group_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_section_that_is_off_takes_no_settings(tmp_path: Path) -> None:
-    from qasr_train.config.recipes import Recipe
-
     tables = write_tables(tmp_path, {"off.yaml": "defaults: [off_schema, _self_]\n"})
-    tables = Tables({"off": Recipe("tests.example_job:OffConfig", (), "run_dir")}, {}, tables.search_dirs)
+    tables = Tables(
+        {"off": Recipe("", "tests.example_job:OffConfig", job="", output="run_dir")}, {}, tables.search_dirs
+    )
     assert load_config("off", [], tables).extra is None
     with pytest.raises(ConfigError) as caught:
         load_config("off", ["extra.path=x"], tables)
