@@ -29,7 +29,7 @@ LEAST = {
     "export": "checkpoint=x out=y",
     "check_transcripts": "model=tiny source.path=x run_dir=y",
     "pseudo_label": "model=tiny source.path=x run_dir=y",
-    "sweep_strength": "checkpoint=x suite=demo suite.sets.medical.source.path=x suite.sets.general.source.path=x",
+    "sweep_strength": "checkpoint=x suite=demo suite.sets.medical.source.path=x suite.sets.general.source.path=x run_dir=y",
 }
 # What `--help`, `--cfg job`, a mistake and a run do before the job: compose, show, check.
 SCRIPT = """
