@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
@@ -20,9 +19,6 @@ class FakeCollator:
 
     languages: list[str | None] = field(default_factory=list)
     contexts: list[list[str | None]] = field(default_factory=list)
-
-    def for_training(self, recordings: Sequence[Recording]) -> Batch:
-        raise NotImplementedError("evaluation does not train")
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         self.languages.append(language)
@@ -55,9 +51,6 @@ class FakeModel:
     batches: list[list[str]] = field(default_factory=list)
     durations_s: list[list[float]] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
-
-    def __call__(self, batch: Batch, reduce: object = None) -> NoReturn:
-        raise NotImplementedError("evaluation does not train")
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         self.before_batch(batch.ids)

@@ -15,7 +15,7 @@ from qasr_train.audio.decode import probe_audio
 from qasr_train.data.settings import TooLong
 from qasr_train.errors import AudioError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Collator
+from qasr_train.models.base import TrainingCollator
 from qasr_train.sources.table import UtteranceTable, durations_of, take
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class LengthLimits(Protocol):
 class Limits:
     """Applies the limits of length to utterances, and counts what it drops and why."""
 
-    def __init__(self, config: LengthLimits, collator: Collator, *, model_max_duration_s: float) -> None:
+    def __init__(self, config: LengthLimits, collator: TrainingCollator, *, model_max_duration_s: float) -> None:
         self.config, self.collator = config, collator
         self.max_duration_s = min(config.max_duration_s, model_max_duration_s)
         self.duration_key = "data" if config.max_duration_s <= model_max_duration_s else "model"

@@ -19,7 +19,7 @@ from qasr_train.data.source_pools import Pool, StreamPool
 from qasr_train.data.workers import LoadedBatch, LoadRows, PlannedBatches, make_loader
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Collator
+from qasr_train.models.base import TrainingCollator
 from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.table import Joined
 
@@ -35,7 +35,7 @@ class TrainingData:
     """
 
     pools: Mapping[str, Pool]
-    collator: Collator
+    collator: TrainingCollator
     budget: BatchBudget
     seed: int
     num_microbatches: int = 1

@@ -19,7 +19,7 @@ from qasr_train.augment.variants import Variant, variant_waveform
 from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording, Transform
 from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Collator
+from qasr_train.models.base import TrainingCollator
 from qasr_train.sources.table import Joined
 
 _DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?[\d, ]+\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
@@ -47,7 +47,7 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         self,
         utterances: Sequence[Utterance],
         plan: Sequence[list[int]],
-        collator: Collator,
+        collator: TrainingCollator,
         *,
         epoch: int = 0,
         augment: Augmenter | None = None,
@@ -124,7 +124,7 @@ def load_recording(utterance: Utterance) -> Recording:
     return Recording(utterance, waveform)
 
 
-def _nothing_to_learn(utterance: Utterance, collator: Collator) -> Batch:
+def _nothing_to_learn(utterance: Utterance, collator: TrainingCollator) -> Batch:
     """A batch without targets: every process must still run its step when its batch is empty or all its clips fail."""
     silence = torch.zeros(8000).numpy()
     batch = collator.for_training([Recording(replace(utterance, text=""), silence)])

@@ -21,7 +21,7 @@ from qasr_train.evaluation.report.tracker_figures import make_tracker, track_sco
 from qasr_train.evaluation.scoring.score import score_predictions, write_scores
 from qasr_train.evaluation.suites.suite import EvaluationSet, load_suite
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Recogniser
 from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import find_family, load_model
 from qasr_train.run.device import choose_device, choose_dtype
@@ -176,7 +176,7 @@ def transcribe_suite(
         finish_run(config, run, model, checked)
 
 
-def finish_run(config: TranscriptionConfig, run: SuiteRun, model: ASRModel, checked: dict[str, Any]) -> None:
+def finish_run(config: TranscriptionConfig, run: SuiteRun, model: Recogniser, checked: dict[str, Any]) -> None:
     """Record what is known of the shares of all processes, and write predictions.jsonl.
 
     checked: what `check_batch_invariance` found.

@@ -7,7 +7,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
@@ -24,8 +24,8 @@ from qasr_train.data.workers import explain_dead_workers
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.jobs.settings.finetune import FinetuneConfig
 from qasr_train.models.adapt import apply_adaptation, count_parameters, optimizer_groups
-from qasr_train.models.base import ASRModel
-from qasr_train.models.families import flop_counter, load_model
+from qasr_train.models.base import Trainable
+from qasr_train.models.families import load_trainable
 from qasr_train.objectives.base import Objective
 from qasr_train.objectives.table import build_objective
 from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
@@ -151,13 +151,15 @@ def prepare(
         tracker=tracker,
         max_failed_fraction=config.data.max_failed_fraction,
         validate=validator,
-        count_flops=flop_counter(model),
+        count_flops=model.flop_counter(),
     )
 
 
-def make_model(config: FinetuneConfig, accelerator: Accelerator) -> tuple[ASRModel, Objective]:
+def make_model(config: FinetuneConfig, accelerator: Accelerator) -> tuple[Trainable, Objective]:
     """The model with everything on it that is trained, and the objective, which may have copied it."""
-    model = load_model(config.model, device=accelerator.device)
+    model = load_trainable(
+        config.model, device=accelerator.device, makes_features=config.data.features_on is FeaturesOn.worker
+    )
     model.module = apply_adaptation(model.module, config.adapt)
     objective = build_objective(config.objective, model)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
@@ -198,7 +200,7 @@ def open_run(config: FinetuneConfig, accelerator: Accelerator, stack: ExitStack)
 
 def make_training_data(
     config: FinetuneConfig,
-    model: ASRModel,
+    model: Trainable,
     accelerator: Accelerator,
     changes: Changes,
     opened: dict[str, OpenSource],
@@ -222,8 +224,6 @@ def make_training_data(
     for remark in style_remarks({pool.name: set_style(pool.sampled_texts()) for pool in lists}):
         accelerator.print(f"note: {remark}")
     print_dropped(limits, "data.train", accelerator)
-    if config.data.features_on is FeaturesOn.device:
-        cast(Any, model.collator).makes_features = False
     load = open_cache(config.data.cache, model, pools, make_encoding_run(config, accelerator))
     accelerator.wait_for_everyone()
     return TrainingData(
@@ -260,7 +260,7 @@ def make_encoding_run(config: FinetuneConfig, accelerator: Accelerator) -> Encod
 
 
 def make_validator(
-    config: FinetuneConfig, model: ASRModel, accelerator: Accelerator, run_dir: Path
+    config: FinetuneConfig, model: Trainable, accelerator: Accelerator, run_dir: Path
 ) -> Validator | None:
     """What watches the dev sets; None where there are none."""
     if not config.data.dev:

@@ -18,8 +18,8 @@ from qasr_train.data.workers import PlannedBatches
 from qasr_train.errors import AudioError, ConfigError, UserError
 from qasr_train.jobs.settings.show_batch import ShowBatchConfig
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Collator
-from qasr_train.models.families import load_collator
+from qasr_train.models.base import TrainingCollator
+from qasr_train.models.families import load_training_collator
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances, stream_utterances
 
@@ -41,7 +41,7 @@ def show_batch(config: ShowBatchConfig) -> None:
         max_target_tokens=config.data.max_target_tokens,
     )
     augment = changes.augment
-    collator = load_collator(config.model)
+    collator = load_training_collator(config.model)
     utterances = choose_utterances(config, collator)
     if augment:
         utterances = list(augment.plan(utterances, config.epoch, source="shown"))
@@ -61,7 +61,7 @@ def show_batch(config: ShowBatchConfig) -> None:
     print(f"{path}: {len(rows)} utterances")
 
 
-def make_batch(utterances: list[Utterance], collator: Collator, changes: Changes, epoch: int) -> Batch:
+def make_batch(utterances: list[Utterance], collator: TrainingCollator, changes: Changes, epoch: int) -> Batch:
     """The utterances as training would see them in an epoch, as one padded batch."""
     plan = [list(range(len(utterances)))]
     batches = PlannedBatches(
@@ -83,7 +83,7 @@ def _drawn(augment: Augmenter | None, utterance: Utterance, epoch: int, batch: B
     return augment.describe(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
 
 
-def choose_utterances(config: ShowBatchConfig, collator: Collator) -> list[Utterance]:
+def choose_utterances(config: ShowBatchConfig, collator: TrainingCollator) -> list[Utterance]:
     """The utterances to show: those named, or the first of each source in turn."""
     limits = Limits(config.data, collator, model_max_duration_s=config.model.max_duration_s)
     by_source = [
@@ -105,7 +105,7 @@ def _read(source: SourceConfig, name: str, config: ShowBatchConfig) -> list[Utte
     return stream_utterances(source, name).take(config.data.stream_window if config.ids else config.num_utterances)
 
 
-def describe_row(batch: Batch, row: int, collator: Collator) -> dict[str, object]:
+def describe_row(batch: Batch, row: int, collator: TrainingCollator) -> dict[str, object]:
     """A row of a padded batch as plain values; labels are IGNORED (-100) where nothing is supervised."""
     assert batch.labels is not None
     input_ids = batch.input_ids[row].tolist()
@@ -120,7 +120,7 @@ def describe_row(batch: Batch, row: int, collator: Collator) -> dict[str, object
 
 
 def picture(
-    batch: Batch, row: int, utterance: Utterance, collator: Collator, *, color: bool, drawn: Sequence[str] = ()
+    batch: Batch, row: int, utterance: Utterance, collator: TrainingCollator, *, color: bool, drawn: Sequence[str] = ()
 ) -> str:
     """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green).
 
@@ -163,7 +163,7 @@ def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int | Non
     return end - begin
 
 
-def _token(collator: Collator, token_id: int, is_supervised: bool, *, color: bool) -> str:
+def _token(collator: TrainingCollator, token_id: int, is_supervised: bool, *, color: bool) -> str:
     text = collator.token_text(token_id).replace("\n", "\\n")
     if is_supervised:
         return f"{_SUPERVISED}[{text}]{_RESET}" if color else f"[{text}]"

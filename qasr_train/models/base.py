@@ -1,6 +1,7 @@
-"""Owns what every model family offers: the ASRModel protocol, its Collator, the Hypothesis, and the capabilities by name.
+"""Owns what a model family offers, in one of two roles: a `Recogniser` transcribes, a `Trainable` is one that learns as well.
 
-A family is one folder here with a config, a collator and a model; `families.py` lists them.
+Each has a collator of its role. Input: batches. Output: a `Hypothesis` a row; in training what an objective makes of
+`TargetStates`. A family is one folder here with a config, a collator and a model; `families.py` lists them with their roles.
 """
 
 import math
@@ -8,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.models.settings import Capability, Engine, Recompute
 
@@ -82,15 +83,42 @@ class TargetStates:
 class Collator(Protocol):
     """Turns recordings into a Batch on the CPU; picklable, so that it runs in loader workers."""
 
+    def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
+        """Prompt only; `language` forces the language, None lets the model tell it."""
+
+
+class Features(Protocol):
+    """Makes the features of one clip; picklable."""
+
+    hop_samples: int
+
+    @property
+    def fingerprint(self) -> bytes:
+        """All that decides the values of a clip: the version of the code, and its settings; for caches."""
+
+    def num_frames(self, num_samples: int) -> int:
+        """F, of a clip of so many samples."""
+
+    def __call__(self, waveform: np.ndarray) -> torch.Tensor:
+        """float32 [S] at 16 kHz -> float32 [M, F]."""
+
+
+class TrainingCollator(Collator, Protocol):
+    """A collator that makes batches to train on as well.
+
+    Whether those carry features, or waveforms of which the model makes them on its device, is said when it is built.
+    """
+
+    @property
+    def log_mel(self) -> Features | None:
+        """Makes what `Recording.precomputed.mel` may stand for; None where features do not belong to one clip alone."""
+
     @property
     def audio_id(self) -> int | None:
         """The token that stands for audio in `input_ids`; None where audio takes no positions there."""
 
     def for_training(self, recordings: Sequence[Recording]) -> Batch:
         """Prompt and target, with labels on the target alone."""
-
-    def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
-        """Prompt only; `language` forces the language, None lets the model tell it."""
 
     def num_target_tokens(self, utterance: Utterance) -> int:
         """Supervised tokens of an utterance, without opening its audio."""
@@ -99,19 +127,38 @@ class Collator(Protocol):
         """One token for reading, special ones by their names."""
 
 
-class ASRModel(Protocol):
-    """A loaded speech recogniser: what training, evaluation and export need of it. An nn.Module, as Accelerate wraps it.
-
-    module: the transformers model, or the PEFT model around it; training puts adapters on it.
-    """
+class Recogniser(Protocol):
+    """A loaded speech recogniser: what evaluation needs of it. An nn.Module."""
 
     family: str
     capabilities: frozenset[Capability]
-    module: "PreTrainedModel | PeftModel"
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """All of its weights."""
 
     @property
     def collator(self) -> Collator:
         """What prepares batches for this model."""
+
+    def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
+        """Greedy transcripts of a transcription batch, in row order."""
+
+    def save(self, folder: Path) -> None:
+        """Write a complete directory that plain `from_pretrained` loads."""
+
+
+class Trainable(Recogniser, Protocol):
+    """A recogniser that learns: what training needs of it. An nn.Module, as Accelerate wraps it.
+
+    module: the transformers model, or the PEFT model around it; training puts adapters on it.
+    """
+
+    module: "PreTrainedModel | PeftModel"
+
+    @property
+    def collator(self) -> TrainingCollator:
+        """What prepares batches for this model, made for where its features are made (see `load_trainable`)."""
 
     def __call__(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
         """What `reduce` makes of the states before the head of a training batch; by default the `TokenLogits`.
@@ -119,21 +166,37 @@ class ASRModel(Protocol):
         `reduce` is called inside the forward pass, where autocast is on and sharded weights are whole.
         """
 
-    def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
-        """Greedy transcripts of a transcription batch, in row order."""
-
     def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        """Recompute these activations in the backward pass, and keep the others."""
+        """Recompute these activations in the backward pass, and keep the others; ConfigError where a family cannot."""
 
     def compile_layers(self) -> None:
         """Compile the layers that repeat, for training, after everything that is trained has been put on them."""
 
-    def save(self, folder: Path | None) -> None:
-        """Write a complete directory that plain `from_pretrained` loads.
+    def flop_counter(self) -> Callable[[Batch], float] | None:
+        """What counts the operations of a training batch, forward and backward, for what is trained now; None: not worked out."""
 
-        None takes part in gathering weights sharded over processes and writes nothing; families that are not trained
-        are never given it.
-        """
+    def save(self, folder: Path | None) -> None:
+        """As `Recogniser.save`; None takes part in gathering weights sharded over processes, and writes nothing."""
+
+
+@runtime_checkable
+class AudioEncoder(Protocol):
+    """A trainable family that encodes apart from decoding, so that a cache may stand for an encoder that is not trained.
+
+    encoder_version: of the code of `encode`; a whole number that is raised with every change of what it computes.
+    """
+
+    encoder_version: int
+
+    @property
+    def audio_modules(self) -> torch.nn.Module:
+        """All that `encode` computes with."""
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """float [N, D]: what the decoder is given for the N audio positions of all rows, in row order."""
+
+    def num_encoded(self, batch: Batch) -> list[int]:
+        """How many of those positions each row has; the batch is on the host."""
 
 
 @runtime_checkable
@@ -141,16 +204,4 @@ class RowDecoder(Protocol):
     """A family with a decoding loop of its own beside `generate`, and a limit of new tokens for each row."""
 
     def transcribe_rows(self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine) -> list[Hypothesis]:
-        """`ASRModel.transcribe`, with as many limits as rows; the transcripts depend on the engine by rounding at most."""
-
-
-def refuse_training(family: str) -> NoReturn:
-    """For families that transcribe only.
-
-    Raises:
-        ConfigError: always.
-    """
-    raise ConfigError(
-        f"model.family={family}: models of this family can be evaluated but not trained; train model=qwen3_asr_0.6b or "
-        "another Qwen3-ASR"
-    )
+        """`Recogniser.transcribe`, with as many limits as rows; the transcripts depend on the engine by rounding at most."""

@@ -1,6 +1,8 @@
-"""Owns the table of model families: a name, its config, how one is loaded. A new family adds a line here. Imports no torch."""
+"""Owns the table of model families: a name, its role, its config, how one is loaded. A new family adds a line here.
 
-from collections.abc import Callable
+Input: a model config. Output: a `Recogniser`, a `Trainable`, or a collator alone. Imports no torch.
+"""
+
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,79 +11,77 @@ from qasr_train.errors import ConfigError
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.models.settings import Capability, Card
+from qasr_train.models.settings import Capability, Card, Role
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 from qasr_train.models.whisper.config import WhisperConfig
 
 if TYPE_CHECKING:  # both bring torch
     import torch
 
-    from qasr_train.batch import Batch
-    from qasr_train.models.base import ASRModel, Collator
+    from qasr_train.models.base import Collator, Recogniser, Trainable, TrainingCollator
 
 
 @dataclass(frozen=True)
 class Family:
-    """A family's settings, what its models can do at most, what it is, and where its loaders are.
+    """A family's settings, its role, what its models can do at most, what it is, and where its loaders are.
 
     module: has `load(config, device=..., dtype=...)` and `load_collator(config)` (no weights); imported when one is loaded.
+        The `load` of a trainable family takes `makes_features` as well, as `load_trainable` has it.
     """
 
     config: type
     module: str
+    role: Role
     capabilities: frozenset[Capability]
     card: Card
-
-    def load(self, config: Any, **kwargs: Any) -> "ASRModel":
-        """The model of a config; see `load_model`."""
-        return import_module(self.module).load(config, **kwargs)
-
-    def load_collator(self, config: Any) -> "Collator":
-        """The collator of a config; see `load_collator`."""
-        return import_module(self.module).load_collator(config)
 
 
 FAMILIES: dict[str, Family] = {
     "qwen3_asr": Family(
         Qwen3ASRConfig,
         "qasr_train.models.qwen3_asr.model",
+        Role.TRAINABLE,
         frozenset(Capability),
         Card("audio transformer + Qwen3 language model", "30 languages and Chinese dialects", "Apache-2.0"),
     ),
     "whisper": Family(
         WhisperConfig,
         "qasr_train.models.whisper.model",
+        Role.RECOGNISER,
         frozenset({Capability.LANGUAGE}),
         Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
     ),
     "parakeet_tdt": Family(
         ParakeetTDTConfig,
         "qasr_train.models.parakeet_tdt.model",
+        Role.RECOGNISER,
         frozenset(),
         Card("FastConformer + token-and-duration transducer", "25 European (0.6b-v3), English (1.1b)", "CC-BY-4.0"),
     ),
     "canary_qwen": Family(
         CanaryQwenConfig,
         "qasr_train.models.canary_qwen.model",
+        Role.RECOGNISER,
         frozenset(),
         Card("FastConformer + Qwen3 language model with LoRA", "English", "CC-BY-4.0"),
     ),
     "transformers_auto": Family(
         TransformersAutoConfig,
         "qasr_train.models.transformers_auto.model",
+        Role.RECOGNISER,
         frozenset(),
         Card("CTC or encoder-decoder, see the checkpoint", "see the checkpoint", None),
     ),
 }
 
 
-def load_model(config: Any, *, device: "torch.device | str", dtype: "torch.dtype | None" = None) -> "ASRModel":
-    """Load the model a config describes onto a device.
+def load_model(config: Any, *, device: "torch.device | str", dtype: "torch.dtype | None" = None) -> "Recogniser":
+    """Load the model a config describes onto a device, to transcribe with.
 
     Args:
         config: the config dataclass of one of FAMILIES.
         device: where the weights go.
-        dtype: type of the weights; float32 (the default) for training (master weights), bfloat16 for transcription on a GPU.
+        dtype: type of the weights; float32 by default, bfloat16 for transcription on a GPU.
 
     Raises:
         ConfigError: the family is not one of ours.
@@ -89,7 +89,26 @@ def load_model(config: Any, *, device: "torch.device | str", dtype: "torch.dtype
     """
     import torch  # not where a config is only checked
 
-    return find_family(config.family).load(config, device=device, dtype=dtype or torch.float32)
+    module = import_module(find_family(config.family).module)
+    model: Recogniser = module.load(config, device=device, dtype=dtype or torch.float32)
+    return model
+
+
+def load_trainable(config: Any, *, device: "torch.device | str", makes_features: bool = True) -> "Trainable":
+    """Load the model a config describes onto a device, to train it: its weights are float32, which hold what a step adds.
+
+    Args:
+        config, device: as `load_model` has them.
+        makes_features: False: training batches carry waveforms, of which the model makes its features on the device.
+
+    Raises:
+        ConfigError: the family is not one of ours, or cannot be trained. CheckpointError: as `load_model`.
+    """
+    import torch  # not where a config is only checked
+
+    module = import_module(find_trainable(config.family).module)
+    model: Trainable = module.load(config, device=device, dtype=torch.float32, makes_features=makes_features)
+    return model
 
 
 def load_collator(config: Any) -> "Collator":
@@ -98,7 +117,14 @@ def load_collator(config: Any) -> "Collator":
     Raises:
         ConfigError, CheckpointError: as `load_model`.
     """
-    return find_family(config.family).load_collator(config)
+    collator: Collator = import_module(find_family(config.family).module).load_collator(config)
+    return collator
+
+
+def load_training_collator(config: Any) -> "TrainingCollator":
+    """`load_collator` for what training batches are made of; raises as `load_trainable`."""
+    collator: TrainingCollator = import_module(find_trainable(config.family).module).load_collator(config)
+    return collator
 
 
 def find_family(name: str) -> Family:
@@ -109,9 +135,16 @@ def find_family(name: str) -> Family:
     return family
 
 
-def flop_counter(model: "ASRModel") -> "Callable[[Batch], float] | None":
-    """What counts the operations of a training batch, forward and backward; None where a family's are not worked out."""
-    if model.family != "qwen3_asr":
-        return None
-    flops = import_module("qasr_train.models.qwen3_asr.flops")
-    return flops.flop_counter(model.module, model.module.config)
+def find_trainable(name: str) -> Family:
+    """The entry of a family that can be trained.
+
+    Raises:
+        ConfigError: no family has this name, or it transcribes only.
+    """
+    family = find_family(name)
+    if family.role is not Role.TRAINABLE:
+        raise ConfigError(
+            f"model.family={name}: models of this family can be evaluated but not trained; train model=qwen3_asr_0.6b or "
+            "another Qwen3-ASR"
+        )
+    return family

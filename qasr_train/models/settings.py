@@ -1,4 +1,4 @@
-"""Owns what is known of a model without loading one: its capabilities, choices, and which weights are trained.."""
+"""Owns what is known of a model without loading one: its role, its capabilities, choices, and which weights are trained."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +14,13 @@ class Capability(str, Enum):
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
     CONFIDENCE = "confidence"  # transcription tells how probable each token was
+
+
+class Role(str, Enum):
+    """What a family is for: the protocol of models/base.py that its models keep to."""
+
+    RECOGNISER = "recogniser"  # transcribes
+    TRAINABLE = "trainable"  # transcribes and learns
 
 
 @dataclass(frozen=True, slots=True)

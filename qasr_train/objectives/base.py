@@ -27,4 +27,4 @@ class Objective(Protocol):
     """A loss; `objectives/table.py` says what it needs of a model."""
 
     def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
-        """The loss of one microbatch, as a sum and a count; model: an `ASRModel`, possibly wrapped for several processes."""
+        """The loss of one microbatch, as a sum and a count; model: a `Trainable`, possibly wrapped for several processes."""

@@ -7,13 +7,13 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from qasr_train.batch import Batch
-from qasr_train.models.base import ASRModel, TargetStates
+from qasr_train.models.base import TargetStates, Trainable
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
 from qasr_train.objectives.settings import CrossEntropyConfig
 
 
-def build(config: CrossEntropyConfig, model: ASRModel) -> "CrossEntropy":
+def build(config: CrossEntropyConfig, model: Trainable) -> "CrossEntropy":
     """What the settings say; nothing of the model is needed."""
     return CrossEntropy(label_smoothing=config.label_smoothing, chunk_rows=config.chunk_rows)
 
@@ -26,7 +26,7 @@ class CrossEntropy:
         self.chunk_rows = chunk_rows
 
     def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
-        """model: an `ASRModel`, possibly wrapped for several processes; batch: a training batch on its device."""
+        """model: a `Trainable`, possibly wrapped for several processes; batch: a training batch on its device."""
         return model(batch, self.reduce)
 
     def reduce(self, states: TargetStates) -> LossSum:

@@ -17,7 +17,7 @@ from torch import nn
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.config.patterns import matches
-from qasr_train.models.base import ASRModel, TargetStates
+from qasr_train.models.base import TargetStates, Trainable
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
@@ -25,7 +25,7 @@ from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.settings import KLToBaseConfig
 
 
-def build(config: KLToBaseConfig, model: ASRModel) -> "KLToBase":
+def build(config: KLToBaseConfig, model: Trainable) -> "KLToBase":
     """What the settings say, holding to the model as it is now: before its first step, with everything trained on it."""
     objective = KLToBase(
         cross_entropy=CrossEntropy(label_smoothing=config.label_smoothing, chunk_rows=config.chunk_rows),
@@ -45,14 +45,14 @@ class KLToBase:
 
     def __init__(self, *, cross_entropy: CrossEntropy, kl_weight: float, kl_sources: Sequence[str]) -> None:
         self.cross_entropy, self.kl_weight, self.kl_sources = cross_entropy, kl_weight, list(kl_sources)
-        self.base: ASRModel | None = None
+        self.base: Trainable | None = None
 
-    def keep_base(self, model: ASRModel) -> None:
+    def keep_base(self, model: Trainable) -> None:
         """Remember what the model says now; everything that will be trained must be on it."""
         self.base = model if has_only_adapters(model.module) else _frozen_copy(model)
 
     def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
-        """model: an `ASRModel`, possibly wrapped for several processes; batch: a training batch on its device."""
+        """model: a `Trainable`, possibly wrapped for several processes; batch: a training batch on its device."""
         rows = [row for row, source in enumerate(batch.sources) if self._is_held(source)]
         return model(batch, partial(self.reduce, batch=batch, rows=rows))
 
@@ -109,7 +109,7 @@ def _as_they_are(states: TargetStates) -> TargetStates:
     return states
 
 
-def _frozen_copy(model: ASRModel) -> ASRModel:
+def _frozen_copy(model: Trainable) -> Trainable:
     base = copy.deepcopy(model)
     cast(nn.Module, base.module).requires_grad_(False).eval()
     return base

@@ -10,7 +10,7 @@ from qasr_train.models.settings import Capability
 from qasr_train.objectives.settings import CrossEntropyConfig, KLToBaseConfig
 
 if TYPE_CHECKING:  # both bring torch
-    from qasr_train.models.base import ASRModel
+    from qasr_train.models.base import Trainable
     from qasr_train.objectives.base import Objective
 
 
@@ -37,7 +37,7 @@ OBJECTIVES: dict[str, ObjectiveEntry] = {
 }
 
 
-def build_objective(config: Any, model: "ASRModel") -> "Objective":
+def build_objective(config: Any, model: "Trainable") -> "Objective":
     """The objective a config describes, refused when the model lacks what it needs; raises as `check_objective`.
 
     Args:

@@ -18,7 +18,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Recording
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Trainable
 from qasr_train.objectives.base import Objective
 from qasr_train.run.directory import write_json
 from qasr_train.training.state import generator_state, set_generator_state
@@ -52,7 +52,7 @@ def refuse_batch_search(device: torch.device, *, is_sharded: bool) -> None:
 def batch_seconds_for(
     run_dir: Path,
     accelerator: Accelerator,
-    model: ASRModel,
+    model: Trainable,
     objective: Objective,
     *,
     max_duration_s: float,
@@ -129,7 +129,7 @@ def _does_fit(try_rows: Callable[[int], None], rows: int) -> bool:
 class Trial:
     """Forward and backward passes on noise, with as much memory held as optimizer and processes will need."""
 
-    def __init__(self, accelerator: Accelerator, model: ASRModel, objective: Objective, max_duration_s: float) -> None:
+    def __init__(self, accelerator: Accelerator, model: Trainable, objective: Objective, max_duration_s: float) -> None:
         self.accelerator, self.model, self.objective = accelerator, model, objective
         self.max_duration_s = max_duration_s
         self.trained = [p for p in model.module.parameters() if p.requires_grad]

@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Trainable
 from qasr_train.models.safetensors_files import LazyTensor
 from qasr_train.training.settings import ZERO_ASKED_FOR
 
@@ -79,7 +79,7 @@ class ZeroAccelerator(Accelerator):
             os.environ[ZERO_ASKED_FOR] = asked_for
         self._is_last = True
 
-    def share(self, model: ASRModel, optimizer: torch.optim.Optimizer) -> tuple["ZeroModel", "ZeroOptimizer"]:
+    def share(self, model: Trainable, optimizer: torch.optim.Optimizer) -> tuple["ZeroModel", "ZeroOptimizer"]:
         """The model and its optimizer, sharded.
 
         Raises:

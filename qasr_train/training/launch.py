@@ -21,7 +21,7 @@ from torch.distributed import DistError
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, register_fsdp_forward_method
 
 from qasr_train.errors import ConfigError, TrainingError, UserError
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import RowDecoder, Trainable
 from qasr_train.models.compiled import refuse_compiling
 from qasr_train.run.device import choose_device, choose_dtype
 from qasr_train.run.settings import TrackingConfig
@@ -143,7 +143,7 @@ def shard_on_cpu(accelerator: Accelerator, plugin: FullyShardedDataParallelPlugi
     PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
 
-def share_model(accelerator: Accelerator, model: ASRModel, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
+def share_model(accelerator: Accelerator, model: Trainable, optimizer: torch.optim.Optimizer) -> tuple[Any, Any]:
     """The model as the processes share it, and its optimizer. FSDP2 shards each transformer layer, and the rest as one."""
     if isinstance(accelerator, ZeroAccelerator):
         return accelerator.share(model, optimizer)
@@ -152,9 +152,8 @@ def share_model(accelerator: Accelerator, model: ASRModel, optimizer: torch.opti
         plugin.transformer_cls_names_to_wrap = _layer_classes(model.module)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if accelerator.is_fsdp2:
-        for name in ("transcribe", "transcribe_rows"):
-            if hasattr(wrapped, name):
-                register_fsdp_forward_method(wrapped, name)
+        for name in ("transcribe", "transcribe_rows") if isinstance(model, RowDecoder) else ("transcribe",):
+            register_fsdp_forward_method(wrapped, name)
         wrapped.forward = _with_autocast(accelerator, wrapped.forward)
     return wrapped, optimizer
 
@@ -171,7 +170,7 @@ def _with_autocast(accelerator: Accelerator, forward: Callable[..., Any]) -> Cal
 
 
 @contextmanager
-def whole_weights(accelerator: Accelerator, model: ASRModel) -> Iterator[None]:
+def whole_weights(accelerator: Accelerator, model: Trainable) -> Iterator[None]:
     """Hold every weight whole on every process meanwhile; a no-op where nothing is sharded.
 
     Generation takes another number of steps on each process, so they could not gather each layer when it is used.

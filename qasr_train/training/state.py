@@ -14,7 +14,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Trainable
 from qasr_train.models.safetensors_files import LazyTensor, read_tensors, stored_tensors, write_tensors
 from qasr_train.training.deepspeed_zero import ZeroOptimizer
 
@@ -25,7 +25,7 @@ OPTIMIZER = "optimizer.safetensors"
 def save_training_state(
     folder: Path | None,
     *,
-    model: ASRModel,
+    model: Trainable,
     optimizer: torch.optim.Optimizer | ZeroOptimizer,
     generators: list[dict[str, Any]],
 ) -> None:
@@ -46,7 +46,7 @@ def save_training_state(
 
 
 def load_training_state(
-    folder: Path, model: ASRModel, optimizer: torch.optim.Optimizer | ZeroOptimizer, *, rank: int
+    folder: Path, model: Trainable, optimizer: torch.optim.Optimizer | ZeroOptimizer, *, rank: int
 ) -> None:
     """Undo of `save_training_state`; a process that the checkpoint does not know keeps its fresh generators.
 
@@ -74,7 +74,7 @@ def load_training_state(
 
 
 def _optimizer_tensors(
-    model: ASRModel, optimizer: torch.optim.Optimizer | ZeroOptimizer
+    model: Trainable, optimizer: torch.optim.Optimizer | ZeroOptimizer
 ) -> Mapping[str, torch.Tensor | LazyTensor]:
     """ "name of the parameter/name of the value" -> tensor, of all that the optimizer remembers."""
     if isinstance(optimizer, ZeroOptimizer):
@@ -99,7 +99,7 @@ def _remembered_values(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def _load_optimizer(
-    values: Mapping[str, Mapping[str, torch.Tensor]], model: ASRModel, optimizer: torch.optim.Optimizer
+    values: Mapping[str, Mapping[str, torch.Tensor]], model: Trainable, optimizer: torch.optim.Optimizer
 ) -> None:
     names = {parameter: name for name, parameter in trained_parameters(model).items()}
     state: dict[int, dict[str, torch.Tensor | int]] = {}
@@ -129,7 +129,7 @@ def _sharded_like(parameter: nn.Parameter, tensor: torch.Tensor) -> torch.Tensor
     return distribute_tensor(tensor, parameter.device_mesh, parameter.placements, src_data_rank=None)
 
 
-def trained_parameters(model: ASRModel) -> dict[str, nn.Parameter]:
+def trained_parameters(model: Trainable) -> dict[str, nn.Parameter]:
     """Name -> parameter of all that is trained."""
     return {name: p for name, p in model.module.named_parameters() if p.requires_grad}
 

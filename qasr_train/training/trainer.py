@@ -24,7 +24,7 @@ from qasr_train.batch import Batch
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import LoadedBatch, append_failed_audio
 from qasr_train.errors import DataError, InterruptedRunError, TrainingError
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Trainable
 from qasr_train.models.compiled import num_compilations
 from qasr_train.models.safetensors_files import whole
 from qasr_train.objectives.base import Objective
@@ -56,7 +56,7 @@ class Trainer:
     """
 
     accelerator: Accelerator
-    model: ASRModel
+    model: Trainable
     objective: Objective
     data: TrainingData
     optimizer: torch.optim.Optimizer

@@ -19,7 +19,7 @@ from qasr_train.data.workers import load_recording
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Trainable
 from qasr_train.models.settings import Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.run.processes import processes_of
@@ -60,7 +60,7 @@ class Validator:
     """
 
     accelerator: Accelerator
-    model: ASRModel
+    model: Trainable
     dev_sets: dict[str, list[Utterance]]
     decode: DecodeConfig
     normalizer: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.suites.suite import EvaluationSet
-from qasr_train.models.base import ASRModel
+from qasr_train.models.base import Recogniser
 from qasr_train.run.processes import Processes
 from qasr_train.transcription.journal import Journal, Key, Row, finish, gather_partials, read_partials
 from qasr_train.transcription.plan import PlannedBatch
@@ -45,7 +45,7 @@ class SuiteRun:
             for one in sets
         ]
 
-    def transcribe(self, model: ASRModel, normalizer: str) -> None:
+    def transcribe(self, model: Recogniser, normalizer: str) -> None:
         """Transcribe this process's share of what is missing; every batch is on disk before the next begins.
 
         Args:
@@ -84,7 +84,7 @@ class SuiteRun:
             count = FailureCount(one.name, len(one.utterances), self.decode.max_failed_fraction)
             count.add_reasons([row["failed"] for (name, _), row in rows.items() if name == one.name and row["failed"]])
 
-    def check_batch_invariance(self, model: ASRModel, num_utterances: int, seed: int) -> dict[str, Any]:
+    def check_batch_invariance(self, model: Recogniser, num_utterances: int, seed: int) -> dict[str, Any]:
         """Transcribe a sample again, each utterance alone, and count whose text or language differs from its batch's.
 
         Only utterances that had companions are drawn, from what all processes transcribed; each process does its share of
@@ -130,14 +130,14 @@ class SuiteRun:
             for one, plan in zip(self.sets, self.plans, strict=True)
         ]
 
-    def _warm_up(self, model: ASRModel) -> None:
+    def _warm_up(self, model: Recogniser) -> None:
         """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""
         plan, num_batches = self.plans[0], self.decode.num_warmup_batches
         stride = max(1, len(plan) // max(1, num_batches))
         for _ in self._batches(model, self.sets[0], plan[::stride][:num_batches]):
             pass
 
-    def _batches(self, model: ASRModel, one: EvaluationSet, batches: Plan) -> Iterator[list[Prediction]]:
+    def _batches(self, model: Recogniser, one: EvaluationSet, batches: Plan) -> Iterator[list[Prediction]]:
         transcribed = transcribe_batches(
             model,
             one.utterances,

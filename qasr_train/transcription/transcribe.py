@@ -1,6 +1,6 @@
 """Owns turning utterances into predictions: batches by padded seconds, audio decoded ahead, long audio cut, time measured.
 
-Input: a loaded ASRModel and utterances. Output: `Prediction`s, batch by batch (`transcribe_batches`) or all in the order
+Input: a loaded Recogniser and utterances. Output: `Prediction`s, batch by batch (`transcribe_batches`) or all in the order
 of the utterances (`transcribe_utterances`, which training calls for its dev set).
 """
 
@@ -18,7 +18,7 @@ from qasr_train.batch import Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import ASRModel, Hypothesis, RowDecoder, confidence_of
+from qasr_train.models.base import Hypothesis, Recogniser, RowDecoder, confidence_of
 from qasr_train.models.settings import Capability, Engine
 from qasr_train.run.processes import ALONE, Processes
 from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
@@ -35,7 +35,7 @@ TOKENS_PER_S = 16
 
 
 def transcribe_utterances(
-    model: ASRModel,
+    model: Recogniser,
     utterances: Sequence[Utterance],
     *,
     language: str = AUTO,
@@ -99,7 +99,7 @@ def plan_batches(
 
 
 def transcribe_batches(
-    model: ASRModel,
+    model: Recogniser,
     utterances: Sequence[Utterance],
     batches: Sequence[PlannedBatch],
     *,
@@ -162,7 +162,7 @@ class FailureCount:
 class _Decoder:
     """Runs a model over loaded waveforms; keeps the limits of a pass."""
 
-    def __init__(self, model: ASRModel, limits: DecodeLimits, use_context: bool) -> None:
+    def __init__(self, model: Recogniser, limits: DecodeLimits, use_context: bool) -> None:
         self.model, self.limits, self.use_context = model, limits, use_context
         parameter = next(model.module.parameters(), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
@@ -295,7 +295,7 @@ def _cut(utterance: Utterance, waveform: np.ndarray, ranges: Sequence[tuple[int,
 
 
 def _check_capabilities(
-    model: ASRModel, utterances: Sequence[Utterance], batches: Sequence[PlannedBatch], use_context: bool
+    model: Recogniser, utterances: Sequence[Utterance], batches: Sequence[PlannedBatch], use_context: bool
 ) -> None:
     if Capability.LANGUAGE not in model.capabilities and any(batch.language for batch in batches):
         raise ConfigError(

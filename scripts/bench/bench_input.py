@@ -79,8 +79,7 @@ def our_ways(processor, utterances: dict[str, list[Utterance]], folder: Path) ->
     decoded: list[Recording] = [load_recording(one) for one in utterances["wav"]]
     cached = CachedMels.open(CacheConfig(dir=str(folder / "cache")), collator)
     cached(utterances["wav"])
-    for_device = Qwen3ASRCollator(processor)
-    for_device.makes_features = False
+    for_device = Qwen3ASRCollator(processor, makes_features=False)
     return {
         "ours, FLAC": _timed(lambda: collator.for_training([load_recording(one) for one in utterances["flac"]])),
         "ours, WAV": _timed(lambda: collator.for_training([load_recording(one) for one in utterances["wav"]])),

@@ -39,7 +39,6 @@ from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.compiled import num_compilations
-from qasr_train.models.families import flop_counter
 from qasr_train.models.qwen3_asr.layouts import save_original
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
@@ -338,8 +337,7 @@ def show(results: dict[str, list[StepResult]], bench: Bench) -> None:
 
 def show_utilisation(bench: Bench, results: list[StepResult]) -> None:
     """Operations that the data need over the time of our step, and as a share of the measured bf16 matrix rate. Needs a GPU."""
-    count = flop_counter(bench.model)
-    assert count
+    count = bench.model.flop_counter()
     batches = [bench.prepared["ours", number][0] for number in range(len(bench.ours))]
     seconds = statistics.median(one.seconds - one.input_s for one in results[1:])
     rate = sum(map(count, batches)) / seconds

@@ -173,8 +173,7 @@ def test_short_clips_count_half_a_second_of_audio(collator):
 def test_features_made_of_the_batch_equal_those_of_the_collator(collator):
     recordings = [recording(seconds, seed=i, id=str(i)) for i, seconds in enumerate([0.2, 0.7, 3.01, 11.6])]
     made = collator.for_training(recordings)
-    on_device = Qwen3ASRCollator(tiny_processor())
-    on_device.makes_features = False
+    on_device = Qwen3ASRCollator(tiny_processor(), makes_features=False)
     batch = on_device.for_training(recordings)
     assert batch.input_features.shape == (4, 128, 0) and batch.waveforms.shape == (4, round(11.6 * 16_000))
     later = on_device.with_features(batch)

@@ -7,7 +7,7 @@ from qasr_train.augment.settings import AugmentConfig, ContextConfig
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.settings import DataConfig, FeaturesOn
 from qasr_train.errors import ConfigError
-from qasr_train.models.families import find_family
+from qasr_train.models.families import find_family, find_trainable
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.run.settings import TrackingConfig
@@ -48,6 +48,7 @@ class FinetuneConfig:
             sources=list(self.data.train),
             is_sharded=is_sharding_asked_for(),
         )
+        find_trainable(self.model.family)
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -10,15 +10,14 @@ from transformers import AutoTokenizer, GenerationConfig, ParakeetFeatureExtract
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
-from qasr_train.manifest import Utterance
-from qasr_train.models.base import Hypothesis, refuse_training
+from qasr_train.models.base import Collator, Hypothesis, Recogniser
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.published import Sizes, SpeechLanguageModel, load_module, read_sizes
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
 from qasr_train.models.locations import SMALL_FILES, one_line, read_config, resolve_checkpoint, write_json
 from qasr_train.models.pretrained import naming_missing_packages
 from qasr_train.models.safetensors_files import MODEL_FILE, write_tensors
-from qasr_train.models.settings import Capability, Recompute
+from qasr_train.models.settings import Capability
 
 FAMILY = "canary_qwen"
 # NeMo's "qwen" prompt format: one user turn; the audio's frames go between the two.
@@ -40,12 +39,6 @@ class CanaryQwenCollator:
         self.num_halvings = sizes.encoder.subsampling_factor.bit_length() - 1
         encoded = tokenizer([BEFORE_AUDIO, AFTER_AUDIO], add_special_tokens=False)["input_ids"]
         self._before, self._after = encoded
-
-    def for_training(self, recordings: Sequence[Recording]) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def num_target_tokens(self, utterance: Utterance) -> NoReturn:
-        refuse_training(FAMILY)
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         """input_ids [B, T] with `audio_id` where frames go; the model takes neither language nor context."""
@@ -72,10 +65,6 @@ class CanaryQwenCollator:
             num_mel_frames = (num_mel_frames - 1) // 2 + 1
         return num_mel_frames
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
-        return self.tokenizer.decode([token_id])
-
 
 class CanaryQwen(nn.Module):
     """A loaded Canary-Qwen; transcribes, and cannot be trained here."""
@@ -97,17 +86,6 @@ class CanaryQwen(nn.Module):
         self.collator = collator
         self.names = names
         self.config = config
-
-    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        if recompute is not Recompute.none:
-            refuse_training(FAMILY)
-
-    def compile_layers(self) -> NoReturn:
-        """Families that transcribe only refuse it."""
-        refuse_training(FAMILY)
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
@@ -152,7 +130,7 @@ class CanaryQwen(nn.Module):
         )
 
 
-def load(config: CanaryQwenConfig, *, device: torch.device | str, dtype: torch.dtype) -> CanaryQwen:
+def load(config: CanaryQwenConfig, *, device: torch.device | str, dtype: torch.dtype) -> Recogniser:
     """Load a checkpoint onto a device.
 
     Raises:
@@ -164,7 +142,7 @@ def load(config: CanaryQwenConfig, *, device: torch.device | str, dtype: torch.d
     return CanaryQwen(module.to(device), collator, names=names, config=read_config(folder))
 
 
-def load_collator(config: CanaryQwenConfig) -> CanaryQwenCollator:
+def load_collator(config: CanaryQwenConfig) -> Collator:
     """The collator of a checkpoint, without its weights; raises as `load` does."""
     return _open(config)[1]
 

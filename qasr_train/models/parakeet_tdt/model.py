@@ -6,7 +6,7 @@ with the blank; the logits of durations are no tokens; a row that has read all o
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,32 +14,23 @@ from transformers import GenerationConfig, ParakeetForTDT
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
-from qasr_train.manifest import Utterance
-from qasr_train.models.base import Hypothesis, refuse_training
+from qasr_train.models.base import Collator, Hypothesis, Recogniser
 from qasr_train.models.fastconformer import SAMPLE_RATE_HZ, log_mel
 from qasr_train.models.locations import read_config, resolve_checkpoint
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
-from qasr_train.models.settings import Capability, Recompute
+from qasr_train.models.settings import Capability
 
 FAMILY = "parakeet_tdt"
 
 
 class ParakeetTDTCollator:
-    """Log-mel of recordings; the only token of the prompt is the blank. audio_id: None, audio takes no positions."""
-
-    audio_id = None
+    """Log-mel of recordings; the only token of the prompt is the blank."""
 
     def __init__(self, processor: Any, blank_id: int) -> None:
         self.tokenizer = processor.tokenizer
         self.extractor = processor.feature_extractor
         self.blank_id = blank_id
-
-    def for_training(self, recordings: Sequence[Recording]) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def num_target_tokens(self, utterance: Utterance) -> NoReturn:
-        refuse_training(FAMILY)
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         """Features [B, M, F] and the blank as input_ids [B, 1]; the model takes neither language nor context."""
@@ -54,10 +45,6 @@ class ParakeetTDTCollator:
             duration_s=torch.tensor([len(r.waveform) / SAMPLE_RATE_HZ for r in recordings], dtype=torch.float32),
         )
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
-        return self.tokenizer.convert_ids_to_tokens(token_id)
-
 
 class ParakeetTDT(nn.Module):
     """A loaded Parakeet TDT; transcribes, and cannot be trained here."""
@@ -70,17 +57,6 @@ class ParakeetTDT(nn.Module):
         self.module = module
         self.processor = processor
         self.collator = ParakeetTDTCollator(processor, module.config.blank_token_id)
-
-    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        if recompute is not Recompute.none:
-            refuse_training(FAMILY)
-
-    def compile_layers(self) -> NoReturn:
-        """Families that transcribe only refuse it."""
-        refuse_training(FAMILY)
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
@@ -132,7 +108,7 @@ class ParakeetTDT(nn.Module):
         )
 
 
-def load(config: ParakeetTDTConfig, *, device: torch.device | str, dtype: torch.dtype) -> ParakeetTDT:
+def load(config: ParakeetTDTConfig, *, device: torch.device | str, dtype: torch.dtype) -> Recogniser:
     """Load a checkpoint onto a device.
 
     Raises:
@@ -145,7 +121,7 @@ def load(config: ParakeetTDTConfig, *, device: torch.device | str, dtype: torch.
     return ParakeetTDT(module.to(device), processor)
 
 
-def load_collator(config: ParakeetTDTConfig) -> ParakeetTDTCollator:
+def load_collator(config: ParakeetTDTConfig) -> Collator:
     """The collator of a checkpoint, without its weights; raises as `load` does."""
     return ParakeetTDTCollator(*_open(resolve_checkpoint(config.path, config.revision)))
 

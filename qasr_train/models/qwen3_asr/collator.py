@@ -32,17 +32,19 @@ class TokenRow:
 class Qwen3ASRCollator:
     """Collates recordings for one processor (tokenizer + feature extractor settings).
 
-    makes_features: set to False, training batches carry the padded waveforms, and `with_features` makes the log-mel of
-        them. makes_prompt_features: the same of batches made for transcription.
-
     Raises:
         ValueError: the tokenizer lacks one of the model's special tokens.
     """
 
-    def __init__(self, processor: Qwen3ASRProcessor) -> None:
+    def __init__(
+        self, processor: Qwen3ASRProcessor, *, makes_features: bool = True, makes_prompt_features: bool = True
+    ) -> None:
+        """makes_features: False, training batches carry the padded waveforms, and `with_features` makes their log-mel.
+
+        makes_prompt_features: the same of batches made for transcription.
+        """
         self.tokenizer = processor.tokenizer
-        self.makes_features = True
-        self.makes_prompt_features = True
+        self.makes_features, self.makes_prompt_features = makes_features, makes_prompt_features
         extractor = processor.feature_extractor
         self.log_mel = LogMel(
             n_fft=extractor.n_fft,

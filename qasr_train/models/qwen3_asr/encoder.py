@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from qasr_train.models.qwen3_asr.packing import RowLengths
 
+# Raise it with every change of what `encode_audio` computes: it tells encodings in caches of another code apart.
+ENCODER_VERSION = 1
 # Chunks (seconds) that go through the convolutions at a time: each holds some 14 MB in fp32 while it does. A GPU has the
 # memory for more, and a launch for every few would keep its host busy.
 CHUNKS_AT_ONCE = {"cpu": 32, "cuda": 128}

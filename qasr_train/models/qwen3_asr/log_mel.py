@@ -6,6 +6,8 @@ Input: float32 samples at 16 kHz, one clip on a CPU core or a padded batch on an
 import numpy as np
 import torch
 
+# Raise it with every change of what `LogMel` computes: it tells features in caches of another code apart.
+FEATURES_VERSION = 1
 _BLOCK_FRAMES = 512  # frames transformed at a time: the block and its spectrum stay in the cache of a core
 _BAND_MELS = 32  # filters multiplied at a time: a band touches few of the frequencies, the rest of the matrix is zero
 _DEVICE_FRAMES = 2**16  # frames of a batch transformed at a time: bounds the memory of the spectra to some 250 MB
@@ -32,8 +34,11 @@ class LogMel:
 
     @property
     def fingerprint(self) -> bytes:
-        """All settings that decide the values; for caches."""
-        return f"{self.n_fft} {self.hop_samples} {self.min_samples} ".encode() + self.filters.numpy().tobytes()
+        """The version of this code and all settings that decide the values; for caches."""
+        return (
+            f"{FEATURES_VERSION} {self.n_fft} {self.hop_samples} {self.min_samples} ".encode()
+            + self.filters.numpy().tobytes()
+        )
 
     def num_frames(self, num_samples: int) -> int:
         """Frames of a clip of so many samples; a short one counts as 0.5 s, to which it is zero-padded."""

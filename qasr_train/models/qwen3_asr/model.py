@@ -16,14 +16,15 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
-from qasr_train.models.base import Hypothesis, TargetStates
+from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
 from qasr_train.models.compiled import compile_layers
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
-from qasr_train.models.qwen3_asr.encoder import encode_audio
+from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, encode_audio
+from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
@@ -43,6 +44,7 @@ class Qwen3ASR(nn.Module):
 
     family = "qwen3_asr"
     capabilities = frozenset(Capability)
+    encoder_version = ENCODER_VERSION
     module: PreTrainedModel | PeftModel
     collator: Qwen3ASRCollator
 
@@ -53,15 +55,19 @@ class Qwen3ASR(nn.Module):
         *,
         path: str = "",
         packing: Packing = Packing.auto,
+        makes_features: bool = True,
     ) -> None:
-        """path: the directory or hub id it came from, written into adapters as their base. packing: of training batches."""
+        """path: the directory or hub id it came from, written into adapters as their base.
+
+        packing: of training batches. makes_features: whether their collator makes the log-mel, or the model on its device.
+        """
         super().__init__()
         self.module = module
         self.processor = processor
         self.path = path
-        self.collator = Qwen3ASRCollator(processor)
         # A GPU makes the features of prompts in no time, beside a decoder that would wait for the host.
-        self.collator.makes_prompt_features = self.core.device.type != "cuda"
+        on_gpu = self.core.device.type == "cuda"
+        self.collator = Qwen3ASRCollator(processor, makes_features=makes_features, makes_prompt_features=not on_gpu)
         self.is_packed = packing is not Packing.padded
         self._recompute_convolutions = False
         self._step_graphs: StepGraphs | None = None
@@ -75,12 +81,12 @@ class Qwen3ASR(nn.Module):
 
     @property
     def audio_modules(self) -> nn.Module:
-        """What stands between features and decoder, for caches of what `encode` returns."""
+        """What stands between features and decoder: all that `encode` computes with."""
         core = self.core.model
         return nn.ModuleDict({"audio_tower": core.audio_tower, "multi_modal_projector": core.multi_modal_projector})
 
     def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
-        """What `reduce` makes of the states before the head at the supervised positions; see `ASRModel`."""
+        """What `reduce` makes of the states before the head at the supervised positions; see `Trainable`."""
         self._step_graphs = None  # training needs the memory they hold
         core, packed = self.core, pack(batch, self.collator.audio_id)
         embeds = self._embed(batch, packed)
@@ -144,6 +150,14 @@ class Qwen3ASR(nn.Module):
         """Compile the layers of encoder and decoder for training; see models/compiled.py."""
         core = self.core.model
         compile_layers([*core.audio_tower.layers, *core.language_model.layers])
+
+    def flop_counter(self) -> Callable[[Batch], float]:
+        """What counts the operations of a training batch; see flops.py."""
+        return flop_counter(cast(nn.Module, self.module), self.core.config)
+
+    def num_encoded(self, batch: Batch) -> list[int]:
+        """Positions of audio in each row of a batch on the host."""
+        return batch.input_ids.eq(self.collator.audio_id).sum(1).tolist()
 
     def encode(self, batch: Batch) -> torch.Tensor:
         """float [N, D]: what the decoder is given for the audio positions of all rows, in row order.
@@ -249,8 +263,10 @@ class Qwen3ASR(nn.Module):
         )
 
 
-def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dtype) -> Qwen3ASR:
-    """Load a checkpoint of any layout onto a device.
+def load(
+    config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dtype, makes_features: bool = True
+) -> Trainable:
+    """Load a checkpoint of any layout onto a device; makes_features: see `load_trainable`.
 
     Raises:
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
@@ -266,10 +282,10 @@ def load(config: Qwen3ASRConfig, *, device: torch.device | str, dtype: torch.dty
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
     cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
-    return Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing)
+    return Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing, makes_features=makes_features)
 
 
-def load_collator(config: Qwen3ASRConfig) -> Qwen3ASRCollator:
+def load_collator(config: Qwen3ASRConfig) -> TrainingCollator:
     """The collator of a checkpoint of any layout, without its weights; raises as `load` does."""
     folder = resolve_checkpoint(config.path, config.revision)
     if detect_layout(folder) is Layout.ADAPTER:

@@ -7,7 +7,7 @@ A clip goes through processor and model by itself: many of these models hear a c
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,10 @@ from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, PreTrainedM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
 from qasr_train.batch import Batch, Recording
-from qasr_train.manifest import Utterance
-from qasr_train.models.base import Hypothesis, refuse_training
+from qasr_train.models.base import Collator, Hypothesis, Recogniser
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
-from qasr_train.models.settings import Capability, Recompute
+from qasr_train.models.settings import Capability
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 
 FAMILY = "transformers_auto"
@@ -33,18 +32,10 @@ TRAINING_ONLY = ("masked_spec_embed",)  # published wav2vec2 checkpoints leave i
 
 
 class WaveformCollator:
-    """The samples themselves; features are the processor's business, clip by clip. audio_id: None."""
-
-    audio_id = None
+    """The samples themselves; features are the processor's business, clip by clip."""
 
     def __init__(self, processor: Any) -> None:
         self.tokenizer = processor.tokenizer
-
-    def for_training(self, recordings: Sequence[Recording]) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def num_target_tokens(self, utterance: Utterance) -> NoReturn:
-        refuse_training(FAMILY)
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         """input_features [B, 1, S] are samples, zero past each row's end; input_ids [B, 0], for there is no prompt."""
@@ -64,10 +55,6 @@ class WaveformCollator:
             duration_s=torch.tensor([len(r.waveform) / SAMPLE_RATE_HZ for r in recordings], dtype=torch.float32),
         )
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
-        return self.tokenizer.convert_ids_to_tokens(token_id)
-
 
 class TransformersAuto(nn.Module):
     """A model of the auto classes; transcribes, and cannot be trained here."""
@@ -81,17 +68,6 @@ class TransformersAuto(nn.Module):
         self.processor = processor
         self.is_ctc = is_ctc
         self.collator = WaveformCollator(processor)
-
-    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        if recompute is not Recompute.none:
-            refuse_training(FAMILY)
-
-    def compile_layers(self) -> NoReturn:
-        """Families that transcribe only refuse it."""
-        refuse_training(FAMILY)
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
@@ -146,7 +122,7 @@ class TransformersAuto(nn.Module):
         )
 
 
-def load(config: TransformersAutoConfig, *, device: torch.device | str, dtype: torch.dtype) -> TransformersAuto:
+def load(config: TransformersAutoConfig, *, device: torch.device | str, dtype: torch.dtype) -> Recogniser:
     """Load a checkpoint onto a device.
 
     Raises:
@@ -160,7 +136,7 @@ def load(config: TransformersAutoConfig, *, device: torch.device | str, dtype: t
     return TransformersAuto(module.to(device), processor, is_ctc=is_ctc)
 
 
-def load_collator(config: TransformersAutoConfig) -> WaveformCollator:
+def load_collator(config: TransformersAutoConfig) -> Collator:
     """The collator of a checkpoint, without its weights; raises as `load` does."""
     folder = resolve_checkpoint(config.path, config.revision)
     require_model_type(folder, FAMILY, (*CTC_TYPES, *SEQ2SEQ_TYPES))

@@ -5,7 +5,7 @@ The encoder runs once a batch, and language detection reads its output; transfor
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,11 +14,10 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPE
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
-from qasr_train.manifest import Utterance
-from qasr_train.models.base import Hypothesis, refuse_training
+from qasr_train.models.base import Collator, Hypothesis, Recogniser
 from qasr_train.models.locations import read_json, resolve_checkpoint
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
-from qasr_train.models.settings import Capability, Recompute
+from qasr_train.models.settings import Capability
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.text.languages import resolve_language
 
@@ -36,12 +35,7 @@ def language_name(token: str) -> str:
 
 
 class WhisperCollator:
-    """Log-mel padded to 30 s, and the prompt: start, then language and task where the language is forced.
-
-    audio_id: None, audio takes no positions among the tokens.
-    """
-
-    audio_id = None
+    """Log-mel padded to 30 s, and the prompt: start, then language and task where the language is forced."""
 
     def __init__(self, processor: Any, generation: Mapping[str, Any]) -> None:
         """generation: the checkpoint's generation_config.json; `lang_to_id` is missing in English-only checkpoints."""
@@ -56,12 +50,6 @@ class WhisperCollator:
     def is_multilingual(self) -> bool:
         """Whether the checkpoint knows languages besides English."""
         return bool(self.language_ids)
-
-    def for_training(self, recordings: Sequence[Recording]) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def num_target_tokens(self, utterance: Utterance) -> NoReturn:
-        refuse_training(FAMILY)
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         """input_ids [B, 1] where the model is to tell the language, else [B, T] the whole prompt; features [B, M, 3000].
@@ -103,10 +91,6 @@ class WhisperCollator:
         spoken = [self.start_id] if language_id is None else [self.start_id, language_id, self.transcribe_id]
         return [id_ for id_ in (*spoken, self.no_timestamps_id) if id_ is not None]
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
-        return self.tokenizer.decode([token_id])
-
     def _language_id(self, language: str | None) -> int | None:
         if not self.is_multilingual:
             if language in (None, "English"):
@@ -134,17 +118,6 @@ class Whisper(nn.Module):
         self.capabilities = frozenset({Capability.LANGUAGE}) if can_tell else frozenset[Capability]()
         self.generation = generation
         self.language_names = {id_: name for name, id_ in self.collator.language_ids.items()}
-
-    def forward(self, batch: Batch, reduce: object = None) -> NoReturn:
-        refuse_training(FAMILY)
-
-    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        if recompute is not Recompute.none:
-            refuse_training(FAMILY)
-
-    def compile_layers(self) -> NoReturn:
-        """Families that transcribe only refuse it."""
-        refuse_training(FAMILY)
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
@@ -201,7 +174,7 @@ class Whisper(nn.Module):
         )
 
 
-def load(config: WhisperConfig, *, device: torch.device | str, dtype: torch.dtype) -> Whisper:
+def load(config: WhisperConfig, *, device: torch.device | str, dtype: torch.dtype) -> Recogniser:
     """Load a checkpoint onto a device.
 
     Raises:
@@ -213,7 +186,7 @@ def load(config: WhisperConfig, *, device: torch.device | str, dtype: torch.dtyp
     return Whisper(module.to(device), processor, generation)
 
 
-def load_collator(config: WhisperConfig) -> WhisperCollator:
+def load_collator(config: WhisperConfig) -> Collator:
     """The collator of a checkpoint, without its weights; raises as `load` does."""
     return WhisperCollator(*_open(resolve_checkpoint(config.path, config.revision)))
 
