@@ -33,6 +33,8 @@ from qasr_train.errors import AudioError
 
 log = logging.getLogger(__name__)
 
+# Raise it with every change of the samples that come out: it tells features in caches of another decoding apart.
+DECODING_VERSION = 1
 SAMPLE_RATE_HZ = 16_000
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000  # outside lies no recording of speech, only a broken header
 MAX_PEAK = 100.0  # full scale is 1; beyond 40 dB over it a float file holds unscaled integers, or no sound

@@ -5,11 +5,9 @@ way to load batches of them. For runs that leave the sound of a clip as it is in
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,12 +17,13 @@ from tqdm import tqdm
 
 from qasr_train.batch import Batch, FailedAudio, Precomputed, Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
-from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, kind_of, mel_kind
+from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, features_of, kind_of, mel_kind
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.settings import CacheConfig
 from qasr_train.data.workers import LoadRows, PlannedBatches, load_recordings, make_loader
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
+from qasr_train.models.base import AudioEncoder, Trainable
 from qasr_train.run.processes import ALONE, Processes
 
 
@@ -66,7 +65,7 @@ class EncodingRun:
     processes: Processes = ALONE
 
 
-def open_cache(config: CacheConfig, model: Any, pools: Mapping[str, object], run: EncodingRun) -> LoadRows | None:
+def open_cache(config: CacheConfig, model: Trainable, pools: Mapping[str, object], run: EncodingRun) -> LoadRows | None:
     """What gives the recordings of a run's batches; None: their files. Encodings are computed here, on the first call.
 
     Raises:
@@ -87,7 +86,7 @@ def open_cache(config: CacheConfig, model: Any, pools: Mapping[str, object], run
     return encodings
 
 
-def open_encodings(config: CacheConfig, model: Any, *, precision: str) -> CachedEncodings:
+def open_encodings(config: CacheConfig, model: Trainable, *, precision: str) -> CachedEncodings:
     """The cache of a model's encodings, known by the weights of its encoder, so that no other model ever sees them.
 
     Args:
@@ -98,26 +97,33 @@ def open_encodings(config: CacheConfig, model: Any, *, precision: str) -> Cached
     Raises:
         ConfigError: the encoder or the projector is trained, or the family cannot encode apart from decoding.
     """
-    modules = getattr(model, "audio_modules", None)
-    if modules is None:
-        raise ConfigError(
-            "data.cache.encoder_outputs=true: this family does not encode apart from decoding; set it to false"
-        )
-    trained = [name for name, parameter in modules.named_parameters() if parameter.requires_grad]
+    encoder = _encoder_of(model)
+    trained = [name for name, parameter in encoder.audio_modules.named_parameters() if parameter.requires_grad]
     if trained:
         raise ConfigError(
             f"data.cache.encoder_outputs=true: {len(trained)} tensors of encoder and projector are trained (e.g. "
             f"{trained[0]}), so what they make of a clip changes with every step; set it to false, or adapt=lora_decoder"
         )
-    family = Path(inspect.getfile(type(model))).parent
-    code = [path.read_bytes() for path in sorted(family.glob("*.py"))]
     kind = kind_of(
-        "encoded", mel_kind(model.collator), weights_digest(modules), precision, transformers.__version__, *code
+        "encoded",
+        mel_kind(features_of(model.collator)),
+        weights_digest(encoder.audio_modules),
+        precision,
+        transformers.__version__,
+        str(encoder.encoder_version),
     )
     return CachedEncodings(FeatureCache.open(config, kind))
 
 
-def fill_encodings(cache: FeatureCache, model: Any, utterances: Iterable[Utterance], run: EncodingRun) -> int:
+def _encoder_of(model: Trainable) -> AudioEncoder:
+    if isinstance(model, AudioEncoder):
+        return model
+    raise ConfigError(
+        "data.cache.encoder_outputs=true: this family does not encode apart from decoding; set it to false"
+    )
+
+
+def fill_encodings(cache: FeatureCache, model: Trainable, utterances: Iterable[Utterance], run: EncodingRun) -> int:
     """Encode the clips of this process that are not kept yet, each once; returns how many.
 
     Raises:
@@ -158,16 +164,17 @@ def _refuse_too_small(cache: FeatureCache, needed_bytes: float, room_bytes: int)
 
 
 @torch.no_grad()
-def _encode(model: Any, batch: Batch, run: EncodingRun) -> dict[str, CachedClip]:
+def _encode(model: Trainable, batch: Batch, run: EncodingRun) -> dict[str, CachedClip]:
     """Key -> encoding of each row; ids of the batch are the keys."""
+    encoder, log_mel = _encoder_of(model), features_of(model.collator)
     with run.autocast():
-        encoded = model.encode(batch.to(run.device))
+        encoded = encoder.encode(batch.to(run.device))
     half = encoded.to("cpu", torch.float16)
     if not half.isfinite().all():
         raise ConfigError(
             "data.cache.encoder_outputs=true: this encoder's outputs pass the range of half precision (65504); set it to false"
         )
-    lengths = (batch.input_ids == model.collator.audio_id).sum(1).tolist()
+    lengths = encoder.num_encoded(batch)
     if not batch.ids:  # none of its clips could be read, and silence stands for them
         return {}
     frames = batch.input_features_mask.sum(1).tolist()
@@ -176,8 +183,8 @@ def _encode(model: Any, batch: Batch, run: EncodingRun) -> dict[str, CachedClip]
         batch.ids, half.split(lengths), frames, batch.duration_s.tolist(), strict=True
     ):
         num_samples = round(seconds * 16_000)  # seconds are float32: exact up to 17 minutes
-        if model.collator.log_mel.num_frames(num_samples) != num_frames:
-            num_samples = num_frames * model.collator.log_mel.hop_samples
+        if log_mel.num_frames(num_samples) != num_frames:
+            num_samples = num_frames * log_mel.hop_samples
         clips[key] = CachedClip(values.numpy(), num_samples)
     return clips
 

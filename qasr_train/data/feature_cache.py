@@ -9,29 +9,27 @@ import hashlib
 import logging
 import os
 import struct
-import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import soundfile
 import soxr
 import torch
 
-from qasr_train.audio import decode, ffmpeg
 from qasr_train.audio.arrow import arrow_file
+from qasr_train.audio.decode import DECODING_VERSION
 from qasr_train.batch import FailedAudio, Precomputed, Recording
 from qasr_train.data.settings import CacheConfig
 from qasr_train.data.workers import load_recording, load_recordings
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Collator
+from qasr_train.models.base import Features, TrainingCollator
 
 log = logging.getLogger(__name__)
 
@@ -180,20 +178,20 @@ class CachedMels:
     """Gives recordings with their features instead of their waveforms, from a cache that it fills; runs in loader workers.
 
     What is not kept yet is rounded to half precision all the same, so that an epoch does not depend on what was kept.
-    log_mel: float32 [S] -> float32 [M, F].
     """
 
     cache: FeatureCache
-    log_mel: Callable[[np.ndarray], torch.Tensor]
+    log_mel: Features
 
     @classmethod
-    def open(cls, config: CacheConfig, collator: Collator) -> "CachedMels":
-        """The cache of a collator's features; a change of their settings or of the code that makes them starts it anew.
+    def open(cls, config: CacheConfig, collator: TrainingCollator) -> "CachedMels":
+        """The cache of a collator's features; other settings, or another version of the code that makes them, start anew.
 
         Raises:
             ConfigError: the family makes no log-mel of ours. DataError: the directory cannot be used.
         """
-        return cls(FeatureCache.open(config, mel_kind(collator)), cast(Any, collator).log_mel)
+        log_mel = features_of(collator)
+        return cls(FeatureCache.open(config, mel_kind(log_mel)), log_mel)
 
     def __call__(self, utterances: Sequence[Utterance]) -> tuple[list[Recording], list[FailedAudio]]:
         """The recordings of a batch; see `LoadRows`."""
@@ -212,15 +210,17 @@ class CachedMels:
         return Recording(utterance, np.zeros(0, np.float32), precomputed=held)
 
 
-def mel_kind(collator: Collator) -> str:
-    """The kind of a collator's log-mels; raises ConfigError where its family makes none of ours."""
-    log_mel = getattr(collator, "log_mel", None)
-    if log_mel is None:
+def features_of(collator: TrainingCollator) -> Features:
+    """What makes a collator's features; raises ConfigError where they do not belong to one clip alone."""
+    if collator.log_mel is None:
         raise ConfigError("data.cache.dir: models of this family make their own features; set data.cache.dir=null")
-    modules = (decode, ffmpeg, sys.modules[type(log_mel).__module__])
-    code = [Path(str(module.__file__)).read_bytes() for module in modules]
+    return collator.log_mel
+
+
+def mel_kind(log_mel: Features) -> str:
+    """The kind of these log-mels: their version and settings, and what decodes the clips they are made of."""
     libraries = f"{soundfile.__libsndfile_version__} {soxr.__version__}"
-    return kind_of("mel", log_mel.fingerprint, libraries, *code)
+    return kind_of("mel", log_mel.fingerprint, libraries, str(DECODING_VERSION))
 
 
 def kind_of(name: str, *parts: bytes | str) -> str:
