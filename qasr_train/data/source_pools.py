@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 UNREADABLE = "the audio cannot be opened"
 
-OpenSource = UtteranceTable | UtteranceStream
+SourceContent = UtteranceTable | UtteranceStream
 
 
 @dataclass
@@ -96,14 +96,14 @@ Pool = ListPool | StreamPool
 
 def open_sources(
     sources: Mapping[str, SourceConfig], *, processes: Processes = ALONE, seed: int = 0
-) -> dict[str, OpenSource]:
+) -> dict[str, SourceContent]:
     """Read the tables and open the streams of a mixture; needs no model.
 
     Raises:
         DataError: as `load_table` and `stream_utterances`.
         ConfigError: an epoch would hold fewer utterances than there are processes.
     """
-    opened: dict[str, OpenSource] = {}
+    opened: dict[str, SourceContent] = {}
     for name, source in sources.items():
         if source.streaming:
             opened[name] = stream_utterances(source, name, processes=processes, seed=seed)
@@ -126,7 +126,7 @@ def build_pools(
     limits: Limits,
     stream_window: int,
     seed: int,
-    opened: Mapping[str, OpenSource] | None = None,
+    opened: Mapping[str, SourceContent] | None = None,
     mix_temperature: float | None = None,
     mix_by: MixBy = MixBy.language,
 ) -> dict[str, Pool]:

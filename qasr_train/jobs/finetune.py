@@ -18,7 +18,7 @@ from qasr_train.data.encoder_cache import EncodingRun, open_cache
 from qasr_train.data.length_limits import Limits
 from qasr_train.data.mixture import ListPool, describe_shares
 from qasr_train.data.settings import FeaturesOn
-from qasr_train.data.source_pools import OpenSource, build_pools, open_sources
+from qasr_train.data.source_pools import SourceContent, build_pools, open_sources
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
 from qasr_train.errors import ConfigError, UserError
@@ -203,7 +203,7 @@ def make_training_data(
     model: Trainable,
     accelerator: Accelerator,
     changes: Changes,
-    opened: dict[str, OpenSource],
+    opened: dict[str, SourceContent],
 ) -> TrainingData:
     """Apply limits and weights to the training sources, and print what is in them and what was dropped."""
     limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)

@@ -21,7 +21,7 @@ from qasr_train.sources.table import Columns
 BLOCK_BYTES = 16_000_000
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OFFICIAL_MARK = "<asr_text>"
-_OFFICIAL_TEXT = r"(?s)^\s*language\s+(?P<language>.+?)\s*<asr_text>(?P<text>.*)$"  # as in source_rows.py, for RE2
+_OFFICIAL_TEXT = r"(?s)^\s*language\s+(?P<language>.+?)\s*<asr_text>(?P<text>.*)$"  # as in rows.py, for RE2
 
 
 class _NeedsRowsError(Exception):

@@ -1,23 +1,80 @@
 """Owns reading rows from JSONL, JSON arrays, CSV, TSV and folders of recordings, with `metadata.csv` or `.jsonl` or without.
 
-Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `rows.py` reads them.
+Input: a path. Output: ("file:line", row) pairs, rows as dicts of what the file says; `rows.py` reads them. A file is one shard
+of a stream.
 """
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
-from qasr_train.manifest import read_jsonl
-
-Rows = Iterator[tuple[str, dict[str, Any]]]
+from qasr_train.manifest import read_jsonl, rows_of_lines
+from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
+from qasr_train.sources.blocks import jsonl_blocks
+from qasr_train.sources.settings import SourceConfig
 
 AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .sph .m4a .webm".split())
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _MAX_FIELD_CHARS = 10_000_000  # the csv module stops at 131,072 by default, which a long transcript may pass
 _MAX_ARRAY_BYTES = 200_000_000  # an array is parsed whole, at some ten times its size in memory
+
+
+def open_json(path: Path, config: SourceConfig) -> OpenSource:
+    """A file of JSON lines, or one JSON array."""
+    return FileSource(path, partial(read_json, path)) if is_json_array(path) else JsonlSource(path)
+
+
+def open_csv(path: Path, config: SourceConfig) -> OpenSource:
+    """A CSV or TSV file."""
+    return FileSource(path, partial(read_csv, path))
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """What can only be read from its first row on; see `OpenSource`.
+
+    read: the rows, from the first.
+    """
+
+    path: Path
+    read: Callable[[], Rows]
+
+    def rows(self) -> Rows:
+        """See `OpenSource`."""
+        return self.read()
+
+    def blocks(self) -> Blocks | None:
+        """None: there are no lines of JSON, or not in one file."""
+        return None
+
+    def shards(self) -> Shards:
+        """See `OpenSource`."""
+        return FileRows(self.read)
+
+
+@dataclass(frozen=True)
+class JsonlSource:
+    """A file of JSON lines; see `OpenSource`."""
+
+    path: Path
+
+    def rows(self) -> Rows:
+        """See `OpenSource`."""
+        return read_jsonl(self.path)
+
+    def blocks(self) -> Blocks | None:
+        """See `OpenSource`."""
+        return jsonl_blocks(self.path) if self.path.is_file() else None
+
+    def shards(self) -> Shards:
+        """See `OpenSource`."""
+        return JsonlRows(self.path)
 
 
 def read_table(path: Path) -> Rows:
@@ -156,3 +213,58 @@ def read_recordings(folder: Path) -> Rows:
     """A row with nothing but `audio`, relative to `folder`, for every recording in and below it, by name."""
     for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()):
         yield str(path), {"audio": str(path.relative_to(folder))}
+
+
+class FileRows:
+    """A file read row by row as one shard; its position is the number of rows before it, which a resume reads again."""
+
+    num_shards = 1
+
+    def __init__(self, open_rows: Callable[[], Rows]) -> None:
+        self.open_rows, self.num_read = open_rows, 0
+
+    def rows(self, shard: int, state: Any) -> Rows:
+        """See `Shards`."""
+        self.num_read = state["num_read"] if state else 0
+        for row in islice(self.open_rows(), self.num_read, None):
+            self.num_read += 1
+            yield row
+
+    def state_dict(self) -> dict[str, int]:
+        """See `Shards`."""
+        return {"num_read": self.num_read}
+
+
+class JsonlRows:
+    """A JSONL file as one shard; its position is a byte, so that a resume takes no longer at its end than at its beginning."""
+
+    num_shards = 1
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.num_bytes, self.num_lines = path, 0, 0
+
+    def rows(self, shard: int, state: Any) -> Rows:
+        """See `Shards`.
+
+        Raises:
+            DataError: the file is gone, no UTF-8, or a line is no JSON object.
+        """
+        self.num_bytes, self.num_lines = (state["num_bytes"], state["num_lines"]) if state else (0, 0)
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self.num_bytes)
+                for line in file:
+                    self.num_bytes += len(line)
+                    self.num_lines += 1
+                    text = line.decode("utf-8-sig" if self.num_lines == 1 else "utf-8")
+                    yield from rows_of_lines([text], self.path, self.num_lines)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be read ({error.strerror}); check the path of the source") from None
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path}:{self.num_lines}: is not UTF-8 text ({error.reason}); save it as UTF-8"
+            ) from None
+
+    def state_dict(self) -> dict[str, int]:
+        """See `Shards`."""
+        return {"num_bytes": self.num_bytes, "num_lines": self.num_lines}

@@ -1,7 +1,8 @@
-"""Owns reading rows from Hugging Face datasets (hub id, `save_to_disk` folder, local folder) and Parquet files.
+"""Owns reading rows from Hugging Face datasets: hub id, `save_to_disk` folder, local folder.
 
 Input: path, subset, split and revision of a `SourceConfig`. Output: (place, row) pairs; audio bytes stay on disk as Arrow
-references (map-style) or come row by row (streaming). `datasets` never decodes audio, so torchcodec is not needed.
+references (map-style) or come row by row (streaming). `datasets` never decodes audio, so torchcodec is not needed. A folder of
+recordings is read here without `datasets`, which would need torchcodec to list it.
 """
 
 import copy
@@ -10,23 +11,74 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from qasr_train.audio.arrow import arrow_reference, open_arrow
 from qasr_train.errors import DataError
+from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
+from qasr_train.sources.files import FileSource, find_metadata, read_audio_folder, read_recordings
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.tar import TarRows
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetBuilder, IterableDataset
 
-Rows = Iterator[tuple[str, dict[str, Any]]]
 _UNREACHABLE = {"ConnectError", "ConnectTimeout"}  # of httpx, whichever version the hub's library comes with
 _SHARD_ROWS, _MAX_SHARDS = 1000, 128  # of a saved dataset, which any number of processes can share
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def open_hf(path: Path, config: SourceConfig) -> OpenSource:
+    """A hub id, or a folder: with the `metadata` of an audio folder, or with anything that `datasets` reads."""
+    if path.is_dir() and find_metadata(path):
+        return FileSource(path, functools.partial(read_audio_folder, path, split=config.split))
+    return HfSource(
+        path,
+        str(path) if path.exists() else config.path,
+        subset=config.subset,
+        split=config.split,
+        revision=config.revision,
+        is_to_be_transcribed=config.columns.get("text") == "",
+    )
+
+
+@dataclass(frozen=True)
+class HfSource:
+    """A dataset that `datasets` reads; see `OpenSource`.
+
+    dataset: the folder or the hub id.
+    subset, split, revision: of the dataset; None: its default, all splits, its default branch.
+    is_to_be_transcribed: no transcript is wanted, so that recordings alone will do.
+    """
+
+    path: Path
+    dataset: str
+    subset: str | None
+    split: str | None
+    revision: str | None
+    is_to_be_transcribed: bool
+
+    def rows(self) -> Rows:
+        """See `OpenSource`."""
+        if self.is_to_be_transcribed and self.path.is_dir() and (recordings := list(read_recordings(self.path))):
+            return iter(recordings)
+        return read_hf(self.dataset, subset=self.subset, split=self.split, revision=self.revision)
+
+    def blocks(self) -> Blocks | None:
+        """None: there are no lines of JSON."""
+        return None
+
+    def shards(self) -> Shards:
+        """See `OpenSource`."""
+        part = {"subset": self.subset, "split": self.split, "revision": self.revision}
+        if files := find_hub_tar_files(self.dataset, **part):
+            return TarRows(files)
+        return HfStream(self.dataset, _load_streaming(self.dataset, **part), self.split)
 
 
 def is_hub_id(path: str) -> bool:
@@ -43,48 +95,7 @@ def read_hf(path: str, *, subset: str | None, split: str | None, revision: str |
         DataError: the dataset cannot be reached or read, or has no such split (lists the splits).
     """
     for split_name, dataset in _load(path, subset, split, revision).items():
-        yield from _dataset_rows(dataset, f"{path}[{split_name}]" if split_name else path, split_name)
-
-
-def read_parquet(path: Path) -> Rows:
-    """Rows of a Parquet file, or of all such files below a folder.
-
-    Where a column holds audio bytes, `datasets` copies the files into its cache once, as Arrow files that can be read
-    row by row; Parquet itself can only be read in whole row groups.
-    """
-    files = _parquet_files(path)
-    try:
-        schema = pq.read_schema(files[0])
-        if any(_holds_bytes(field.type) for field in schema):
-            yield from _dataset_rows(_load_parquet(files, streaming=False), str(path), None)
-            return
-        for file in files:
-            for number, row in enumerate(_batched_rows(pq.ParquetFile(file)), start=1):
-                yield f"{file}[row {number}]", row
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({_first_line(error)})") from None
-
-
-def _batched_rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches():
-        yield from batch.to_pylist()
-
-
-def _parquet_files(path: Path) -> list[str]:
-    if not path.exists():
-        raise DataError(f"{path}: no such file; check the path of the source")
-    files = sorted(str(file) for file in path.rglob("*.parquet")) if path.is_dir() else [str(path)]
-    if not files:
-        raise DataError(f"{path}: holds no .parquet file; check the path of the source")
-    return files
-
-
-def _load_parquet(files: list[str], *, streaming: bool) -> Any:
-    import datasets
-
-    return _asked(
-        str(files[0]), lambda: datasets.load_dataset("parquet", data_files=files, split="train", streaming=streaming)
-    )
+        yield from dataset_rows(dataset, f"{path}[{split_name}]" if split_name else path, split_name)
 
 
 def _load(
@@ -94,8 +105,8 @@ def _load(
     if _is_saved(Path(path)):
         return _load_saved(Path(path), split)
     builder = _builder(path, subset, split, revision)
-    _asked(path, builder.download_and_prepare)
-    return _chosen(path, _asked(path, builder.as_dataset), split)
+    asked(path, builder.download_and_prepare)
+    return _chosen(path, asked(path, builder.as_dataset), split)
 
 
 def _chosen(path: str, splits: Mapping[str, Any], split: str | None) -> dict[str | None, Any]:
@@ -116,13 +127,11 @@ def _load_saved(path: Path, split: str | None) -> dict[str | None, Any]:
     import datasets
 
     if not (path / "dataset_dict.json").is_file():
-        return {None: _asked(str(path), lambda: datasets.load_from_disk(str(path)))}
-    names = _asked(str(path), lambda: json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
+        return {None: asked(str(path), lambda: datasets.load_from_disk(str(path)))}
+    names = asked(str(path), lambda: json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"])
     _refuse_slice(str(path), split)
     folders = _chosen(str(path), {name: str(path / name) for name in names}, split)
-    return {
-        name: _asked(folder, functools.partial(datasets.load_from_disk, folder)) for name, folder in folders.items()
-    }
+    return {name: asked(folder, functools.partial(datasets.load_from_disk, folder)) for name, folder in folders.items()}
 
 
 def _builder(path: str, subset: str | None, split: str | None, revision: str | None) -> "DatasetBuilder":
@@ -132,12 +141,12 @@ def _builder(path: str, subset: str | None, split: str | None, revision: str | N
     caches, local = Path(datasets.config.HF_DATASETS_CACHE), _folder_digest(Path(path))
     if split is None:
         own = str(caches / "local" / local) if local else None
-        return _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=own))
+        return asked(path, lambda: _find_builder(path, subset, revision, cache_dir=own))
     _refuse_slice(path, split)
     # A cache of its own: `datasets` would take a lone split in the common one for the whole dataset.
     name = f"{revision or 'default'}-{split}{local and '-' + local}".replace("/", "-")
     cache_dir = str(caches / "one_split" / name)
-    builder = _asked(path, lambda: _find_builder(path, subset, revision, cache_dir=cache_dir))
+    builder = asked(path, lambda: _find_builder(path, subset, revision, cache_dir=cache_dir))
     files = builder.config.data_files
     if files:  # none where the hub is out of reach and a copy in the cache is read
         _chosen(path, files, split)
@@ -179,7 +188,7 @@ def _is_saved(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
-def _asked(path: str, load: Callable[[], Any]) -> Any:
+def asked(path: str, load: Callable[[], Any]) -> Any:
     """What `load` returns; any failure of `datasets` becomes one sentence."""
     try:
         return load()
@@ -210,7 +219,7 @@ def _explained(error: Exception, *, is_folder: bool) -> str:
         )
     if isinstance(error, ConnectionError) or kind in _UNREACHABLE or "Couldn't find cache for" in causes:
         return (
-            f"the hub cannot be reached ({_first_line(error)}); check the network, or download the dataset elsewhere "
+            f"the hub cannot be reached ({first_line(error)}); check the network, or download the dataset elsewhere "
             "(`hf download --repo-type dataset ID --local-dir DIR`) and set path=DIR"
         )
     if found := re.search(r"available configs: \[(.*)\]", causes):
@@ -218,26 +227,26 @@ def _explained(error: Exception, *, is_folder: bool) -> str:
     if found := re.search(r"BuilderConfig ('.*') not found. Available: \[(.*)\]", causes):
         return f"has no subset {found[1]}; it has {found[2]}"
     is_telling = kind == "DatasetNotFoundError"  # its cause says "404 Client Error"
-    return f"cannot be loaded as a dataset ({kind}: {_first_line(error if is_telling else error.__cause__ or error)})"
+    return f"cannot be loaded as a dataset ({kind}: {first_line(error if is_telling else error.__cause__ or error)})"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _holds_bytes(column_type: pa.DataType) -> bool:
+def holds_bytes(column_type: pa.DataType) -> bool:
     """Whether a column can hold encoded audio: binary, or the struct of bytes and path that `datasets` writes."""
     if pa.types.is_struct(column_type):
-        return any(field.name == "bytes" and _holds_bytes(field.type) for field in column_type)
+        return any(field.name == "bytes" and holds_bytes(field.type) for field in column_type)
     return pa.types.is_binary(column_type) or pa.types.is_large_binary(column_type)
 
 
-def _dataset_rows(dataset: "Dataset", label: str, split_name: str | None) -> Rows:
+def dataset_rows(dataset: "Dataset", label: str, split_name: str | None) -> Rows:
     """Rows of a map-style dataset straight from its Arrow files."""
     if getattr(dataset, "_indices", None) is not None:
         dataset = dataset.flatten_indices()
     files = [str(Path(entry["filename"]).absolute()) for entry in dataset.cache_files]
-    names = _class_names(dataset.features)
+    names = class_names(dataset.features)
     number = 0
     for file in files:
         for row in _arrow_rows(file, names, split_name):
@@ -251,7 +260,7 @@ def _dataset_rows(dataset: "Dataset", label: str, split_name: str | None) -> Row
 
 def _arrow_rows(file: str, names: Mapping[str, list[str]], split_name: str | None) -> Iterator[dict[str, Any]]:
     table = open_arrow(file)
-    audio_columns = [field.name for field in table.schema if _holds_bytes(field.type)]
+    audio_columns = [field.name for field in table.schema if holds_bytes(field.type)]
     number = 0
     for batch in table.to_batches(max_chunksize=1000):
         plain = batch.select([name for name in batch.schema.names if name not in audio_columns]).to_pylist()
@@ -273,7 +282,7 @@ def _paths_and_presence(column: pa.Array) -> tuple[list[str | None], list[bool]]
     return paths, pc.is_valid(pc.struct_field(column, "bytes")).to_pylist()
 
 
-def _class_names(features: Any) -> dict[str, list[str]]:
+def class_names(features: Any) -> dict[str, list[str]]:
     """Column -> the names its numbers stand for, of columns `datasets` calls ClassLabel."""
     import datasets
 
@@ -290,51 +299,50 @@ def _finished(row: dict[str, Any], names: Mapping[str, list[str]], split_name: s
 
 
 class HfStream:
-    """Rows of a dataset read as they come, shard by shard; see `source_streams.Shards`."""
+    """Rows of a dataset read as they come, shard by shard; see `Shards`."""
 
-    def __init__(
-        self, path: str, *, is_parquet: bool, subset: str | None, split: str | None, revision: str | None = None
-    ) -> None:
-        self.path, self.split = path, split
-        self.dataset = self._open(is_parquet, subset, revision)
-        self.class_names = _class_names(self.dataset.features)
+    def __init__(self, place: str, dataset: "IterableDataset", split: str | None) -> None:
+        """
+        Args:
+            place: what messages call the dataset.
+            dataset: opened for streaming.
+            split: what rows that name no split are of; None: of none.
+        """
+        self.place, self.split = place, split
+        self.dataset = _without_decoding(dataset)
+        self.class_names = class_names(self.dataset.features)
         self.num_shards = self.dataset.num_shards
         self._shard = self.dataset
 
-    def _open(self, is_parquet: bool, subset: str | None, revision: str | None) -> "IterableDataset":
-        if is_parquet:
-            dataset = _load_parquet(_parquet_files(Path(self.path)), streaming=True)
-        elif _is_saved(Path(self.path)):
-            dataset = self._without_decoding(
-                _only_split(self.path, _load_saved(Path(self.path), self.split), self.split)
-            )
-            num_shards = min(max(1, len(dataset) // _SHARD_ROWS), _MAX_SHARDS)
-            dataset = dataset.to_iterable_dataset(num_shards=num_shards)
-        else:
-            builder = _builder(self.path, subset, self.split, revision)
-            dataset = _only_split(self.path, _asked(self.path, builder.as_streaming_dataset), self.split)
-        return self._without_decoding(dataset)
-
-    def _without_decoding(self, dataset: Any) -> Any:
-        import datasets
-
-        for name, kind in (dataset.features or {}).items():
-            if isinstance(kind, datasets.Audio):
-                dataset = dataset.cast_column(name, datasets.Audio(decode=False))
-        return dataset
-
     def rows(self, shard: int, state: Any) -> Rows:
-        """See `source_streams.Shards`."""
+        """See `Shards`."""
         self._shard = self.dataset.shard(num_shards=self.num_shards, index=shard)
         if state is not None:
             self._shard.load_state_dict(copy.deepcopy(state))
         rows = iter(self._shard)
-        while (row := _asked(self.path, lambda: next(rows, None))) is not None:
-            yield self.path, _finished(_with_fetched_audio(dict(row)), self.class_names, self.split)
+        while (row := asked(self.place, lambda: next(rows, None))) is not None:
+            yield self.place, _finished(_with_fetched_audio(dict(row)), self.class_names, self.split)
 
     def state_dict(self) -> dict[str, Any]:
-        """See `source_streams.Shards`."""
+        """See `Shards`."""
         return copy.deepcopy(self._shard.state_dict())
+
+
+def _load_streaming(path: str, subset: str | None, split: str | None, revision: str | None) -> "IterableDataset":
+    if _is_saved(Path(path)):
+        saved = _without_decoding(_only_split(path, _load_saved(Path(path), split), split))
+        return saved.to_iterable_dataset(num_shards=min(max(1, len(saved) // _SHARD_ROWS), _MAX_SHARDS))
+    builder = _builder(path, subset, split, revision)
+    return _only_split(path, asked(path, builder.as_streaming_dataset), split)
+
+
+def _without_decoding(dataset: Any) -> Any:
+    import datasets
+
+    for name, kind in (dataset.features or {}).items():
+        if isinstance(kind, datasets.Audio):
+            dataset = dataset.cast_column(name, datasets.Audio(decode=False))
+    return dataset
 
 
 def find_hub_tar_files(path: str, *, subset: str | None, split: str | None, revision: str | None) -> list[str]:

@@ -1,11 +1,13 @@
-"""Owns sources: where utterances come from, whatever the format, and which of them are taken.
+"""Owns sources: which format one is stored in, and which of its utterances are taken.
 
 Input: a `SourceConfig`. Output: a table or list of `Utterance` (`load_table`), or a stream with an exact position
-(`stream_utterances`). `files.py`, `blocks.py`, `hub.py`, `tar.py` read the formats,
-`rows.py` gives rows their meaning, `streams.py` deals streams out to processes.
+(`stream_utterances`). A format is a file with a class that keeps `OpenSource`, and a line of `FORMATS`; `rows.py` gives rows
+their meaning, `streams.py` deals streams out to processes.
 """
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,38 +19,56 @@ from qasr_train.config.patterns import matches
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance, rows_of_lines
 from qasr_train.run.processes import ALONE, Processes
-from qasr_train.sources.blocks import jsonl_blocks, read_block
-from qasr_train.sources.files import (
-    Rows,
-    find_metadata,
-    is_json_array,
-    read_audio_folder,
-    read_csv,
-    read_json,
-    read_recordings,
-)
-from qasr_train.sources.hub import HfStream, find_hub_tar_files, is_hub_id, read_hf, read_parquet
+from qasr_train.sources.base import OpenSource
+from qasr_train.sources.blocks import read_block
+from qasr_train.sources.files import open_csv, open_json
+from qasr_train.sources.hub import is_hub_id, open_hf
+from qasr_train.sources.parquet import open_parquet
 from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import SourceConfig, SourceFormat
-from qasr_train.sources.streams import FileRows, JsonlRows, Shards, UtteranceStream
+from qasr_train.sources.streams import UtteranceStream
 from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable
-from qasr_train.sources.tar import TarRows, find_tar_files
+from qasr_train.sources.tar import find_tar_files, open_tar
 
 log = logging.getLogger(__name__)
 
 _NUM_PROBED_PATHS = 20
 
 
-_SUFFIXES = {
-    ".jsonl": SourceFormat.jsonl,
-    ".json": SourceFormat.jsonl,
-    ".ndjson": SourceFormat.jsonl,
-    ".csv": SourceFormat.csv,
-    ".tsv": SourceFormat.csv,
-    ".parquet": SourceFormat.parquet,
-    ".pq": SourceFormat.parquet,
-    ".tar": SourceFormat.webdataset,
+@dataclass(frozen=True)
+class Format:
+    """How sources are stored, and how `format=auto` knows them.
+
+    open: from the path (`~` expanded) and the settings; opens files only to tell what is in them.
+    suffixes: of its files, in lower case.
+    holds: whether a folder is stored so; the first format of the table that says so has it.
+    is_of_the_hub: whether a hub id is.
+    """
+
+    open: Callable[[Path, SourceConfig], OpenSource]
+    suffixes: tuple[str, ...] = ()
+    holds: Callable[[Path], bool] = lambda folder: False
+    is_of_the_hub: bool = False
+
+
+# By the names of `SourceFormat`; a new format adds a line here.
+FORMATS: dict[str, Format] = {
+    "jsonl": Format(open_json, (".jsonl", ".json", ".ndjson")),
+    "csv": Format(open_csv, (".csv", ".tsv")),
+    "parquet": Format(open_parquet, (".parquet", ".pq")),
+    "webdataset": Format(open_tar, (".tar",), holds=lambda folder: bool(find_tar_files(folder))),
+    "hf": Format(open_hf, holds=lambda folder: True, is_of_the_hub=True),
 }
+
+
+def open_source(config: SourceConfig) -> OpenSource:
+    """The source in the format asked for, or the one path and suffix tell; read nothing yet.
+
+    Raises:
+        DataError: the format cannot be told, or there is nothing at the path to tell it by.
+    """
+    path = Path(config.path).expanduser()
+    return _format(path, config).open(path, config)
 
 
 def check_source(config: SourceConfig) -> None:
@@ -57,9 +77,30 @@ def check_source(config: SourceConfig) -> None:
     Raises:
         DataError: as `load_utterances` would.
     """
-    is_on_the_hub = _format(config) is SourceFormat.hf and is_hub_id(config.path)
-    if not is_on_the_hub and not Path(config.path).expanduser().exists():
+    path = Path(config.path).expanduser()
+    is_on_the_hub = _format(path, config).is_of_the_hub and is_hub_id(config.path)
+    if not is_on_the_hub and not path.exists():
         raise DataError(f"{config.path}: no such file; check the path of the source")
+
+
+def _format(path: Path, config: SourceConfig) -> Format:
+    if config.revision is not None and path.exists():
+        log.warning("%s: is read as it lies here; revision=%s is for hub ids", path, config.revision)
+    if config.format is not SourceFormat.auto:
+        return FORMATS[config.format.value]
+    if path.is_dir():
+        return next(format for format in FORMATS.values() if format.holds(path))
+    for format in FORMATS.values():
+        if path.suffix.lower() in format.suffixes:
+            return format
+    if path.exists():
+        *names, last = (name for name, format in FORMATS.items() if format.suffixes)
+        raise DataError(
+            f"{path}: cannot tell its format by the suffix {path.suffix!r}; set format to {', '.join(names)} or {last}"
+        )
+    if is_hub_id(config.path):
+        return next(format for format in FORMATS.values() if format.is_of_the_hub)
+    raise DataError(f"{path}: no such file or folder; check the path of the source")
 
 
 def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = True) -> list[Utterance]:
@@ -80,7 +121,8 @@ def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) ->
     Raises:
         DataError: missing or empty source, a row that is no utterance (names file, line, column), no row of the split.
     """
-    table, splits, reader = _load_blocks(config, name) or _load_rows(config, name)
+    source = open_source(config)
+    table, splits, reader = _load_blocks(source, config, name) or _load_rows(source, config, name)
     if not splits:
         raise DataError(f"{config.path}: holds no rows; expected one row for each utterance")
     if not len(table) and config.only:
@@ -97,11 +139,11 @@ def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) ->
 _Loaded = tuple[UtteranceTable, dict[str, int], RowReader]
 
 
-def _load_rows(config: SourceConfig, name: str) -> _Loaded:
+def _load_rows(source: OpenSource, config: SourceConfig, name: str) -> _Loaded:
     """(the utterances wanted, split -> rows read of it, the reader), row by row, from any format."""
-    reader = _reader(config, name, has_unique_ids=True)
+    reader = _reader(source, config, name, has_unique_ids=True)
     builder, splits = TableBuilder(), dict[str, int]()
-    for number, (where, row) in enumerate(_rows(config), start=1):
+    for number, (where, row) in enumerate(source.rows(), start=1):
         utterance = reader(row, where, number)
         _take(utterance, config, builder, splits)
         if builder.num_rows == config.max_utterances:
@@ -109,28 +151,25 @@ def _load_rows(config: SourceConfig, name: str) -> _Loaded:
     return builder.finish(), splits, reader
 
 
-def _load_blocks(config: SourceConfig, name: str) -> _Loaded | None:
-    """As `_load_rows`, ten times as fast, from JSONL; None where ids repeat or only reading row by row can tell what is wrong.
+def _load_blocks(source: OpenSource, config: SourceConfig, name: str) -> _Loaded | None:
+    """As `_load_rows`, ten times as fast, from blocks; None where ids repeat or only reading row by row can tell what is wrong.
 
     A block with anything unusual in it is read row by row, under the same rules.
     """
-    path = Path(config.path).expanduser()
     # The first rows of a large file, or a pattern for each row: nothing to be gained.
-    if config.max_utterances is not None or config.only or not path.is_file():
+    if config.max_utterances is not None or config.only or (blocks := source.blocks()) is None:
         return None
-    if _format(config) is not SourceFormat.jsonl or is_json_array(path):
-        return None
-    reader = _reader(config, name, has_unique_ids=True)
-    builder, splits = TableBuilder(_audio_folder(config), str(path)), dict[str, int]()
+    reader = _reader(source, config, name, has_unique_ids=True)
+    builder, splits = TableBuilder(reader.audio_folder, str(source.path)), dict[str, int]()
     ids: list[pa.Array] = []
     try:
-        for first_line, block in jsonl_blocks(path):
+        for first_line, block in blocks:
             found = read_block(block, first_line, reader)
             if found is not None:
                 ids.append(found[0]["id"])
                 _take_block(*found, config, builder, splits)
                 continue
-            utterances = _utterances_of_block(block, path, first_line, reader, num_before=sum(map(len, ids)))
+            utterances = _utterances_of_block(block, source.path, first_line, reader, num_before=sum(map(len, ids)))
             ids.append(pa.array([u.id for u in utterances], pa.string()))
             for utterance in utterances:
                 _take(utterance, config, builder, splits)
@@ -182,24 +221,23 @@ def _is_wanted(utterance: Utterance, only: dict[str, str]) -> bool:
     )
 
 
-def _reader(config: SourceConfig, name: str, *, has_unique_ids: bool) -> RowReader:
+def _reader(source: OpenSource, config: SourceConfig, name: str, *, has_unique_ids: bool) -> RowReader:
     return RowReader(
         config.columns,
         language=config.language,
         new_languages=config.new_languages,
-        audio_folder=_audio_folder(config),
+        audio_folder=_audio_folder(source.path, config.audio_root),
         source_name=name,
         has_unique_ids=has_unique_ids,
     )
 
 
-def _audio_folder(config: SourceConfig) -> str:
-    if config.audio_root is not None:
-        root = Path(config.audio_root).expanduser()
+def _audio_folder(path: Path, audio_root: str | None) -> str:
+    if audio_root is not None:
+        root = Path(audio_root).expanduser()
         if not root.is_dir():
-            raise DataError(f"audio_root={config.audio_root}: no such folder; relative audio paths start there")
+            raise DataError(f"audio_root={audio_root}: no such folder; relative audio paths start there")
         return str(root)
-    path = Path(config.path).expanduser()
     return str(path if path.is_dir() else path.parent)
 
 
@@ -219,55 +257,6 @@ def _refuse_lost_audio(utterances: UtteranceTable) -> None:
             f"{utterances[0].origin}: audio file {paths[0]} does not exist, nor does that of any of the first {len(paths)} "
             "rows; set audio_root to the folder where the paths start"
         )
-
-
-def _format(config: SourceConfig) -> SourceFormat:
-    """The format asked for, or the one path and suffix tell."""
-    path = Path(config.path).expanduser()
-    if config.revision is not None and path.exists():
-        log.warning("%s: is read as it lies here; revision=%s is for hub ids", path, config.revision)
-    if config.format is not SourceFormat.auto:
-        return config.format
-    if path.is_dir():
-        return SourceFormat.webdataset if find_tar_files(path) else SourceFormat.hf
-    if path.suffix.lower() in _SUFFIXES:
-        return _SUFFIXES[path.suffix.lower()]
-    if path.exists():
-        raise DataError(
-            f"{path}: cannot tell its format by the suffix {path.suffix!r}; set format to jsonl, csv, parquet or webdataset"
-        )
-    if is_hub_id(config.path):
-        return SourceFormat.hf
-    raise DataError(f"{path}: no such file or folder; check the path of the source")
-
-
-def _rows(config: SourceConfig) -> Rows:
-    """(place, row) of every row, whatever the format."""
-    kind, path = _format(config), Path(config.path).expanduser()
-    if kind is SourceFormat.jsonl:
-        return read_json(path)
-    if kind is SourceFormat.csv:
-        return read_csv(path)
-    if kind is SourceFormat.parquet:
-        return read_parquet(path)
-    if kind is SourceFormat.webdataset:
-        raise DataError(f"{path}: tar shards are read as they come; set streaming=true")
-    if path.is_dir() and find_metadata(path):
-        return read_audio_folder(path, split=config.split)
-    if path.is_dir() and has_no_text(config) and (recordings := list(read_recordings(path))):
-        return iter(recordings)
-    return read_hf(_dataset(config), subset=config.subset, split=config.split, revision=config.revision)
-
-
-def has_no_text(config: SourceConfig) -> bool:
-    """Whether transcripts, if there are any, are left out: the source is to be transcribed."""
-    return config.columns.get("text") == ""
-
-
-def _dataset(config: SourceConfig) -> str:
-    """The folder or the hub id."""
-    path = Path(config.path).expanduser()
-    return str(path) if path.exists() else config.path
 
 
 def stream_utterances(
@@ -291,32 +280,12 @@ def stream_utterances(
         is_of_split = config.split is None or utterance.split in (None, config.split)
         return is_of_split and _is_wanted(utterance, config.only)
 
+    source = open_source(config)
     return UtteranceStream(
-        _reader(config, name, has_unique_ids=False),
-        _shards(config),
+        _reader(source, config, name, has_unique_ids=False),
+        source.shards(),
         is_wanted=is_wanted,
         max_utterances=config.max_utterances,
         processes=processes,
         seed=seed,
     )
-
-
-def _shards(config: SourceConfig) -> Shards:
-    kind, path = _format(config), Path(config.path).expanduser()
-    if kind is SourceFormat.webdataset:
-        return TarRows([str(file) for file in _tar_files(path)])
-    if kind is SourceFormat.jsonl and not is_json_array(path):
-        return JsonlRows(path)
-    if kind not in (SourceFormat.hf, SourceFormat.parquet) or (path.is_dir() and find_metadata(path)):
-        return FileRows(lambda: _rows(config))
-    dataset = {"subset": config.subset, "split": config.split, "revision": config.revision}
-    if kind is SourceFormat.hf and (files := find_hub_tar_files(_dataset(config), **dataset)):
-        return TarRows(files)
-    return HfStream(_dataset(config), is_parquet=kind is SourceFormat.parquet, **dataset)
-
-
-def _tar_files(path: Path) -> list[Path]:
-    files = find_tar_files(path)
-    if not files:
-        raise DataError(f"{path}: holds no .tar file; check the path of the source")
-    return files

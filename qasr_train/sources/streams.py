@@ -7,86 +7,17 @@ reads all of them and keeps every n-th utterance.
 
 import logging
 from collections.abc import Callable, Iterator
-from itertools import islice
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from qasr_train.errors import ConfigError, DataError
-from qasr_train.manifest import Utterance, rows_of_lines
+from qasr_train.errors import ConfigError
+from qasr_train.manifest import Utterance
 from qasr_train.run.processes import ALONE, Processes
-from qasr_train.sources.files import Rows
+from qasr_train.sources.base import Shards
 from qasr_train.sources.rows import RowReader
 
 log = logging.getLogger(__name__)
-
-
-class Shards(Protocol):
-    """The rows of a source in pieces that can be read each on its own."""
-
-    num_shards: int
-
-    def rows(self, shard: int, state: Any) -> Rows:
-        """(place, row) of a shard from `state` on (None: from its beginning) to its end."""
-
-    def state_dict(self) -> Any:
-        """Where the row given last ends, in plain numbers and strings."""
-
-
-class FileRows:
-    """A file read row by row as one shard; its position is the number of rows before it, which a resume reads again."""
-
-    num_shards = 1
-
-    def __init__(self, open_rows: Callable[[], Rows]) -> None:
-        self.open_rows, self.num_read = open_rows, 0
-
-    def rows(self, shard: int, state: Any) -> Rows:
-        """See `Shards`."""
-        self.num_read = state["num_read"] if state else 0
-        for row in islice(self.open_rows(), self.num_read, None):
-            self.num_read += 1
-            yield row
-
-    def state_dict(self) -> dict[str, int]:
-        """See `Shards`."""
-        return {"num_read": self.num_read}
-
-
-class JsonlRows:
-    """A JSONL file as one shard; its position is a byte, so that a resume takes no longer at its end than at its beginning."""
-
-    num_shards = 1
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.num_bytes, self.num_lines = path, 0, 0
-
-    def rows(self, shard: int, state: Any) -> Rows:
-        """See `Shards`.
-
-        Raises:
-            DataError: the file is gone, no UTF-8, or a line is no JSON object.
-        """
-        self.num_bytes, self.num_lines = (state["num_bytes"], state["num_lines"]) if state else (0, 0)
-        try:
-            with open(self.path, "rb") as file:
-                file.seek(self.num_bytes)
-                for line in file:
-                    self.num_bytes += len(line)
-                    self.num_lines += 1
-                    text = line.decode("utf-8-sig" if self.num_lines == 1 else "utf-8")
-                    yield from rows_of_lines([text], self.path, self.num_lines)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be read ({error.strerror}); check the path of the source") from None
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self.path}:{self.num_lines}: is not UTF-8 text ({error.reason}); save it as UTF-8"
-            ) from None
-
-    def state_dict(self) -> dict[str, int]:
-        """See `Shards`."""
-        return {"num_bytes": self.num_bytes, "num_lines": self.num_lines}
 
 
 class UtteranceStream:

@@ -8,11 +8,13 @@ needs torchcodec for audio and goes to a position by reading all that came befor
 import json
 import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from qasr_train.errors import DataError
-from qasr_train.sources.files import Rows
+from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
+from qasr_train.sources.settings import SourceConfig
 
 _TEXT = ("txt", "text", "transcript", "lab")
 _AUDIO = (
@@ -35,8 +37,35 @@ _AUDIO = (
 )
 
 
+def open_tar(path: Path, config: SourceConfig) -> OpenSource:
+    """A tar file or a folder of such."""
+    return TarSource(path)
+
+
+@dataclass(frozen=True)
+class TarSource:
+    """A tar file or a folder of such, as a stream alone; see `OpenSource`."""
+
+    path: Path
+
+    def rows(self) -> Rows:
+        """Refused: what a list would hold are the recordings themselves."""
+        raise DataError(f"{self.path}: tar shards are read as they come; set streaming=true")
+
+    def blocks(self) -> Blocks | None:
+        """None: there are no lines of JSON."""
+        return None
+
+    def shards(self) -> Shards:
+        """See `OpenSource`."""
+        files = find_tar_files(self.path)
+        if not files:
+            raise DataError(f"{self.path}: holds no .tar file; check the path of the source")
+        return TarRows([str(file) for file in files])
+
+
 class TarRows:
-    """Tar files as shards of a stream; see `source_streams.Shards`."""
+    """Tar files as shards of a stream; see `Shards`."""
 
     def __init__(self, files: list[str]) -> None:
         self.files, self.num_shards, self.num_bytes = files, len(files), 0

@@ -9,8 +9,9 @@ import pytest
 
 from qasr_train.errors import DataError
 from qasr_train.sources.blocks import jsonl_blocks, read_block
+from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.sources.source import _load_blocks, _load_rows, _reader, load_table, load_utterances
+from qasr_train.sources.source import _load_blocks, _load_rows, load_table, load_utterances, open_source
 from qasr_train.sources.table import TableBuilder
 from tests.helpers import utterance, write_wav
 
@@ -28,8 +29,18 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 
 def is_read_in_blocks(path: Path, config: SourceConfig) -> bool:
-    reader = _reader(config, "main", has_unique_ids=True)
+    reader = RowReader(
+        {}, language=config.language, new_languages=[], audio_folder="", source_name="main", has_unique_ids=True
+    )
     return all(read_block(block, line, reader) is not None for line, block in jsonl_blocks(path))
+
+
+def in_blocks(config: SourceConfig):
+    return _load_blocks(open_source(config), config, "main")
+
+
+def by_rows(config: SourceConfig):
+    return _load_rows(open_source(config), config, "main")
 
 
 def with_id(i: int, **fields: Any) -> dict[str, Any]:
@@ -97,7 +108,7 @@ def test_blocks_give_what_rows_give(tmp_path: Path, name: str, settings: dict[st
     path = write(tmp_path / "m.jsonl", READ_IN_BLOCKS[name])
     config = SourceConfig(path=str(path), **settings)
     assert is_read_in_blocks(path, config)
-    blocks, rows = _load_blocks(config, "main"), _load_rows(config, "main")
+    blocks, rows = in_blocks(config), by_rows(config)
     assert blocks is not None
     assert list(blocks[0]) == list(rows[0])
     assert [blocks[0][i] for i in range(len(blocks[0]))] == list(rows[0])
@@ -111,7 +122,7 @@ def test_what_blocks_leave_to_rows_comes_out_the_same(tmp_path: Path, name: str,
     monkeypatch.setattr("qasr_train.sources.source._refuse_lost_audio", lambda *_: None)
     config = SourceConfig(path=str(path))
     assert not is_read_in_blocks(path, config) or name == "names that repeat"
-    assert load_utterances(config, "main") == list(_load_rows(config, "main")[0])
+    assert load_utterances(config, "main") == list(by_rows(config)[0])
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -148,13 +159,13 @@ def test_an_odd_block_among_plain_ones_keeps_order_split_and_line(tmp_path: Path
     rows = [with_id(i, split="train" if i % 3 else "dev", speaker=f"s{i}") for i in range(60)]
     rows[30]["text"] = "language German<asr_text>hallo"
     path = write(tmp_path / "m.jsonl", rows)
-    monkeypatch.setattr("qasr_train.sources.source.jsonl_blocks", lambda path: jsonl_blocks(path, 900))
+    monkeypatch.setattr("qasr_train.sources.files.jsonl_blocks", lambda path: jsonl_blocks(path, 900))
     config = SourceConfig(path=str(path), split="train")
-    blocks = _load_blocks(SourceConfig(path=str(path), split="dev"), "main")
+    blocks = in_blocks(SourceConfig(path=str(path), split="dev"))
     assert blocks is not None
     assert [u.id for u in blocks[0]] == [f"u{i}" for i in range(0, 60, 3)]
     assert list(blocks[0])[10].language == "German"
-    assert load_utterances(config, "main") == list(_load_rows(config, "main")[0])
+    assert load_utterances(config, "main") == list(by_rows(config)[0])
 
 
 def test_a_table_is_taken_from_and_iterated_like_a_list():

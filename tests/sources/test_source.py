@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from qasr_train.audio.decode import load_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.sources.files import FileRows
 from qasr_train.sources.settings import SourceConfig, SourceFormat
-from qasr_train.sources.source import load_utterances, stream_utterances
+from qasr_train.sources.source import FORMATS, Format, load_utterances, stream_utterances
 from tests.helpers import SHARED, needs_shared, tone, write_wav
 
 datasets = pytest.importorskip("datasets")
@@ -562,3 +564,39 @@ def test_only_keeps_the_rows_that_match_every_pattern(tmp_path: Path):
         load_utterances(SourceConfig(path=str(manifest), only={"id": "c*"}), "main")
     with pytest.raises(ConfigError, match="'text' cannot be filtered by; choose from id, speaker"):
         SourceConfig(path="m.jsonl", only={"text": "x"})
+
+
+# -- A new format ---------------------------------------------------------------------------------------------------
+
+
+class PairsSource:
+    """A format of two words a line: the recording and its text. All that a new format must bring."""
+
+    def __init__(self, path: Path, config: SourceConfig) -> None:
+        self.path = path
+
+    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for number, line in enumerate(self.path.read_text().splitlines(), start=1):
+            yield f"{self.path}:{number}", dict(zip(("audio", "text"), line.split(), strict=True))
+
+    def blocks(self) -> None:
+        return None
+
+    def shards(self) -> FileRows:
+        return FileRows(self.rows)
+
+
+def test_a_format_is_a_class_and_a_line_of_the_table(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "pairs", Format(PairsSource, (".pairs",)))
+    (folder / "m.pairs").write_text("wav/a.wav one\nwav/b.wav two\n")
+    config = SourceConfig(path=str(folder / "m.pairs"))
+    expected = [("a", str(folder / "wav/a.wav"), "one"), ("b", str(folder / "wav/b.wav"), "two")]
+    assert fields(load_utterances(config, "main"), "id", "audio", "text") == expected
+    stream = stream_utterances(config, "main")
+    assert [utterance.text for utterance in stream.take(3)] == ["one", "two", "one"]
+    with pytest.raises(DataError, match="set format to jsonl, csv, parquet, webdataset or pairs"):
+        load(write_rows(folder / "m.list", {"audio": "wav/a.wav", "text": "x"}))
+
+
+def test_the_table_has_a_line_for_every_format_a_config_can_name() -> None:
+    assert {*FORMATS, "auto"} == {format.value for format in SourceFormat}
