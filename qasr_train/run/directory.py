@@ -39,7 +39,7 @@ _PACKAGES = (
     "soxr",
     "numpy",
 )
-_CODE_DIR = Path(__file__).resolve().parent
+_CODE_DIR = Path(__file__).resolve().parents[1]  # of the package, where errors.py lies
 
 
 @contextmanager

@@ -216,6 +216,15 @@ def test_the_commit_is_the_one_of_the_codes_own_checkout(tmp_path: Path) -> None
     assert git_state(tmp_path) == clean | {"is_dirty": True}
 
 
+def test_a_run_of_this_checkout_records_its_commit(tmp_path: Path) -> None:
+    if subprocess.run(["git", "-C", str(ROOT), "rev-parse"], capture_output=True, check=False).returncode:
+        pytest.skip("not a git checkout")
+    save_provenance(claim_run_dir(tmp_path / "x"), Config(), "finetune")
+    state = git_state(ROOT / "qasr_train")
+    assert state is not None
+    assert read_run(tmp_path / "x")["git"] == state
+
+
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert git_state(ROOT / "qasr_train") is None
