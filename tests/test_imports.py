@@ -14,7 +14,7 @@ PACKAGE = ROOT / "qasr_train"
 # A module imports from its own wing and from wings to the left, also for type checkers alone and inside functions.
 WINGS = (
     "errors files text audio pages config manifest run batch sources augment models data objectives transcription evaluation "
-    "corpus training jobs"
+    "corpus training jobs cli"
 ).split()
 # What a wing may know of the frame around jobs: how a setting is declared, and the patterns a user may give.
 OPEN_OF_CONFIG = {"settings", "patterns"}
@@ -35,11 +35,11 @@ TORCH_FREE = [
     "qasr_train.manifest",
     "qasr_train.jobs.score",
     "qasr_train.jobs.compare",
-    "qasr_train.jobs.recipes",
+    "qasr_train.cli.main",
 ]
 HEAVY = ["torch", "transformers", "datasets", "matplotlib", "wandb"]
-# The table of recipes is made for the frame; nothing else of a wing knows it.
-FRAME = {"jobs.recipes"}
+# The table of recipes is made for the frame, and the command runs it; nothing else of a wing knows it.
+FRAME = {"jobs.recipes", "cli.main", "cli.completion"}
 
 
 def module_name(path: Path) -> str:
