@@ -13,9 +13,10 @@ from typing import Any
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.evaluation.report.doubtful_page import CAUTION, worst_page
-from qasr_train.evaluation.scoring.alignment import UtteranceScore, score_utterances
+from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.scoring.metrics import primary_error_percent, primary_errors, primary_metric_of
-from qasr_train.evaluation.scoring.score import write_text
+from qasr_train.evaluation.scoring.run_files import write_text
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.settings import SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_rows
@@ -25,6 +26,7 @@ from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.run.device import choose_device
 from qasr_train.run.processes import join_processes
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction, load_predictions
 
 RANKED, WORST, MANIFEST, REJECTS = "ranked.jsonl", "worst.html", "manifest.jsonl", "rejects.jsonl"
@@ -52,9 +54,10 @@ class CheckedRow:
         """What speaks for a fault of the model rather than of the transcript, or for another one."""
         heard, stated = self.prediction.predicted_language, self.utterance.language
         found = {
-            "the hypothesis repeats itself": self.score.has_loop,
+            "the hypothesis repeats itself": self.score.counts.has_loop,
             "the hypothesis is cut short": bool(self.prediction.is_truncated),
-            "nothing was heard": bool(self.score.normalized_reference) and not self.score.normalized_hypothesis,
+            "nothing was heard": bool(self.score.counts.normalized_reference)
+            and not self.score.counts.normalized_hypothesis,
             f"heard as {heard}": bool(heard and stated and heard != stated),
         }
         return [remark for remark, is_found in found.items() if is_found]
@@ -90,7 +93,7 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     # No `?` for half a surrogate pair: in texts there is none left (sources refuse it, read predictions are mended), and a
     # path with a `?` would name another file.
     write_rows(run_dir / RANKED, map(_ranked_row, ranked))
-    write_text(run_dir / WORST, worst_page(ranked[: config.num_shown], len(ranked), config.normalizer))
+    write_text(run_dir / WORST, worst_page(ranked[: config.num_shown], len(ranked), get_normalizer(config.normalizer)))
     print(summary_text(rows, config))
     write_filtered(run_dir, rows, config)
 
@@ -103,10 +106,10 @@ def compare_rows(
     A row that states no language is scored by the rules of the one that was heard.
     """
     predictions = [replace(one, language=one.language or one.predicted_language) for one in predictions]
-    scores = score_utterances(predictions, config.normalizer, num_workers=len(os.sched_getaffinity(0)))
+    scores = score_utterances(predictions, get_normalizer(config.normalizer), num_workers=len(os.sched_getaffinity(0)))
     rows = []
     for utterance, prediction, score in zip(utterances, predictions, scores, strict=True):
-        metric = primary_metric_of({score.language})
+        metric = primary_metric_of({prediction.language})
         percent = None if prediction.failed else primary_error_percent(score)
         limit = config.limits_percent[metric]
         rejected = prediction.failed
@@ -163,8 +166,8 @@ def _ranked_row(row: CheckedRow) -> dict[str, Any]:
         "error_percent": None if row.percent is None else round(row.percent, 2),
         "metric": row.metric,
         "num_errors": primary_errors(row.score),
-        "reference": row.score.reference,
-        "hypothesis": row.score.hypothesis,
+        "reference": row.prediction.text,
+        "hypothesis": row.prediction.pred_text,
         "confidence": row.prediction.confidence,
         "language": row.utterance.language,
         "predicted_language": row.prediction.predicted_language,

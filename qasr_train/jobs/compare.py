@@ -6,12 +6,15 @@ for each a folder with those three); tables and verdicts on stdout. Exit status 
 
 from pathlib import Path
 
-from qasr_train.evaluation.comparing.compare import Comparison, compare_runs, load_run, write_comparison
+from qasr_train.evaluation.comparing.compare import Comparison, compare_runs, write_comparison
 from qasr_train.evaluation.comparing.several import compare_with_each, short_names, write_comparisons
 from qasr_train.evaluation.report.comparison_tables import comparison_summary, several_summary
 from qasr_train.evaluation.report.content import write_comparison_report
 from qasr_train.evaluation.report.several import write_several_report
+from qasr_train.evaluation.scoring.run_files import load_run
+from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.jobs.settings.compare import CompareConfig
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 
 
@@ -37,8 +40,7 @@ def compare(config: CompareConfig) -> int:
 def compare_one(config: CompareConfig) -> Comparison:
     """Pair two runs, test the differences, judge, write OUT/comparison.json; raises as `compare`."""
     assert config.candidate is not None, "several candidates: see compare_several"
-    terms = read_terms(config.terms) if config.terms else None
-    baseline, candidate = (load_run(path, config.normalizer, terms) for path in (config.baseline, config.candidate))
+    baseline, candidate = _runs(config, config.baseline, config.candidate)
     comparison = compare_runs(
         baseline, candidate, config.gate, num_resamples=config.num_resamples, seed=config.seed, note=config.note
     )
@@ -48,8 +50,7 @@ def compare_one(config: CompareConfig) -> Comparison:
 
 def compare_several(config: CompareConfig) -> dict[str, Comparison]:
     """One comparison per candidate, by a short name; OUT/comparisons.json, OUT/<name>/comparison.json; raises as `compare`."""
-    terms = read_terms(config.terms) if config.terms else None
-    baseline, *candidates = (load_run(path, config.normalizer, terms) for path in (config.baseline, *config.candidates))
+    baseline, *candidates = _runs(config, config.baseline, *config.candidates)
     comparisons = compare_with_each(
         baseline,
         dict(zip(short_names(config.candidates), candidates, strict=True)),
@@ -62,3 +63,9 @@ def compare_several(config: CompareConfig) -> dict[str, Comparison]:
         write_comparison(Path(config.out) / name, comparison)
     write_comparisons(config.out, comparisons, config.gate)
     return comparisons
+
+
+def _runs(config: CompareConfig, *paths: str) -> list[ScoredRun]:
+    terms = read_terms(config.terms) if config.terms else None
+    normalizer = get_normalizer(config.normalizer) if config.normalizer else None
+    return [load_run(path, normalizer, terms) for path in paths]

@@ -7,7 +7,7 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,8 @@ from qasr_train.evaluation.report.clips import clip_of_sets
 from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
-from qasr_train.evaluation.scoring.score import score_predictions, write_scores
+from qasr_train.evaluation.scoring.run_files import write_scores
+from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.suites.suite import EvaluationSet, load_suite
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.base import Recogniser
@@ -36,6 +37,7 @@ from qasr_train.run.directory import (
 )
 from qasr_train.run.processes import Processes, join_processes
 from qasr_train.run.tracking import Tracker
+from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.terms import TermList, read_terms
 from qasr_train.transcription.command import WALL_TIME, run_command
 from qasr_train.transcription.journal import PREDICTIONS, discard_if_nothing_done, read_partials
@@ -95,7 +97,7 @@ def evaluate(config: EvaluateConfig) -> None:
             if tracker:
                 tracker.start(config)
             if not (run_dir / PREDICTIONS).exists():
-                transcribe_suite(config, sets, processes, device, dtype, config.suite.normalizer)
+                transcribe_suite(config, sets, processes, device, dtype, get_normalizer(config.suite.normalizer))
         processes.leave()
 
         # 4 scores and report
@@ -153,7 +155,7 @@ def transcribe_suite(
     processes: Processes,
     device: torch.device,
     dtype: torch.dtype,
-    normalizer: str,
+    normalizer: Normalizer,
 ) -> None:
     """Transcribe what is missing and write predictions.jsonl, by a model that is loaded here or by a command.
 
@@ -202,18 +204,25 @@ def score_run(
     from qasr_train.evaluation.report.content import worst_first, write_report  # brings matplotlib
 
     loaded = load_predictions(run_dir)
-    scores = score_predictions(
-        loaded.predictions, config.suite.normalizer, failed_as_empty=config.failed_as_empty, terms=terms
+    run = score_predictions(
+        loaded.predictions,
+        get_normalizer(config.suite.normalizer),
+        failed_as_empty=config.failed_as_empty,
+        terms=terms,
     )
-    run = read_run(run_dir)
-    scores.provenance = {"predictions": str(run_dir), "run": run}
-    scores.warnings = [*loaded.warnings, *scores.warnings, *_warnings(loaded.predictions, run)]
-    write_scores(run_dir, scores)
-    write_leaderboard_csv(run_dir, scores)
-    write_report(run_dir, scores, baseline=config.baseline, config=config.report, load_clip=clip_of_sets(sets))
+    record = read_run(run_dir)
+    run = replace(
+        run,
+        provenance={"predictions": str(run_dir), "run": record},
+        warnings=[*loaded.warnings, *run.warnings, *_warnings(loaded.predictions, record)],
+        path=str(run_dir),
+    )
+    write_scores(run_dir, run)
+    write_leaderboard_csv(run_dir, run)
+    write_report(run_dir, run, baseline=config.baseline, config=config.report, load_clip=clip_of_sets(sets))
     if tracker:
-        track_scores(tracker, scores, clip_of_sets(sets), worst_first(scores.utterances))
-    print(score_summary(scores, str(run_dir)))
+        track_scores(tracker, run, clip_of_sets(sets), worst_first(run.rows))
+    print(score_summary(run, str(run_dir)))
 
 
 def record_in_run(run_dir: Path, **values: Any) -> None:

@@ -33,6 +33,7 @@ from qasr_train.run.heartbeat import Peers
 from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
 from qasr_train.sources.source import check_source
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.style import set_style, style_remarks
 from qasr_train.training.batch_search import batch_seconds_for
 from qasr_train.training.checkpoint import TrainState, latest_checkpoint, read_state
@@ -273,7 +274,7 @@ def make_validator(
         model=model,
         dev_sets=dev_sets,
         decode=config.decode,
-        normalizer=config.normalizer,
+        normalizer=get_normalizer(config.normalizer),
         budget=batch_budget(config),
         num_samples=config.trainer.num_samples,
         run_dir=run_dir,

@@ -15,7 +15,7 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.scoring.metrics import primary_error_percent
-from qasr_train.evaluation.scoring.score import write_json
+from qasr_train.evaluation.scoring.run_files import write_json
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.files import write_rows
 from qasr_train.jobs.evaluate import MAY_CHANGE_ON_RESUME, can_be_resumed, open_run, transcribe_suite
@@ -27,6 +27,7 @@ from qasr_train.run.device import choose_device, choose_dtype
 from qasr_train.run.processes import join_processes
 from qasr_train.sources.source import load_utterances
 from qasr_train.text.languages import resolve_language
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.journal import PREDICTIONS
 from qasr_train.transcription.predictions import Prediction, load_predictions
 from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig
@@ -87,7 +88,7 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     processes.wait()
     with can_be_resumed(config, sets, processes):
         if not (run_dir / PREDICTIONS).exists():
-            transcribe_suite(config, sets, processes, device, dtype, config.normalizer)
+            transcribe_suite(config, sets, processes, device, dtype, get_normalizer(config.normalizer))
     processes.leave()
 
     # 3 what of them may be trained on
@@ -156,8 +157,10 @@ def _fault(label: Utterance, prediction: Prediction, config: PseudoLabelConfig) 
         return "truncated", "met the limit of new tokens before its end"
     if not text:
         return None if config.keep_no_speech else ("no speech", "nothing was heard; keep_no_speech=true keeps such")
-    [score] = score_utterances([replace(prediction, text=None, language=label.language)], config.normalizer)
-    if score.has_loop:
+    [score] = score_utterances(
+        [replace(prediction, text=None, language=label.language)], get_normalizer(config.normalizer)
+    )
+    if score.counts.has_loop:
         return "loop", "its text repeats itself"
     rate = len(text) / label.duration_s if label.duration_s else float("inf")
     if not config.min_characters_per_s <= rate <= config.max_characters_per_s:
@@ -172,7 +175,7 @@ def _disagreement(label: Utterance, other: Prediction | None, config: PseudoLabe
     if other is None or other.failed:
         return "no second transcript", f"agree_with={config.agree_with} has none"
     pair = replace(other, text=label.text, language=label.language, parent_id=None)
-    [score] = score_utterances([pair], config.normalizer)
+    [score] = score_utterances([pair], get_normalizer(config.normalizer))
     percent = primary_error_percent(score)
     if percent <= config.max_disagreement_percent:
         return None

@@ -15,8 +15,10 @@ from qasr_train.evaluation.report.content import write_report
 from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.scoring.metrics import Resampling
-from qasr_train.evaluation.scoring.score import Scores, score_predictions, write_scores
+from qasr_train.evaluation.scoring.run_files import write_scores
+from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.jobs.settings.score import ScoreConfig
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 from qasr_train.transcription.predictions import load_predictions
 
@@ -27,28 +29,28 @@ def score(config: ScoreConfig) -> None:
     Raises:
         UserError: predictions or term list cannot be read; the directory cannot be written.
     """
-    scores = score_saved(config)
-    write_leaderboard_csv(config.out, scores)
-    write_report(config.out, scores, config=config.report)
-    print(score_summary(scores, config.out))
+    run = score_saved(config)
+    write_leaderboard_csv(config.out, run)
+    write_report(config.out, run, config=config.report)
+    print(score_summary(run, config.out))
 
 
-def score_saved(config: ScoreConfig) -> Scores:
+def score_saved(config: ScoreConfig) -> ScoredRun:
     """Read the predictions, score them, write OUT/scores.json and utterances.jsonl; raises as `score`."""
     terms = read_terms(config.terms) if config.terms else None
     loaded = load_predictions(config.predictions, language=config.language, system=config.system)
-    scores = score_predictions(
+    run = score_predictions(
         loaded.predictions,
-        config.normalizer,
+        get_normalizer(config.normalizer),
         failed_as_empty=config.failed_as_empty,
         resampling=Resampling(config.confidence, config.num_resamples, config.seed),
         num_workers=config.num_workers or len(os.sched_getaffinity(0)),
         terms=terms,
     )
     provenance = _provenance(Path(config.predictions), loaded.system)
-    scores = replace(scores, provenance=provenance, warnings=[*loaded.warnings, *scores.warnings])
-    write_scores(config.out, scores)
-    return scores
+    run = replace(run, provenance=provenance, warnings=[*loaded.warnings, *run.warnings], path=config.out)
+    write_scores(config.out, run)
+    return run
 
 
 def _provenance(predictions: Path, system: str | None) -> dict[str, Any]:

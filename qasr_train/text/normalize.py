@@ -17,6 +17,7 @@ from qasr_train.text.multilingual import (
 )
 
 LEADERBOARD = "leaderboard-2026-08"
+DEFAULT = "qasr-1"  # where nothing says how a run was, or is to be, scored
 _IGNORED_REFERENCE = "ignore time segment in scoring"
 
 
@@ -76,7 +77,7 @@ NORMALIZERS = {
         # The Open ASR Leaderboard of August 2026: for figures to stand beside published ones. English, de fr es it pt.
         Normalizer(LEADERBOARD, _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=True),
         # Ours, sensible for all thirty languages of Qwen3-ASR.
-        Normalizer("qasr-1", _ours),
+        Normalizer(DEFAULT, _ours),
         # The texts as they are: case, punctuation and digits count.
         Normalizer("none", _unchanged),
     )

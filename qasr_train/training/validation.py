@@ -27,6 +27,7 @@ from qasr_train.run.tracking import Tracker
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
 from qasr_train.sources.table import durations_of
+from qasr_train.text.normalize import Normalizer
 from qasr_train.training.launch import whole_weights
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.settings import DecodeConfig
@@ -63,7 +64,7 @@ class Validator:
     model: Trainable
     dev_sets: dict[str, list[Utterance]]
     decode: DecodeConfig
-    normalizer: str
+    normalizer: Normalizer
     budget: BatchBudget
     num_samples: int
     run_dir: Path
@@ -86,10 +87,10 @@ class Validator:
             figures[f"dev/{name}/loss_nats"] = set_nats / max(1, set_targets)
             total_nats, num_targets = total_nats + set_nats, num_targets + set_targets
             predictions = self._transcribe(name, utterances)
-            scores = score_predictions(predictions, self.normalizer)
-            figures[f"dev/{name}/wer_percent"] = _rate(scores.overall.wer_percent)
-            figures[f"dev/{name}/cer_percent"] = _rate(scores.overall.cer_percent)
-            rates.append(_rate(scores.overall.primary_percent))
+            overall = score_predictions(predictions, self.normalizer).overall
+            figures[f"dev/{name}/wer_percent"] = _rate(overall.wer_percent)
+            figures[f"dev/{name}/cer_percent"] = _rate(overall.cer_percent)
+            rates.append(_rate(overall.primary_percent))
             self._keep_samples(name, predictions, step)
         figures["dev/loss_nats"] = total_nats / max(1, num_targets)
         figures["dev/error_rate"] = sum(rates) / len(rates)

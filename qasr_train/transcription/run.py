@@ -12,6 +12,7 @@ from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.models.base import Recogniser
 from qasr_train.run.processes import Processes
+from qasr_train.text.normalize import Normalizer
 from qasr_train.transcription.journal import Journal, Key, Row, finish, gather_partials, read_partials
 from qasr_train.transcription.plan import PlannedBatch
 from qasr_train.transcription.predictions import Prediction
@@ -45,7 +46,7 @@ class SuiteRun:
             for one in sets
         ]
 
-    def transcribe(self, model: Recogniser, normalizer: str) -> None:
+    def transcribe(self, model: Recogniser, normalizer: Normalizer) -> None:
         """Transcribe this process's share of what is missing; every batch is on disk before the next begins.
 
         Args:
@@ -61,7 +62,7 @@ class SuiteRun:
             if prediction.parent_id is not None:
                 return (0, 0)  # its reference is that of all chunks together
             [score] = score_utterances([prediction], normalizer)
-            return (score.num_errors, score.num_reference_words) if score.is_scored else (0, 0)
+            return (score.counts.num_errors, score.counts.num_reference_words) if score.is_scored else (0, 0)
 
         num_pending = sum(len(batch.indices) for share in shares for batch in share)
         bar = Progress(num_pending, label="transcribe", is_shown=self.processes.is_main, count_errors=count_errors)

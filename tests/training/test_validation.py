@@ -25,6 +25,7 @@ from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import Engine
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.launch import make_accelerator
 from qasr_train.training.trainer import TrainerConfig
 from qasr_train.training.validation import Validator, load_dev_sets
@@ -85,7 +86,7 @@ def make_validator(run_dir: Path, dev_sets: dict[str, list[Utterance]], **fields
         "model": Heard(tiny_model(), tiny_processor()),
         "dev_sets": dev_sets,
         "decode": DecodeConfig(),
-        "normalizer": "qasr-1",
+        "normalizer": get_normalizer("qasr-1"),
         "budget": BatchBudget(3.0, None),
         "num_samples": 0,
         "run_dir": run_dir,

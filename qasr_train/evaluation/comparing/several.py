@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, Run, compare_runs
-from qasr_train.evaluation.scoring.score import write_json
+from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, compare_runs
+from qasr_train.evaluation.scoring.run_files import write_json
+from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.settings import GateConfig
 
 
 def compare_with_each(
-    baseline: Run,
-    candidates: Mapping[str, Run],
+    baseline: ScoredRun,
+    candidates: Mapping[str, ScoredRun],
     gate: GateConfig,
     *,
     num_resamples: int = 10_000,

@@ -1,34 +1,25 @@
 """Owns how the recognition of terms changed between two runs: recall, precision, F1, context recall and echo, paired.
 
-Input: the term counts of each utterance under both systems. Output: `TermChange`s with paired bootstrap intervals and p values.
+Input: two runs, and their utterances in pairs. Output: `TermChange`s with paired bootstrap intervals and p values.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
-from qasr_train.evaluation.scoring.context_echo import ContextCounts, ContextScores, context_ratios
-from qasr_train.evaluation.scoring.entities import EntityScores, TermCounts, score_entities, term_counts, term_ratios
+from qasr_train.evaluation.comparing.pairs import Pair
+from qasr_train.evaluation.scoring.context_echo import context_counts, context_ratios
+from qasr_train.evaluation.scoring.entities import term_counts, term_ratios
 from qasr_train.evaluation.scoring.metrics import Resampling
+from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import Counts, PairedTest, paired_test
-from qasr_train.text.terms import TermList
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 
-Key = tuple[str, str]  # set, utterance id
 ALL_SETS = ""
+Ratios = Mapping[str, tuple[Counts, Counts]]
 
 
-@dataclass(slots=True)
-class RunTerms:
-    """Term counts of one run by utterance; empty where it has none. digest: of the term list they were counted by."""
-
-    terms: dict[Key, TermCounts]
-    context: dict[Key, ContextCounts]
-    digest: str | None = None
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class TermChange:
     """One rate under two systems. set: ALL_SETS where pooled over several. rate: "term recall", "term precision", "term F1",
     "context recall" (more is better), "context echo" (less is better). test: None where there is nothing to divide by.
@@ -40,90 +31,65 @@ class TermChange:
     test: PairedTest | None
 
 
-def terms_from_rows(rows: Sequence[Mapping[str, Any]], digest: str | None) -> RunTerms:
-    """Counts from rows of utterances.jsonl, where they were scored with a term list or had a context."""
-    terms, context = {}, {}
-    for row in rows:
-        if found := row.get("terms"):
-            terms[row["set"], row["id"]] = term_counts(found["reference"], found["hypothesis"])
-        if offered := row.get("context_terms"):
-            num_spoken = len(offered["spoken"])
-            context[row["set"], row["id"]] = ContextCounts(
-                num_spoken, len(offered["found"]), offered["num_offered"] - num_spoken, len(offered["echoed"])
-            )
-    return RunTerms(terms, context, digest)
-
-
-def terms_from_scores(
-    rows: Sequence[UtteranceScore], context: ContextScores | None, entities: EntityScores | None = None
-) -> RunTerms:
-    """Counts of a run that was scored just now."""
-    offered = zip(rows, context.utterances, strict=True) if context else ()
-    counts = {
-        (row.set, row.id): ContextCounts(
-            len(one.spoken), len(one.found), len(one.offered) - len(one.spoken), len(one.echoed)
-        )
-        for row, one in offered
-        if one is not None
-    }
-    found = zip(rows, entities.utterances, strict=True) if entities else ()
-    terms = {(row.set, row.id): term_counts(one.reference, one.hypothesis) for row, one in found if one is not None}
-    return RunTerms(terms, counts, entities.terms.digest if entities else None)
-
-
-def count_terms(rows: Sequence[UtteranceScore], terms: TermList, normalizer: str, run: RunTerms) -> RunTerms:
-    """The run's counts, those of terms made anew by a list."""
-    found = terms_from_scores(rows, None, score_entities(rows, terms, normalizer, Resampling(num_resamples=1)))
-    return RunTerms(found.terms, run.context, found.digest)
-
-
 def compare_terms(
-    baseline: RunTerms, candidate: RunTerms, speakers: Mapping[Key, str | None], resampling: Resampling
+    baseline: ScoredRun, candidate: ScoredRun, pairs: Sequence[Pair], resampling: Resampling
 ) -> tuple[list[TermChange], list[str]]:
     """(changes per set and over all, warnings).
 
     Args:
-        speakers: of the utterances to compare on; of these, those with counts in both runs are.
+        pairs: the utterances to compare on; of these, those with terms in both runs are.
     """
     changes: list[TermChange] = []
     warnings = []
-    if baseline.terms and candidate.terms and baseline.digest != candidate.digest:
+    runs = (baseline, candidate)
+    have_terms = [any(row.terms is not None for row in run.rows) for run in runs]
+    digests = [run.terms.digest if run.terms else None for run in runs]
+    if all(have_terms) and digests[0] != digests[1]:
         warnings.append("the runs were scored with different term lists, so terms are not compared; give terms=FILE")
-    elif keys := [key for key in speakers if key in baseline.terms and key in candidate.terms]:
+    elif found := [pair for pair in pairs if pair.baseline.terms is not None and pair.candidate.terms is not None]:
         names = {"recall": "term recall", "precision": "term precision", "f1": "term F1"}
-        for name, group in _by_set(keys).items():
-            ratios = [term_ratios([run.terms[key] for key in group]) for run in (baseline, candidate)]
-            changes += _changes(names, name, ratios, [speakers[key] for key in group], resampling)
-    if keys := [key for key in speakers if key in baseline.context and key in candidate.context]:
+        for name, group in _by_set(found).items():
+            changes += _changes(names, name, group, _term_ratios, resampling)
+    offered = [p for p in pairs if p.baseline.context_terms is not None and p.candidate.context_terms is not None]
+    have_context = [any(row.context_terms is not None for row in run.rows) for run in runs]
+    if offered:
         names = {"recall": "context recall", "echo": "context echo"}
-        for name, group in _by_set(keys).items():
-            ratios = [context_ratios([run.context[key] for key in group]) for run in (baseline, candidate)]
-            changes += _changes(names, name, ratios, [speakers[key] for key in group], resampling)
-    elif bool(baseline.context) != bool(candidate.context):
+        for name, group in _by_set(offered).items():
+            changes += _changes(names, name, group, _context_ratios, resampling)
+    elif have_context[0] != have_context[1]:
         warnings.append(
             "only one of the runs was offered terms in a context, so their recall and echo are not compared"
         )
     return changes, warnings
 
 
-def _by_set(keys: Sequence[Key]) -> dict[str, list[Key]]:
-    groups: dict[str, list[Key]] = defaultdict(list)
-    for key in keys:
-        groups[key[0]].append(key)
-    return dict(groups) if len(groups) == 1 else {**groups, ALL_SETS: list(keys)}
+def _term_ratios(rows: Sequence[UtteranceScore]) -> Ratios:
+    return term_ratios([term_counts(row.terms) for row in rows if row.terms is not None])
+
+
+def _context_ratios(rows: Sequence[UtteranceScore]) -> Ratios:
+    return context_ratios([context_counts(row.context_terms) for row in rows if row.context_terms is not None])
+
+
+def _by_set(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    groups: dict[str, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        groups[pair.set].append(pair)
+    return dict(groups) if len(groups) == 1 else {**groups, ALL_SETS: list(pairs)}
 
 
 def _changes(
     names: Mapping[str, str],
     set_name: str,
-    ratios: Sequence[Mapping[str, tuple[Counts, Counts]]],
-    speakers: Sequence[str | None],
+    pairs: Sequence[Pair],
+    ratios_of: Callable[[Sequence[UtteranceScore]], Ratios],
     resampling: Resampling,
 ) -> list[TermChange]:
-    before, after = ratios
+    before, after = ratios_of([pair.baseline for pair in pairs]), ratios_of([pair.candidate for pair in pairs])
+    speakers = [pair.candidate.prediction.speaker for pair in pairs]
     return [
         TermChange(
-            label, set_name, len(speakers), paired_test(before[name], after[name], speakers, [], **asdict(resampling))
+            label, set_name, len(pairs), paired_test(before[name], after[name], speakers, [], **asdict(resampling))
         )
         for name, label in names.items()
     ]

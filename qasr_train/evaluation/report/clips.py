@@ -13,14 +13,15 @@ import soundfile
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
 from qasr_train.errors import AudioError
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.suites.suite import EvaluationSet
+from qasr_train.transcription.predictions import Prediction
 
 # A recording that differs more from its row's duration is another stretch of sound than what was transcribed.
 _MAX_DIFFERENCE_S = 0.1
 _BYTES_PER_S = 5_500  # base64 of some 4 kB of MP3: what a clip will take, before it is read
 
-LoadClip = Callable[[UtteranceScore], np.ndarray]
+LoadClip = Callable[[Prediction], np.ndarray]
 
 
 def embed_clips(
@@ -29,16 +30,16 @@ def embed_clips(
     """Put the clip of an utterance into its explorer row (key "p"), from the first row on, until the limit is reached.
 
     Args:
-        load: the samples, float32 [S] at 16 kHz, that a row was transcribed from; raises AudioError.
+        load: the samples, float32 [S] at 16 kHz, that a prediction was made from; raises AudioError.
 
     Returns: sentences for the head of the report: how many are in it, and why others are not.
     """
-    row_of = {(row.set, row.id): row for row in rows}
+    prediction_of = {row.key: row.prediction for row in rows}
     left = max_audio_mb * 1e6
     num_embedded = num_too_many = 0
     failures: list[str] = []
     for content in explored:
-        row = row_of[content["s"], content["i"]]
+        row = prediction_of[content["s"], content["i"]]
         if (row.duration_s or 0.0) * _BYTES_PER_S > left:
             num_too_many += 1
             continue
@@ -61,8 +62,8 @@ def embed_clips(
     return sentences
 
 
-def clip_of_file(row: UtteranceScore) -> np.ndarray:
-    """The recording that a row names, where it is as long as what was transcribed: predictions do not say which part they are of.
+def clip_of_file(row: Prediction) -> np.ndarray:
+    """The recording that a prediction names, where it is as long as what was transcribed: which part that was, nothing says.
 
     Raises:
         AudioError: no such file, not audio, or of another length.
@@ -83,7 +84,7 @@ def clip_of_sets(sets: Sequence[EvaluationSet]) -> LoadClip:
     """Clips of the sets' own utterances: the very sound that was transcribed, part, noise and all."""
     found = {(one.name, utterance.id): (one, utterance) for one in sets for utterance in one.utterances}
 
-    def load(row: UtteranceScore) -> np.ndarray:
+    def load(row: Prediction) -> np.ndarray:
         if (row.set, row.id) not in found:
             raise AudioError("it was transcribed in chunks")
         one, utterance = found[row.set, row.id]

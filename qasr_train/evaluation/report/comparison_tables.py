@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from qasr_train.evaluation.comparing.compare import Comparison, GroupComparison
 from qasr_train.evaluation.comparing.gate import p_text, verdict_text
 from qasr_train.evaluation.comparing.term_changes import ALL_SETS
-from qasr_train.evaluation.report.tables import ABSENT, Table, number, text_table
 from qasr_train.evaluation.scoring.significance import PairedTest
+from qasr_train.pages.table import ABSENT, Table, number, text_table
 
 POOLED = "all sets, pooled"
 
@@ -19,7 +19,7 @@ def comparison_summary(comparison: Comparison, directory: str) -> str:
     parts = [text_table(comparison_table(comparison)), *map(text_table, term_change_tables(comparison))]
     parts.append(verdict_text(comparison.verdict))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
-    parts.append(f"normalizer {comparison.normalizer}; comparison and report in {directory}")
+    parts.append(f"normalizer {comparison.normalizer.name}; comparison and report in {directory}")
     return "\n\n".join(parts)
 
 
@@ -83,7 +83,7 @@ def several_summary(comparisons: Mapping[str, Comparison], directory: str) -> st
         parts.extend(f"warning: {name}: {warning}" for warning in comparison.warnings)
     parts.append(correction_text(comparisons))
     first = next(iter(comparisons.values()))
-    parts.append(f"normalizer {first.normalizer}; a report, and one for each candidate, in {directory}")
+    parts.append(f"normalizer {first.normalizer.name}; a report, and one for each candidate, in {directory}")
     return "\n\n".join(parts)
 
 

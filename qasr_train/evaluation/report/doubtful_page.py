@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.evaluation.scoring.confusions import aligned_pieces
 from qasr_train.pages.html import html_page
+from qasr_train.text.normalize import Normalizer
 
 if TYPE_CHECKING:  # the job imports this module
     from qasr_train.jobs.check_transcripts import CheckedRow
@@ -29,7 +30,7 @@ ins { background: #dfd; text-decoration: none }
 """
 
 
-def worst_page(rows: Sequence["CheckedRow"], num_rows: int, normalizer: str) -> str:
+def worst_page(rows: Sequence["CheckedRow"], num_rows: int, normalizer: Normalizer) -> str:
     """The whole page: `rows`, worst first, of `num_rows` in all."""
     drawn = "\n".join(_row(number, row, normalizer) for number, row in enumerate(rows, start=1))
     body = f"""<h1>Transcripts to look at</h1>
@@ -42,7 +43,7 @@ def worst_page(rows: Sequence["CheckedRow"], num_rows: int, normalizer: str) -> 
     return html_page("Transcripts to look at", body, style=_STYLE, media="file:")
 
 
-def _row(number: int, row: "CheckedRow", normalizer: str) -> str:
+def _row(number: int, row: "CheckedRow", normalizer: Normalizer) -> str:
     percent = "unreadable" if row.percent is None else f"{row.percent:.0f} % {row.metric.upper()}"
     confidence = "" if row.prediction.confidence is None else f"{row.prediction.confidence:.2f}"
     utterance = row.utterance
@@ -50,12 +51,12 @@ def _row(number: int, row: "CheckedRow", normalizer: str) -> str:
     return (
         f'<tr><td class="n">{number}</td><td class="n">{percent}</td><td class="n">{confidence}</td>'
         f'<td>{_text(utterance.id)}<div class="small">{_text(utterance.origin)}<br>{_text("; ".join(notes))}</div></td>'
-        f'<td dir="auto">{_compared(row, normalizer)}<div class="small">{_text(row.score.reference or "")}<br>'
-        f"{_text(row.score.hypothesis)}</div></td><td>{_player(row)}</td></tr>"
+        f'<td dir="auto">{_compared(row, normalizer)}<div class="small">{_text(row.prediction.text or "")}<br>'
+        f"{_text(row.prediction.pred_text)}</div></td><td>{_player(row)}</td></tr>"
     )
 
 
-def _compared(row: "CheckedRow", normalizer: str) -> str:
+def _compared(row: "CheckedRow", normalizer: Normalizer) -> str:
     pieces = aligned_pieces(row.score, normalizer)
     if pieces is None:
         return "(too long to be drawn)"

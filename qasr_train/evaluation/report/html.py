@@ -9,14 +9,12 @@ import html
 import json
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
+from qasr_train.evaluation.report.document import Report
 from qasr_train.evaluation.report.published import THIS_RUN
-from qasr_train.evaluation.report.tables import Table
-
-if TYPE_CHECKING:  # report.py imports this module
-    from qasr_train.evaluation.report.content import Report
+from qasr_train.pages.table import Table
 
 _LEFT_ALIGNED = frozenset(
     {
@@ -42,7 +40,7 @@ _LEFT_ALIGNED = frozenset(
 _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
 
 
-def render_html(report: "Report") -> str:
+def render_html(report: Report) -> str:
     """The whole page. `report.plot` and those of placements are our own `<svg>`; all other text is escaped."""
     script, style = _asset("explorer.js"), _asset("report.css")
     has_audio = any("p" in row for row in report.explored)
@@ -85,7 +83,7 @@ def _policy(script: str, has_audio: bool) -> str:
     return f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:{media}"
 
 
-def _explorer(report: "Report") -> str:
+def _explorer(report: Report) -> str:
     if not report.explored:
         return ""
     note = ""

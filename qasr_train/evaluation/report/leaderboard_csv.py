@@ -1,6 +1,6 @@
 """Owns leaderboard.csv, a run as a line of the Open ASR Leaderboard's own table of results, for a submission.
 
-Input: `Scores` by leaderboard-2026-08 that hold every set of its English or its multilingual table. Output: header and one line.
+Input: a run by leaderboard-2026-08 that holds every set of its English or its multilingual table. Output: header and one line.
 """
 
 import csv
@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 from qasr_train.evaluation.report.published import Published, current_sets, read_published, rtfx_over, size_b
-from qasr_train.evaluation.scoring.score import Scores, write_text
+from qasr_train.evaluation.scoring.run_files import write_text
+from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.text.normalize import LEADERBOARD
 
 FILE_NAME = "leaderboard.csv"
@@ -18,10 +19,10 @@ _NOT_KNOWN = "-1"  # as the leaderboard writes it
 _AVERAGES = ("Avg. WER", "Avg")
 
 
-def write_leaderboard_csv(directory: str | Path, scores: Scores) -> Path | None:
+def write_leaderboard_csv(directory: str | Path, run: ScoredRun) -> Path | None:
     """Write DIRECTORY/leaderboard.csv where the run is one that the leaderboard could list, and remove an older one where not."""
     path = Path(directory) / FILE_NAME
-    text = leaderboard_csv(scores)
+    text = leaderboard_csv(run)
     if text is None:
         path.unlink(missing_ok=True)
         return None
@@ -29,31 +30,31 @@ def write_leaderboard_csv(directory: str | Path, scores: Scores) -> Path | None:
     return path
 
 
-def leaderboard_csv(scores: Scores) -> str | None:
+def leaderboard_csv(run: ScoredRun) -> str | None:
     """Header and line; None by other rules, where a set is missing, or where a recording of one failed.
 
     The average is the unweighted mean of the sets' rounded WER; a column without a set in today's suite (Tedlium) and a licence
     stay empty.
     """
-    if scores.normalizer != LEADERBOARD:
+    if run.normalizer.name != LEADERBOARD:
         return None
     for published in map(read_published, _TABLES):
-        sets = current_sets(scores, published)
-        if sets is not None and not any(scores.sets[name].num_failed for name in sets):
-            return _csv(scores, published, sets)
+        sets = current_sets(run, published)
+        if sets is not None and not any(run.sets[name].num_failed for name in sets):
+            return _csv(run, published, sets)
     return None
 
 
-def _csv(scores: Scores, published: Published, sets: list[str]) -> str | None:
-    rates = [scores.sets[name].wer_percent for name in sets]
+def _csv(run: ScoredRun, published: Published, sets: list[str]) -> str | None:
+    rates = [run.sets[name].wer_percent for name in sets]
     known = [rate for rate in rates if rate is not None]
     if len(known) < len(rates):
         return None
-    rtfx, size = rtfx_over(scores, sets), size_b(scores)
+    rtfx, size = rtfx_over(run, sets), size_b(run)
     line = {column.csv: f"{rate:.2f}" for column, rate in zip(published.columns, known, strict=True)}
     line |= dict.fromkeys(_AVERAGES, f"{fmean(known):.2f}")
     line |= {
-        "model": _model(scores),
+        "model": _model(run),
         "RTFx": _NOT_KNOWN if rtfx is None else f"{rtfx:.2f}",
         "Model size (B)": _NOT_KNOWN if size is None else f"{size:g}",
     }
@@ -65,9 +66,8 @@ def _csv(scores: Scores, published: Published, sets: list[str]) -> str | None:
     return out.getvalue()
 
 
-def _model(scores: Scores) -> str:
+def _model(run: ScoredRun) -> str:
     """The system of the manifests' names, else the checkpoint that was evaluated, else the name of the predictions."""
-    run = scores.provenance.get("run")
-    model = run.get("config", {}).get("model") if isinstance(run, dict) else None
+    model = run.record.get("config", {}).get("model")
     path = model.get("path") if isinstance(model, dict) else None
-    return str(scores.provenance.get("system") or path or Path(scores.provenance.get("predictions", "")).name)
+    return str(run.provenance.get("system") or path or Path(run.provenance.get("predictions", "")).name)

@@ -1,6 +1,6 @@
 """Owns the place of a run among published figures, facts in assets/published/*.json with their source and date.
 
-Input: `Scores` whose sets carry the names of published ones. Output: `Placement`s: a table, and WER against RTFx as `<svg>`.
+Input: a `ScoredRun` whose sets carry the names of published ones. Output: `Placement`s: a table, and WER against RTFx as `<svg>`.
 Sets are matched by name alone. Figures made by other rules, or on another version of a set, are shown and said to be so.
 """
 
@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import Any
 
 from qasr_train.evaluation.report.plots import SpeedPoint, speed_plot
-from qasr_train.evaluation.report.systems import System as SystemLine
-from qasr_train.evaluation.report.systems import published_system
-from qasr_train.evaluation.report.tables import Table, number
-from qasr_train.evaluation.scoring.score import Scores
+from qasr_train.evaluation.scoring.score import ScoredRun
+from qasr_train.evaluation.scoring.systems import System as SystemLine
+from qasr_train.evaluation.scoring.systems import published_system
+from qasr_train.pages.table import Table, number
 
 TABLES = ("open_asr_english", "open_asr_multilingual", "qwen3_asr_report")
 THIS_RUN = "this run"
@@ -93,16 +93,16 @@ def read_published(name: str) -> Published:
     return Published(**content)
 
 
-def placements(scores: Scores) -> list[Placement]:
+def placements(run: ScoredRun) -> list[Placement]:
     """The run among every published table that has sets of its names and may stand beside its normaliser."""
-    placed = [_place(scores, read_published(name)) for name in TABLES]
+    placed = [_place(run, read_published(name)) for name in TABLES]
     return [one for one in placed if one is not None]
 
 
-def match_sets(scores: Scores, published: Published) -> list[Match]:
+def match_sets(run: ScoredRun, published: Published) -> list[Match]:
     """The run's sets that the table has; the same version of a set before another."""
     matches = []
-    names = [name for name, group in scores.sets.items() if group.primary_percent is not None]
+    names = [name for name, group in run.sets.items() if group.primary_percent is not None]
     for index, column in enumerate(published.columns):
         for patterns, is_same in ((column.same, True), (column.other, False)):
             found = [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
@@ -112,28 +112,26 @@ def match_sets(scores: Scores, published: Published) -> list[Match]:
     return matches
 
 
-def current_sets(scores: Scores, published: Published) -> list[str] | None:
+def current_sets(run: ScoredRun, published: Published) -> list[str] | None:
     """The run's set for each column, in the version that is tested today; None where one is missing."""
     found: list[str] = []
     for column in published.columns:
-        found += [name for name in scores.sets if any(fnmatchcase(name, one) for one in column.other or column.same)][
-            :1
-        ]
+        found += [name for name in run.sets if any(fnmatchcase(name, one) for one in column.other or column.same)][:1]
     return found if len(found) == len(published.columns) else None
 
 
-def _place(scores: Scores, published: Published) -> Placement | None:
-    matches = match_sets(scores, published) if scores.normalizer in published.normalizers else []
+def _place(run: ScoredRun, published: Published) -> Placement | None:
+    matches = match_sets(run, published) if run.normalizer.name in published.normalizers else []
     if not matches:
         return None
-    run = System(
+    ours = System(
         THIS_RUN,
-        size_b(scores),
-        rtfx_over(scores, [match.set for match in matches]),
-        [_rate(scores, match) for match in matches],
+        size_b(run),
+        rtfx_over(run, [match.set for match in matches]),
+        [_rate(run, match) for match in matches],
     )
     others = [_only(system, matches) for system in published.systems]
-    ranked = sorted([run, *(one for one in others if None not in one.rates)], key=lambda one: (_mean(one), one.name))
+    ranked = sorted([ours, *(one for one in others if None not in one.rates)], key=lambda one: (_mean(one), one.name))
     return Placement(
         _table(published, matches, ranked), _plot(published, ranked), systems=_systems(published, matches, ranked)
     )
@@ -143,8 +141,8 @@ def _only(system: System, matches: list[Match]) -> System:
     return System(system.name, system.size_b, system.rtfx, [system.rates[match.index] for match in matches])
 
 
-def _rate(scores: Scores, match: Match) -> float | None:
-    return scores.sets[match.set].primary_percent
+def _rate(run: ScoredRun, match: Match) -> float | None:
+    return run.sets[match.set].primary_percent
 
 
 def _rates(system: System) -> list[float | None]:
@@ -155,16 +153,15 @@ def _mean(system: System) -> float:
     return fmean(rate for rate in system.rates if rate is not None)
 
 
-def size_b(scores: Scores) -> float | None:
+def size_b(run: ScoredRun) -> float | None:
     """Billions of parameters, where evaluate.py counted them."""
-    run = scores.provenance.get("run")
-    num_parameters = run.get("num_parameters") if isinstance(run, dict) else None
+    num_parameters = run.record.get("num_parameters")
     return round(num_parameters / 1e9, 3) if isinstance(num_parameters, int) else None
 
 
-def rtfx_over(scores: Scores, sets: list[str]) -> float | None:
+def rtfx_over(run: ScoredRun, sets: list[str]) -> float | None:
     """Total over total, as the leaderboard averages speed."""
-    groups = [scores.sets[name] for name in sets]
+    groups = [run.sets[name] for name in sets]
     audio_s, inference_s = [group.audio_s for group in groups], [group.inference_s for group in groups]
     if None in audio_s or None in inference_s:
         return None

@@ -1,23 +1,23 @@
 """Owns how errors grow with noise: a table and a picture of a noise suite, error rate by signal-to-noise ratio.
 
-Input: `Scores` whose sets carry the names that `Condition.set_name` gives. Output: a `Placement`, or none.
+Input: a `ScoredRun` whose sets carry the names that `Condition.set_name` gives. Output: a `Placement`, or none.
 """
 
 from qasr_train.evaluation.report.plots import NoiseLine, noise_plot
 from qasr_train.evaluation.report.published import Placement
-from qasr_train.evaluation.report.tables import ABSENT, Table, number
 from qasr_train.evaluation.scoring.metrics import GroupScore
-from qasr_train.evaluation.scoring.score import Scores
+from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.suites.noise import parse_set_name
+from qasr_train.pages.table import ABSENT, Table, number
 
 PLOT_LABEL = "error rate against noise"
 Ratio = float | None  # decibels; None: no noise
 
 
-def noise_placements(scores: Scores) -> list[Placement]:
+def noise_placements(run: ScoredRun) -> list[Placement]:
     """One table and picture of all sets that stand under several conditions; [] where there is none."""
     by_set: dict[str, dict[Ratio, GroupScore]] = {}
-    for name, group in scores.sets.items():
+    for name, group in run.sets.items():
         parsed = parse_set_name(name)
         if parsed is not None:
             base, snr_db, has_room = parsed

@@ -10,7 +10,8 @@ from pathlib import Path
 from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.comparing.gate import Verdict
 from qasr_train.evaluation.report.comparison_tables import several_table, several_terms_tables
-from qasr_train.evaluation.report.content import Report, axis_label, write_files
+from qasr_train.evaluation.report.content import axis_label, write_files
+from qasr_train.evaluation.report.document import Report
 from qasr_train.evaluation.report.plots import Bar, error_rate_plot
 from qasr_train.evaluation.report.tables import systems_table
 
@@ -50,7 +51,7 @@ def several_report(comparisons: Mapping[str, Comparison]) -> Report:
         provenance={
             "baseline": first.baseline,
             "candidates": {name: one.candidate for name, one in comparisons.items()},
-            "normalizer": first.normalizer,
+            "normalizer": first.normalizer.name,
             "gate": dataclasses.asdict(first.gate),
             "versions": first.versions,
         },

@@ -1,66 +1,55 @@
-"""Owns the tables a person reads: what stands in them, and how they look on a terminal and in Markdown.
+"""Owns the tables of a scored run: what stands in them.
 
-Input: `Scores`, `Comparison`, `Confusions`. Output: `Table`s of strings; the HTML report draws the same ones.
+Input: `ScoredRun`, `Confusions`, `System`s. Output: `Table`s of strings for terminal, Markdown and HTML.
 """
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from qasr_train.evaluation.report.systems import System
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.evaluation.scoring.confusions import Confusions
 from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.scoring.entities import TermScore
-from qasr_train.evaluation.scoring.metrics import GroupScore, percent, primary_metric_of
-from qasr_train.evaluation.scoring.score import Scores
-from qasr_train.evaluation.scoring.significance import Interval
+from qasr_train.evaluation.scoring.metrics import GroupScore, counts_of, percent, primary_metric_of
+from qasr_train.evaluation.scoring.score import ScoredRun
+from qasr_train.evaluation.scoring.significance import interval_text
+from qasr_train.evaluation.scoring.systems import System
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.pages.table import ABSENT, Table, number, text_table
 
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
-ABSENT = "–"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Headers and rows of plain text, every cell unescaped; the first column is left-aligned, the others right."""
-
-    title: str
-    headers: list[str]
-    rows: list[list[str]]
-    note: str = ""
-
-
-def score_summary(scores: Scores, directory: str) -> str:
+def score_summary(run: ScoredRun, directory: str) -> str:
     """What recipes/score.py prints."""
-    parts = [text_table(headline_table(scores))]
-    if len(scores.languages) > 1:
-        parts.append(text_table(language_table(scores)))
-    parts.extend(text_table(table) for table in [*term_tables(scores)[:1], *context_tables(scores)])
-    parts.extend(f"warning: {warning}" for warning in scores.warnings)
-    parts.append(f"normalizer {scores.normalizer}; scores, utterances and report in {directory}")
+    parts = [text_table(headline_table(run))]
+    if len(run.languages) > 1:
+        parts.append(text_table(language_table(run)))
+    parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
+    parts.extend(f"warning: {warning}" for warning in run.warnings)
+    parts.append(f"normalizer {run.normalizer.name}; scores, utterances and report in {directory}")
     return "\n\n".join(parts)
 
 
-def headline_table(scores: Scores) -> Table:
+def headline_table(run: ScoredRun) -> Table:
     """Figures per set, and their averages."""
-    rows = [_score_row(name, group) for name, group in scores.sets.items()]
+    rows = [_score_row(name, group) for name, group in run.sets.items()]
     if len(rows) > 1:
-        rows.append(_score_row("all sets, pooled (micro)", scores.overall))
-        rows.append(["mean over sets (macro)", "", "", number(scores.macro_wer_percent), *[""] * 7])
+        rows.append(_score_row("all sets, pooled (micro)", run.overall))
+        rows.append(["mean over sets (macro)", "", "", number(run.macro_wer_percent), *[""] * 7])
     return Table("Results", _SCORE_HEADERS, rows, _SCORE_NOTE)
 
 
-def language_table(scores: Scores) -> Table:
+def language_table(run: ScoredRun) -> Table:
     """Figures per language, each with the metric that is primary for it."""
-    rows = [_score_row(name, group) for name, group in scores.languages.items()]
+    rows = [_score_row(name, group) for name, group in run.languages.items()]
     if len(rows) > 1:
-        rows.append(["mean over languages of WER or CER", "", "", number(scores.macro_primary_percent), *[""] * 7])
+        rows.append(["mean over languages of WER or CER", "", "", number(run.macro_primary_percent), *[""] * 7])
     return Table("By language", _SCORE_HEADERS, rows)
 
 
-def role_table(scores: Scores) -> Table:
+def role_table(run: ScoredRun) -> Table:
     """Figures of the target and the guard sets."""
-    return Table("By role", _SCORE_HEADERS, [_score_row(name, group) for name, group in scores.roles.items()])
+    return Table("By role", _SCORE_HEADERS, [_score_row(name, group) for name, group in run.roles.items()])
 
 
 _SCORE_HEADERS = ["", "utterances", "words", "WER %", "interval", "CER %", "sub", "del", "ins", "left out", "RTFx"]
@@ -84,11 +73,11 @@ def _score_row(name: str, group: GroupScore) -> list[str]:
     ]
 
 
-def term_tables(scores: Scores) -> list[Table]:
+def term_tables(run: ScoredRun) -> list[Table]:
     """Terms per set, and the terms most often missed or added; [] without a term list."""
-    if scores.entities is None:
+    if run.entities is None:
         return []
-    entities = scores.entities
+    entities = run.entities
     rows = [_term_row(name, group) for name, group in entities.sets.items()]
     if len(rows) > 1:
         rows.append(_term_row("all sets, pooled", entities.overall))
@@ -129,18 +118,16 @@ def _term_row(name: str, group: TermScore) -> list[str]:
     return [name, *map(str, counts), *rates, number(group.on_terms_percent), number(group.off_terms_percent)]
 
 
-def context_tables(scores: Scores) -> list[Table]:
+def context_tables(run: ScoredRun) -> list[Table]:
     """What became of the terms offered in the prompt; [] where no row had a context."""
-    if scores.context is None:
+    if run.context is None:
         return []
-    rows = [_context_row(name, group) for name, group in scores.context.sets.items()]
+    rows = [_context_row(name, group) for name, group in run.context.sets.items()]
     if len(rows) > 1:
-        rows.append(_context_row("all sets, pooled", scores.context.overall))
+        rows.append(_context_row("all sets, pooled", run.context.overall))
     note = "Each term counts once for every utterance that it was offered to. Echo: offered terms written without being spoken."
-    if scores.context.overall.num_prose:
-        note += (
-            f" {scores.context.overall.num_prose} pieces of more than {MAX_TERM_WORDS} words are not counted as terms."
-        )
+    if run.context.overall.num_prose:
+        note += f" {run.context.overall.num_prose} pieces of more than {MAX_TERM_WORDS} words are not counted as terms."
     spoken, echoed = ["spoken", "found", "recall %", "interval"], ["unspoken", "echoed", "echo %", "interval"]
     headers = ["context", "utterances", "offered", *spoken, *echoed]
     return [Table("Terms offered in the context", headers, rows, note)]
@@ -179,12 +166,12 @@ def _millions(size_b: float | None) -> str:
     return f"{1000 * size_b:,.0f} M" if size_b >= 0.1 else f"{1000 * size_b:.3g} M"
 
 
-def duration_table(scores: Scores) -> Table:
+def duration_table(run: ScoredRun) -> Table:
     """Error rate by length of the recording."""
     buckets: list[list[UtteranceScore]] = [[] for _ in range(len(DURATION_EDGES_S) + 1)]
-    for row in scores.utterances:
-        if row.is_scored and row.duration_s is not None:
-            buckets[sum(row.duration_s >= edge for edge in DURATION_EDGES_S)].append(row)
+    for row in run.rows:
+        if row.is_scored and row.prediction.duration_s is not None:
+            buckets[sum(row.prediction.duration_s >= edge for edge in DURATION_EDGES_S)].append(row)
     labels = _duration_labels()
     rows = [[label, *_rates(bucket)] for label, bucket in zip(labels, buckets, strict=True) if bucket]
     return Table("By duration", ["seconds", "utterances", "words", "WER %", "CER %"], rows)
@@ -197,15 +184,14 @@ def _duration_labels() -> list[str]:
 
 
 def _rates(rows: Sequence[UtteranceScore]) -> list[str]:
-    num_words = sum(row.num_reference_words for row in rows)
-    num_characters = sum(row.num_reference_characters for row in rows)
-    is_cer = primary_metric_of({row.language for row in rows}) == "cer"
-    wer = number(percent(sum(row.num_errors for row in rows), num_words))
-    cer = number(percent(sum(row.num_character_errors for row in rows), num_characters))
-    return [str(len(rows)), str(num_words), wer + ("" if is_cer else " *"), cer + (" *" if is_cer else "")]
+    (errors, num_words), (character_errors, num_characters) = (counts_of(rows, metric) for metric in ("wer", "cer"))
+    is_cer = primary_metric_of({row.prediction.language for row in rows}) == "cer"
+    wer = number(percent(errors.sum(), num_words.sum()))
+    cer = number(percent(character_errors.sum(), num_characters.sum()))
+    return [str(len(rows)), str(num_words.sum()), wer + ("" if is_cer else " *"), cer + (" *" if is_cer else "")]
 
 
-def trouble_table(scores: Scores) -> Table:
+def trouble_table(run: ScoredRun) -> Table:
     """The ways to go wrong that an error rate hides."""
     headers = [
         "",
@@ -230,7 +216,7 @@ def trouble_table(scores: Scores) -> Table:
             number(group.hallucination_percent),
             str(group.num_nonspeech_words),
         ]
-        for name, group in scores.sets.items()
+        for name, group in run.sets.items()
     ]
     note = (
         "Loops: a unit of up to 20 words stands 4 times or more in a row, and not in the reference. "
@@ -251,46 +237,3 @@ def confusion_tables(confusions: Confusions, num_rows: int = 20) -> list[Table]:
         Table("Most frequent deletions", ["word", "times"], deletions),
         Table("Most frequent insertions", ["word", "times"], insertions),
     ]
-
-
-def number(value: float | None, places: int = 2) -> str:
-    """A figure to so many places, or a dash."""
-    return ABSENT if value is None else f"{value:.{places}f}"
-
-
-def interval_text(interval: Interval | None) -> str:
-    """ "4.10 to 5.32", or a dash."""
-    return ABSENT if interval is None else f"{interval.low_percent:.2f} to {interval.high_percent:.2f}"
-
-
-def text_table(table: Table) -> str:
-    """For a terminal: aligned columns, no lines."""
-    lines = [table.headers, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.headers))]
-    text = [
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join(text)
-
-
-def markdown_table(table: Table) -> str:
-    """A Markdown section with the table; cells are escaped so that no text in them is markup."""
-    header = "| " + " | ".join(markdown_text(cell) for cell in table.headers) + " |"
-    rule = "|---|" + "---:|" * (len(table.headers) - 1)
-    rows = ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in table.rows]
-    note = [table.note, ""] if table.note else []
-    return "\n".join([f"## {table.title}", "", *note, header, rule, *rows, ""])
-
-
-_MARKDOWN_SPECIAL = str.maketrans(
-    {character: "\\" + character for character in "\\`*_{}[]()#+!|~$"}
-    | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " ", "\r": " "}
-)
-
-
-def markdown_text(text: str) -> str:
-    """Untrusted text as Markdown that shows it and does nothing else."""
-    return text.translate(_MARKDOWN_SPECIAL)

@@ -1,6 +1,6 @@
 """Owns what of an evaluation goes to a tracker: figures per set and language; the worst utterances only where that is allowed.
 
-Input: `Scores`, a started `Tracker`. Output: figures named `test/...` and, for wandb, tables.
+Input: a `ScoredRun`, a started `Tracker`. Output: figures named `test/...` and, for wandb, tables.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from accelerate import Accelerator
 
 from qasr_train.errors import AudioError
 from qasr_train.evaluation.report.clips import LoadClip
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.evaluation.scoring.metrics import GroupScore
-from qasr_train.evaluation.scoring.score import Scores
+from qasr_train.evaluation.scoring.score import ScoredRun
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.run.settings import Backend, TrackingConfig
 from qasr_train.run.tracking import Tracker, tracker_names
 
@@ -44,14 +44,14 @@ def make_tracker(config: TrackingConfig, run_dir: Path, device: torch.device) ->
     return Tracker(config, accelerator, run_dir)
 
 
-def track_scores(tracker: Tracker, scores: Scores, load_clip: LoadClip, worst: Sequence[UtteranceScore]) -> None:
+def track_scores(tracker: Tracker, run: ScoredRun, load_clip: LoadClip, worst: Sequence[UtteranceScore]) -> None:
     """Hand over figures per set, language and over all; with `allow_text` or `allow_audio` also utterances.
 
     Args:
         load_clip: the samples of an utterance. worst: utterances, those to look at first at the beginning.
     """
-    tracker.send(figures(scores), step=0)
-    for name, groups in (("sets", scores.sets), ("languages", scores.languages)):
+    tracker.send(figures(run), step=0)
+    for name, groups in (("sets", run.sets), ("languages", run.languages)):
         rows = [
             [key, *(getattr(group, figure) for figure in _FIGURES), *_interval(group)] for key, group in groups.items()
         ]
@@ -61,31 +61,39 @@ def track_scores(tracker: Tracker, scores: Scores, load_clip: LoadClip, worst: S
     if tracker.config.allow_text:
         columns = ["set", "language", "word_errors", "reference_words", "id", "reference", "hypothesis"]
         rows = [
-            [row.set, row.language, row.num_errors, row.num_reference_words, row.id, row.reference, row.hypothesis]
-            for row in worst
+            [
+                one.set,
+                one.language,
+                row.counts.num_errors,
+                row.counts.num_reference_words,
+                one.id,
+                one.text,
+                one.pred_text,
+            ]
+            for row, one in ((row, row.prediction) for row in worst)
         ]
         tracker.send_table("test/utterances", columns, rows, step=0)
     if tracker.config.allow_audio and tracker.config.backend is Backend.wandb:
         tracker.send_clips("test/recordings", list(_clips(worst, load_clip, tracker.config.allow_text)), step=0)
 
 
-def figures(scores: Scores) -> dict[str, float | None]:
+def figures(run: ScoredRun) -> dict[str, float | None]:
     """All figures by name; None where there is nothing to divide by."""
     found: dict[str, float | None] = {
-        "test/micro_wer_percent": scores.overall.wer_percent,
-        "test/macro_wer_percent": scores.macro_wer_percent,
-        "test/macro_primary_percent": scores.macro_primary_percent,
-        "test/rtfx": scores.overall.rtfx,
+        "test/micro_wer_percent": run.overall.wer_percent,
+        "test/macro_wer_percent": run.macro_wer_percent,
+        "test/macro_primary_percent": run.macro_primary_percent,
+        "test/rtfx": run.overall.rtfx,
     }
-    found |= dict(_group_figures("set", scores.sets))
-    found |= dict(_group_figures("language", scores.languages))
-    if scores.entities is not None:
-        terms = scores.entities.overall
+    found |= dict(_group_figures("set", run.sets))
+    found |= dict(_group_figures("language", run.languages))
+    if run.entities is not None:
+        terms = run.entities.overall
         found |= {
             f"test/terms/{name}": getattr(terms, name) for name in ("recall_percent", "precision_percent", "f1_percent")
         }
-    if scores.context is not None:
-        context = scores.context.overall
+    if run.context is not None:
+        context = run.context.overall
         found |= {f"test/{name}": getattr(context, name) for name in ("context_recall_percent", "context_echo_percent")}
     return found
 
@@ -104,8 +112,8 @@ def _interval(group: GroupScore) -> list[Any]:
 
 def _clips(rows: Sequence[UtteranceScore], load_clip: LoadClip, has_text: bool) -> Iterator[tuple[str, np.ndarray]]:
     """(caption, samples) of the rows that can be read; the caption names an utterance only where text may go out."""
-    for number, row in enumerate(rows):
+    for number, one in enumerate(row.prediction for row in rows):
         try:
-            yield row.id if has_text else f"{row.set} {number}", load_clip(row)
+            yield one.id if has_text else f"{one.set} {number}", load_clip(one)
         except AudioError:
             continue  # what cannot be read is in the scores as failed

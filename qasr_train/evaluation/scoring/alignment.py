@@ -1,6 +1,6 @@
 """Owns the scoring of single utterances: normalise both texts, align, count errors of words and characters; on several cores.
 
-Input: predictions and a normaliser's name. Output: `UtteranceScore` per prediction, in their order: the rows of utterances.jsonl.
+Input: predictions and a normaliser. Output: `UtteranceScore` per prediction, in their order.
 """
 
 import itertools
@@ -8,14 +8,13 @@ import multiprocessing
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
-from typing import Any
 
 import kaldialign
 from rapidfuzz.distance import Levenshtein
 
+from qasr_train.evaluation.scoring.utterance import ErrorCounts, UtteranceScore
 from qasr_train.text.languages import CER_LANGUAGES
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.tokens import tokens
 from qasr_train.transcription.predictions import Prediction
 
@@ -32,106 +31,54 @@ EMPTY_REFERENCE = "reference is empty or ignored"
 FAILED = "failed"
 
 
-@dataclass(slots=True)
-class UtteranceScore:
-    """One row of utterances.jsonl. Counts are of the normalised texts; error rates are never averaged over rows, counts pooled.
-
-    is_scored: False where the row enters no total; not_scored_because says why. Its counts are still those of its texts.
-    num_character_errors, num_reference_characters: single spaces count, but none do in languages written without them.
-    has_loop: the hypothesis repeats itself as the reference does not.
-    """
-
-    id: str
-    set: str
-    language: str | None
-    role: str | None
-    speaker: str | None
-    duration_s: float | None
-    time_s: float | None
-    audio_filepath: str | None
-    reference: str | None
-    hypothesis: str
-    normalized_reference: str
-    normalized_hypothesis: str
-    substitutions: int
-    deletions: int
-    insertions: int
-    num_reference_words: int
-    num_character_errors: int
-    num_reference_characters: int
-    is_scored: bool
-    not_scored_because: str | None
-    predicted_language: str | None
-    is_truncated: bool | None
-    failed: str | None
-    has_loop: bool
-
-    @property
-    def num_errors(self) -> int:
-        """Word errors: substitutions, deletions and insertions."""
-        return self.substitutions + self.deletions + self.insertions
-
-
-UTTERANCE_FIELDS = tuple(field.name for field in fields(UtteranceScore))
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What a worker sends back of one pair of texts."""
-
-    normalized_reference: str
-    normalized_hypothesis: str
-    substitutions: int
-    deletions: int
-    insertions: int
-    num_reference_words: int
-    num_character_errors: int
-    num_reference_characters: int
-    is_kept: bool
-    has_loop: bool
-
-
 def score_utterances(
-    predictions: Sequence[Prediction], normalizer_name: str, *, failed_as_empty: bool = False, num_workers: int = 1
+    predictions: Sequence[Prediction], normalizer: Normalizer, *, failed_as_empty: bool = False, num_workers: int = 1
 ) -> list[UtteranceScore]:
     """Score each prediction by itself.
 
     Args:
-        normalizer_name: a key of NORMALIZERS.
         failed_as_empty: score a failed row as an empty hypothesis instead of leaving it out.
-        num_workers: processes; more than 1 is used from some thousand rows on.
-
-    Raises:
-        ConfigError: no such normaliser.
+        num_workers: processes; more than 1 is used from some thousand rows on, and needs a normaliser of NORMALIZERS.
     """
-    get_normalizer(normalizer_name)
     texts = [(row.text or "", "" if row.failed else row.pred_text, row.language) for row in predictions]
     return [
-        _utterance_score(row, counts, failed_as_empty)
-        for row, counts in zip(predictions, _count_all(texts, normalizer_name, num_workers), strict=True)
+        UtteranceScore(row, counts, _not_scored_because(row, is_kept, failed_as_empty))
+        for row, (counts, is_kept) in zip(predictions, _count_all(texts, normalizer, num_workers), strict=True)
     ]
 
 
-_Texts = tuple[str, str, str | None]
+def _not_scored_because(row: Prediction, is_kept: bool, failed_as_empty: bool) -> str | None:
+    if row.text is None:
+        return NO_REFERENCE
+    if row.failed and not failed_as_empty:
+        return FAILED
+    return None if is_kept else EMPTY_REFERENCE
 
 
-def _count_all(texts: list[_Texts], normalizer_name: str, num_workers: int) -> Iterator[_Counts]:
+_Texts = tuple[str, str, str | None]  # reference, hypothesis, language
+_Counted = tuple[ErrorCounts, bool]  # the normaliser keeps the row
+
+
+def _count_all(texts: list[_Texts], normalizer: Normalizer, num_workers: int) -> Iterator[_Counted]:
     if num_workers <= 1 or len(texts) < _MIN_ROWS_FOR_POOL:
-        yield from _count_chunk(texts, normalizer_name)
+        yield from _count_chunk(texts, normalizer)
         return
     chunks = [texts[start : start + _CHUNK_ROWS] for start in range(0, len(texts), _CHUNK_ROWS)]
     # Spawned, not forked: the parent may hold CUDA or a thread pool.
     with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for counts in pool.map(_count_chunk, chunks, itertools.repeat(normalizer_name)):
+        for counts in pool.map(_count_chunk_by_name, chunks, itertools.repeat(normalizer.name)):
             yield from counts
 
 
-def _count_chunk(texts: Iterable[_Texts], normalizer_name: str) -> list[_Counts]:
-    return [_count(reference, hypothesis, language, normalizer_name) for reference, hypothesis, language in texts]
+def _count_chunk_by_name(texts: list[_Texts], normalizer_name: str) -> list[_Counted]:
+    return _count_chunk(texts, get_normalizer(normalizer_name))
 
 
-def _count(reference: str, hypothesis: str, language: str | None, normalizer_name: str) -> _Counts:
-    normalizer = get_normalizer(normalizer_name)
+def _count_chunk(texts: Iterable[_Texts], normalizer: Normalizer) -> list[_Counted]:
+    return [_count(reference, hypothesis, language, normalizer) for reference, hypothesis, language in texts]
+
+
+def _count(reference: str, hypothesis: str, language: str | None, normalizer: Normalizer) -> _Counted:
     normalized = normalizer.normalize(reference, language)
     is_kept = normalizer.keeps(reference, normalized, language)
     ours, theirs = normalizer.join(normalized, normalizer.normalize(hypothesis, language), language)
@@ -142,7 +89,7 @@ def _count(reference: str, hypothesis: str, language: str | None, normalizer_nam
         edits = kaldialign.edit_distance(words, heard, merge_compounds=normalizer.merges_compounds)
     separator = "" if language in CER_LANGUAGES else " "
     characters, heard_characters = separator.join(words), separator.join(heard)
-    return _Counts(
+    counts = ErrorCounts(
         normalized_reference=" ".join(words),
         normalized_hypothesis=" ".join(heard),
         substitutions=edits["sub"],
@@ -151,9 +98,9 @@ def _count(reference: str, hypothesis: str, language: str | None, normalizer_nam
         num_reference_words=len(words),
         num_character_errors=Levenshtein.distance(characters, heard_characters),
         num_reference_characters=len(characters),
-        is_kept=is_kept,
         has_loop=_has_loop(tokens(theirs, language)) and not _has_loop(tokens(ours, language)),
     )
+    return counts, is_kept
 
 
 def _has_loop(sequence: list[str]) -> bool:
@@ -166,44 +113,3 @@ def _has_loop(sequence: list[str]) -> bool:
         if re.search("1" * needed, same):
             return True
     return False
-
-
-def _utterance_score(row: Prediction, counts: _Counts, failed_as_empty: bool) -> UtteranceScore:
-    reason = None
-    if row.text is None:
-        reason = NO_REFERENCE
-    elif row.failed and not failed_as_empty:
-        reason = FAILED
-    elif not counts.is_kept:
-        reason = EMPTY_REFERENCE
-    return UtteranceScore(
-        id=row.id,
-        set=row.set,
-        language=row.language,
-        role=row.role,
-        speaker=row.speaker,
-        duration_s=row.duration_s,
-        time_s=row.time_s,
-        audio_filepath=row.audio_filepath,
-        reference=row.text,
-        hypothesis=row.pred_text,
-        normalized_reference=counts.normalized_reference,
-        normalized_hypothesis=counts.normalized_hypothesis,
-        substitutions=counts.substitutions,
-        deletions=counts.deletions,
-        insertions=counts.insertions,
-        num_reference_words=counts.num_reference_words,
-        num_character_errors=counts.num_character_errors,
-        num_reference_characters=counts.num_reference_characters,
-        is_scored=reason is None,
-        not_scored_because=reason,
-        predicted_language=row.predicted_language,
-        is_truncated=row.is_truncated,
-        failed=row.failed,
-        has_loop=counts.has_loop,
-    )
-
-
-def utterance_row(score: UtteranceScore) -> dict[str, Any]:
-    """The JSON row of an utterance's score."""
-    return {name: getattr(score, name) for name in UTTERANCE_FIELDS}

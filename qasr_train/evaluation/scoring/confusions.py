@@ -7,15 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import kaldialign
-
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.scoring.word_pairs import utterance_pairs
 from qasr_train.text.languages import CER_LANGUAGES
-from qasr_train.text.normalize import get_normalizer
-from qasr_train.text.tokens import tokens
-
-# A pair with more cells than this takes seconds and says little when drawn (10k words against 10k words is 100 million).
-MAX_CELLS = 4_000_000
+from qasr_train.text.normalize import Normalizer
 
 
 @dataclass(slots=True)
@@ -31,34 +26,30 @@ class Confusions:
 Piece = str | tuple[str, str]
 
 
-def aligned_pieces(row: UtteranceScore, normalizer: str) -> list[Piece] | None:
+def aligned_pieces(row: UtteranceScore, normalizer: Normalizer) -> list[Piece] | None:
     """The normalised texts of an utterance side by side; None where they are too long to align for a picture."""
-    merges = get_normalizer(normalizer).merges_compounds
-    reference, hypothesis = (
-        tokens(row.normalized_reference, row.language),
-        tokens(row.normalized_hypothesis, row.language),
-    )
-    if len(reference) * len(hypothesis) > MAX_CELLS:
+    pairs = utterance_pairs(row, normalizer)
+    if pairs is None:
         return None
-    separator = "" if row.language in CER_LANGUAGES else " "
+    separator = "" if row.prediction.language in CER_LANGUAGES else " "
     pieces: list[Piece] = []
     run: list[str] = []
-    for expected, got in kaldialign.align(reference, hypothesis, "", merge_compounds=merges):
-        if expected == got or (merges and expected.replace(" ", "") == got.replace(" ", "")):
-            run.append(expected)
+    for pair in pairs:
+        if pair.is_same:
+            run.append(pair.expected)
             continue
         if run:
             pieces.append(separator.join(run))
             run = []
-        pieces.append((expected, got))
+        pieces.append((pair.expected, pair.heard))
     return [*pieces, separator.join(run)] if run else pieces
 
 
-def count_confusions(rows: Sequence[UtteranceScore], normalizer: str) -> Confusions:
+def count_confusions(rows: Sequence[UtteranceScore], normalizer: Normalizer) -> Confusions:
     """Count the errors of the rows that are scored and not too long to align."""
     confusions = Confusions()
     for row in rows:
-        if not row.is_scored or row.normalized_reference == row.normalized_hypothesis:
+        if not row.is_scored or row.counts.normalized_reference == row.counts.normalized_hypothesis:
             continue
         for piece in aligned_pieces(row, normalizer) or []:
             if isinstance(piece, str):

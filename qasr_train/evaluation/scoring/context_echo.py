@@ -1,22 +1,23 @@
 """Owns what a system made of the terms offered to it in the prompt: how many it wrote that were spoken, and that were not.
 
-Input: `UtteranceScore`s and the predictions' `context`. Output: `ContextScores`, `context` of scores.json.
+Input: `UtteranceScore`s, whose predictions have a `context`. Output: the rows with what became of its terms; `ContextScores`,
+`context` of scores.json.
 """
 
 import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
+from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import Resampling, percent
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
-from qasr_train.text.normalize import Normalizer, get_normalizer
+from qasr_train.evaluation.scoring.utterance import UtteranceContext, UtteranceScore
+from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermFinder
-from qasr_train.transcription.predictions import Prediction
 
 _SEPARATORS = re.compile(r"[\n\r,;，、；،؛]")
 MAX_TERM_WORDS = (
@@ -24,21 +25,7 @@ MAX_TERM_WORDS = (
 )
 
 
-@dataclass(slots=True)
-class UtteranceContext:
-    """The terms offered to one utterance, by what became of them. num_prose: pieces too long to be terms.
-
-    spoken: those of the reference. found: those of them in the output. echoed: in the output, not in the reference.
-    """
-
-    offered: list[str]
-    spoken: list[str]
-    found: list[str]
-    echoed: list[str]
-    num_prose: int
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ContextScore:
     """Figures of one group. Each term counts once for every utterance it was offered to.
 
@@ -70,13 +57,12 @@ class ContextCounts:
     num_echoed: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ContextScores:
-    """Offered terms over a run. utterances: parallel to the rows; None: not scored, or no context."""
+    """Offered terms over a run."""
 
     overall: ContextScore
     sets: dict[str, ContextScore]
-    utterances: list[UtteranceContext | None]
 
     def to_json(self) -> dict[str, Any]:
         """`context` of scores.json."""
@@ -84,39 +70,33 @@ class ContextScores:
         return {"overall": dataclasses.asdict(self.overall), "sets": sets}
 
 
-def score_context(
-    rows: Sequence[UtteranceScore],
-    predictions: Sequence[Prediction],
-    normalizer_name: str,
-    resampling: Resampling | None = None,
-) -> ContextScores | None:
-    """What became of the terms in each row's context; None where no scored row has one.
+def follow_context(rows: Sequence[UtteranceScore], normalizer: Normalizer) -> list[UtteranceScore]:
+    """The rows, with what became of the terms in the context of each that is scored and has one.
 
     A term counts as spoken (written) when its words stand in the reference (output) in a row, also inside a longer term.
     """
-    offers = _Offers(get_normalizer(normalizer_name))
-    found = [
-        offers.follow(row, prediction.context) if row.is_scored and prediction.context else None
-        for row, prediction in zip(rows, predictions, strict=True)
+    offers = _Offers(normalizer)
+    return [
+        replace(row, context_terms=offers.follow(row, context))
+        if row.is_scored and (context := row.prediction.context)
+        else row
+        for row in rows
     ]
-    scored = [(row, one) for row, one in zip(rows, found, strict=True) if one is not None]
+
+
+def score_context(rows: Sequence[UtteranceScore], resampling: Resampling) -> ContextScores | None:
+    """Figures of the terms that `follow_context` followed; None where no row was offered any."""
+    scored = [row for row in rows if row.context_terms is not None]
     if not scored:
         return None
-    draws = resampling or Resampling()
-    names = sorted({row.set for row, _ in scored})
-    return ContextScores(
-        overall=_context_score(scored, draws),
-        sets={name: _context_score([pair for pair in scored if pair[0].set == name], draws) for name in names},
-        utterances=found,
-    )
+    groups = Groups(scored, lambda part: _context_score(part, resampling))
+    return ContextScores(groups.by(lambda row: "")[""], groups.by(lambda row: row.prediction.set))
 
 
-def context_fields(one: UtteranceContext | None) -> dict[str, Any]:
-    """`context_terms` of a row of utterances.jsonl: hundreds may be offered to every row, so those are only counted."""
-    if one is None:
-        return {"context_terms": None}
-    lists = {"spoken": one.spoken, "found": one.found, "echoed": one.echoed}
-    return {"context_terms": {"num_offered": len(one.offered), **lists, "num_prose": one.num_prose}}
+def context_counts(context: UtteranceContext) -> ContextCounts:
+    """The counts of one utterance."""
+    num_spoken = len(context.spoken)
+    return ContextCounts(num_spoken, len(context.found), context.num_offered - num_spoken, len(context.echoed))
 
 
 def context_terms(context: str) -> tuple[list[str], int]:
@@ -134,10 +114,11 @@ class _Offers:
         self._finders: dict[tuple[str, str | None], tuple[TermFinder, int]] = {}
 
     def follow(self, row: UtteranceScore, context: str) -> UtteranceContext:
-        finder, num_prose = self._finder(context, row.language)
-        spoken, written = finder.present(row.normalized_reference), finder.present(row.normalized_hypothesis)
+        finder, num_prose = self._finder(context, row.prediction.language)
+        spoken = finder.present(row.counts.normalized_reference)
+        written = finder.present(row.counts.normalized_hypothesis)
         return UtteranceContext(
-            offered=sorted(finder.terms),
+            num_offered=len(finder.terms),
             spoken=sorted(spoken),
             found=sorted(spoken & written),
             echoed=sorted(written - spoken),
@@ -161,20 +142,17 @@ def context_ratios(counts: Sequence[ContextCounts]) -> dict[str, tuple[Counts, C
     return {"recall": (found, spoken), "echo": (echoed, unspoken)}
 
 
-def _context_score(scored: Sequence[tuple[UtteranceScore, UtteranceContext]], resampling: Resampling) -> ContextScore:
-    ones = [one for _, one in scored]
-    counts = [
-        ContextCounts(len(one.spoken), len(one.found), len(one.offered) - len(one.spoken), len(one.echoed))
-        for one in ones
-    ]
-    speakers, options = [row.speaker for row, _ in scored], dataclasses.asdict(resampling)
+def _context_score(rows: Sequence[UtteranceScore], resampling: Resampling) -> ContextScore:
+    ones = [row.context_terms for row in rows if row.context_terms is not None]
+    counts = [context_counts(one) for one in ones]
+    speakers, options = [row.prediction.speaker for row in rows], dataclasses.asdict(resampling)
     intervals = {
         name: error_rate_interval(*ratio, speakers, **options) for name, ratio in context_ratios(counts).items()
     }
-    num_offered, num_spoken = sum(len(one.offered) for one in ones), sum(len(one.spoken) for one in ones)
-    num_found, num_echoed = sum(len(one.found) for one in ones), sum(len(one.echoed) for one in ones)
+    num_offered, num_spoken = sum(one.num_offered for one in ones), sum(one.num_spoken for one in counts)
+    num_found, num_echoed = sum(one.num_found for one in counts), sum(one.num_echoed for one in counts)
     return ContextScore(
-        num_utterances=sum(bool(one.offered) for one in ones),
+        num_utterances=sum(bool(one.num_offered) for one in ones),
         num_offered=num_offered,
         num_spoken=num_spoken,
         num_found=num_found,

@@ -1,52 +1,36 @@
 """Owns how well a list of terms (drug names, statutes ...) is recognised: recall, precision, F1, error rate on and off terms.
 
-Input: `UtteranceScore`s, a `TermList`, the normaliser's name. Output: `EntityScores`, `entities` of scores.json.
+Input: scored rows, a `TermList`, the normaliser. Output: the rows with their terms; `EntityScores`, `entities` of scores.json.
 """
 
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import kaldialign
 import numpy as np
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
-from qasr_train.evaluation.scoring.confusions import MAX_CELLS
+from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import Resampling, percent, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
-from qasr_train.text.normalize import Normalizer, get_normalizer
+from qasr_train.evaluation.scoring.utterance import TermErrors, UtteranceScore, UtteranceTerms
+from qasr_train.evaluation.scoring.word_pairs import utterance_pairs
+from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import Hit, TermFinder, TermList
 from qasr_train.text.tokens import tokens
 
 
-@dataclass(slots=True)
-class UtteranceTerms:
-    """The terms of one utterance in order, and its errors on and off them.
+@dataclass(frozen=True, slots=True)
+class CountedTerms:
+    """The term list by which a run's terms were counted. digest: of the file; None where scores.json says none."""
 
-    num_errors_*, num_words_*: None where the texts are too long to align. Characters instead of words in CER languages.
-    """
-
-    reference: list[str]
-    hypothesis: list[str]
-    num_words_on_terms: int
-    num_words_off_terms: int
-    num_errors_on_terms: int | None
-    num_errors_off_terms: int | None
-
-    @property
-    def missed(self) -> list[str]:
-        """Terms spoken more often than they were written."""
-        return sorted((Counter(self.reference) - Counter(self.hypothesis)).elements())
-
-    @property
-    def added(self) -> list[str]:
-        """Terms written more often than they were spoken."""
-        return sorted((Counter(self.hypothesis) - Counter(self.reference)).elements())
+    path: str
+    digest: str | None
+    num_terms: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class TermScore:
     """Figures of one group. Rates in percent are None where there is nothing to divide by.
 
@@ -77,16 +61,14 @@ class TermScore:
     f1_interval: Interval | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class EntityScores:
-    """Terms over a run. by_term: term -> (spoken, written, found). utterances: parallel to the rows; None: not scored."""
+    """Terms over a run. by_term: term -> (spoken, written, found)."""
 
-    terms: TermList
+    terms: CountedTerms
     overall: TermScore
     sets: dict[str, TermScore]
     by_term: dict[str, tuple[int, int, int]]
-    utterances: list[UtteranceTerms | None]
-    warnings: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """`entities` of scores.json; `terms` lists those that were spoken or written at all."""
@@ -101,72 +83,68 @@ class EntityScores:
         }
 
 
-def score_entities(
-    rows: Sequence[UtteranceScore], terms: TermList, normalizer_name: str, resampling: Resampling | None = None
-) -> EntityScores:
-    """Count the terms in every scored row; matched by the normaliser's rules, the longest at each place.
+def find_terms(
+    rows: Sequence[UtteranceScore], terms: TermList, normalizer: Normalizer
+) -> tuple[list[UtteranceScore], list[str]]:
+    """(the rows, with the terms in each that is scored; warnings). Matched by the normaliser's rules, the longest at each place.
 
     Errors on and off terms are the B-WER and U-WER of Le et al. 2021 (contextual biasing), with terms of several words.
     """
-    normalizer = get_normalizer(normalizer_name)
-    languages = sorted({row.language for row in rows if row.is_scored}, key=str)
+    languages = sorted({row.prediction.language for row in rows if row.is_scored}, key=str)
     finders = {language: TermFinder(terms.spellings.items(), normalizer, language) for language in languages}
-    found = [_utterance_terms(row, finders[row.language], normalizer) if row.is_scored else None for row in rows]
-    scored = [(row, one) for row, one in zip(rows, found, strict=True) if one is not None]
-    draws = resampling or Resampling()
+    found = [
+        replace(
+            row, terms=_utterance_terms(row, finders[row.prediction.language], normalizer) if row.is_scored else None
+        )
+        for row in rows
+    ]
+    return found, _warnings(finders, normalizer.name)
+
+
+def counted_terms(terms: TermList) -> CountedTerms:
+    """What is recorded of a list."""
+    return CountedTerms(terms.path, terms.digest, terms.num_terms)
+
+
+def score_entities(rows: Sequence[UtteranceScore], terms: CountedTerms, resampling: Resampling) -> EntityScores:
+    """Figures of the terms that `find_terms` found."""
+    scored = [row for row in rows if row.terms is not None]
+    groups = Groups(scored, lambda part: _term_score(part, resampling))
     return EntityScores(
         terms=terms,
-        overall=_term_score(scored, draws),
-        sets={name: _term_score([pair for pair in scored if pair[0].set == name], draws) for name in _sets(scored)},
-        by_term=_by_term([one for _, one in scored]),
-        utterances=found,
-        warnings=_warnings(finders, normalizer_name),
+        overall=groups.by(lambda row: "").get("") or _term_score([], resampling),
+        sets=groups.by(lambda row: row.prediction.set),
+        by_term=_by_term([row.terms for row in scored if row.terms is not None]),
     )
-
-
-def entity_fields(one: UtteranceTerms | None) -> dict[str, Any]:
-    """`terms` of a row of utterances.jsonl."""
-    if one is None:
-        return {"terms": None}
-    lists = {name: getattr(one, name) for name in ("reference", "hypothesis", "missed", "added")}
-    return {"terms": lists}
 
 
 def _utterance_terms(row: UtteranceScore, finder: TermFinder, normalizer: Normalizer) -> UtteranceTerms:
-    said, heard = finder.find(row.normalized_reference), finder.find(row.normalized_hypothesis)
-    num_on = sum(hit.stop - hit.start for hit in said)
-    num_words = len(tokens(row.normalized_reference, row.language))
-    errors = _errors(row, said, heard, normalizer)
+    said, heard = finder.find(row.counts.normalized_reference), finder.find(row.counts.normalized_hypothesis)
     return UtteranceTerms(
         reference=[hit.term for hit in said],
         hypothesis=[hit.term for hit in heard],
-        num_words_on_terms=num_on,
-        num_words_off_terms=num_words - num_on,
-        num_errors_on_terms=errors[0] if errors else None,
-        num_errors_off_terms=errors[1] if errors else None,
+        errors=_errors(row, said, heard, normalizer),
     )
 
 
-def _errors(row: UtteranceScore, said: list[Hit], heard: list[Hit], normalizer: Normalizer) -> tuple[int, int] | None:
-    """Errors (on terms, off terms); None where the texts are too long to align."""
-    if row.normalized_reference == row.normalized_hypothesis:
-        return 0, 0
-    reference, hypothesis = (
-        tokens(text, row.language) for text in (row.normalized_reference, row.normalized_hypothesis)
-    )
-    if len(reference) * len(hypothesis) > MAX_CELLS:
+def _errors(row: UtteranceScore, said: list[Hit], heard: list[Hit], normalizer: Normalizer) -> TermErrors | None:
+    """None where the texts are too long to align."""
+    num_words_on = sum(hit.stop - hit.start for hit in said)
+    num_words_off = len(tokens(row.counts.normalized_reference, row.prediction.language)) - num_words_on
+    if row.counts.normalized_reference == row.counts.normalized_hypothesis:
+        return TermErrors(0, 0, num_words_on, num_words_off)
+    pairs = utterance_pairs(row, normalizer)
+    if pairs is None:
         return None
     on_reference, on_hypothesis = _covered(said), _covered(heard)
-    merges = normalizer.merges_compounds
     num_on = num_off = place = heard_place = 0
-    for expected, got in kaldialign.align(reference, hypothesis, "", merge_compounds=merges):
-        is_same = expected == got or (merges and expected.replace(" ", "") == got.replace(" ", ""))
-        is_on = place in on_reference if expected else heard_place in on_hypothesis
-        num_on += not is_same and is_on
-        num_off += not is_same and not is_on
-        place += len(expected.split())  # merged compounds are several words
-        heard_place += len(got.split())
-    return num_on, num_off
+    for pair in pairs:
+        is_on = place in on_reference if pair.expected else heard_place in on_hypothesis
+        num_on += not pair.is_same and is_on
+        num_off += not pair.is_same and not is_on
+        place += len(pair.expected.split())  # merged compounds are several words
+        heard_place += len(pair.heard.split())
+    return TermErrors(num_on, num_off, num_words_on, num_words_off)
 
 
 def _covered(hits: Sequence[Hit]) -> set[int]:
@@ -182,10 +160,10 @@ class TermCounts:
     num_found: int
 
 
-def term_counts(reference: Sequence[str], hypothesis: Sequence[str]) -> TermCounts:
-    """Counts of the terms of a reference and an output, each in order and as often as it stands there."""
-    num_found = (Counter(reference) & Counter(hypothesis)).total()
-    return TermCounts(len(reference), len(hypothesis), num_found)
+def term_counts(terms: UtteranceTerms) -> TermCounts:
+    """Counts of the terms of one utterance, each as often as it stands there."""
+    num_found = (Counter(terms.reference) & Counter(terms.hypothesis)).total()
+    return TermCounts(len(terms.reference), len(terms.hypothesis), num_found)
 
 
 def term_ratios(counts: Sequence[TermCounts]) -> dict[str, tuple[Counts, Counts]]:
@@ -197,36 +175,32 @@ def term_ratios(counts: Sequence[TermCounts]) -> dict[str, tuple[Counts, Counts]
     return {"recall": (found, spoken), "precision": (found, written), "f1": (2 * found, spoken + written)}
 
 
-def _term_score(scored: Sequence[tuple[UtteranceScore, UtteranceTerms]], resampling: Resampling) -> TermScore:
-    ones = [one for _, one in scored]
-    aligned = [one for one in ones if one.num_errors_on_terms is not None]
-    counts = [term_counts(one.reference, one.hypothesis) for one in ones]
+def _term_score(rows: Sequence[UtteranceScore], resampling: Resampling) -> TermScore:
+    found = [row.terms for row in rows if row.terms is not None]
+    errors = [one.errors for one in found if one.errors is not None]
+    counts = [term_counts(one) for one in found]
     num_spoken, num_written = sum(one.num_spoken for one in counts), sum(one.num_written for one in counts)
     num_found = sum(one.num_found for one in counts)
-    speakers, options = [row.speaker for row, _ in scored], dataclasses.asdict(resampling)
+    speakers, options = [row.prediction.speaker for row in rows], dataclasses.asdict(resampling)
     intervals = {name: error_rate_interval(*ratio, speakers, **options) for name, ratio in term_ratios(counts).items()}
-    errors_on = sum(one.num_errors_on_terms or 0 for one in aligned)
-    errors_off = sum(one.num_errors_off_terms or 0 for one in aligned)
-    words_on, words_off = (
-        sum(one.num_words_on_terms for one in aligned),
-        sum(one.num_words_off_terms for one in aligned),
-    )
+    errors_on, errors_off = sum(one.num_errors_on for one in errors), sum(one.num_errors_off for one in errors)
+    words_on, words_off = sum(one.num_words_on for one in errors), sum(one.num_words_off for one in errors)
     return TermScore(
-        num_utterances=len(ones),
+        num_utterances=len(found),
         num_spoken=num_spoken,
         num_written=num_written,
         num_found=num_found,
         recall_percent=percent(num_found, num_spoken),
         precision_percent=percent(num_found, num_written),
         f1_percent=percent(2 * num_found, num_spoken + num_written),
-        metric=primary_metric_of({row.language for row, _ in scored}),
+        metric=primary_metric_of({row.prediction.language for row in rows}),
         on_terms_percent=percent(errors_on, words_on),
         off_terms_percent=percent(errors_off, words_off),
         num_errors_on_terms=errors_on,
         num_errors_off_terms=errors_off,
         num_words_on_terms=words_on,
         num_words_off_terms=words_off,
-        num_not_aligned=len(ones) - len(aligned),
+        num_not_aligned=len(found) - len(errors),
         recall_interval=intervals["recall"],
         precision_interval=intervals["precision"],
         f1_interval=intervals["f1"],
@@ -244,10 +218,6 @@ def _by_term(ones: Sequence[UtteranceTerms]) -> dict[str, tuple[int, int, int]]:
         found.update(Counter(one.reference) & Counter(one.hypothesis))
     order = sorted(spoken | written, key=lambda term: (found[term] - spoken[term], found[term] - written[term], term))
     return {term: (spoken[term], written[term], found[term]) for term in order}
-
-
-def _sets(scored: Sequence[tuple[UtteranceScore, UtteranceTerms]]) -> list[str]:
-    return sorted({row.set for row, _ in scored})
 
 
 def _warnings(finders: dict[str | None, TermFinder], normalizer_name: str) -> list[str]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.text.languages import CER_LANGUAGES
 
 
@@ -85,17 +85,15 @@ class GroupScore:
 def score_group(rows: Sequence[UtteranceScore], normalizer: str, resampling: Resampling) -> GroupScore:
     """Figures of one group; rows with is_scored False are counted, and enter no error rate."""
     scored = [row for row in rows if row.is_scored]
-    errors = _counts([row.num_errors for row in scored])
-    num_words = _counts([row.num_reference_words for row in scored])
-    character_errors = _counts([row.num_character_errors for row in scored])
-    num_characters = _counts([row.num_reference_characters for row in scored])
-    speakers = [row.speaker for row in scored]
+    errors, num_words = counts_of(scored, "wer")
+    character_errors, num_characters = counts_of(scored, "cer")
+    speakers = [row.prediction.speaker for row in scored]
     options = dataclasses.asdict(resampling)
     wer_percent, cer_percent = (
         percent(errors.sum(), num_words.sum()),
         percent(character_errors.sum(), num_characters.sum()),
     )
-    primary_metric = primary_metric_of({row.language for row in scored})
+    primary_metric = primary_metric_of({row.prediction.language for row in scored})
     audio_s, inference_s = _seconds(rows)
     return GroupScore(
         normalizer=normalizer,
@@ -104,9 +102,9 @@ def score_group(rows: Sequence[UtteranceScore], normalizer: str, resampling: Res
         undefined_because=_undefined_because(scored) if wer_percent is None else None,
         primary_metric=primary_metric,
         primary_percent=cer_percent if primary_metric == "cer" else wer_percent,
-        substitutions=sum(row.substitutions for row in scored),
-        deletions=sum(row.deletions for row in scored),
-        insertions=sum(row.insertions for row in scored),
+        substitutions=sum(row.counts.substitutions for row in scored),
+        deletions=sum(row.counts.deletions for row in scored),
+        insertions=sum(row.counts.insertions for row in scored),
         num_reference_words=int(num_words.sum()),
         num_character_errors=int(character_errors.sum()),
         num_reference_characters=int(num_characters.sum()),
@@ -118,22 +116,40 @@ def score_group(rows: Sequence[UtteranceScore], normalizer: str, resampling: Res
         audio_s=audio_s,
         inference_s=inference_s,
         rtfx=round(audio_s / inference_s, 4) if audio_s is not None and inference_s else None,
-        num_truncated=sum(bool(row.is_truncated) for row in rows),
-        num_failed=sum(row.failed is not None for row in rows),
+        num_truncated=sum(bool(row.prediction.is_truncated) for row in rows),
+        num_failed=sum(row.prediction.failed is not None for row in rows),
         **_other_ways_to_fail(rows),
     )
 
 
+def counts_of(rows: Sequence[UtteranceScore], metric: str) -> tuple[Counts, Counts]:
+    """(errors, reference lengths) per row, in characters for "cer", else in words: two (rows,) int arrays."""
+    counted = [row.counts for row in rows]
+    if metric == "cer":
+        counts = [(one.num_character_errors, one.num_reference_characters) for one in counted]
+    else:
+        counts = [(one.num_errors, one.num_reference_words) for one in counted]
+    errors, lengths = np.asarray(counts, dtype=np.int64).reshape(-1, 2).T
+    return errors, lengths
+
+
+def primary_counts(row: UtteranceScore) -> tuple[int, int]:
+    """(errors, reference length) of one utterance by the primary metric of its language."""
+    counts = row.counts
+    if primary_metric_of({row.prediction.language}) == "cer":
+        return counts.num_character_errors, counts.num_reference_characters
+    return counts.num_errors, counts.num_reference_words
+
+
 def primary_errors(row: UtteranceScore) -> int:
     """Errors of one utterance by the primary metric of its language."""
-    return row.num_character_errors if primary_metric_of({row.language}) == "cer" else row.num_errors
+    return primary_counts(row)[0]
 
 
 def primary_error_percent(row: UtteranceScore) -> float:
     """Percent of one utterance, for sorting rows only; against an empty reference each inserted word counts as 100."""
-    is_cer = primary_metric_of({row.language}) == "cer"
-    length = row.num_reference_characters if is_cer else row.num_reference_words
-    return 100.0 * primary_errors(row) / max(1, length)
+    num_errors, length = primary_counts(row)
+    return 100.0 * num_errors / max(1, length)
 
 
 def primary_metric_of(languages: set[str | None]) -> str:
@@ -147,15 +163,15 @@ def percent(part: float, whole: float) -> float | None:
 
 
 def _other_ways_to_fail(rows: Sequence[UtteranceScore]) -> dict[str, Any]:
-    heard = [row for row in rows if row.failed is None]
-    told = [row for row in heard if row.language and row.predicted_language]
-    speech = [row for row in heard if row.normalized_reference]
-    nonspeech = [row for row in heard if row.reference is not None and not row.reference.strip()]
+    heard = [row for row in rows if row.prediction.failed is None]
+    told = [row.prediction for row in heard if row.prediction.language and row.prediction.predicted_language]
+    speech = [row.counts for row in heard if row.counts.normalized_reference]
+    nonspeech = [row.counts for row in heard if row.prediction.text is not None and not row.prediction.text.strip()]
     return {
         "num_with_predicted_language": len(told),
         "language_accuracy_percent": percent(sum(row.language == row.predicted_language for row in told), len(told)),
         "empty_output_percent": percent(sum(not row.normalized_hypothesis for row in speech), len(speech)),
-        "loop_percent": percent(sum(row.has_loop for row in heard), len(heard)),
+        "loop_percent": percent(sum(row.counts.has_loop for row in heard), len(heard)),
         "num_nonspeech": len(nonspeech),
         "hallucination_percent": percent(sum(bool(row.normalized_hypothesis) for row in nonspeech), len(nonspeech)),
         "num_nonspeech_words": sum(row.insertions for row in nonspeech),
@@ -163,9 +179,9 @@ def _other_ways_to_fail(rows: Sequence[UtteranceScore]) -> dict[str, Any]:
 
 
 def _seconds(rows: Sequence[UtteranceScore]) -> tuple[float | None, float | None]:
-    heard = [row for row in rows if row.failed is None]
-    audio = [row.duration_s for row in heard]
-    inference = [row.time_s for row in heard]
+    heard = [row.prediction for row in rows if row.prediction.failed is None]
+    audio = [one.duration_s for one in heard]
+    inference = [one.time_s for one in heard]
     audio_s = None if None in audio else sum(value for value in audio if value is not None)
     inference_s = None if None in inference else sum(value for value in inference if value is not None)
     return audio_s, inference_s
@@ -174,9 +190,5 @@ def _seconds(rows: Sequence[UtteranceScore]) -> tuple[float | None, float | None
 def _undefined_because(scored: Sequence[UtteranceScore]) -> str:
     if not scored:
         return "no row counts"
-    num_inserted = sum(row.insertions for row in scored)
+    num_inserted = sum(row.counts.insertions for row in scored)
     return "no reference words (the leaderboard's scorer says inf)" if num_inserted else "no reference words"
-
-
-def _counts(values: list[int]) -> Counts:
-    return np.asarray(values, dtype=np.int64)

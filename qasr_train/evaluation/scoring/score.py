@@ -1,70 +1,119 @@
-"""Owns the scores of a run: `score_predictions` and the files it leaves, scores.json and utterances.jsonl.
+"""Owns a scored run: the rows of one system under one normaliser, and every figure of them.
 
-Input: predictions and a normaliser. Output: `Scores`. Needs no model and no GPU.
+Input: predictions and a normaliser. Output: `ScoredRun`. Needs no model and no GPU.
 """
 
-import importlib.metadata
-import json
-import platform
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.scoring.alignment import UtteranceScore, score_utterances, utterance_row
-from qasr_train.evaluation.scoring.context_echo import ContextScores, context_fields, score_context
-from qasr_train.evaluation.scoring.entities import EntityScores, entity_fields, score_entities
+from qasr_train.errors import DataError
+from qasr_train.evaluation.scoring.alignment import score_utterances
+from qasr_train.evaluation.scoring.context_echo import ContextScores, follow_context, score_context
+from qasr_train.evaluation.scoring.entities import (
+    CountedTerms,
+    EntityScores,
+    counted_terms,
+    find_terms,
+    score_entities,
+)
+from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import GroupScore, Resampling, score_group
-from qasr_train.files import write_whole
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.text.languages import LANGUAGES
+from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import Prediction
 
-SCORES_VERSION = 1
-_LIBRARIES = ("qasr_train", "kaldialign", "whisper_normalizer", "num2words", "rapidfuzz", "numpy")
 
+@dataclass(frozen=True)
+class ScoredRun:
+    """One system, scored utterance by utterance; made from predictions, or read from the folder of a run.
 
-@dataclass(slots=True)
-class Scores:
-    """Everything a run scored to.
+    All figures are made of the rows, each once, when it is first asked for.
 
-    sets, languages, roles: per name of a set, a language ("unknown" where rows have none), a role.
-    set_languages: per (set, language).
-    macro_wer_percent: unweighted mean of the rounded WER of the sets, the leaderboard's average; micro is overall.wer_percent.
-    macro_primary_percent: unweighted mean over languages of CER or WER, whichever is primary, as the Qwen3-ASR report does.
-    utterances: every row, scored or not. entities: where a term list was given.
-    context: where rows had one. provenance: what made the predictions.
+    rows: every utterance, scored or not. resampling: how intervals are made.
+    terms: the list by which terms were counted; None: by none. warnings: what a reader of the figures should know.
+    provenance: what made the predictions; `run` in it is the record of a run (run.json).
+    path: where the run lies, as messages and comparisons name it.
     """
 
-    normalizer: str
-    overall: GroupScore
-    sets: dict[str, GroupScore]
-    languages: dict[str, GroupScore]
-    roles: dict[str, GroupScore]
-    set_languages: dict[tuple[str, str], GroupScore]
-    macro_wer_percent: float | None
-    macro_primary_percent: float | None
-    utterances: list[UtteranceScore]
-    versions: dict[str, str]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    normalizer: Normalizer
+    rows: list[UtteranceScore]
+    resampling: Resampling = field(default_factory=Resampling)
+    terms: CountedTerms | None = None
     warnings: list[str] = field(default_factory=list)
-    entities: EntityScores | None = None
-    context: ContextScores | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    path: str = "a run in memory"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the run says of itself; {} where nothing is known."""
+        run = self.provenance.get("run")
+        return run if isinstance(run, dict) else {}
+
+    @cached_property
+    def overall(self) -> GroupScore:
+        """All utterances, pooled."""
+        return self._groups.by(lambda row: "")[""]
+
+    @cached_property
+    def sets(self) -> dict[str, GroupScore]:
+        """By the name of a set."""
+        return self._groups.by(lambda row: row.prediction.set)
+
+    @cached_property
+    def languages(self) -> dict[str, GroupScore]:
+        """By language, "unknown" where rows have none."""
+        return self._groups.by(language_label)
+
+    @cached_property
+    def roles(self) -> dict[str, GroupScore]:
+        """By role, where rows have one."""
+        return {role: group for role, group in self._groups.by(lambda row: row.prediction.role or "").items() if role}
+
+    @cached_property
+    def set_languages(self) -> dict[tuple[str, str], GroupScore]:
+        """By (set, language)."""
+        return self._groups.by(lambda row: (row.prediction.set, language_label(row)))
+
+    @property
+    def macro_wer_percent(self) -> float | None:
+        """Unweighted mean of the rounded WER of the sets, the leaderboard's average; micro is that of `overall`."""
+        return _mean([group.wer_percent for group in self.sets.values()])
+
+    @property
+    def macro_primary_percent(self) -> float | None:
+        """Unweighted mean over languages of CER or WER, whichever is primary, as the Qwen3-ASR report does."""
+        return _mean([group.primary_percent for group in self.languages.values()])
+
+    @cached_property
+    def entities(self) -> EntityScores | None:
+        """Recognition of the terms of a list; None without one."""
+        return score_entities(self.rows, self.terms, self.resampling) if self.terms else None
+
+    @cached_property
+    def context(self) -> ContextScores | None:
+        """What became of terms offered in the prompt; None where no row had any."""
+        return score_context(self.rows, self.resampling)
+
+    @cached_property
+    def _groups(self) -> Groups[UtteranceScore, GroupScore]:
+        return Groups(self.rows, lambda part: score_group(part, self.normalizer.name, self.resampling))
 
 
 def score_predictions(
     predictions: Sequence[Prediction],
-    normalizer: str,
+    normalizer: Normalizer,
     *,
     failed_as_empty: bool = False,
     resampling: Resampling | None = None,
     num_workers: int = 1,
     terms: TermList | None = None,
-) -> Scores:
-    """Score predictions by a normaliser of NORMALIZERS: pooled counts per set, language, role and over all.
+) -> ScoredRun:
+    """Score predictions: the errors of each, and through `ScoredRun` pooled counts per set, language, role and over all.
 
     Args:
         failed_as_empty: a failed row counts as an empty hypothesis instead of being left out.
@@ -72,133 +121,27 @@ def score_predictions(
         terms: what the figures of entities are made of.
 
     Raises:
-        ConfigError: no such normaliser. DataError: no predictions.
+        DataError: no predictions.
     """
     if not predictions:
         raise DataError("there are no predictions to score; the run produced none")
-    resampling = resampling or Resampling()
     rows = score_utterances(predictions, normalizer, failed_as_empty=failed_as_empty, num_workers=num_workers)
-
-    groups = _Groups(rows, normalizer, resampling)
-    sets, languages = groups.by(lambda row: row.set), groups.by(language_label)
-    entities = score_entities(rows, terms, normalizer, resampling) if terms else None
-    return Scores(
-        normalizer=normalizer,
-        overall=groups.by(lambda row: "")[""],
-        sets=sets,
-        languages=languages,
-        roles={role: group for role, group in groups.by(lambda row: row.role or "").items() if role},
-        set_languages=groups.by(lambda row: (row.set, language_label(row))),
-        macro_wer_percent=_mean([group.wer_percent for group in sets.values()]),
-        macro_primary_percent=_mean([group.primary_percent for group in languages.values()]),
-        utterances=rows,
-        versions=library_versions(),
-        warnings=[*_warnings(rows), *(entities.warnings if entities else [])],
-        entities=entities,
-        context=score_context(rows, predictions, normalizer, resampling),
+    warnings = _warnings(predictions)
+    if terms is not None:
+        rows, term_warnings = find_terms(rows, terms, normalizer)
+        warnings += term_warnings
+    return ScoredRun(
+        normalizer,
+        follow_context(rows, normalizer),
+        resampling or Resampling(),
+        counted_terms(terms) if terms is not None else None,
+        warnings,
     )
-
-
-class _Groups:
-    """Splits rows by a key and scores each part; parts made of the same rows (one set in one language) are scored once."""
-
-    def __init__(self, rows: Sequence[UtteranceScore], normalizer: str, resampling: Resampling) -> None:
-        self._rows = rows
-        self._normalizer = normalizer
-        self._resampling = resampling
-        self._known: dict[frozenset[tuple[str, str | None, str | None]], GroupScore] = {}
-
-    def by(self, key: Callable[[UtteranceScore], Any]) -> dict[Any, GroupScore]:
-        """The scores per value of `key`, which may depend on a row's set, language and role only."""
-        parts: dict[Any, list[UtteranceScore]] = defaultdict(list)
-        for row in self._rows:
-            parts[key(row)].append(row)
-        return {name: self._score(parts[name]) for name in sorted(parts)}
-
-    def _score(self, rows: list[UtteranceScore]) -> GroupScore:
-        cells = frozenset((row.set, row.language, row.role) for row in rows)
-        if cells not in self._known:
-            self._known[cells] = score_group(rows, self._normalizer, self._resampling)
-        return self._known[cells]
-
-
-def write_scores(directory: str | Path, scores: Scores) -> None:
-    """Write DIRECTORY/scores.json and DIRECTORY/utterances.jsonl, each all or nothing.
-
-    Raises:
-        ConfigError: the directory cannot be written.
-    """
-    directory = Path(directory)
-    write_json(directory / "scores.json", scores_row(scores))
-    lines = (json.dumps(row, ensure_ascii=False) for row in _utterance_rows(scores))
-    write_text(directory / "utterances.jsonl", "\n".join(lines) + "\n")
-
-
-def _utterance_rows(scores: Scores) -> Iterator[dict[str, Any]]:
-    for index, row in enumerate(scores.utterances):
-        entities = entity_fields(scores.entities.utterances[index]) if scores.entities else {}
-        context = context_fields(scores.context.utterances[index]) if scores.context else {}
-        yield {**utterance_row(row), **entities, **context}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file as `write_text` does; a number that JSON cannot hold (NaN) is our own bug."""
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file all or nothing (temporary file, then rename), making its directory.
-
-    Raises:
-        ConfigError: the directory cannot be written; names it and the reason.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text, errors="replace")
-    except OSError as error:
-        raise ConfigError(
-            f"out={path.parent}: cannot be written ({error.strerror}); choose another directory"
-        ) from None
-
-
-def scores_row(scores: Scores) -> dict[str, Any]:
-    """The content of scores.json."""
-    return {
-        "version": SCORES_VERSION,
-        "normalizer": scores.normalizer,
-        "micro_wer_percent": scores.overall.wer_percent,
-        "macro_wer_percent": scores.macro_wer_percent,
-        "macro_primary_percent": scores.macro_primary_percent,
-        "overall": scores.overall.to_json(),
-        "set_languages": [
-            {"set": name, "language": language, **group.to_json(), "versions": scores.versions}
-            for (name, language), group in scores.set_languages.items()
-        ],
-        "sets": {name: group.to_json() for name, group in scores.sets.items()},
-        "languages": {name: group.to_json() for name, group in scores.languages.items()},
-        "roles": {name: group.to_json() for name, group in scores.roles.items()},
-        **({"entities": scores.entities.to_json()} if scores.entities else {}),
-        **({"context": scores.context.to_json()} if scores.context else {}),
-        "warnings": scores.warnings,
-        "versions": scores.versions,
-        "provenance": scores.provenance,
-    }
 
 
 def language_label(row: UtteranceScore) -> str:
     """The language of a row as tables name it."""
-    return row.language or "unknown"
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what a score depends on."""
-    versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    return row.prediction.language or "unknown"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -206,13 +149,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return round(fmean(known), 4) if known else None
 
 
-def _warnings(rows: Sequence[UtteranceScore]) -> list[str]:
+def _warnings(predictions: Sequence[Prediction]) -> list[str]:
     warnings = []
-    others = sorted({row.language for row in rows if row.language} - set(LANGUAGES))
+    others = sorted({row.language for row in predictions if row.language} - set(LANGUAGES))
     if others:
         warnings.append(f"not languages of Qwen3-ASR, so scored by the rules common to all: {', '.join(others)}")
-    num_failed = sum(row.failed is not None for row in rows)
-    if num_failed:
-        first = next(row for row in rows if row.failed is not None)
-        warnings.append(f"{num_failed} of {len(rows)} rows failed; the first is {first.id!r}: {first.failed}")
+    failed = [row for row in predictions if row.failed is not None]
+    if failed:
+        first = failed[0]
+        warnings.append(f"{len(failed)} of {len(predictions)} rows failed; the first is {first.id!r}: {first.failed}")
     return warnings

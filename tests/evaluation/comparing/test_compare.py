@@ -1,18 +1,21 @@
 """Comparing two runs: pairing, what is refused, differences, and the gate's verdict."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.comparing.compare import Run, compare_runs, comparison_row, load_run
+from qasr_train.evaluation.comparing.compare import compare_runs, comparison_row
 from qasr_train.evaluation.comparing.gate import judge
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
-from qasr_train.evaluation.scoring.score import score_predictions, write_scores
+from qasr_train.evaluation.scoring.run_files import load_run, write_scores
+from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.significance import Interval, PairedTest
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.jobs.compare import compare_one
 from qasr_train.jobs.settings.compare import CompareConfig
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction, write_predictions
 
 
@@ -26,7 +29,7 @@ def _rows(hypotheses, *, set_name="s", role=None, language="English", text="a b 
 
 
 def _run(path, predictions, normalizer="none"):
-    return Run(path, normalizer, score_predictions(predictions, normalizer).utterances)
+    return replace(score_predictions(predictions, get_normalizer(normalizer)), path=path)
 
 
 def _test(delta, upper, p_value):
@@ -137,7 +140,9 @@ def test_roles_come_from_the_rows_or_the_gate():
 
 def test_the_job_reads_scored_folders_and_predictions_and_writes_json(tmp_path):
     base, cand = tmp_path / "a", tmp_path / "b"
-    write_scores(base, score_predictions(_rows(["a b c x"] * 20, role="target", language="German"), "qasr-1"))
+    write_scores(
+        base, score_predictions(_rows(["a b c x"] * 20, role="target", language="German"), get_normalizer("qasr-1"))
+    )
     write_predictions(cand / "predictions.jsonl", _rows(["a b c d"] * 20, role="target", language="German"))
     comparison = compare_one(CompareConfig(str(base), str(cand), str(tmp_path / "out")))
     assert comparison.verdict.passed is True
@@ -150,12 +155,12 @@ def test_the_job_reads_scored_folders_and_predictions_and_writes_json(tmp_path):
 
 def test_another_normaliser_scores_both_anew(tmp_path):
     write_predictions(tmp_path / "predictions.jsonl", _rows(["A b c d"]))
-    write_scores(tmp_path, score_predictions(_rows(["A b c d"]), "none"))
-    assert load_run(tmp_path).utterances[0].substitutions == 1
-    assert load_run(tmp_path, "qasr-1").utterances[0].substitutions == 0
+    write_scores(tmp_path, score_predictions(_rows(["A b c d"]), get_normalizer("none")))
+    assert load_run(tmp_path).rows[0].counts.substitutions == 1
+    assert load_run(tmp_path, get_normalizer("qasr-1")).rows[0].counts.substitutions == 0
     (tmp_path / "predictions.jsonl").unlink()
     with pytest.raises(ConfigError, match=r"was scored by none, and has no predictions\.jsonl to score by qasr-1"):
-        load_run(tmp_path, "qasr-1")
+        load_run(tmp_path, get_normalizer("qasr-1"))
 
 
 def test_damaged_run_folders_are_named(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.comparing.several import short_names
 from qasr_train.evaluation.report.comparison_tables import several_summary, several_table
-from qasr_train.evaluation.report.content import render_markdown, scores_report
-from qasr_train.evaluation.report.systems import published_system, run_record, system_of_run
+from qasr_train.evaluation.report.content import scores_report
+from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.evaluation.scoring.systems import published_system, run_record, system_of_run
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.jobs.compare import compare_several
 from qasr_train.jobs.settings.compare import CompareConfig
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction, write_predictions
 from tests.helpers import ROOT
 
@@ -158,8 +161,8 @@ def test_scored_folders_know_the_run_they_quote(tmp_path):
 
 def test_the_report_lists_the_run_among_published_systems():
     rows = [Prediction(None, 4.0, 0.1, "a b", "a b", id="1", set="librispeech_clean", language="English")]
-    scores = score_predictions(rows, "leaderboard-2026-08")
-    scores.provenance = {"run": {"config": {"model": {"path": "mine"}}, "num_parameters": 2_480_000}}
+    scores = score_predictions(rows, get_normalizer("leaderboard-2026-08"))
+    scores = replace(scores, provenance={"run": {"config": {"model": {"path": "mine"}}, "num_parameters": 2_480_000}})
     report = render_markdown(scores_report(scores))
     line = next(line for line in report.splitlines() if line.startswith("| mine |"))
     assert line == "| mine | 0.00 | 40.0 | 2.48 M | – | – | – | measured here, 1 set |"

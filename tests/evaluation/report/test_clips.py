@@ -12,13 +12,14 @@ import pytest
 import soundfile
 
 from qasr_train.errors import AudioError, ConfigError
-from qasr_train.evaluation.comparing.compare import Run, compare_runs
+from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.clips import clip_of_file, clip_of_sets
 from qasr_train.evaluation.report.content import write_comparison_report, write_report
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.settings import ReportConfig
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.manifest import Utterance
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 from tests.helpers import tone, write_wav
 
@@ -30,7 +31,7 @@ def _scores(tmp_path, *durations_s, hypothesis="b"):
         rows.append(
             Prediction(str(path), duration_s, 0.1, "a", hypothesis, id=f"u{number}", set="s", language="German")
         )
-    return score_predictions(rows, "none")
+    return score_predictions(rows, get_normalizer("none"))
 
 
 def _rows_of(page):
@@ -72,7 +73,7 @@ def test_missing_recordings_and_parts_of_longer_ones_are_counted_with_the_reason
     page = write_report(tmp_path / "out", scores, config=ReportConfig(embed_audio=True)).read_text(encoding="utf-8")
     assert "holds the recordings of 0 utterances" in page
     assert re.search(r"2 recordings could not be embedded, the first &#x27;u0&#x27;: .*u0.wav", page)
-    row = next(row for row in scores.utterances if row.id == "u1")
+    row = next(row.prediction for row in scores.rows if row.prediction.id == "u1")
     with pytest.raises(
         AudioError, match=r"u1.wav: lasts 5.0 s, the utterance 1.0 s; only evaluate.py knows which part"
     ):
@@ -85,13 +86,13 @@ def test_missing_recordings_and_parts_of_longer_ones_are_counted_with_the_reason
 def test_a_part_of_a_recording_is_cut_by_the_manifest(tmp_path):
     path = write_wav(tmp_path / "long.wav", tone(5.0))
     utterance = Utterance("u0", str(path), "a", start_s=1.0, end_s=2.5)
-    (row,) = _scores(tmp_path, 1.5).utterances
-    assert len(clip_of_sets([EvaluationSet("s", None, [utterance])])(row)) == 24_000
+    (row,) = _scores(tmp_path, 1.5).rows
+    assert len(clip_of_sets([EvaluationSet("s", None, [utterance])])(row.prediction)) == 24_000
 
 
 def test_a_comparison_may_hold_recordings(tmp_path):
-    before, after = (_scores(tmp_path, 1.0, 1.0, hypothesis=hypothesis).utterances for hypothesis in ("b", "a"))
-    comparison = compare_runs(Run("x", "none", before), Run("y", "none", after), num_resamples=100)
+    before, after = (_scores(tmp_path, 1.0, 1.0, hypothesis=hypothesis) for hypothesis in ("b", "a"))
+    comparison = compare_runs(before, after, num_resamples=100)
     page = write_comparison_report(tmp_path / "out", comparison, ReportConfig(embed_audio=True)).read_text("utf-8")
     assert all("p" in row for row in _rows_of(page).values())
 

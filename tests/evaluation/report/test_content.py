@@ -7,25 +7,29 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from qasr_train.evaluation.comparing.compare import Run, compare_runs
+from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.content import (
     MAX_EXPLORED,
     comparison_report,
     explorer_row,
-    render_markdown,
     scores_report,
     write_comparison_report,
     write_report,
 )
+from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.plots import Bar, error_rate_plot
-from qasr_train.evaluation.report.tables import duration_table, markdown_text, text_table
+from qasr_train.evaluation.report.tables import duration_table
 from qasr_train.evaluation.scoring.confusions import aligned_pieces, count_confusions
-from qasr_train.evaluation.scoring.score import score_predictions, write_scores
+from qasr_train.evaluation.scoring.run_files import write_scores
+from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
+from qasr_train.pages.table import markdown_text, text_table
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
 EVIL = '</script><script>document.title="pwned"</script> <img src=x onerror=alert(1)> $x^$ | `a` \u2028'
@@ -48,7 +52,7 @@ def _embedded_rows(page):
 
 def test_untrusted_text_is_shown_and_does_nothing():
     row = Prediction(EVIL, 1.0, 0.1, EVIL, EVIL + " more", id=EVIL, set=EVIL, language="German", failed=None)
-    report = scores_report(score_predictions([row, *_rows(["", "<b>x</b>"])], "none"))
+    report = scores_report(score_predictions([row, *_rows(["", "<b>x</b>"])], get_normalizer("none")))
     page = render_html(report)
     assert page.count("<script") == 2  # the rows and ours
     assert "<img" not in page
@@ -62,7 +66,7 @@ def test_untrusted_text_is_shown_and_does_nothing():
 
 
 def test_the_page_loads_nothing_and_runs_only_its_own_script():
-    page = render_html(scores_report(score_predictions(_rows(["the cat"]), "none")))
+    page = render_html(scores_report(score_predictions(_rows(["the cat"]), get_normalizer("none"))))
     (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"default-src 'none'; script-src 'sha256-{digest}'" in page
@@ -71,30 +75,32 @@ def test_the_page_loads_nothing_and_runs_only_its_own_script():
 
 
 def test_aligned_pieces_show_runs_and_pairs():
-    (row,) = score_predictions(_rows(["the dog sat quite down"]), "none").utterances
-    assert aligned_pieces(row, "none") == ["the", ("cat", "dog"), "sat", ("", "quite"), "down"]
-    (chinese,) = score_predictions(_rows(["今天不好"], text="今天很好", language="Chinese"), "qasr-1").utterances
-    assert aligned_pieces(chinese, "qasr-1") == ["今天", ("很", "不"), "好"]
+    (row,) = score_predictions(_rows(["the dog sat quite down"]), get_normalizer("none")).rows
+    assert aligned_pieces(row, get_normalizer("none")) == ["the", ("cat", "dog"), "sat", ("", "quite"), "down"]
+    (chinese,) = score_predictions(
+        _rows(["今天不好"], text="今天很好", language="Chinese"), get_normalizer("qasr-1")
+    ).rows
+    assert aligned_pieces(chinese, get_normalizer("qasr-1")) == ["今天", ("很", "不"), "好"]
     (merged,) = score_predictions(
-        _rows(["whitepaper on"], text="white paper", language="English"), "leaderboard-2026-08"
-    ).utterances
-    assert aligned_pieces(merged, "leaderboard-2026-08") == ["white paper", ("", "on")]
+        _rows(["whitepaper on"], text="white paper", language="English"), get_normalizer("leaderboard-2026-08")
+    ).rows
+    assert aligned_pieces(merged, get_normalizer("leaderboard-2026-08")) == ["white paper", ("", "on")]
 
 
 def test_neighbouring_insertions_are_drawn_as_one():
-    (row,) = score_predictions(_rows(["the cat sat down" + " and so on" * 3000]), "none").utterances
-    assert explorer_row(row, "none")["a"] == ["the cat sat down", ("", " ".join(["and so on"] * 3000))]
+    (row,) = score_predictions(_rows(["the cat sat down" + " and so on" * 3000]), get_normalizer("none")).rows
+    assert explorer_row(row, get_normalizer("none"))["a"] == ["the cat sat down", ("", " ".join(["and so on"] * 3000))]
 
 
 def test_texts_too_long_to_align_are_left_to_the_raw_view():
-    (row,) = score_predictions(_rows(["b " * 2100], text="a " * 2100), "none").utterances
-    assert explorer_row(row, "none")["a"] is None
+    (row,) = score_predictions(_rows(["b " * 2100], text="a " * 2100), get_normalizer("none")).rows
+    assert explorer_row(row, get_normalizer("none"))["a"] is None
 
 
 def test_confusions_are_counted_over_scored_rows():
     rows = _rows(["the dog sat down", "the dog sat", "so the cat sat down"])
     rows += _rows([""], set="failed", failed="no audio")
-    confusions = count_confusions(score_predictions(rows, "none").utterances, "none")
+    confusions = count_confusions(score_predictions(rows, get_normalizer("none")).rows, get_normalizer("none"))
     assert confusions.substitutions == {("cat", "dog"): 2}
     assert confusions.deletions == {"down": 1}
     assert confusions.insertions == {"so": 1}
@@ -103,7 +109,7 @@ def test_confusions_are_counted_over_scored_rows():
 def test_durations_fall_into_buckets_at_their_lower_edge():
     rows = _rows(["the cat sat down"], set="a", duration_s=1.99) + _rows(["x"], set="b", duration_s=2.0)
     rows += _rows(["the cat sat down"], set="c", duration_s=60.0) + _rows(["the cat"], set="d", duration_s=None)
-    table = duration_table(score_predictions(rows, "none"))
+    table = duration_table(score_predictions(rows, get_normalizer("none")))
     # "x" against "the cat sat down" is 1 substitution and 3 deletions of 4 words.
     assert [row[:4] for row in table.rows] == [
         ["under 2", "1", "4", "0.00 *"],
@@ -116,13 +122,15 @@ def test_flags_name_what_went_wrong():
     rows = _rows([""], set="a") + _rows(["x"], set="b", failed="no audio")
     rows += _rows(["the cat sat down"], set="c", predicted_language="English", is_truncated=True)
     rows += _rows(["oh"], text="", set="d")
-    flags = [explorer_row(row, "none")["f"] for row in score_predictions(rows, "none").utterances]
+    flags = [
+        explorer_row(row, get_normalizer("none"))["f"] for row in score_predictions(rows, get_normalizer("none")).rows
+    ]
     assert flags == [["empty"], ["failed", "left out"], ["cut off", "wrong language"], ["words in non-speech"]]
 
 
 def test_a_report_with_a_baseline_shows_gain_and_verdict(tmp_path):
-    before = score_predictions(_rows(["the cat sit down"] * 30, role="target"), "none")
-    after = score_predictions(_rows(["the cat sat down"] * 30, role="target"), "none")
+    before = score_predictions(_rows(["the cat sit down"] * 30, role="target"), get_normalizer("none"))
+    after = score_predictions(_rows(["the cat sat down"] * 30, role="target"), get_normalizer("none"))
     write_scores(tmp_path / "before", before)
     page = write_report(tmp_path / "after", after, baseline=tmp_path / "before").read_text(encoding="utf-8")
     assert '<td class="good">-25.00 *</td>' in page
@@ -138,7 +146,7 @@ def test_a_report_with_a_baseline_shows_gain_and_verdict(tmp_path):
 
 
 def test_a_failed_gate_and_a_loss_are_marked(tmp_path):
-    runs = [Run(name, "none", score_predictions(_rows([text] * 30, role="guard"), "none").utterances)
+    runs = [replace(score_predictions(_rows([text] * 30, role="guard"), get_normalizer("none")), path=name)
             for name, text in (("base", "the cat sat down"), ("cand", "the cat sit down"))]  # fmt: skip
     page = write_comparison_report(tmp_path, compare_runs(*runs)).read_text(encoding="utf-8")
     assert '<td class="bad">+25.00 *</td>' in page
@@ -147,13 +155,15 @@ def test_a_failed_gate_and_a_loss_are_marked(tmp_path):
 
 
 def test_without_roles_the_gate_says_how_to_name_them():
-    runs = [Run(name, "none", score_predictions(_rows(["the cat"]), "none").utterances) for name in ("base", "cand")]
+    runs = [
+        replace(score_predictions(_rows(["the cat"]), get_normalizer("none")), path=name) for name in ("base", "cand")
+    ]
     assert "name them with gate.target=[...]" in html.unescape(render_html(comparison_report(compare_runs(*runs))))
 
 
 def test_the_explorer_holds_the_worst_rows_when_there_are_too_many():
     rows = _rows(["the cat sat down"] * MAX_EXPLORED + ["x"])
-    report = scores_report(score_predictions(rows, "none"))
+    report = scores_report(score_predictions(rows, get_normalizer("none")))
     assert len(report.explored) == MAX_EXPLORED
     assert report.explored[0]["h"] == "x"
     assert f"The first {MAX_EXPLORED} of {MAX_EXPLORED + 1}" in render_html(report)
@@ -169,7 +179,7 @@ def test_plots_escape_labels_and_draw_intervals():
 
 def test_markdown_and_terminal_tables():
     assert markdown_text("a|b*<i>\n") == "a\\|b\\*&lt;i&gt; "
-    table = duration_table(score_predictions(_rows(["the cat sat down"]), "none"))
+    table = duration_table(score_predictions(_rows(["the cat sat down"]), get_normalizer("none")))
     assert text_table(table).splitlines() == [
         "seconds  utterances  words   WER %  CER %",
         "2 to 5            1      4  0.00 *   0.00",
@@ -182,7 +192,7 @@ def test_a_browser_draws_the_explorer_and_runs_no_injected_script(tmp_path):
     rows = [
         Prediction(None, 1.0, 0.1, EVIL, "so", id=f"u{number}", set="s", language="German") for number in range(200)
     ]
-    page = write_report(tmp_path, score_predictions(rows, "none"))
+    page = write_report(tmp_path, score_predictions(rows, get_normalizer("none")))
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
     command = ["chromium", *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
     drawn = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout

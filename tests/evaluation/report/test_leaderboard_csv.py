@@ -3,12 +3,14 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from qasr_train.evaluation.report.leaderboard_csv import leaderboard_csv, write_leaderboard_csv
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.jobs.recipes import load_config
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 from tests.helpers import SHARED, needs_shared
 
@@ -28,7 +30,7 @@ def _scores(sets, normalizer="leaderboard-2026-08", **fields):
         }
         values |= fields
         rows.append(Prediction(None, text=" ".join(["word"] * 100), pred_text=hypothesis, id="u", set=name, **values))
-    return score_predictions(rows, normalizer)
+    return score_predictions(rows, get_normalizer(normalizer))
 
 
 def _line(scores):
@@ -38,7 +40,7 @@ def _line(scores):
 
 def test_the_english_line_by_hand():
     scores = _scores({name: wrong for wrong, name in enumerate(ENGLISH, start=1)})
-    scores.provenance = {"system": "org/model, tuned", "run": {"num_parameters": 600_000_000}}
+    scores = replace(scores, provenance={"system": "org/model, tuned", "run": {"num_parameters": 600_000_000}})
     assert _line(scores) == {
         "model": "org/model, tuned", "Avg. WER": "4.00", "RTFx": "300.00", "Model size (B)": "0.6", "License": "",
         "AMI WER": "1.00", "Earnings22 WER": "2.00", "Gigaspeech WER": "3.00", "LS Clean WER": "4.00",
@@ -48,7 +50,7 @@ def test_the_english_line_by_hand():
 
 def test_what_is_not_known_is_minus_one_and_the_checkpoint_names_the_model():
     scores = _scores(dict.fromkeys(ENGLISH, 1), time_s=None)
-    scores.provenance = {"run": {"config": {"model": {"path": "Qwen/Qwen3-ASR-0.6B"}}}}
+    scores = replace(scores, provenance={"run": {"config": {"model": {"path": "Qwen/Qwen3-ASR-0.6B"}}}})
     line = _line(scores)
     assert (line["RTFx"], line["Model size (B)"], line["model"]) == ("-1", "-1", "Qwen/Qwen3-ASR-0.6B")
 

@@ -4,11 +4,13 @@ import re
 
 import pytest
 
-from qasr_train.evaluation.report.content import render_markdown, scores_report
+from qasr_train.evaluation.report.content import scores_report
+from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.plots import SpeedPoint, speed_plot
 from qasr_train.evaluation.report.published import TABLES, match_sets, placements, read_published
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
 
@@ -20,7 +22,7 @@ def _scores(sets, normalizer="leaderboard-2026-08", language="English"):
         rows.append(
             Prediction(None, 30.0, 0.1, " ".join(["word"] * 100), hypothesis, id="u", set=name, language=language)
         )
-    return score_predictions(rows, normalizer)
+    return score_predictions(rows, get_normalizer(normalizer))
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.report.content import render_markdown, scores_report
+from qasr_train.evaluation.report.content import scores_report
+from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.scoring.score import score_predictions
@@ -87,14 +88,14 @@ def test_recall_precision_and_errors_on_and_off_terms_by_hand():
         _row("he slept well", "he slept metformin well", "b"),
         _row("x metformin", "", "c", failed="no audio"),  # left out
     ]
-    scores = score_predictions(rows, "none", terms=_list("metformin", "heart attack", "insulin"))
+    scores = score_predictions(rows, get_normalizer("none"), terms=_list("metformin", "heart attack", "insulin"))
     group = scores.entities.overall
     assert (group.num_spoken, group.num_written, group.num_found) == (2, 2, 1)
     assert (group.recall_percent, group.precision_percent, group.f1_percent) == (50.0, 50.0, 50.0)
     assert (group.num_errors_on_terms, group.num_words_on_terms, group.on_terms_percent) == (2, 3, 66.67)
     assert (group.num_errors_off_terms, group.num_words_off_terms, group.off_terms_percent) == (1, 7, 14.29)
     assert scores.entities.by_term == {"heart attack": (1, 0, 0), "metformin": (1, 2, 1)}
-    assert [one and (one.missed, one.added) for one in scores.entities.utterances] == [
+    assert [row.terms and (row.terms.missed, row.terms.added) for row in scores.rows] == [
         (["heart attack"], []),
         ([], ["metformin"]),
         None,
@@ -102,7 +103,7 @@ def test_recall_precision_and_errors_on_and_off_terms_by_hand():
 
 
 def test_a_term_said_twice_and_written_once_is_found_once():
-    group = score_predictions([_row("no no", "no yes")], "none", terms=_list("no")).entities.overall
+    group = score_predictions([_row("no no", "no yes")], get_normalizer("none"), terms=_list("no")).entities.overall
     assert (group.num_spoken, group.num_written, group.num_found, group.recall_percent) == (2, 1, 1, 50.0)
 
 
@@ -114,28 +115,34 @@ def test_errors_on_and_off_terms_add_up_to_all(normalizer):
         _row("heart attack heart attack", "heart", "c"),
         _row("metformin", "", "d"),
     ]
-    scores = score_predictions(rows, normalizer, terms=_list("metformin", "white paper", "heart attack"))
+    scores = score_predictions(
+        rows, get_normalizer(normalizer), terms=_list("metformin", "white paper", "heart attack")
+    )
     group = scores.entities.overall
-    assert group.num_errors_on_terms + group.num_errors_off_terms == sum(row.num_errors for row in scores.utterances)
+    assert group.num_errors_on_terms + group.num_errors_off_terms == sum(row.counts.num_errors for row in scores.rows)
     assert group.num_words_on_terms + group.num_words_off_terms == scores.overall.num_reference_words
     assert group.num_words_on_terms > 0
 
 
 def test_chinese_terms_are_counted_in_characters():
     rows = [_row("今天天气很好", "今天天汽很好", language="Chinese")]
-    group = score_predictions(rows, "qasr-1", terms=_list("天气")).entities.overall
+    group = score_predictions(rows, get_normalizer("qasr-1"), terms=_list("天气")).entities.overall
     assert (group.metric, group.on_terms_percent, group.off_terms_percent) == ("cer", 50.0, 0.0)
     assert (group.num_spoken, group.num_written) == (1, 0)
 
 
 def test_other_spellings_count_as_their_term():
     terms = TermList("t", "0", {"heart attack": "heart attack", "myocardial infarction": "heart attack"})
-    group = score_predictions([_row("a heart attack", "a myocardial infarction")], "qasr-1", terms=terms)
+    group = score_predictions(
+        [_row("a heart attack", "a myocardial infarction")], get_normalizer("qasr-1"), terms=terms
+    )
     assert group.entities.overall.recall_percent == 100.0
 
 
 def test_terms_that_cannot_be_found_or_fall_together_are_warned_of():
-    scores = score_predictions([_row("a b", "a b")], "leaderboard-2026-08", terms=_list("um", "colour", "Color"))
+    scores = score_predictions(
+        [_row("a b", "a b")], get_normalizer("leaderboard-2026-08"), terms=_list("um", "colour", "Color")
+    )
     assert scores.warnings == [
         "terms: normalised by leaderboard-2026-08 in English, nothing is left of 'um'; never found",
         "terms: normalised by leaderboard-2026-08 in English, 1 spellings are those of another term and count as that, "
@@ -172,7 +179,7 @@ def test_files_and_report_hold_the_terms(tmp_path):
 
 
 def test_without_a_list_nothing_of_terms_is_written():
-    scores = score_predictions([_row("a", "a")], "none")
+    scores = score_predictions([_row("a", "a")], get_normalizer("none"))
     assert scores.entities is None
     assert "Terms" not in render_markdown(scores_report(scores))
     assert SuiteConfig("x", {"s": None}).terms is None

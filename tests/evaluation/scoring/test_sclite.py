@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
 
@@ -35,7 +36,7 @@ def test_totals_agree_with_sclite(tmp_path):
         return int(found[1])
 
     rows = [Prediction(None, None, None, *pair, id=str(number), set="s") for number, pair in enumerate(pairs)]
-    group = score_predictions(rows, "none").overall
+    group = score_predictions(rows, get_normalizer("none")).overall
     found = re.search(r"Ref. words\s*=\s*\(\s*(\d+)\)", printed)
     assert found
     assert group.num_reference_words == int(found[1])

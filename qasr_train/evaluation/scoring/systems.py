@@ -1,4 +1,4 @@
-"""Owns what the table of systems says: name, mean error rate, speed, parameters, languages, architecture, licence.
+"""Owns what is said of a system: name, mean error rate, speed, parameters, languages, architecture, licence.
 
 Input: the record of a run (run.json) and its rows; facts in assets/published/systems.json. Output: `System`s.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from qasr_train.evaluation.scoring.alignment import UtteranceScore
-from qasr_train.evaluation.scoring.metrics import primary_metric_of
+from qasr_train.evaluation.scoring.metrics import counts_of, primary_metric_of
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,9 @@ def system_of_rows(record: dict[str, Any], default: str, rows: Sequence[Utteranc
     """The line of a run on some of its utterances."""
     by_set: dict[str, list[UtteranceScore]] = defaultdict(list)
     for row in rows:
-        by_set[row.set].append(row)
-    audio_s = [row.duration_s for row in rows]
-    inference_s = [row.time_s for row in rows]
+        by_set[row.prediction.set].append(row)
+    audio_s = [row.prediction.duration_s for row in rows]
+    inference_s = [row.prediction.time_s for row in rows]
     is_timed = None not in audio_s and None not in inference_s
     total_s = sum(inference_s) if is_timed else 0.0  # type: ignore[arg-type]
     rtfx = sum(audio_s) / total_s if total_s else None  # type: ignore[arg-type]
@@ -105,10 +105,8 @@ def _published_facts() -> list[tuple[str, str, str, str | None]]:
 
 
 def _rate(rows: Sequence[UtteranceScore]) -> float | None:
-    is_cer = primary_metric_of({row.language for row in rows}) == "cer"
-    num_errors = sum(row.num_character_errors if is_cer else row.num_errors for row in rows)
-    length = sum(row.num_reference_characters if is_cer else row.num_reference_words for row in rows)
-    return 100.0 * num_errors / length if length else None
+    errors, lengths = counts_of(rows, primary_metric_of({row.prediction.language for row in rows}))
+    return 100.0 * int(errors.sum()) / int(lengths.sum()) if lengths.any() else None
 
 
 def _read(file: Path) -> dict[str, Any]:

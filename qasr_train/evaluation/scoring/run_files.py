@@ -1,0 +1,159 @@
+"""Owns what a scored run leaves in its folder, scores.json and utterances.jsonl, and reads it again.
+
+Input: a `ScoredRun`; or the folder of a run. Output: the files, each all or nothing; a `ScoredRun`.
+"""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.scoring.entities import CountedTerms, counted_terms, find_terms
+from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
+from qasr_train.evaluation.scoring.systems import run_record
+from qasr_train.evaluation.scoring.utterance import (
+    UTTERANCE_FIELDS,
+    UtteranceScore,
+    context_field,
+    terms_field,
+    utterance_of_row,
+    utterance_row,
+)
+from qasr_train.files import write_whole
+from qasr_train.manifest import read_jsonl
+from qasr_train.text.normalize import DEFAULT, Normalizer, get_normalizer
+from qasr_train.text.terms import TermList
+from qasr_train.transcription.predictions import load_predictions
+
+SCORES_VERSION = 1
+_LIBRARIES = ("qasr_train", "kaldialign", "whisper_normalizer", "num2words", "rapidfuzz", "numpy")
+
+
+def write_scores(directory: str | Path, run: ScoredRun) -> None:
+    """Write DIRECTORY/scores.json and DIRECTORY/utterances.jsonl, each all or nothing.
+
+    Raises:
+        ConfigError: the directory cannot be written.
+    """
+    directory = Path(directory)
+    write_json(directory / "scores.json", scores_row(run))
+    lines = (json.dumps(row, ensure_ascii=False) for row in _utterance_rows(run))
+    write_text(directory / "utterances.jsonl", "\n".join(lines) + "\n")
+
+
+def _utterance_rows(run: ScoredRun) -> Iterator[dict[str, Any]]:
+    has_context = run.context is not None
+    for row in run.rows:
+        terms = {"terms": terms_field(row.terms)} if run.terms else {}
+        context = {"context_terms": context_field(row.context_terms)} if has_context else {}
+        yield {**utterance_row(row), **terms, **context}
+
+
+def scores_row(run: ScoredRun) -> dict[str, Any]:
+    """The content of scores.json."""
+    versions = library_versions()
+    return {
+        "version": SCORES_VERSION,
+        "normalizer": run.normalizer.name,
+        "micro_wer_percent": run.overall.wer_percent,
+        "macro_wer_percent": run.macro_wer_percent,
+        "macro_primary_percent": run.macro_primary_percent,
+        "overall": run.overall.to_json(),
+        "set_languages": [
+            {"set": name, "language": language, **group.to_json(), "versions": versions}
+            for (name, language), group in run.set_languages.items()
+        ],
+        "sets": {name: group.to_json() for name, group in run.sets.items()},
+        "languages": {name: group.to_json() for name, group in run.languages.items()},
+        "roles": {name: group.to_json() for name, group in run.roles.items()},
+        **({"entities": run.entities.to_json()} if run.entities else {}),
+        **({"context": run.context.to_json()} if run.context else {}),
+        "warnings": run.warnings,
+        "versions": versions,
+        "provenance": run.provenance,
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file as `write_text` does; a number that JSON cannot hold (NaN) is our own bug."""
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file all or nothing (temporary file, then rename), making its directory.
+
+    Raises:
+        ConfigError: the directory cannot be written; names it and the reason.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text, errors="replace")
+    except OSError as error:
+        raise ConfigError(
+            f"out={path.parent}: cannot be written ({error.strerror}); choose another directory"
+        ) from None
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a score depends on."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def load_run(path: str | Path, normalizer: Normalizer | None = None, terms: TermList | None = None) -> ScoredRun:
+    """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
+
+    Args:
+        normalizer: None: as the run was scored, else DEFAULT.
+        terms: count these terms anew; None: as the run was scored, if it was with any.
+
+    Raises:
+        DataError, ConfigError: nothing there; damaged files (file:line).
+    """
+    run = replace(_load_run(Path(path), normalizer), provenance={"run": run_record(path)}, path=str(path))
+    if terms is None:
+        return run
+    return replace(run, rows=find_terms(run.rows, terms, run.normalizer)[0], terms=counted_terms(terms))
+
+
+def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
+    scores_file = path / "scores.json"
+    stored, terms = _read_scores(scores_file) if scores_file.is_file() else (None, None)
+    if stored is not None and normalizer in (None, stored):
+        return ScoredRun(stored, _read_utterances(path / "utterances.jsonl"), terms=terms)
+    if stored is not None and not (path / "predictions.jsonl").is_file():
+        asked = normalizer.name if normalizer else None
+        raise ConfigError(
+            f"{path}: was scored by {stored.name}, and has no predictions.jsonl to score by {asked} instead"
+        )
+    return score_predictions(load_predictions(path).predictions, normalizer or get_normalizer(DEFAULT))
+
+
+def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None]:
+    """The normaliser that a scores.json names, and its term list, if it has one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, entities = content["normalizer"], content.get("entities") or {}
+        terms = CountedTerms(entities.get("terms_file", ""), entities.get("terms_digest"), entities.get("num_terms", 0))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{path}: is not the scores.json of a run; score it again with recipes/score.py") from None
+    return get_normalizer(str(name)), terms if entities else None
+
+
+def _read_utterances(path: Path) -> list[UtteranceScore]:
+    rows = []
+    for where, row in read_jsonl(path):
+        missing = [name for name in UTTERANCE_FIELDS if name not in row]
+        if missing:
+            raise DataError(f"{where}: has no `{missing[0]}`; score the run again with recipes/score.py")
+        rows.append(utterance_of_row(row))
+    return rows
