@@ -12,8 +12,6 @@ from importlib.resources import files
 
 from whisper_normalizer.english import EnglishNumberNormalizer
 
-from qasr_train.text.given_names import GIVEN_NAMES
-
 _SPANS = re.compile(r"[<\[][^>\]]*[>\]]")
 _PARENTHESES = re.compile(r"\(([^)]+?)\)")
 _FILLERS = re.compile(r"\b(?:hmm|mm|mhm|mmm|uh|um|ah|aha|ahh|ahm|eh|ehehe|em|hm|huh|hum|mhum|uhm|umm|uhuh)\b")
@@ -166,6 +164,14 @@ def our_english(text: str) -> str:
     return _strip_stray(_join_letters(_words_and_numbers(text)))
 
 
+@functools.cache
+def given_names() -> dict[str, str]:
+    """Variant -> the spelling kept, of given names said alike; read from assets/given_names.txt the first time."""
+    lines = files("qasr_train").joinpath("assets/given_names.txt").read_text(encoding="utf-8").splitlines()
+    groups = [line.split() for line in lines if not line.startswith("#")]
+    return {variant: kept for kept, *variants in groups for variant in variants}
+
+
 _STRAIGHT_APOSTROPHES = str.maketrans("’‘ʼ`´＇", "''''''")
 
 
@@ -203,7 +209,8 @@ def _numbers_to_digits(text: str) -> list[str]:
 
 
 def _fold_names(text: str) -> str:  # 13
-    return " ".join(GIVEN_NAMES.get(word, word) for word in text.split())
+    names = given_names()
+    return " ".join(names.get(word, word) for word in text.split())
 
 
 def _join_letters(text: str) -> str:  # 14
