@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.corpus.splits import Overlap
 from qasr_train.corpus.worker import Measured
 from qasr_train.manifest import Utterance
@@ -166,7 +167,7 @@ def _notes(
             odd["the stated duration is off by more than half a second"].append(utterance.id)
         if len(utterance.text or "") > _MAX_CHARACTERS_PER_S * found.duration_s:
             odd["more text than can be said in the time (over 40 characters a second)"].append(utterance.id)
-        if found.num_clipped_samples > _CLIPPED_SHARE * found.duration_s * 16_000:
+        if found.num_clipped_samples > _CLIPPED_SHARE * found.duration_s * SAMPLE_RATE_HZ:
             odd["clipped: over 0.1 % of the samples at full scale"].append(utterance.id)
         if found.is_scaled:
             odd["beyond full scale, written softer"].append(utterance.id)

@@ -15,6 +15,7 @@ import torch
 import transformers
 from tqdm import tqdm
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Batch, FailedAudio, Precomputed, Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, features_of, kind_of, mel_kind
@@ -182,7 +183,7 @@ def _encode(model: Trainable, batch: Batch, run: EncodingRun) -> dict[str, Cache
     for key, values, num_frames, seconds in zip(
         batch.ids, half.split(lengths), frames, batch.duration_s.tolist(), strict=True
     ):
-        num_samples = round(seconds * 16_000)  # seconds are float32: exact up to 17 minutes
+        num_samples = round(seconds * SAMPLE_RATE_HZ)  # seconds are float32: exact up to 17 minutes
         if log_mel.num_frames(num_samples) != num_frames:
             num_samples = num_frames * log_mel.hop_samples
         clips[key] = CachedClip(values.numpy(), num_samples)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Recording
 
-SAMPLE_RATE_HZ = 16_000
 MIN_SAMPLES = 1_600  # the features are divided by their deviation, which one frame or none does not have
 
 # NeMo's name -> ParakeetEncoder's, applied in order; both begin where the encoder does.

@@ -13,9 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.text.languages import CER_LANGUAGES
 
-SAMPLE_RATE_HZ = 16_000
 SILENCE_S = 0.3  # length of the stretch whose energy is compared: a pause between words, not the closure of a stop
 SEARCHED_FRACTION = 0.3  # the cut falls in this last share of the longest piece allowed
 SHORTEST_PIECE_S = 0.5  # no piece is shorter: a model pads shorter clips

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import Qwen3ASRProcessor
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
@@ -119,7 +120,7 @@ class Qwen3ASRCollator:
             attention_mask=attention_mask,
             labels=labels if supervised else None,
             input_features_mask=self._pad_mask(num_frames),
-            duration_s=torch.tensor([r.num_samples / 16_000 for r in recordings], dtype=torch.float32),
+            duration_s=torch.tensor([r.num_samples / SAMPLE_RATE_HZ for r in recordings], dtype=torch.float32),
             **self._audio(
                 recordings, num_frames, makes_features=self.makes_features if supervised else self.makes_prompt_features
             ),

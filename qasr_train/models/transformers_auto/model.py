@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoModelForCTC, AutoModelForSpeechSeq2Seq, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CTC_MAPPING_NAMES
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.base import Collator, Hypothesis, Recogniser
 from qasr_train.models.locations import resolve_checkpoint
@@ -23,7 +24,6 @@ from qasr_train.models.settings import Capability
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 
 FAMILY = "transformers_auto"
-SAMPLE_RATE_HZ = 16_000
 MIN_SAMPLES = 1_600  # convolutions and normalisation want more than a few
 # Encoder-decoders that transcribe with nothing but audio; the others want a prompt, a language or their own processor.
 SEQ2SEQ_TYPES = ("moonshine", "speech-encoder-decoder", "speech_to_text")

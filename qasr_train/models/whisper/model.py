@@ -12,6 +12,7 @@ from torch import nn
 from transformers import GenerationConfig, GenerationMixin, WhisperForConditionalGeneration
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPER_LANGUAGES
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
 from qasr_train.models.base import Collator, Hypothesis, Recogniser
@@ -22,7 +23,6 @@ from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.text.languages import resolve_language
 
 FAMILY = "whisper"
-SAMPLE_RATE_HZ = 16_000
 
 
 def language_name(token: str) -> str:
