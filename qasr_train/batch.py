@@ -1,6 +1,7 @@
 """Owns the batch contract between collators, models and objectives, and the shape legend used in every docstring.
 
-Legend: B batch, S audio samples, F mel frames, M mel bins, T tokens, V vocabulary, D width.
+Legend: B batch, S audio samples, F mel frames, M mel bins, T tokens, V vocabulary, D width. Of all rows of a batch, one row after
+the other: P packed tokens, A audio positions, L supervised tokens. Of lists and tables: N utterances, K chosen of them.
 Input: `Example`s, one utterance each, made by a family's collator. Output: one padded `Batch`.
 """
 
@@ -65,7 +66,7 @@ class Batch:
     duration_s: float32 [B]; seconds of audio of each row, before padding.
     waveforms, num_samples: float32 [B, S] and int64 [B]; the audio, where features are made on the device
         (`data.features_on`; prompts on a GPU); else None.
-    encoded: float16 [positions of all rows, D]; what the frozen encoder made of the rows, from a cache; else None.
+    encoded: float16 [A, D]; what the frozen encoder made of the rows, from a cache; else None.
     sources: in training, the source of each row (see `Recording`); else empty.
     host: the batch on the CPU that `to` copied this one from, so that lengths are counted without waiting for the device;
         None in a batch that was not copied.

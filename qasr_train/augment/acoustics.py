@@ -20,7 +20,7 @@ def mix_noise(waveform: np.ndarray, noise: np.ndarray, snr_db: float, rng: np.ra
 
     Args:
         waveform: float32 [S].
-        noise: float32 [N]. Longer than the clip: a stretch from a random offset; shorter: repeated from a random offset.
+        noise: float32, one channel. Longer than the clip: a stretch from a random offset; shorter: repeated from a random offset.
         snr_db: decibels.
         rng: draws the offset, one number.
 
@@ -45,7 +45,7 @@ def reverberate(waveform: np.ndarray, rir: np.ndarray) -> np.ndarray:
 
     Args:
         waveform: float32 [S].
-        rir: float32 [R], one channel, at the clip's sample rate.
+        rir: float32 [R], R samples of one channel at the clip's sample rate.
 
     Returns:
         float32 [S]; the clip as it was where it or the impulse response is all zero.

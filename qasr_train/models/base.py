@@ -55,7 +55,7 @@ def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:
 class TokenLogits:
     """Next-token logits of the supervised positions only.
 
-    logits: float [N, V], N supervised tokens in row-major order. targets: int64 [N]. row: int64 [N], the batch row of each.
+    logits: float [L, V], in row-major order. targets: int64 [L]. row: int64 [L], the batch row of each.
     """
 
     logits: torch.Tensor
@@ -67,7 +67,7 @@ class TokenLogits:
 class TargetStates:
     """What stands before the head at the supervised positions, for losses that never hold all logits at once.
 
-    hidden: float [N, D]. head: maps it to logits [N, V]. targets, row: as in `TokenLogits`.
+    hidden: float [L, D]. head: maps it to logits [L, V]. targets, row: as in `TokenLogits`.
     """
 
     hidden: torch.Tensor
@@ -193,7 +193,7 @@ class AudioEncoder(Protocol):
         """All that `encode` computes with."""
 
     def encode(self, batch: Batch) -> torch.Tensor:
-        """float [N, D]: what the decoder is given for the N audio positions of all rows, in row order."""
+        """float [A, D]: what the decoder is given for the audio positions of all rows, in row order."""
 
     def num_encoded(self, batch: Batch) -> list[int]:
         """How many of those positions each row has; the batch is on the host."""

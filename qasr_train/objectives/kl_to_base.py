@@ -92,7 +92,7 @@ class KLToBase:
 
 
 def kl_divergence(base_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """KL(base || model) in nats, summed over rows; both float32 [n, V]."""
+    """KL(base || model) in nats, summed over rows; both float32 [n, V], n of the L targets."""
     return F.kl_div(logits.log_softmax(-1), base_logits.log_softmax(-1), reduction="sum", log_target=True)
 
 

@@ -50,7 +50,7 @@ class SpeechLanguageModel(nn.Module):
         return self.projection.weight.dtype
 
     def encode(self, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """float [B, M, F] features and [B, F] mask -> float [N, D], the frames of all rows, one row after another."""
+        """float [B, M, F] features and [B, F] mask -> float [A, D], the frames of all rows, one row after another."""
         encoded = self.encoder(features.transpose(1, 2).to(self.dtype), attention_mask=mask.bool())
         return self.projection(encoded.last_hidden_state[encoded.attention_mask.bool()])
 

@@ -69,7 +69,7 @@ def decode_greedily(
 
     Args:
         core: transformers' Qwen3ASRForConditionalGeneration in eval mode, whose attention is that of packing.py.
-        embeds: float [N, D]; the prompts of all rows one after the other.
+        embeds: float [P, D]; the prompts of all rows one after the other.
         lengths: positions of each prompt, on the host.
         limits: most new tokens of each row, at least 1.
         end_ids: tokens that end a row.

@@ -1,7 +1,7 @@
 """Owns the audio side of the forward pass: log-mel -> embeddings of the audio positions, chunks that hold only padding left out.
 
 Composes transformers' own modules (convolutions, layers, projector). Input: padded features and each row's frames, known on
-the host. Output: float [N, D] for all rows one after the other. Chunks of 1 s and windows of 8 s are the model's own.
+the host. Output: float [A, D] for all rows one after the other. Chunks of 1 s and windows of 8 s are the model's own.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ CHUNKS_AT_ONCE = {"cpu": 32, "cuda": 128}
 def encode_audio(
     model: Any, features: torch.Tensor, num_frames: Sequence[int], *, recompute_convolutions: bool
 ) -> torch.Tensor:
-    """float [N, D]: what the decoder is given for the audio positions of all rows, in row order.
+    """float [A, D]: what the decoder is given for the audio positions of all rows, in row order.
 
     Args:
         model: transformers' Qwen3ASRModel (audio_tower, multi_modal_projector).
@@ -56,7 +56,7 @@ def encode_audio(
 
 
 def chunks_of(num_frames: Sequence[int], chunk_frames: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """int64 [C] each, of the chunks of all rows: its row, its place in it, the positions made of its own frames."""
+    """int64 [C] each, of the C chunks of all rows: its row, its place in it, the positions made of its own frames."""
     frames = torch.tensor(num_frames)
     num_chunks = (frames + chunk_frames - 1) // chunk_frames
     row = torch.arange(len(frames)).repeat_interleave(num_chunks)

@@ -160,7 +160,7 @@ class Qwen3ASR(nn.Module):
         return batch.input_ids.eq(self.collator.audio_id).sum(1).tolist()
 
     def encode(self, batch: Batch) -> torch.Tensor:
-        """float [N, D]: what the decoder is given for the audio positions of all rows, in row order.
+        """float [A, D]: what the decoder is given for the audio positions of all rows, in row order.
 
         Encoder and projector run without autograd where nothing of them is trained; what a cache holds is taken as it is.
         """
@@ -180,14 +180,14 @@ class Qwen3ASR(nn.Module):
             )
 
     def _embed(self, batch: Batch, packed: PackedBatch) -> torch.Tensor:
-        """float [N, D]: embeddings of the tokens of all rows, with the encoder's output where the audio placeholders stand."""
+        """float [P, D]: embeddings of the tokens of all rows, with the encoder's output where the audio placeholders stand."""
         embeds = self.core.get_input_embeddings()(batch.input_ids.flatten().index_select(0, packed.flat))
         return embeds.index_copy(0, packed.audio, self.encode(batch).to(embeds.dtype))
 
     def _decode_packed(self, embeds: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
-        """float [N, D]: all rows one after the other, each seeing itself alone."""
+        """float [P, D]: all rows one after the other, each seeing itself alone."""
         decoder = self.core.model.language_model
-        # A dict of masks is taken as it is; without it transformers would build one of N x N.
+        # A dict of masks is taken as it is; without it transformers would build one of P x P.
         no_masks = dict.fromkeys(decoder.config.layer_types)
         return decoder(
             inputs_embeds=embeds[None],
@@ -198,7 +198,7 @@ class Qwen3ASR(nn.Module):
         ).last_hidden_state[0]
 
     def _decode_padded(self, embeds: torch.Tensor, packed: PackedBatch, batch: Batch) -> torch.Tensor:
-        """float [N, D]: the same through rows padded to the longest."""
+        """float [P, D]: the same through rows padded to the longest."""
         shape = batch.input_ids.shape
         padded = embeds.new_zeros(shape.numel(), embeds.shape[1]).index_copy(0, packed.flat, embeds)
         hidden = self.core.model.language_model(

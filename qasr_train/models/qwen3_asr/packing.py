@@ -1,6 +1,6 @@
 """Owns the decoder's and encoder's attention over packed rows: all tokens of a batch in one sequence, without padding.
 
-Input: [1, heads, N, head width] queries of all rows and the rows' lengths. Output: attention of each row to itself alone.
+Input: [1, heads, P, head width] queries of all rows and the rows' lengths. Output: attention of each row to itself alone.
 On CUDA in bf16 it is one variable-length call a layer; elsewhere a loop over rows, which on a CPU was faster than a block
 mask (over 4 times) and never slower than padding (docs/benchmarks.md).
 """
@@ -48,9 +48,9 @@ class RowLengths:
 
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
-    """Where the N tokens of a padded batch stand once packed; int64 on the batch's device.
+    """Where the P tokens of a padded batch stand once packed; int64 on the batch's device.
 
-    flat: [N] position of each token in the flattened [B * T] batch. position_ids: [1, N] place in its own row.
+    flat: [P] position of each token in the flattened [B * T] batch. position_ids: [1, P] place in its own row.
     audio: positions in the packed sequence that take the encoder's output. before_target: positions whose next token is
     supervised. targets, row: that token, and its batch row.
     """
@@ -121,10 +121,10 @@ def attend_rows(
     cu_seq_lens_q: torch.Tensor | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of every row to itself, in the interface of transformers; float [1, N, heads, width].
+    """Attention of every row to itself, in the interface of transformers; float [1, P, heads, width].
 
     Args:
-        query, key, value: float [1, heads, N, width]; fewer heads of key and value are shared by groups of query heads.
+        query, key, value: float [1, heads, P, width]; fewer heads of key and value are shared by groups of query heads.
         attention_mask: only for calls without rows; of one query each, those of a decoding step, or of any for sdpa.
         rows: the packed rows. cu_seq_lens_q: their boundaries, where transformers' encoder calls by itself. Neither: sdpa.
         is_causal: None: as the module says.
@@ -142,7 +142,7 @@ def attend_rows(
         # Norms give float32 under autocast, and the variable-length call is not one that autocast knows.
         dtype = torch.get_autocast_dtype("cuda")
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    # [N, heads, width], as the kernel takes them and gives their gradients: turned in here, compiled layers copy nothing for it.
+    # [P, heads, width], as the kernel takes them and gives their gradients: turned in here, compiled layers copy nothing for it.
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     return _attend_packed(query, key, value, rows, scaling, causal, dropout)[None], None
 
@@ -157,7 +157,7 @@ def _attend_packed(
     causal: bool,
     dropout: float,
 ) -> torch.Tensor:
-    """float [N, heads, width] of such query, key and value."""
+    """float [P, heads, width] of such query, key and value."""
     if _can_attend_at_once(query) and not dropout:
         return _attend_at_once(query, key, value, rows, scaling, causal)
     pieces = []
@@ -195,7 +195,7 @@ def _has_flash_kernel(device: torch.device) -> bool:
 def _attend_at_once(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: RowLengths, scaling: float | None, causal: bool
 ) -> torch.Tensor:
-    """One variable-length call of torch for all rows; float [N, heads, width] of such query, key and value."""
+    """One variable-length call of torch for all rows; float [P, heads, width] of such query, key and value."""
     grouped: dict[str, Any] = {"enable_gqa": query.shape[1] != key.shape[1]} if ASKS_FOR_GROUPED_HEADS else {}
     out = varlen_attn(
         query,

@@ -25,7 +25,7 @@ def prefill(
 
     Args:
         core: transformers' Qwen3ASRForConditionalGeneration, whose attention is that of packing.py.
-        embeds: float [N, D]; the prompts of all rows one after the other. lengths: positions of each.
+        embeds: float [P, D]; the prompts of all rows one after the other. lengths: positions of each.
         stores: zeros of at least [B, heads, longest prompt, width] for each layer, written into; none: made here, as wide
             as the longest prompt.
     """
@@ -58,7 +58,7 @@ def prefill(
 
 
 def _places(lengths: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """int64 [N] each: the row of every token, and its column where all rows end in the same one."""
+    """int64 [P] each: the row of every token, and its column where all rows end in the same one."""
     sizes = torch.tensor(lengths)
     row = torch.arange(len(lengths)).repeat_interleave(sizes)
     ends = sizes.cumsum(0)
