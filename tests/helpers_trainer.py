@@ -1,7 +1,7 @@
 """Owns a small training run for tests: clips, a trainer on a random two-layer Qwen3-ASR, and what to compare of it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,26 @@ from accelerate import Accelerator
 from qasr_train.batch import Batch
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.training_data import ListPool, TrainingData
-from qasr_train.data.workers import LoadedBatch, load_recording
+from qasr_train.data.unreadable import UnreadableAudio
+from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.adapt import apply_adaptation, parameter_groups
+from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.safetensors_files import whole
 from qasr_train.models.settings import AdaptConfig, LoraSettings
-from qasr_train.objectives.base import LossSum
+from qasr_train.objectives.base import LossSum, Objective
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
+from qasr_train.run.device import choose_device
 from qasr_train.run.processes import processes_of
-from qasr_train.run.settings import TrackingConfig
+from qasr_train.run.settings import Device, Precision, TrackingConfig
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.deepspeed_zero import ZeroAccelerator
-from qasr_train.training.launch import make_accelerator, readable_weights, share_model
-from qasr_train.training.optim import build_optimizer, lr_factor
+from qasr_train.training.launch import make_accelerator
 from qasr_train.training.settings import OptimConfig, TrainerConfig
-from qasr_train.training.trainer import Trainer
+from qasr_train.training.step import build_step
+from qasr_train.training.trainer import Trainer, build_trainer
 from qasr_train.training.validation import Validator
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import tone, utterance, write_wav
@@ -63,12 +65,14 @@ def make_trainer(
     num_steps: int = 6,
     num_microbatches: int = 1,
     validate: Callable[[int], dict[str, float]] | None = None,
+    max_failed_fraction: float = 0.0,
+    objective: Callable[[Qwen3ASR], Objective] | None = None,
     **config: object,
 ) -> Trainer:
     """A trainer whose model, data order and learning rates are the same at every call, on as many processes as there are."""
     run_dir.mkdir(parents=True, exist_ok=True)
     settings = TrainerConfig(max_steps=num_steps, num_microbatches=num_microbatches, log_every=1, **config)
-    accelerator: Accelerator = make_accelerator(settings, TrackingConfig(), project_dir=run_dir)
+    accelerator = launch(run_dir, precision=settings.precision)
     torch.manual_seed(0)
     model = Qwen3ASR(tiny_model(), tiny_processor())
     model.module = apply_adaptation(model.module, adapt)
@@ -76,7 +80,6 @@ def make_trainer(
         for name, parameter in model.module.named_parameters():
             if ".lora_B" in name:
                 parameter.normal_(std=0.1)
-    optim = OptimConfig(lr=1e-2)
     data = TrainingData(
         pools={"main": ListPool("main", utterances, 1.0, (0, 0))},
         collator=model.collator,
@@ -85,20 +88,30 @@ def make_trainer(
         num_microbatches=num_microbatches,
         processes=processes_of(accelerator),
     )
-    return Trainer(
+    step = build_step(
+        settings,
+        OptimConfig(lr=1e-2),
         accelerator=accelerator,
         model=model,
-        objective=CrossEntropy(),
-        data=data,
-        optimizer=build_optimizer(parameter_groups(model.module), optim),
-        lr_factor=lr_factor(optim, num_steps),
+        objective=CrossEntropy() if objective is None else objective(model),
         num_steps=num_steps,
-        config=settings,
-        run_dir=run_dir,
-        tracker=Tracker(TrackingConfig(), accelerator, run_dir),
-        max_failed_fraction=0.0,
-        validate=validate,
     )
+    return build_trainer(
+        settings,
+        data,
+        step,
+        tracker=Tracker(TrackingConfig(), accelerator, run_dir),
+        validate=validate,
+        unreadable=UnreadableAudio(run_dir, max_failed_fraction, accelerator.process_index),
+        run_dir=run_dir,
+        num_steps=num_steps,
+    )
+
+
+def launch(run_dir: Path, *, precision: Precision = Precision.auto, trackers: Sequence[str] = ()) -> Accelerator:
+    """Accelerate on a GPU where there is one, of as many processes as there are."""
+    device = choose_device(Device.auto)
+    return make_accelerator(device, precision, project_dir=run_dir, trackers=trackers, collective_timeout_s=1800.0)
 
 
 def losses(run_dir: Path) -> list[float]:
@@ -109,27 +122,26 @@ def losses(run_dir: Path) -> list[float]:
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     """A copy of what is trained, whole; all processes must call it."""
-    with readable_weights(trainer.accelerator):
-        return {n: whole(p.detach()).clone() for n, p in trainer.model.module.named_parameters() if p.requires_grad}
+    shared = trainer.step.shared
+    with shared.readable_weights():
+        return {n: whole(p.detach()).clone() for n, p in shared.model.module.named_parameters() if p.requires_grad}
 
 
-def load(trainer: Trainer, rows: list[Utterance]) -> LoadedBatch:
+def load(trainer: Trainer, rows: list[Utterance]) -> Batch:
     """A training batch of these utterances."""
-    return LoadedBatch(trainer.model.collator.for_training([load_recording(u) for u in rows]), [])
+    return trainer.step.shared.model.collator.for_training([load_recording(u) for u in rows])
 
 
 def gradients_of_one_step(trainer: Trainer, split: list[list[Utterance]]) -> tuple[float, dict[str, torch.Tensor]]:
     """(loss, whole gradients) of one step whose microbatches on this process are `split`, caught before the update."""
-    trainer.wrapped, trainer.optimizer = share_model(trainer.accelerator, trainer.model, trainer.optimizer)
     caught: dict[str, torch.Tensor] = {}
-    trainer.optimizer.step = lambda: caught.update(_gradients(trainer))  # type: ignore[method-assign]
-    trainer.model.module.train()
+    trainer.step.shared.optimizer.step = lambda: caught.update(_gradients(trainer))  # type: ignore[method-assign]
     result = trainer.step([load(trainer, rows) for rows in split], 0)
     return result.loss_nats, caught
 
 
 def _gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
-    parameters = trainer.model.module.named_parameters()
+    parameters = trainer.step.shared.model.module.named_parameters()
     if isinstance(trainer.accelerator, ZeroAccelerator):
         from deepspeed.utils import safe_get_full_grad
 
@@ -137,15 +149,19 @@ def _gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {n: whole(p.grad).clone() for n, p in parameters if p.grad is not None}
 
 
-def hold_to_base(trainer: Trainer, replayed: set[str]) -> None:
-    """Give a trainer the objective kl_to_base; rows of these ids count as replayed."""
-    objective = build_objective(KLToBaseConfig(), trainer.model)
+def held_to_base(replayed: set[str]) -> Callable[[Qwen3ASR], Objective]:
+    """What makes the objective kl_to_base of a model; rows of these ids count as replayed."""
 
-    def loss(model: Callable[..., Any], batch: Batch) -> LossSum:
-        sources = ["replay" if name in replayed else "target" for name in batch.ids]
-        return objective(model, replace(batch, sources=sources))
+    def build(model: Qwen3ASR) -> Objective:
+        objective = build_objective(KLToBaseConfig(), model)
 
-    trainer.objective = loss  # type: ignore[assignment]
+        def loss(model: Callable[..., Any], batch: Batch) -> LossSum:
+            sources = ["replay" if name in replayed else "target" for name in batch.ids]
+            return objective(model, replace(batch, sources=sources))
+
+        return loss
+
+    return build
 
 
 def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:
@@ -153,11 +169,11 @@ def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:
     decode = DecodeConfig(max_new_tokens=6, batch_seconds=3.0, num_workers=1)
     return Validator(
         accelerator=trainer.accelerator,
-        model=trainer.model,
+        model=trainer.step.shared.model,
         dev_sets={"dev": utterances},
         decode=decode,
         normalizer="qasr-1",
         budget=BatchBudget(3.0, None),
         num_samples=0,
-        run_dir=trainer.run_dir,
+        run_dir=trainer.saver.run_dir,
     )

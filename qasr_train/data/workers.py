@@ -1,14 +1,12 @@
-"""Owns turning planned batches into tensors in loader workers: decoding, collating, listing what would not decode.
+"""Owns turning planned batches into tensors in loader workers: decoding and collating, with what would not decode.
 
 Input: utterances and a plan of index lists. Output: `LoadedBatch`es in the order of the plan.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -185,12 +183,3 @@ def _start_worker(worker_id: int) -> None:
     # Ctrl-C, and SIGTERM of a cluster, reach the whole process group; the main process decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-def append_failed_audio(run_dir: Path, failed: list[FailedAudio], *, rank: int) -> None:
-    """List unreadable clips in `failed_audio.jsonl` (processes other than the first: `failed_audio.rankN.jsonl`)."""
-    if not failed:
-        return
-    name = "failed_audio.jsonl" if rank == 0 else f"failed_audio.rank{rank}.jsonl"
-    with open(run_dir / name, "a", encoding="utf-8") as out:
-        out.writelines(json.dumps({"id": one.id, "reason": one.reason}, ensure_ascii=False) + "\n" for one in failed)

@@ -20,27 +20,31 @@ from qasr_train.data.mixture import ListPool, describe_shares
 from qasr_train.data.settings import FeaturesOn
 from qasr_train.data.source_pools import SourceContent, build_pools, open_sources
 from qasr_train.data.training_data import TrainingData
+from qasr_train.data.unreadable import UnreadableAudio
 from qasr_train.data.workers import explain_dead_workers
-from qasr_train.errors import ConfigError, UserError
+from qasr_train.errors import UserError
 from qasr_train.jobs.settings.finetune import FinetuneConfig
-from qasr_train.models.adapt import apply_adaptation, count_parameters, optimizer_groups
+from qasr_train.manifest import Utterance
+from qasr_train.models.adapt import apply_adaptation, count_parameters
 from qasr_train.models.base import Trainable
+from qasr_train.models.compiled import refuse_compiling
 from qasr_train.models.families import load_trainable
 from qasr_train.objectives.base import Objective
 from qasr_train.objectives.table import build_objective
+from qasr_train.run.device import choose_device
 from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
 from qasr_train.run.heartbeat import Peers
 from qasr_train.run.processes import processes_of
-from qasr_train.run.tracking import Tracker
+from qasr_train.run.tracking import Tracker, tracker_names
 from qasr_train.sources.source import check_source
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.style import set_style, style_remarks
-from qasr_train.training.batch_search import batch_seconds_for
-from qasr_train.training.checkpoint import TrainState, latest_checkpoint, read_state
-from qasr_train.training.launch import make_accelerator
-from qasr_train.training.optim import build_optimizer, lr_factor
-from qasr_train.training.settings import TrainerConfig
-from qasr_train.training.trainer import Trainer
+from qasr_train.training.batch_search import batch_seconds_for, refuse_batch_search
+from qasr_train.training.checkpoint import TrainState, latest_checkpoint
+from qasr_train.training.launch import make_accelerator, refuse_launch
+from qasr_train.training.settings import is_sharding_asked_for
+from qasr_train.training.step import build_step
+from qasr_train.training.trainer import Trainer, build_trainer, count_steps
 from qasr_train.training.validation import Validator, load_dev_sets
 
 log = logging.getLogger(__name__)
@@ -85,8 +89,21 @@ def finetune(config: FinetuneConfig) -> None:
         max_target_tokens=config.data.max_target_tokens,
     )
 
+    device = choose_device(config.trainer.device, key="trainer.device")
+    refuse_launch(device)
+    if config.trainer.find_batch_seconds:
+        refuse_batch_search(device, is_sharded=is_sharding_asked_for())
+    if config.trainer.compile:
+        refuse_compiling(device, is_sharded=is_sharding_asked_for())
+
     # 1 the device, the run directory and its record
-    accelerator = make_accelerator(config.trainer, config.tracking, project_dir=Path(config.run_dir))
+    accelerator = make_accelerator(
+        device,
+        config.trainer.precision,
+        project_dir=Path(config.run_dir),
+        trackers=tracker_names(config.tracking),
+        collective_timeout_s=config.trainer.collective_timeout_s,
+    )
     with ExitStack() as stack:
         stack.enter_context(explain_dead_workers())
         run_dir, resume_from = open_run(config, accelerator, stack)
@@ -94,7 +111,7 @@ def finetune(config: FinetuneConfig) -> None:
         trainer = prepare(config, accelerator, run_dir, changes, resume_from)
 
         # 7 train
-        stack.callback(trainer.tracker.close)
+        stack.callback(trainer.monitor.tracker.close)
         state = trainer.train(resume_from)
     accelerator.print(
         f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio; {describe_result(run_dir, state)}"
@@ -126,33 +143,31 @@ def prepare(
 
     # 3 data
     data = make_training_data(config, model, accelerator, changes, opened)
-    validator = make_validator(config, model, accelerator, run_dir)
+    limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
+    dev_sets = load_dev_sets(config.data.dev, limits, max_utterances=config.trainer.max_dev_utterances)
+    print_dropped(limits, "data.dev", accelerator)
 
     # 4 optimizer and schedule
-    optimizer = build_optimizer(optimizer_groups(model.module), config.optim)
-    num_steps = count_steps(config.trainer, data, resume_from)
+    num_steps = count_steps(config.trainer.num_epochs, config.trainer.max_steps, data, resume_from)
+    step = build_step(
+        config.trainer, config.optim, accelerator=accelerator, model=model, objective=objective, num_steps=num_steps
+    )
 
-    # 5 tracking
+    # 5 tracking and validation
     tracker = Tracker(config.tracking, accelerator, run_dir)
     tracker.start(config)
-    if validator:
-        validator.tracker = tracker
+    validator = make_validator(config, model, accelerator, run_dir, dev_sets, tracker) if dev_sets else None
 
     # 6 the trainer
-    return Trainer(
-        accelerator=accelerator,
-        model=model,
-        objective=objective,
-        data=data,
-        optimizer=optimizer,
-        lr_factor=lr_factor(config.optim, num_steps),
-        num_steps=num_steps,
-        config=config.trainer,
-        run_dir=run_dir,
+    return build_trainer(
+        config.trainer,
+        data,
+        step,
         tracker=tracker,
-        max_failed_fraction=config.data.max_failed_fraction,
         validate=validator,
-        count_flops=model.flop_counter(),
+        unreadable=UnreadableAudio(run_dir, config.data.max_failed_fraction, rank=accelerator.process_index),
+        run_dir=run_dir,
+        num_steps=num_steps,
     )
 
 
@@ -261,14 +276,14 @@ def make_encoding_run(config: FinetuneConfig, accelerator: Accelerator) -> Encod
 
 
 def make_validator(
-    config: FinetuneConfig, model: Trainable, accelerator: Accelerator, run_dir: Path
-) -> Validator | None:
-    """What watches the dev sets; None where there are none."""
-    if not config.data.dev:
-        return None
-    limits = Limits(config.data, model.collator, model_max_duration_s=config.model.max_duration_s)
-    dev_sets = load_dev_sets(config.data.dev, limits, max_utterances=config.trainer.max_dev_utterances)
-    print_dropped(limits, "data.dev", accelerator)
+    config: FinetuneConfig,
+    model: Trainable,
+    accelerator: Accelerator,
+    run_dir: Path,
+    dev_sets: dict[str, list[Utterance]],
+    tracker: Tracker,
+) -> Validator:
+    """What watches the dev sets."""
     return Validator(
         accelerator=accelerator,
         model=model,
@@ -279,6 +294,7 @@ def make_validator(
         num_samples=config.trainer.num_samples,
         run_dir=run_dir,
         model_max_duration_s=config.model.max_duration_s,
+        tracker=tracker,
     )
 
 
@@ -286,29 +302,6 @@ def print_dropped(limits: Limits, key: str, accelerator: Accelerator) -> None:
     """Say what the limits of length dropped; streamed sources are not read yet and say it as they are."""
     for reason, number in limits.dropped.items():
         accelerator.print(f"{key}: dropped {number} utterances: {reason}")
-
-
-def count_steps(trainer: TrainerConfig, data: TrainingData, resume_from: Path | None = None) -> int:
-    """Optimizer steps of the whole run; of a resumed one, those done and those that the rest of its epochs makes now.
-
-    Raises:
-        ConfigError: epochs are asked of a streamed source, which has none.
-    """
-    if trainer.num_epochs is None:
-        assert trainer.max_steps is not None
-        return trainer.max_steps
-    if data.is_streamed:
-        raise ConfigError(
-            f"trainer.num_epochs={trainer.num_epochs:g}: a streamed source has no known end; set trainer.num_epochs=null "
-            "and trainer.max_steps"
-        )
-    whole, rest = divmod(trainer.num_epochs, 1.0)
-    state = TrainState() if resume_from is None else read_state(resume_from)
-    data.load_state_dict(state.data, epoch=state.epoch, step_in_epoch=state.step_in_epoch)
-    num_steps = state.step - state.step_in_epoch  # of the epochs that are done
-    num_steps += sum(data.num_steps(epoch) for epoch in range(state.epoch, int(whole)))
-    num_steps += round(rest * data.num_steps(int(whole))) if rest else 0
-    return max(1, min(num_steps, trainer.max_steps or num_steps))
 
 
 def describe_result(run_dir: Path, state: TrainState) -> str:

@@ -1,16 +1,23 @@
-"""Owns what is measured of training: the figures of a step, their means over a window, and how close to the device's limit.
+"""Owns what is measured of training and where it is seen: the figures of a step, their means over a window, bar and log.
 
-Input: steps with their timings. Output: figures by name for metrics.jsonl, the terminal and the tracker. What is not known
+Input: steps with their timings. Output: figures by name in metrics.jsonl, the terminal and the tracker. What is not known
 (the peak rate of an unlisted device, the operations of a family that does not count them) is None, never a guess.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from tqdm import tqdm
+
+from qasr_train.models.compiled import num_compilations
+from qasr_train.run.tracking import Tracker
+from qasr_train.training.checkpoint import TrainState
+from qasr_train.training.deepspeed_zero import ZeroOptimizer
 
 # Dense bfloat16 matrix products with float32 sums, in TFLOP/s, from NVIDIA's data sheets (the figures there marked "with
 # sparsity" are twice these). Matched against the device's name, the longer names first.
@@ -101,6 +108,54 @@ class Window:
         if self.peak_tflops is None or None in counts:
             return None
         return sum(count for count in counts if count is not None) / elapsed_s / (self.peak_tflops * 1e12)
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Where the figures of a run are seen: a bar in the terminal, lines of metrics.jsonl, the tracker.
+
+    peak_tflops: of all devices together; None: not known. counts_graphs: whether layers are compiled, and how often is told.
+    """
+
+    accelerator: Accelerator
+    optimizer: torch.optim.Optimizer | ZeroOptimizer
+    tracker: Tracker
+    peak_tflops: float | None = None
+    counts_graphs: bool = False
+
+    def window(self) -> Window:
+        """A window that begins now."""
+        return Window(self.peak_tflops)
+
+    def bar(self, num_done: int, num_steps: int) -> "tqdm[NoReturn]":
+        """The bar of the steps, on the first process."""
+        is_shown = self.accelerator.is_main_process
+        return tqdm(total=num_steps, initial=num_done, unit="step", disable=not is_shown, mininterval=0.5)
+
+    def show(self, bar: "tqdm[NoReturn]", window: Window) -> None:
+        """Move the bar on by a step."""
+        figures = window.figures()
+        if window.results:
+            bar.set_postfix_str(
+                f"loss {figures['train/loss_nats']:.3f}, lr {self.lr:.1e}, {figures['train/audio_s_per_s']:.0f} audio-s/s",
+                refresh=False,
+            )
+        bar.update()
+
+    def log(self, window: Window, state: TrainState) -> None:
+        """Write a window down; all processes must call it."""
+        figures = window.figures() | drift_figures(self.accelerator, window)
+        figures |= {"train/lr": self.lr, "train/epoch": state.epoch, "train/audio_s": state.audio_s}
+        if (peak_gib := peak_memory_gib(self.accelerator)) is not None:
+            figures["train/peak_memory_gib"] = peak_gib
+        if self.counts_graphs:
+            figures["train/num_compiled_graphs"] = num_compilations()
+        self.tracker.log(figures, step=state.step)
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate of the groups at the step just done."""
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
 
 def drift_figures(accelerator: Accelerator, window: Window) -> dict[str, float]:

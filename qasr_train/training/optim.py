@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from qasr_train.errors import ConfigError
+from qasr_train.training.deepspeed_zero import ZeroOptimizer
 from qasr_train.training.settings import OptimConfig, OptimizerName, Schedule
 
 
@@ -66,7 +67,7 @@ def lr_factor(config: OptimConfig, num_steps: int) -> Callable[[int], float]:
     return factor
 
 
-def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
+def set_lr(optimizer: torch.optim.Optimizer | ZeroOptimizer, factor: float) -> None:
     """Scale every group's learning rate to `factor` of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor

@@ -4,7 +4,7 @@ Input: a model and dev utterances. Output: figures by name; `dev/error_rate` and
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
 from qasr_train.sources.table import durations_of
 from qasr_train.text.normalize import Normalizer
-from qasr_train.training.launch import whole_weights
+from qasr_train.training.checkpoint import TrainState
+from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.settings import DecodeConfig
 from qasr_train.transcription.transcribe import transcribe_utterances
@@ -57,7 +58,7 @@ def load_dev_sets(
 class Validator:
     """Called with the step; see the module's docstring.
 
-    model_max_duration_s: the longest clip the model takes in one pass. tracker: where allowed transcripts go, set by the job.
+    model_max_duration_s: the longest clip the model takes in one pass. tracker: where allowed transcripts go; None: nowhere.
     """
 
     accelerator: Accelerator
@@ -145,6 +146,40 @@ class Validator:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
         if self.tracker:
             self.tracker.log_transcripts([(p.id, p.text or "", p.pred_text) for p in chosen], step=step)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which checkpoint is the best on the dev sets, and when no gain ends a run.
+
+    validate: step -> figures. figure: the name of the one that decides, the lower the better. num_kept: best checkpoints.
+    patience: validations without gain after which the run ends; None: never. measures_start: whether also before step 1.
+    """
+
+    validate: Callable[[int], Mapping[str, float]]
+    tracker: Tracker
+    figure: str
+    num_kept: int
+    patience: int | None
+    measures_start: bool
+
+    def begin(self, state: TrainState) -> None:
+        """Validate before the first step, for a baseline, where that is wanted."""
+        if self.measures_start:
+            state.value_before = self._measure(state)
+
+    def take(self, state: TrainState) -> None:
+        """Validate after a step; the state remembers the best."""
+        state.note_value(self._measure(state), num_kept=self.num_kept)
+
+    def is_over(self, state: TrainState) -> bool:
+        """Whether patience is out."""
+        return self.patience is not None and state.num_validations_without_gain >= self.patience
+
+    def _measure(self, state: TrainState) -> float:
+        figures = self.validate(state.step)
+        self.tracker.log(figures, step=state.step)
+        return figures[self.figure]
 
 
 def _in_training(engine: Engine) -> Engine:

@@ -140,26 +140,26 @@ def run(experiment: str, model_dir: Path, manifests: dict[str, Path], run_dir: P
         *settings,
     ]
     trainers: list[Trainer] = []
-    prepare = job.prepare
+    build = job.build_trainer
 
-    def kept(*arguments: Any) -> Trainer:
-        trainers.append(prepare(*arguments))
+    def kept(*arguments: Any, **named: Any) -> Trainer:
+        trainers.append(build(*arguments, **named))
         return trainers[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "prepare", kept)
+        patch.setattr(job, "build_trainer", kept)
         job.finetune(load_config("finetune", given))
     return trainers[0]
 
 
 def check_run(experiment: str, trainer: Trainer) -> list[dict[str, Any]]:
     """What every experiment promises; returns the lines of metrics.jsonl."""
-    found = {group["part"]: group["peak_lr"] for group in trainer.optimizer.param_groups}
+    found = {group["part"]: group["peak_lr"] for group in trainer.step.shared.optimizer.param_groups}
     assert found == RATES[experiment]
     if experiment in RANKS:
-        assert trainer.model.module.peft_config[ADAPTER_NAME].r == RANKS[experiment]
+        assert trainer.step.shared.model.module.peft_config[ADAPTER_NAME].r == RANKS[experiment]
     else:
-        assert all(parameter.requires_grad for parameter in trainer.model.module.parameters())
+        assert all(parameter.requires_grad for parameter in trainer.step.shared.model.module.parameters())
     utterances, _ = trainer.data.plan(0)
     names = [utterances.name_of(i) for i in range(len(utterances))]
     assert names.count("replay") >= 4 and names.count("target") >= 8
@@ -167,15 +167,17 @@ def check_run(experiment: str, trainer: Trainer) -> list[dict[str, Any]]:
     assert augment is not None and augment.config.speed.probability > 0.6
     assert (augment.config.telephone.probability > 0) is (experiment == "contact_centre")
     assert augment.config.silence.share == (0.03 if experiment == "contact_centre" else 0.0)
-    assert (trainer.config.keep_best, trainer.config.best_by.value) == (
+    selection = trainer.selection
+    assert selection is not None
+    assert (selection.num_kept, selection.figure) == (
         {"low_resource": 5}.get(experiment, 3),
-        "error_rate",
+        "dev/error_rate",
     )
-    assert trainer.config.patience in (4, 5)
-    rows = [json.loads(line) for line in (trainer.run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert selection.patience in (4, 5)
+    rows = [json.loads(line) for line in (trainer.saver.run_dir / "metrics.jsonl").read_text().splitlines()]
     assert {"dev/target/wer_percent", "dev/guard/wer_percent"} <= rows[-1].keys() | rows[-2].keys()
     assert all(np.isfinite(row["train/loss_nats"]) for row in rows if "train/loss_nats" in row)
-    Qwen3ASRForConditionalGeneration.from_pretrained(trainer.run_dir / "checkpoints" / "best")
+    Qwen3ASRForConditionalGeneration.from_pretrained(trainer.saver.run_dir / "checkpoints" / "best")
     return rows
 
 
@@ -213,14 +215,14 @@ def test_a_manifest_of_ones_own_is_one_setting(
     assert len(trainer.data.transforms) == (experiment == "medical")
     if experiment == "new_language":
         taught = {
-            source: trainer.model.collator.tokenizer.decode(labels[labels != IGNORED])
+            source: trainer.step.shared.model.collator.tokenizer.decode(labels[labels != IGNORED])
             for step in trainer.data.steps(0)
             for loaded in step
             for source, labels in zip(loaded.batch.sources, loaded.batch.labels, strict=True)
         }
         assert taught["target"].startswith("language Welsh<asr_text>")
         assert taught["replay"].startswith("language English<asr_text>")
-        best, out = trainer.run_dir / "checkpoints" / "best", tmp_path / "exported"
+        best, out = trainer.saver.run_dir / "checkpoints" / "best", tmp_path / "exported"
         export(load_config("export", [f"checkpoint={best}", "layout=original", f"out={out}"]))
         assert json.loads((out / "config.json").read_text())["support_languages"] == [*LANGUAGES, "Welsh"]
 
@@ -239,7 +241,7 @@ def test_held_to_the_base_and_resumed_gives_the_weights_of_a_run_left_alone(
         "trainer.keep_last=9",
     ]
     trainer = run("low_resource", model_dir, manifests, tmp_path / "run", *own)
-    assert isinstance(trainer.objective, KLToBase) and trainer.objective.base is not trainer.model
+    assert isinstance(trainer.step.objective, KLToBase) and trainer.step.objective.base is not trainer.step.shared.model
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     divergences = [row["train/kl_nats"] for row in rows if "train/kl_nats" in row]
     assert abs(divergences[0]) < 1e-5 and max(divergences) > 1e-4

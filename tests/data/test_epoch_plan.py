@@ -200,8 +200,7 @@ def test_limits_treat_a_table_as_they_treat_a_list():
 def test_the_steps_of_a_resumed_run_are_those_done_and_those_left(tmp_path):
     import json
 
-    from qasr_train.jobs.finetune import count_steps
-    from qasr_train.training.settings import TrainerConfig
+    from qasr_train.training.trainer import count_steps
 
     alone = data()
     per_epoch = [alone.num_steps(epoch) for epoch in range(3)]
@@ -209,11 +208,10 @@ def test_the_steps_of_a_resumed_run_are_those_done_and_those_left(tmp_path):
     (tmp_path / "state").mkdir()
     state = {"step": done, "epoch": 1, "step_in_epoch": 20, "data": alone.state_dict(1)}
     (tmp_path / "state" / "train_state.json").write_text(json.dumps(state))
-    config = TrainerConfig(num_epochs=3)
-    assert count_steps(config, data()) == count_steps(config, data(), tmp_path) == sum(per_epoch)
+    assert count_steps(3.0, None, data()) == count_steps(3.0, None, data(), tmp_path) == sum(per_epoch)
     twice = data(0, 2)
     left = sum(1 for _ in twice.plan(2)[1])
     resumed = data(0, 2)
     resumed.load_state_dict(state["data"], epoch=1, step_in_epoch=20)
     left += resumed.num_steps(1) - 20
-    assert count_steps(config, data(0, 2), tmp_path) == done + left < sum(per_epoch)
+    assert count_steps(3.0, None, data(0, 2), tmp_path) == done + left < sum(per_epoch)

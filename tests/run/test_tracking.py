@@ -15,8 +15,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.run.settings import Backend, TrackingConfig, WandbMode
 from qasr_train.run.tracking import Tracker, public_settings, tracker_names
-from qasr_train.training.launch import make_accelerator
-from qasr_train.training.trainer import TrainerConfig
+from tests.helpers_trainer import launch
 
 SECRET = "/home/secret-person/ward-7"
 SENTENCE = "the patient of room nine said this"
@@ -204,7 +203,7 @@ def run_real_tracker(run_dir: Path, **fields: Any) -> bytes:
     """All bytes a real tracker wrote below the run directory for two steps and one transcript."""
     run_dir.mkdir(parents=True)
     config = TrackingConfig(**fields)
-    accelerator = make_accelerator(TrainerConfig(max_steps=1), config, project_dir=run_dir)
+    accelerator = launch(run_dir, trackers=tracker_names(config))
     tracker = Tracker(config, accelerator, run_dir)
     tracker.start(full_settings())
     for step in (1, 2):

@@ -6,10 +6,7 @@ import pytest
 import torch
 
 from qasr_train.errors import ConfigError
-from qasr_train.run.settings import TrackingConfig
 from qasr_train.training.batch_search import Trial, batch_seconds_for, refuse_batch_search, search
-from qasr_train.training.launch import make_accelerator
-from qasr_train.training.settings import TrainerConfig
 from tests.helpers_trainer import make_clips, make_trainer, weights
 
 
@@ -68,20 +65,18 @@ def test_the_search_changes_nothing_and_is_done_once(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Trial, "__call__", limited)
     settings = {"max_duration_s": 2.0, "max_batch_rows": None}
-    found_s = [
-        batch_seconds_for(tmp_path, trainer.accelerator, trainer.model, trainer.objective, **settings) for _ in range(2)
-    ]
+    shared = trainer.step.shared
+    searched = (tmp_path, shared.accelerator, shared.model, trainer.step.objective)
+    found_s = [batch_seconds_for(*searched, **settings) for _ in range(2)]
     assert found_s == [5.0, 5.0]  # nine tenths of three times two seconds
     assert tried == [1, 2, 4, 3]
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(trainer).items())
-    assert all(p.grad is None for p in trainer.model.module.parameters())
+    assert all(p.grad is None for p in shared.model.module.parameters())
     assert torch.equal(torch.get_rng_state(), generator)
 
 
-def test_it_is_refused_without_a_gpu_and_with_shards(tmp_path: Path):
+def test_it_is_refused_without_a_gpu_and_with_shards():
     with pytest.raises(ConfigError, match="on a CPU the system kills"):
-        make_accelerator(
-            TrainerConfig(max_steps=1, find_batch_seconds=True, device="cpu"), TrackingConfig(), project_dir=tmp_path
-        )
+        refuse_batch_search(torch.device("cpu"), is_sharded=False)
     with pytest.raises(ConfigError, match="with FSDP or DeepSpeed every process needs the others"):
         refuse_batch_search(torch.device("cuda"), is_sharded=True)

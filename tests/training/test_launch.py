@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from qasr_train.errors import ConfigError, TrainingError
-from qasr_train.run.settings import Device, TrackingConfig
-from qasr_train.training.launch import make_accelerator, refuse_launch
-from qasr_train.training.settings import TrainerConfig, is_sharding_asked_for
+from qasr_train.training.launch import refuse_launch
+from qasr_train.training.settings import is_sharding_asked_for
+from tests.helpers_trainer import launch
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_processes_that_do_not_meet_are_told_the_address(tmp_path, monkeypatch):
     with pytest.raises(
         TrainingError, match="process 1 of 2 did not find the others at node7:29500 .*timed out\\); check"
     ):
-        make_accelerator(TrainerConfig(device=Device.cpu), TrackingConfig(), project_dir=tmp_path)
+        launch(tmp_path)
 
 
 @pytest.mark.parametrize("environment", [{}, {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}])

@@ -11,7 +11,7 @@ from torch import nn
 from qasr_train.errors import ConfigError
 from qasr_train.models.adapt import apply_adaptation, optimizer_groups
 from qasr_train.models.settings import AdaptConfig, LoraSettings
-from qasr_train.training import optim
+from qasr_train.training import settings
 from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
 from qasr_train.training.settings import OptimConfig, OptimizerName, Schedule
 from qasr_train.training.state import generator_state, load_training_state, save_training_state
@@ -85,7 +85,7 @@ def test_the_fused_update_is_adamw_by_its_definition():
 
 
 def test_eight_bits_without_their_library_are_refused_in_one_sentence(monkeypatch):
-    monkeypatch.setattr(optim, "find_spec", lambda name: None)
+    monkeypatch.setattr(settings, "find_spec", lambda name: None)
     with pytest.raises(
         ConfigError, match="optim.name=adamw_8bit needs bitsandbytes, which is not installed; pip install"
     ):

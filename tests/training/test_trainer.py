@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.jobs.finetune import describe_result
 from qasr_train.manifest import Utterance
-from qasr_train.run.settings import TrackingConfig
+from qasr_train.objectives.base import Objective
 from qasr_train.training.checkpoint import TrainState, latest_checkpoint
-from qasr_train.training.launch import make_accelerator
 from qasr_train.training.settings import OnNonFinite, TrainerConfig
+from qasr_train.training.step import OptimizerStep
 from qasr_train.training.trainer import Trainer
 from tests.helpers_model import tiny_model
 from tests.helpers_trainer import FULL, gradients_of_one_step, load, lora, losses, make_clips, make_trainer, weights
@@ -48,7 +49,7 @@ def test_the_loss_is_the_models_own_over_the_target(tmp_path: Path, utterances):
     rows = utterances[2:5]
     ours, _ = gradients_of_one_step(make_trainer(tmp_path / "a", utterances), [rows])
     model, trainer = tiny_model(), make_trainer(tmp_path, utterances)
-    batch = load(trainer, rows).batch
+    batch = load(trainer, rows)
     theirs = model(
         input_ids=batch.input_ids,
         attention_mask=batch.attention_mask,
@@ -67,9 +68,8 @@ def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterance
 
     first = make_trainer(tmp_path / "resumed", utterances, adapt=config, num_steps=6, save_every=3)
     first.accelerator.wait_for_everyone()
-    stop_after(first, 4)
     with pytest.raises(TrainingError, match="interrupted after step 4 of 6; saved; .*resume=true"):
-        first.train()
+        stop_in(first, 4).train()
     second = make_trainer(tmp_path / "resumed", utterances, adapt=config, num_steps=6, save_every=3)
     checkpoint = latest_checkpoint(tmp_path / "resumed")
     assert checkpoint is not None
@@ -82,16 +82,21 @@ def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterance
         assert torch.equal(weights(second)[name], expected), name
 
 
-def stop_after(trainer: Trainer, num_steps: int) -> None:
-    """Raise the trainer's own interrupt signal once a step is done, as Ctrl-C would."""
-    advance = trainer._advance
+def stop_in(trainer: Trainer, number: int) -> Trainer:
+    """The trainer, which the interrupt signal reaches in this step, as Ctrl-C would."""
+    lr_factor = trainer.step.lr_factor
 
-    def advance_then_interrupt(state, result, loaded) -> None:
-        advance(state, result, loaded)
-        if state.step == num_steps:
+    def factor_and_interrupt(num_done: int) -> float:
+        if num_done + 1 == number:
             os.kill(os.getpid(), signal.SIGINT)
+        return lr_factor(num_done)
 
-    trainer._advance = advance_then_interrupt  # type: ignore[method-assign]
+    return replace(trainer, step=replace(trainer.step, lr_factor=factor_and_interrupt))
+
+
+def with_objective(trainer: Trainer, objective: Objective) -> OptimizerStep:
+    """The trainer's step with another loss."""
+    return replace(trainer.step, objective=objective)
 
 
 def test_a_checkpoint_loads_with_plain_transformers(tmp_path: Path, utterances):
@@ -101,16 +106,15 @@ def test_a_checkpoint_loads_with_plain_transformers(tmp_path: Path, utterances):
     model = Qwen3ASRForConditionalGeneration.from_pretrained(folder)
     processor = AutoProcessor.from_pretrained(folder)
     assert type(processor).__name__ == "Qwen3ASRProcessor"
-    for name, expected in trainer.model.core.state_dict().items():
+    for name, expected in trainer.step.shared.model.core.state_dict().items():
         assert torch.equal(model.state_dict()[name], expected), name
 
 
 def test_a_non_finite_loss_stops_before_the_update_and_names_the_utterances(tmp_path: Path, utterances):
     trainer = make_trainer(tmp_path, utterances)
-    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
     before = weights(trainer)
     bad = load(trainer, utterances[:2])
-    bad.batch.input_features[0, 0, 0] = math.nan
+    bad.input_features[0, 0, 0] = math.nan
     with pytest.raises(TrainingError, match=r"the loss of step 1 is nan; nothing was updated; .*u0, u1"):
         trainer.step([bad], 0)
     assert all(torch.equal(before[name], p) for name, p in weights(trainer).items())
@@ -119,8 +123,7 @@ def test_a_non_finite_loss_stops_before_the_update_and_names_the_utterances(tmp_
 def test_unreadable_audio_is_listed_and_past_its_share_stops(tmp_path: Path, utterances):
     broken = replace(utterances[3], audio=str(tmp_path / "gone.wav"))
     rows = [*utterances[:3], broken, *utterances[4:]]
-    tolerant = make_trainer(tmp_path / "tolerant", rows, num_steps=9)
-    tolerant.max_failed_fraction = 0.5
+    tolerant = make_trainer(tmp_path / "tolerant", rows, num_steps=9, max_failed_fraction=0.5)
     state = tolerant.train()
     assert state.num_failed >= 1
     listed = [json.loads(line) for line in (tmp_path / "tolerant" / "failed_audio.jsonl").read_text().splitlines()]
@@ -179,37 +182,25 @@ def test_contradicting_settings_are_refused(settings: dict, words: str):
         TrainerConfig(**settings)
 
 
-def test_a_missing_gpu_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from qasr_train.run.settings import Device
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="device=cuda: .*no GPU"):
-        make_accelerator(TrainerConfig(max_steps=1, device=Device.cuda), TrackingConfig(), project_dir=tmp_path)
-
-
 def test_out_of_memory_names_the_padded_seconds(tmp_path: Path, utterances):
     trainer = make_trainer(tmp_path, utterances)
-    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
 
     def exhaust(model, batch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    trainer.objective = exhaust
     with pytest.raises(TrainingError, match=r"a microbatch of 2 clips, 1 padded seconds; lower data.batch_seconds"):
-        trainer.step([load(trainer, utterances[:2])], 0)
+        with_objective(trainer, exhaust)([load(trainer, utterances[:2])], 0)
 
 
 def test_planning_an_epoch_counts_as_waiting_for_data(tmp_path: Path, utterances, monkeypatch: pytest.MonkeyPatch):
     trainer = make_trainer(tmp_path, utterances)
     plan = TrainingData.num_steps
     monkeypatch.setattr(TrainingData, "num_steps", lambda data, epoch: time.sleep(0.3) or plan(data, epoch))
-    _, wait_s = next(iter(trainer._steps(TrainState())))
-    assert wait_s >= 0.3
+    assert next(iter(trainer._steps(TrainState()))).wait_s >= 0.3
 
 
 def test_an_allocation_that_fails_on_a_cpu_is_told_the_same_way(tmp_path: Path, utterances):
     trainer = make_trainer(tmp_path, utterances)
-    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
 
     class Greedy(torch.autograd.Function):
         """Asks for more than any machine has, in the backward pass."""
@@ -222,45 +213,39 @@ def test_an_allocation_that_fails_on_a_cpu_is_told_the_same_way(tmp_path: Path, 
         def backward(ctx, gradient):
             return torch.empty(2**50) * gradient
 
-    whole_objective = trainer.objective
+    whole_objective = trainer.step.objective
 
     def objective(model, batch):
         loss = whole_objective(model, batch)
         return replace(loss, total=Greedy.apply(loss.total))
 
-    trainer.objective = objective
     with pytest.raises(TrainingError, match=r"out of memory on a microbatch of 2 clips, 1 padded seconds"):
-        trainer.step([load(trainer, utterances[:2])], 0)
+        with_objective(trainer, objective)([load(trainer, utterances[:2])], 0)
 
 
 def test_another_error_of_torch_is_not_called_out_of_memory(tmp_path: Path, utterances):
     trainer = make_trainer(tmp_path, utterances)
-    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
 
     def break_down(model, batch):
         raise RuntimeError("shapes do not match")
 
-    trainer.objective = break_down
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        trainer.step([load(trainer, utterances[:2])], 0)
+        with_objective(trainer, break_down)([load(trainer, utterances[:2])], 0)
 
 
 def test_a_non_finite_gradient_is_skipped_as_a_loss_is_and_training_goes_on(tmp_path: Path, utterances):
     """A loss may be finite and its gradient not: the square root at zero."""
     trainer = make_trainer(tmp_path, utterances, on_non_finite=OnNonFinite.skip)
-    trainer.wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
-    whole_objective, before = trainer.objective, weights(trainer)
+    whole_objective, before = trainer.step.objective, weights(trainer)
 
     def objective(model, batch):
         loss = whole_objective(model, batch)
         return replace(loss, total=loss.total + (loss.total - loss.total).sqrt())
 
-    trainer.objective = objective
-    result = trainer.step([load(trainer, utterances[:2])], 0)
+    result = with_objective(trainer, objective)([load(trainer, utterances[:2])], 0)
     assert result.is_skipped and math.isfinite(result.loss_nats)
     assert all(torch.equal(before[name], p) for name, p in weights(trainer).items())
-    assert not any(trainer.optimizer.state.values())
-    trainer.objective = whole_objective
+    assert not any(trainer.step.shared.optimizer.state.values())
     assert not trainer.step([load(trainer, utterances[:2])], 1).is_skipped
     assert all(bool(p.isfinite().all()) for p in weights(trainer).values())
 
@@ -272,15 +257,14 @@ def test_too_many_skipped_steps_in_a_row_stop_the_run_and_a_good_one_between_sta
         trainer = make_trainer(
             tmp_path / name, utterances, num_steps=8, on_non_finite=OnNonFinite.skip, max_skipped_in_row=2
         )
-        step = trainer.step
+        whole_objective, numbers = trainer.step.objective, count()
 
-        def poison(loaded, number):
-            if number in bad_steps:
-                loaded[0].batch.input_features[0, 0, 0] = math.nan
-            return step(loaded, number)
+        def objective(model, batch):
+            if next(numbers) in bad_steps:
+                batch.input_features[0, 0, 0] = math.nan
+            return whole_objective(model, batch)
 
-        trainer.step = poison  # type: ignore[method-assign]
-        return trainer
+        return replace(trainer, step=with_objective(trainer, objective))
 
     state = run("apart", {1, 2, 4, 5}).train()
     assert (state.step, state.num_skipped, state.num_skipped_in_row) == (8, 4, 0)

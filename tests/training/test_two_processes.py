@@ -18,7 +18,7 @@ from transformers import Qwen3ASRForConditionalGeneration
 from qasr_train.manifest import Utterance
 from qasr_train.training.checkpoint import checkpoint_path, find_fault
 from tests.helpers import ROOT
-from tests.helpers_trainer import gradients_of_one_step, hold_to_base, make_clips, make_trainer, make_validator, weights
+from tests.helpers_trainer import gradients_of_one_step, held_to_base, make_clips, make_trainer, make_validator, weights
 from tests.training import worker
 from tests.training.worker import ADAPT, REPLAYED, SPLITS
 
@@ -72,8 +72,9 @@ def test_loss_and_gradients_are_those_of_one_process(out: Path, tmp_path: Path, 
 def test_rows_held_to_the_base_give_the_gradients_of_one_process(out: Path, tmp_path: Path, utterances):
     results = []
     for replayed in (REPLAYED, set()):
-        trainer = make_trainer(tmp_path, utterances, adapt=ADAPT["lora"], max_grad_norm=None)
-        hold_to_base(trainer, replayed)
+        trainer = make_trainer(
+            tmp_path, utterances, adapt=ADAPT["lora"], max_grad_norm=None, objective=held_to_base(replayed)
+        )
         results.append(gradients_of_one_step(trainer, [utterances[:4]]))
     (expected_loss, expected), (plain_loss, _) = results
     loss, gradients = read(out, "ddp", "held")
@@ -114,7 +115,7 @@ def test_one_process_goes_on_from_a_checkpoint_of_two(out: Path, tmp_path: Path,
     trainer.train(checkpoint)  # nothing is left to do: these are the weights that were read
     found = read(out, kind, f"{adapt}/resumed")["weights"]["straight"]
     assert all(torch.equal(found[name], tensor) for name, tensor in weights(trainer).items())
-    moments = [key for values in trainer.optimizer.state.values() for key in values]
+    moments = [key for values in trainer.step.shared.optimizer.state.values() for key in values]
     assert moments.count("exp_avg") == len(found)
 
 

@@ -23,15 +23,13 @@ from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import Engine
-from qasr_train.run.settings import TrackingConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import get_normalizer
-from qasr_train.training.launch import make_accelerator
-from qasr_train.training.trainer import TrainerConfig
 from qasr_train.training.validation import Validator, load_dev_sets
 from qasr_train.transcription.settings import DecodeConfig, LongAudio
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
+from tests.helpers_trainer import launch
 
 # id -> (reference, what is heard, language)
 ENGLISH = {
@@ -82,7 +80,7 @@ class KeepingTracker:
 
 def make_validator(run_dir: Path, dev_sets: dict[str, list[Utterance]], **fields: Any) -> Validator:
     settings = {
-        "accelerator": make_accelerator(TrainerConfig(max_steps=1), TrackingConfig(), project_dir=run_dir),
+        "accelerator": launch(run_dir),
         "model": Heard(tiny_model(), tiny_processor()),
         "dev_sets": dev_sets,
         "decode": DecodeConfig(),

@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,11 @@ from qasr_train.models.settings import AdaptConfig
 from qasr_train.run.heartbeat import leave_processes
 from qasr_train.run.settings import Precision
 from qasr_train.training.checkpoint import checkpoint_path
-from qasr_train.training.launch import share_model
 from qasr_train.training.settings import OnNonFinite
-from qasr_train.training.trainer import Trainer
 from tests.helpers_trainer import (
     FULL,
     gradients_of_one_step,
-    hold_to_base,
+    held_to_base,
     load,
     lora,
     losses,
@@ -100,15 +99,16 @@ def gradients(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> 
 
 def held(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
     """(loss, gradients) of one step in which the first process has no row that is held to the base."""
-    trainer = make_trainer(folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None)
-    hold_to_base(trainer, REPLAYED)
+    trainer = make_trainer(
+        folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None, objective=held_to_base(REPLAYED)
+    )
     return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
 
 
 def compiled(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
     """(loss, gradients) of one step with compiled layers, though without code generation."""
     trainer = make_trainer(folder, utterances, adapt=ADAPT["full"], max_grad_norm=None)
-    core: Any = trainer.model.core.model  # type: ignore[attr-defined]
+    core: Any = trainer.step.shared.model.core.model  # type: ignore[attr-defined]
     compile_layers([*core.audio_tower.layers, *core.language_model.layers], backend="aot_eager")
     found = gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
     assert num_compilations() > 0
@@ -120,26 +120,25 @@ def resumed(folder: Path, utterances: list[Utterance], adapt: AdaptConfig) -> di
     straight = make_trainer(folder / "straight", utterances, adapt=adapt, num_steps=4, save_every=2)
     straight.train()
     first = make_trainer(folder / "resumed", utterances, adapt=adapt, num_steps=4, save_every=2)
-    first.num_steps = 2
-    first.train()
+    replace(first, num_steps=2).train()
     second = make_trainer(folder / "resumed", utterances, adapt=adapt, num_steps=4, save_every=2)
     second.train(checkpoint_path(folder / "resumed", 2))
     return {
         "losses": {name: losses(folder / name) for name in ("straight", "resumed")},
         "weights": {"straight": weights(straight), "resumed": weights(second)},
         "is_sharded": any(
-            type(p).__name__ == "DTensor" or hasattr(p, "ds_id") for p in second.model.module.parameters()
+            type(p).__name__ == "DTensor" or hasattr(p, "ds_id") for p in second.step.shared.model.module.parameters()
         ),
     }
 
 
 def skipped(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
     """A clip that gives no finite loss, on the second process only; then a good step."""
-    trainer = prepared(make_trainer(folder, utterances, on_non_finite=OnNonFinite.skip))
+    trainer = make_trainer(folder, utterances, on_non_finite=OnNonFinite.skip)
     before = weights(trainer)
     bad = load(trainer, utterances[:2])
     if rank() == 1:
-        bad.batch.input_features[0, 0, 0] = math.nan
+        bad.input_features[0, 0, 0] = math.nan
     is_skipped = [trainer.step([bad], 0).is_skipped]
     after = weights(trainer)
     is_skipped += [trainer.step([load(trainer, utterances[:2])], 1).is_skipped]
@@ -149,24 +148,25 @@ def skipped(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
 
 def stopped(folder: Path, utterances: list[Utterance]) -> list[str]:
     """What each process says of the same fault when it stops the run."""
-    trainer = prepared(make_trainer(folder, utterances))
+    trainer = make_trainer(folder, utterances)
     mine = load(trainer, utterances[2 * rank() : 2 * rank() + 2])
     if rank() == 1:
-        mine.batch.input_features[0, 0, 0] = math.nan
+        mine.input_features[0, 0, 0] = math.nan
     return gather_object([message(TrainingError, lambda: trainer.step([mine], 0))])
 
 
 def full_disk(folder: Path, utterances: list[Utterance]) -> list[str]:
     """What each process says when the first one cannot write."""
     trainer = make_trainer(folder, utterances, num_steps=1)
-    write = trainer.model.save
+    model = trainer.step.shared.model
+    write = model.save
 
     def fail(path: Path | None) -> None:
         write(path)
         if path is not None:
             raise OSError(28, "No space left on device")
 
-    trainer.model.save = fail  # type: ignore[method-assign]
+    model.save = fail  # type: ignore[method-assign]
     return gather_object([message(CheckpointError, trainer.train)])
 
 
@@ -194,17 +194,11 @@ def low_precision(folder: Path, utterances: list[Utterance]) -> dict[str, Any]:
 
 def validation(folder: Path, utterances: list[Utterance]) -> list[dict[str, float]]:
     """The figures each process gets of five dev clips, of which one process transcribes more than the other."""
-    trainer = prepared(make_trainer(folder, utterances))
+    trainer = make_trainer(folder, utterances)
     validator = make_validator(trainer, utterances[:5])
     first = validator(0)
     trainer.step([load(trainer, utterances[:2])], 0)  # training goes on after weights were held whole
     return gather_object([first])
-
-
-def prepared(trainer: Trainer) -> Trainer:
-    """The trainer as `train` has it before its first step."""
-    trainer.wrapped, trainer.optimizer = share_model(trainer.accelerator, trainer.model, trainer.optimizer)
-    return trainer
 
 
 def message(kind: type[Exception], action: Callable[[], Any]) -> str:
