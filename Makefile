@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.1
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo test test-all test-gpu test-faults check format clean
+.PHONY: help setup demo test test-all test-gpu test-faults test-wheel check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,12 +21,13 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make test-gpu  the tests of what a GPU alone does; \`make test\` sees no GPU, so that it is the same everywhere"
 	@echo "make test-faults  a training killed ten times at random, against one that was left alone"
+	@echo "make test-wheel  the wheel, built, installed in an empty environment and run in an empty folder"
 	@echo "make check     ruff (rules and format), mypy, shellcheck"
 	@echo "make format    let ruff format and sort imports"
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@if [ -z "$(PYTHON)" ] || ! "$(PYTHON)" -c '$(IS_NEW_ENOUGH)' 2>/dev/null; then \
 		echo "error: no Python 3.11 or newer found$(if $(PYTHON), ($(PYTHON) is not one)); install one, or name it: make setup PYTHON=/path/to/python" >&2; exit 2; fi
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -50,6 +51,9 @@ test-gpu: $(STAMP)
 
 test-faults: $(STAMP)
 	@$(RUN) -m pytest --run-slow -m faults -s $(ARGS)
+
+test-wheel: $(STAMP)
+	@$(RUN) -m pytest --run-slow tests/cli/test_wheel.py $(ARGS)
 
 check: $(STAMP)
 	$(RUN) -m ruff check .

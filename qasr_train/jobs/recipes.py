@@ -21,7 +21,9 @@ from qasr_train.sources.settings import SourceConfig
 from qasr_train.training.settings import OptimConfig, TrainerConfig
 from qasr_train.transcription.settings import CommandConfig, DecodeConfig
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# A wheel has the folder inside the package (setup.py), a clone beside it.
+CONFIG_DIR = next(folder / "configs" for folder in (_PACKAGE, _PACKAGE.parent) if (folder / "configs").is_dir())
 
 # (group, name): YAML files of the group name it as `<name>_schema` in their defaults list.
 SCHEMAS: dict[tuple[str, str], type] = {
