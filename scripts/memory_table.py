@@ -20,6 +20,7 @@ from transformers import Qwen3ASRConfig, Qwen3ASRForConditionalGeneration
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.encoder import CHUNKS_AT_ONCE
 from qasr_train.models.settings import AdaptConfig, LoraSettings
 
@@ -122,7 +123,9 @@ class Memory:
 def count(size: str, adapt: str) -> Counts:
     """Parameters of a model of this size with configs/adapt/ADAPT.yaml applied, built on the meta device."""
     with torch.device("meta"):
-        model = apply_adaptation(Qwen3ASRForConditionalGeneration(model_config(SIZES[size])), adapt_config(adapt))
+        model = apply_adaptation(
+            Qwen3ASRForConditionalGeneration(model_config(SIZES[size])), adapt_config(adapt), PARTS
+        )
     parameters = dict(model.named_parameters())  # the tied head comes once
     layer = sum(p.numel() for name, p in parameters.items() if ".language_model.layers.0." in name)
     in_layers = sum(p.numel() for name, p in parameters.items() if ".layers." in name)

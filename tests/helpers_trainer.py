@@ -16,6 +16,7 @@ from qasr_train.data.unreadable import UnreadableAudio
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.safetensors_files import whole
 from qasr_train.models.settings import AdaptConfig, LoraSettings
@@ -75,7 +76,7 @@ def make_trainer(
     accelerator = launch(run_dir, precision=settings.precision)
     torch.manual_seed(0)
     model = Qwen3ASR(tiny_model(), tiny_processor())
-    model.module = apply_adaptation(model.module, adapt)
+    model.module = apply_adaptation(model.module, adapt, PARTS)
     with torch.no_grad():  # a fresh adapter's B is zero, and the gradient of its A with it
         for name, parameter in model.module.named_parameters():
             if ".lora_B" in name:

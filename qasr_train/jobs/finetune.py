@@ -137,7 +137,7 @@ def prepare(
             max_batch_rows=config.data.max_batch_rows,
         )
         config = replace(config, data=replace(config.data, batch_seconds=found))
-    accelerator.print(count_parameters(model.module))
+    accelerator.print(count_parameters(model.module, model.parts))
     if not any(name.startswith("replay") for name in config.data.train) and resume_from is None:
         accelerator.print(NO_REPLAY)
 
@@ -176,7 +176,7 @@ def make_model(config: FinetuneConfig, accelerator: Accelerator) -> tuple[Traina
     model = load_trainable(
         config.model, device=accelerator.device, makes_features=config.data.features_on is FeaturesOn.worker
     )
-    model.module = apply_adaptation(model.module, config.adapt)
+    model.module = apply_adaptation(model.module, config.adapt, model.parts)
     objective = build_objective(config.objective, model)
     model.set_gradient_checkpointing(config.trainer.gradient_checkpointing)
     if config.trainer.compile:

@@ -1,7 +1,7 @@
 """Owns which weights of a model are trained and how: whole weights by pattern, LoRA on linear layers, the rest frozen.
 
 Input: a transformers model and an AdaptConfig. Output: the model (wrapped by PEFT where LoRA is on) with `requires_grad` set,
-counts for people, and parameters by part for the optimizer. Parts: encoder, projector, decoder.
+counts for people, and parameters by part for the optimizer. Where the parts lie, the family says (`Parts`).
 """
 
 import difflib
@@ -17,15 +17,8 @@ from transformers import PreTrainedModel
 from qasr_train.config.patterns import REGEX, matches
 from qasr_train.errors import ConfigError
 from qasr_train.models.lora_files import is_adapter_name, merge_adapter, put_lora
-from qasr_train.models.settings import AdaptConfig, LoraSettings
+from qasr_train.models.settings import AdaptConfig, LoraSettings, Parts
 
-# Where each part lies in a transformers speech model; a tied head is the embeddings, an untied one has its own name.
-PARTS = {
-    "model.audio_tower.": "encoder",
-    "model.multi_modal_projector.": "projector",
-    "model.language_model.": "decoder",
-    "lm_head.": "decoder",
-}
 ADAPTERS = "adapters"  # the group of LoRA weights, whatever part they sit in
 ENCODER_ADAPTERS = "adapters_encoder"  # for the optimizer, those in the audio encoder by themselves
 _NUM_NEAR_NAMES = 4
@@ -68,13 +61,15 @@ class ParameterCounts:
         return "\n".join([*lines, f"{share:.2%} of all parameters are trained"])
 
 
-def apply_adaptation(model: PreTrainedModel | PeftModel, config: AdaptConfig) -> PreTrainedModel | PeftModel:
+def apply_adaptation(
+    model: PreTrainedModel | PeftModel, config: AdaptConfig, parts: Parts
+) -> PreTrainedModel | PeftModel:
     """Freeze, unfreeze and put LoRA on a model as the config says.
 
     Args:
         model: a transformers model, changed in place; one that already carries an adapter has it merged first, so that
             training goes on from what the two say together.
-        config: see AdaptConfig.
+        config: see AdaptConfig. parts: where they lie in the model.
 
     Returns:
         The same model, or a PeftModel around it where LoRA is on.
@@ -83,8 +78,8 @@ def apply_adaptation(model: PreTrainedModel | PeftModel, config: AdaptConfig) ->
         ConfigError: nothing is trainable, or a pattern matches nothing; names the pattern and near names.
     """
     base = merge_adapter(model) if isinstance(model, PeftModel) else model
-    trained = _chosen_parameters(base, config)
-    layers = _chosen_layers(base, config.lora) if config.lora else []
+    trained = _chosen_parameters(base, config, parts)
+    layers = _chosen_layers(base, config.lora, parts) if config.lora else []
     if not trained and not layers:
         raise ConfigError(
             "adapt: nothing is trained; choose adapt=lora or adapt=full, or name weights in adapt.trainable"
@@ -92,7 +87,7 @@ def apply_adaptation(model: PreTrainedModel | PeftModel, config: AdaptConfig) ->
     for layer in layers:
         if f"{layer}.weight" in trained:
             raise ConfigError(
-                f"adapt: {'.'.join(locate(layer))} is trained itself and given LoRA; take it out of one of them"
+                f"adapt: {'.'.join(parts.locate(layer))} is trained itself and given LoRA; take it out of one of them"
             )
     adapted = put_lora(base, _lora_config(config.lora, base, layers)) if config.lora and layers else base
     for name, parameter in _named_parameters(adapted):
@@ -100,12 +95,11 @@ def apply_adaptation(model: PreTrainedModel | PeftModel, config: AdaptConfig) ->
     return adapted
 
 
-def count_parameters(model: nn.Module) -> ParameterCounts:
+def count_parameters(model: nn.Module, parts: Parts) -> ParameterCounts:
     """Parameters of each part, trained ones and LoRA apart. The token embeddings, tied to the head, stand by themselves."""
-    counts = {part: [0, 0, 0] for part in ("encoder", "projector", "decoder", "embeddings")}
+    counts = {part: [0, 0, 0] for part in (*parts.names, "embeddings")}
     for name, parameter in _named_parameters(model):
-        part, inner = locate(name)
-        column = counts["embeddings" if inner.startswith(("embed_tokens.", "lm_head.")) else part]
+        column = counts["embeddings" if parts.is_embedding(name) else parts.locate(name)[0]]
         if is_adapter_name(name):
             column[2] += parameter.numel()
         else:
@@ -114,50 +108,40 @@ def count_parameters(model: nn.Module) -> ParameterCounts:
     return ParameterCounts([PartCount(part, *numbers) for part, numbers in counts.items()])
 
 
-def parameter_groups(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
+def parameter_groups(model: nn.Module, parts: Parts) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """Every parameter by its group: encoder, projector, decoder (embeddings included), and adapters for all of LoRA.
 
-    Names are the transformers model's own, without PEFT's; `locate(name)` says in which part an adapter sits.
+    Names are the transformers model's own, without PEFT's; `parts.locate(name)` says in which part an adapter sits.
     """
-    groups: dict[str, list[tuple[str, nn.Parameter]]] = {
-        part: [] for part in ("encoder", "projector", "decoder", ADAPTERS)
-    }
+    groups: dict[str, list[tuple[str, nn.Parameter]]] = {part: [] for part in (*parts.names, ADAPTERS)}
     for name, parameter in _named_parameters(model):
-        groups[ADAPTERS if is_adapter_name(name) else locate(name)[0]].append((name, parameter))
+        groups[ADAPTERS if is_adapter_name(name) else parts.locate(name)[0]].append((name, parameter))
     return groups
 
 
-def optimizer_groups(model: nn.Module) -> dict[str, list[tuple[str, nn.Parameter]]]:
+def optimizer_groups(model: nn.Module, parts: Parts) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """`parameter_groups` with LoRA in the audio encoder apart: new sound and new words want learning rates of their own."""
-    groups = parameter_groups(model)
+    groups = parameter_groups(model, parts)
     adapters = groups.pop(ADAPTERS)
-    groups[ENCODER_ADAPTERS] = [pair for pair in adapters if locate(pair[0])[0] == "encoder"]
-    groups[ADAPTERS] = [pair for pair in adapters if locate(pair[0])[0] != "encoder"]
+    groups[ENCODER_ADAPTERS] = [pair for pair in adapters if parts.locate(pair[0])[0] == "encoder"]
+    groups[ADAPTERS] = [pair for pair in adapters if parts.locate(pair[0])[0] != "encoder"]
     return groups
 
 
-def locate(name: str) -> tuple[str, str]:
-    """A parameter's or layer's part and its path there: "model.audio_tower.conv_out.weight" -> ("encoder", "conv_out.weight")."""
-    for prefix, part in PARTS.items():
-        if name.startswith(prefix):
-            return part, name if prefix == "lm_head." else name.removeprefix(prefix)
-    raise ValueError(f"{name}: in none of the parts {', '.join(PARTS)}")
-
-
-def _chosen_parameters(model: nn.Module, config: AdaptConfig) -> set[str]:
-    shown = {".".join(locate(name)): name for name, _ in model.named_parameters()}
+def _chosen_parameters(model: nn.Module, config: AdaptConfig, parts: Parts) -> set[str]:
+    shown = {".".join(parts.locate(name)): name for name, _ in model.named_parameters()}
     chosen = _matching("adapt.trainable", config.trainable, shown)
     return {shown[name] for name in chosen - _matching("adapt.frozen", config.frozen, shown)}
 
 
-def _chosen_layers(model: nn.Module, lora: LoraSettings) -> list[str]:
+def _chosen_layers(model: nn.Module, lora: LoraSettings, parts: Parts) -> list[str]:
     layers = []
-    for part in ("encoder", "projector", "decoder"):
+    for part in ("encoder", "projector", "decoder"):  # a pattern for a part that is not there matches nothing
         shown = {}
         for name, module in model.named_modules():
             # The head is tied to the embeddings: an update of one would silently not be an update of the other.
-            if isinstance(module, nn.Linear) and name != "lm_head" and locate(name)[0] == part:
-                shown[locate(name)[1]] = name
+            if isinstance(module, nn.Linear) and name != parts.head and parts.locate(name)[0] == part:
+                shown[parts.locate(name)[1]] = name
         layers += [shown[name] for name in _matching(f"adapt.lora.{part}", getattr(lora, part), shown)]
     return sorted(layers)
 

@@ -16,7 +16,7 @@ import torch
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.settings import Capability, Engine, Recompute
+from qasr_train.models.settings import Capability, Engine, Parts, Recompute
 
 if TYPE_CHECKING:  # some three seconds to import, and needed for the annotations alone
     from peft import PeftModel
@@ -151,9 +151,10 @@ class Recogniser(Protocol):
 class Trainable(Recogniser, Protocol):
     """A recogniser that learns: what training needs of it. An nn.Module, as Accelerate wraps it.
 
-    module: the transformers model, or the PEFT model around it; training puts adapters on it.
+    module: the transformers model, or the PEFT model around it; training puts adapters on it. parts: where its parts lie.
     """
 
+    parts: Parts
     module: "PreTrainedModel | PeftModel"
 
     @property

@@ -54,6 +54,43 @@ class Recompute(str, Enum):
     all = "all"
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the parts of a family's models lie: what weights are chosen and learning rates given by.
+
+    Each is the name of a module that holds others: audio encoder, projector (None where there is none), decoder; and of the
+    token embeddings, in the decoder, and the head that makes logits, which is tied to them and counts as decoder.
+    """
+
+    encoder: str
+    decoder: str
+    embeddings: str
+    head: str
+    projector: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """The parts there are, in the order sound passes them."""
+        return ["encoder", *(["projector"] if self.projector else []), "decoder"]
+
+    def locate(self, name: str) -> tuple[str, str]:
+        """A parameter's or layer's part and its path there: "model.audio_tower.conv_out" -> ("encoder", "conv_out").
+
+        Raises:
+            ValueError: it lies in none of the parts.
+        """
+        if _is_in(name, self.head):
+            return "decoder", name
+        for part, module in (("encoder", self.encoder), ("projector", self.projector), ("decoder", self.decoder)):
+            if module and _is_in(name, module):
+                return part, name[len(module) + 1 :]
+        raise ValueError(f"{name}: in none of the parts {', '.join(self.names)}")
+
+    def is_embedding(self, name: str) -> bool:
+        """Whether a parameter is of the token embeddings, or of the head that is tied to them."""
+        return _is_in(name, self.embeddings) or _is_in(name, self.head)
+
+
 @dataclass
 class LoraSettings:
     """LoRA (Hu et al. 2021): a low-rank update beside each chosen linear layer; its weights are float32 whatever the base.
@@ -95,3 +132,8 @@ class AdaptConfig:
             raise ConfigError(
                 "adapt.frozen: it lists exceptions from adapt.trainable, which is empty; everything is frozen already"
             )
+
+
+def _is_in(name: str, module: str) -> bool:
+    """Whether a parameter or layer lies in a module."""
+    return name.startswith(f"{module}.")

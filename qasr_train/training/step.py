@@ -187,7 +187,7 @@ def build_step(
     Raises:
         ConfigError: no parameter is trainable, or DeepSpeed cannot shard the optimizer.
     """
-    optimizer = build_optimizer(optimizer_groups(model.module), optim)
+    optimizer = build_optimizer(optimizer_groups(model.module, model.parts), optim)
     count_flops = model.flop_counter()  # before: it counts weights, of which a process may then hold a part
     return OptimizerStep(
         share_model(accelerator, model, optimizer),

@@ -39,6 +39,7 @@ from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.compiled import num_compilations
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import save_original
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
@@ -149,7 +150,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> Bench:
     if arguments.official:  # before adapters change the names of weights
         save_original(model.core, model.processor, folder / "original")
     adapt = AdaptConfig(trainable=["*"]) if arguments.adapt == "full" else AdaptConfig(lora=LORA)
-    model.module = apply_adaptation(model.module, adapt)
+    model.module = apply_adaptation(model.module, adapt, PARTS)
     model.set_gradient_checkpointing(Recompute[arguments.recompute])
     model.to(device).train()
     if arguments.compile:

@@ -22,6 +22,7 @@ from qasr_train.batch import Recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.locations import resolve_checkpoint
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import load_processor
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig
@@ -71,7 +72,7 @@ def build_model(shape: str, adapt: AdaptConfig, num_encoder_layers: int, num_dec
     config.text_config.update(text | layers | {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128})
     config.dtype = torch.float32
     model = Qwen3ASR(Qwen3ASRForConditionalGeneration(config), load_processor(tiny))
-    model.module = apply_adaptation(model.module, adapt)
+    model.module = apply_adaptation(model.module, adapt, PARTS)
     model.module.train()
     return model
 

@@ -16,6 +16,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import TokenLogits
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.run.processes import Processes
@@ -43,7 +44,7 @@ def rows(tmp_path: Path) -> list[Utterance]:
 
 def frozen_model() -> Qwen3ASR:
     model = Qwen3ASR(tiny_model(), tiny_processor())
-    model.module = apply_adaptation(model.module, AdaptConfig(trainable=["decoder.*"]))
+    model.module = apply_adaptation(model.module, AdaptConfig(trainable=["decoder.*"]), PARTS)
     return model
 
 
@@ -126,7 +127,7 @@ def test_a_clip_that_cannot_be_read_is_left_to_the_loader_which_names_it(tmp_pat
 
 def test_a_trained_encoder_is_refused_by_name(tmp_path: Path):
     model = Qwen3ASR(tiny_model(), tiny_processor())
-    model.module = apply_adaptation(model.module, AdaptConfig(trainable=["*"]))
+    model.module = apply_adaptation(model.module, AdaptConfig(trainable=["*"]), PARTS)
     with pytest.raises(ConfigError, match=r"tensors of encoder and projector are trained \(e.g. audio_tower"):
         open_encodings(config(tmp_path), model, precision="no cpu")
 

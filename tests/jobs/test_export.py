@@ -18,6 +18,7 @@ from qasr_train.jobs.recipes import PROJECT, load_config
 from qasr_train.jobs.settings.export import ExportConfig, ExportDtype, ExportLayout
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.lora_files import merge_adapter, save_adapter
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
@@ -34,9 +35,9 @@ EMBEDDINGS = "model.language_model.embed_tokens.weight"  # tied to the head
 
 
 def adapted_model() -> torch.nn.Module:
-    model = apply_adaptation(tiny_model(), AdaptConfig(lora=LoraSettings(rank=2, alpha=4.0, decoder=["q_proj"])))
+    model = apply_adaptation(tiny_model(), AdaptConfig(lora=LoraSettings(rank=2, alpha=4.0, decoder=["q_proj"])), PARTS)
     with torch.no_grad():
-        for _, parameter in parameter_groups(model)["adapters"]:
+        for _, parameter in parameter_groups(model, PARTS)["adapters"]:
             parameter.normal_(std=0.2, generator=torch.Generator().manual_seed(5))
     return model
 
@@ -270,7 +271,7 @@ def test_a_full_disk_leaves_nothing_behind(run: Path, tmp_path: Path, monkeypatc
 def test_a_damaged_adapter_is_not_exported(run: Path, tmp_path: Path) -> None:
     model = adapted_model()
     with torch.no_grad():
-        parameter_groups(model)["adapters"][0][1].fill_(float("inf"))
+        parameter_groups(model, PARTS)["adapters"][0][1].fill_(float("inf"))
     save_adapter(model, tmp_path / "bad", base="x")
     with pytest.raises(CheckpointError, match="lora_A.weight holds NaN or infinite numbers"):
         export(ExportConfig(checkpoint=str(tmp_path / "bad"), out=str(tmp_path / "out"), layout=ExportLayout.adapter))

@@ -10,8 +10,9 @@ from torch import nn
 
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import CONFIG_DIR
-from qasr_train.models.adapt import apply_adaptation, count_parameters, locate, parameter_groups
-from qasr_train.models.settings import AdaptConfig, LoraSettings
+from qasr_train.models.adapt import apply_adaptation, count_parameters, parameter_groups
+from qasr_train.models.qwen3_asr.config import PARTS
+from qasr_train.models.settings import AdaptConfig, LoraSettings, Parts
 from tests.helpers_model import tiny_model, tiny_processor
 
 DECODER = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -31,7 +32,7 @@ def lora(**patterns: list[str]) -> AdaptConfig:
 
 
 def trained_names(model: nn.Module) -> set[str]:
-    return {name for group in parameter_groups(model).values() for name, p in group if p.requires_grad}
+    return {name for group in parameter_groups(model, PARTS).values() for name, p in group if p.requires_grad}
 
 
 def loss_of(model: nn.Module) -> torch.Tensor:
@@ -45,14 +46,14 @@ def loss_of(model: nn.Module) -> torch.Tensor:
 
 def test_full_trains_every_weight_and_wraps_nothing() -> None:
     model = tiny_model()
-    adapted = apply_adaptation(model, preset("full"))
+    adapted = apply_adaptation(model, preset("full"), PARTS)
     assert adapted is model
     assert all(p.requires_grad for p in model.parameters())
 
 
 def test_frozen_encoder_trains_decoder_and_projector_only() -> None:
-    model = apply_adaptation(tiny_model(), preset("frozen_encoder"))
-    assert {locate(name)[0] for name in trained_names(model)} == {"decoder", "projector"}
+    model = apply_adaptation(tiny_model(), preset("frozen_encoder"), PARTS)
+    assert {PARTS.locate(name)[0] for name in trained_names(model)} == {"decoder", "projector"}
     loss_of(model).backward()
     assert all(p.grad is None for p in model.model.audio_tower.parameters())
 
@@ -72,18 +73,18 @@ DECODER_LORA = 16 * 2 * ((48 + 64) + 2 * (48 + 32) + (64 + 48) + 3 * (48 + 96))
     ],
 )
 def test_lora_presets_add_rank_times_in_plus_out_to_their_parts(name: str, expected: dict[str, int]) -> None:
-    model = apply_adaptation(tiny_model(), preset(name))
+    model = apply_adaptation(tiny_model(), preset(name), PARTS)
     assert isinstance(model, PeftModel)
-    counts = count_parameters(model)
+    counts = count_parameters(model, PARTS)
     assert {part.part: part.num_adapter for part in counts.parts} == expected
     assert sum(part.num_trained for part in counts.parts) == 0
     assert counts.num_trained == sum(expected.values())
-    assert trained_names(model) == {name for name, _ in parameter_groups(model)["adapters"]}
+    assert trained_names(model) == {name for name, _ in parameter_groups(model, PARTS)["adapters"]}
 
 
 def test_counts_cover_the_whole_model_and_print_a_row_a_part() -> None:
     total = sum(p.numel() for p in tiny_model().parameters())
-    counts = count_parameters(apply_adaptation(tiny_model(), lora(decoder=["q_proj"])))
+    counts = count_parameters(apply_adaptation(tiny_model(), lora(decoder=["q_proj"]), PARTS), PARTS)
     assert sum(part.num_parameters for part in counts.parts) == total
     assert counts.parts[-1].num_parameters == 384 * 48  # the embeddings, which the tied head shares
     lines = str(counts).splitlines()
@@ -93,19 +94,23 @@ def test_counts_cover_the_whole_model_and_print_a_row_a_part() -> None:
 
 
 def test_groups_hold_every_parameter_once() -> None:
-    model = apply_adaptation(tiny_model(), preset("lora"))
-    grouped = [id(p) for group in parameter_groups(model).values() for _, p in group]
+    model = apply_adaptation(tiny_model(), preset("lora"), PARTS)
+    grouped = [id(p) for group in parameter_groups(model, PARTS).values() for _, p in group]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
-    names = [name for name, _ in parameter_groups(model)["encoder"]]
+    names = [name for name, _ in parameter_groups(model, PARTS)["encoder"]]
     assert names == [n for n, _ in tiny_model().named_parameters() if n.startswith("model.audio_tower.")]
-    assert {locate(name)[0] for name, _ in parameter_groups(model)["adapters"]} == {"encoder", "projector", "decoder"}
+    assert {PARTS.locate(name)[0] for name, _ in parameter_groups(model, PARTS)["adapters"]} == {
+        "encoder",
+        "projector",
+        "decoder",
+    }
 
 
 def test_lora_weights_are_float32_over_a_bfloat16_base_and_change_nothing_at_first() -> None:
     model = tiny_model().to(torch.bfloat16)
     with torch.no_grad():
         before = model(input_ids=torch.arange(5)[None]).logits
-    adapted = apply_adaptation(model, lora(decoder=DECODER))
+    adapted = apply_adaptation(model, lora(decoder=DECODER), PARTS)
     assert {p.dtype for p in adapted.parameters() if p.requires_grad} == {torch.float32}
     with torch.no_grad():
         assert torch.equal(adapted(input_ids=torch.arange(5)[None]).logits, before)
@@ -113,7 +118,7 @@ def test_lora_weights_are_float32_over_a_bfloat16_base_and_change_nothing_at_fir
 
 def test_a_pattern_chooses_layers_by_last_name_whole_name_number_or_expression() -> None:
     def layers(pattern: str) -> set[str]:
-        model = apply_adaptation(tiny_model(), lora(encoder=[pattern]))
+        model = apply_adaptation(tiny_model(), lora(encoder=[pattern]), PARTS)
         return {name.partition(".lora_")[0].removeprefix("model.audio_tower.") for name in trained_names(model)}
 
     assert layers("fc1") == {"layers.0.fc1", "layers.1.fc1"}
@@ -123,7 +128,7 @@ def test_a_pattern_chooses_layers_by_last_name_whole_name_number_or_expression()
 
 
 def test_a_chosen_layer_in_one_part_leaves_its_namesake_in_another_alone() -> None:
-    model = apply_adaptation(tiny_model(), lora(decoder=["layers.1.self_attn.q_proj"]))
+    model = apply_adaptation(tiny_model(), lora(decoder=["layers.1.self_attn.q_proj"]), PARTS)
     names = trained_names(model)
     assert names == {f"model.language_model.layers.1.self_attn.q_proj.lora_{side}.default.weight" for side in "AB"}
 
@@ -132,20 +137,20 @@ def test_weights_and_lora_can_be_mixed() -> None:
     config = AdaptConfig(
         trainable=["projector.*", "*norm*"], frozen=["encoder.*"], lora=LoraSettings(decoder=["q_proj"])
     )
-    model = apply_adaptation(tiny_model(), config)
+    model = apply_adaptation(tiny_model(), config, PARTS)
     whole = {name for name in trained_names(model) if "lora_" not in name}
     assert "model.multi_modal_projector.linear_1.weight" in whole and "model.language_model.norm.weight" in whole
     assert all("projector" in name or "norm" in name for name in whole) and not any("audio" in name for name in whole)
-    assert any(p.requires_grad for _, p in parameter_groups(model)["adapters"])
+    assert any(p.requires_grad for _, p in parameter_groups(model, PARTS)["adapters"])
 
 
 def test_training_goes_on_from_an_adapter_already_in_the_model() -> None:
-    model = apply_adaptation(tiny_model(), lora(decoder=["q_proj"]))
+    model = apply_adaptation(tiny_model(), lora(decoder=["q_proj"]), PARTS)
     with torch.no_grad():
-        for _, parameter in parameter_groups(model)["adapters"]:
+        for _, parameter in parameter_groups(model, PARTS)["adapters"]:
             parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
         heard = model(input_ids=torch.arange(5)[None]).logits
-    again = apply_adaptation(model, lora(decoder=["v_proj"]))
+    again = apply_adaptation(model, lora(decoder=["v_proj"]), PARTS)
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in trained_names(again)} == {"v_proj"}
     with torch.no_grad():
         torch.testing.assert_close(again(input_ids=torch.arange(5)[None]).logits, heard)
@@ -153,7 +158,7 @@ def test_training_goes_on_from_an_adapter_already_in_the_model() -> None:
 
 @pytest.mark.parametrize("name", ["full", "lora", "lora_decoder", "lora_encoder", "frozen_encoder"])
 def test_gradient_checkpointing_gives_the_same_gradients(name: str) -> None:
-    model = apply_adaptation(tiny_model(), preset(name)).train()
+    model = apply_adaptation(tiny_model(), preset(name), PARTS).train()
     loss_of(model).backward()
     plain = {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad and p.grad is not None}
     assert plain.keys() == {n for n, p in model.named_parameters() if p.requires_grad}
@@ -190,7 +195,7 @@ MISTAKES = [
 def test_a_mistake_is_refused_before_the_model_is_changed(config: AdaptConfig, message: str) -> None:
     model = tiny_model()
     with pytest.raises(ConfigError, match=message):
-        apply_adaptation(model, config)
+        apply_adaptation(model, config, PARTS)
     assert all(p.requires_grad for p in model.parameters())
     assert model.state_dict().keys() == tiny_model().state_dict().keys()
 
@@ -211,3 +216,15 @@ def test_numbers_out_of_range_are_refused(values: dict, message: str) -> None:
 def test_exceptions_without_a_rule_are_refused() -> None:
     with pytest.raises(ConfigError, match="adapt.frozen: it lists exceptions from adapt.trainable, which is empty"):
         AdaptConfig(frozen=["encoder.*"])
+
+
+def test_parts_lie_where_the_family_says_and_a_projector_may_be_missing() -> None:
+    parts = Parts("model.encoder", "model.decoder", embeddings="model.decoder.embed_tokens", head="proj_out")
+    assert parts.names == ["encoder", "decoder"]
+    assert parts.locate("model.encoder.conv1.bias") == ("encoder", "conv1.bias")
+    assert parts.locate("model.decoder.layers.0.fc1.weight") == ("decoder", "layers.0.fc1.weight")
+    assert parts.locate("proj_out.weight") == ("decoder", "proj_out.weight")
+    names = ["model.decoder.embed_tokens.weight", "proj_out.weight", "model.decoder.embed_positions.weight"]
+    assert [parts.is_embedding(name) for name in names] == [True, True, False]
+    with pytest.raises(ValueError, match="model.encoders.x: in none of the parts encoder, decoder"):
+        parts.locate("model.encoders.x")

@@ -13,6 +13,7 @@ from qasr_train.batch import Batch, Recording
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import Hypothesis, RowDecoder, confidence_of
 from qasr_train.models.qwen3_asr import decoding, prefill, step_graphs
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import pack
@@ -284,7 +285,7 @@ def test_graphs_of_adapters_that_are_switched_merged_or_scaled_are_dropped():
     torch.manual_seed(0)
     adapted = Qwen3ASR(tiny_model(), tiny_processor())
     lora = LoraSettings(rank=4, decoder=["q_proj", "v_proj"], encoder=[], projector=[])
-    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=lora))
+    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=lora), PARTS)
     module: Any = adapted.module
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -343,7 +344,7 @@ def test_on_a_gpu_adapters_are_heard_when_they_change():
     torch.manual_seed(0)
     adapted = Qwen3ASR(tiny_model(), tiny_processor())
     lora = LoraSettings(rank=4, decoder=["q_proj", "v_proj"], encoder=[], projector=[])
-    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=lora))
+    adapted.module = apply_adaptation(adapted.module, AdaptConfig(lora=lora), PARTS)
     adapted.to("cuda")
     batch, limits, heard = prompts(adapted).to("cuda"), [12] * len(DURATIONS_S), []
     weights = [parameter for name, parameter in adapted.module.named_parameters() if "lora_B" in name]

@@ -7,6 +7,7 @@ from transformers import Qwen3ASRConfig
 
 from qasr_train.batch import Recording
 from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.flops import decoder_flops, encoder_flops, head_flops, projector_flops, training_flops
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig, LoraSettings
@@ -84,7 +85,7 @@ def test_what_is_trained_is_read_from_the_model() -> None:
         "lora": AdaptConfig(lora=LoraSettings(rank=2, decoder=["q_proj"])),
     }.items():
         fresh = Qwen3ASR(tiny_model(), tiny_processor())
-        fresh.module = apply_adaptation(fresh.module, adapt)
+        fresh.module = apply_adaptation(fresh.module, adapt, PARTS)
         counts[name] = fresh.flop_counter()(batch)
     config, tokens = tiny_model().config, int(batch.attention_mask.sum())
     audio = encoder_flops(config, [100]) + projector_flops(config, [100])

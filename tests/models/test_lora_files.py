@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.lora_files import attach_adapter, has_only_adapters, merge_adapter, save_adapter
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import (
     find_base,
     load_checkpoint_with_adapter,
@@ -28,10 +29,10 @@ IDS = torch.arange(9)[None]
 def adapted_model(**settings: bool) -> PeftModel:
     """The tiny model with a trained-looking adapter on every part."""
     lora = LoraSettings(rank=2, alpha=8.0, decoder=["q_proj", "up_proj"], encoder=["fc1"], projector=["*"], **settings)
-    model = apply_adaptation(tiny_model(), AdaptConfig(lora=lora)).eval()
+    model = apply_adaptation(tiny_model(), AdaptConfig(lora=lora), PARTS).eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for name, parameter in parameter_groups(model)["adapters"]:
+        for name, parameter in parameter_groups(model, PARTS)["adapters"]:
             if "magnitude" not in name:
                 parameter.normal_(std=0.1, generator=generator)
     assert isinstance(model, PeftModel)
@@ -106,7 +107,7 @@ def test_dora_survives_saving_and_cannot_be_weakened(saved: Path) -> None:
 
 def test_whole_weights_trained_beside_the_adapter_are_not_lost_silently(tmp_path: Path) -> None:
     config = AdaptConfig(trainable=["*.ln_post.*"], lora=LoraSettings(decoder=["q_proj"]))
-    model = apply_adaptation(tiny_model(), config)
+    model = apply_adaptation(tiny_model(), config, PARTS)
     assert not has_only_adapters(model) and has_only_adapters(adapted_model()) and not has_only_adapters(tiny_model())
     with pytest.raises(CheckpointError, match=r"2 weights outside the adapter are trained too \(.*ln_post.weight"):
         save_adapter(model, tmp_path / "adapter", base="x")
@@ -160,16 +161,16 @@ def test_damaged_adapter_files_are_refused(saved: Path) -> None:
 def test_an_adapter_with_nan_is_not_merged() -> None:
     model = adapted_model()
     with torch.no_grad():
-        parameter_groups(model)["adapters"][0][1].fill_(float("nan"))
+        parameter_groups(model, PARTS)["adapters"][0][1].fill_(float("nan"))
     with pytest.raises(CheckpointError, match="the adapter holds NaN or infinite numbers"):
         merge_adapter(model)
 
 
 def test_an_adapter_trained_over_another_adapter_opens_over_both(saved: Path) -> None:
     first, _ = load_checkpoint_with_adapter(saved / "adapter")
-    second = apply_adaptation(first, AdaptConfig(lora=LoraSettings(rank=2, decoder=["v_proj"]))).eval()
+    second = apply_adaptation(first, AdaptConfig(lora=LoraSettings(rank=2, decoder=["v_proj"])), PARTS).eval()
     with torch.no_grad():
-        for _, parameter in parameter_groups(second)["adapters"]:
+        for _, parameter in parameter_groups(second, PARTS)["adapters"]:
             parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(4))
     save_adapter(second, saved / "second", base="../adapter")
     opened, _ = load_checkpoint_with_adapter(saved / "second")

@@ -11,7 +11,7 @@ from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.families import load_collator, load_model
-from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.config import PARTS, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
@@ -42,9 +42,9 @@ def make_model(adapt: AdaptConfig | None = None, *, path: str = "") -> Qwen3ASR:
     if adapt is None:
         return model
     torch.manual_seed(0)
-    model.module = apply_adaptation(model.module, adapt)
+    model.module = apply_adaptation(model.module, adapt, PARTS)
     with torch.no_grad():
-        for _, parameter in parameter_groups(model.module)["adapters"]:
+        for _, parameter in parameter_groups(model.module, PARTS)["adapters"]:
             parameter.normal_(std=0.1)
     model.module.eval()
     return model

@@ -13,7 +13,7 @@ from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.qwen3_asr import encoder
 from qasr_train.models.qwen3_asr import packing as packing_module
-from qasr_train.models.qwen3_asr.config import Packing
+from qasr_train.models.qwen3_asr.config import PARTS, Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import RowLengths, attend_rows, pack
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
@@ -41,9 +41,9 @@ FROZEN = AdaptConfig(trainable=["decoder.*"])
 def make_model(adapt: AdaptConfig = FULL, packing: Packing = Packing.packed) -> Qwen3ASR:
     model = Qwen3ASR(tiny_model(), tiny_processor(), packing=packing)
     torch.manual_seed(0)
-    model.module = apply_adaptation(model.module, adapt)
+    model.module = apply_adaptation(model.module, adapt, PARTS)
     with torch.no_grad():
-        for _, parameter in parameter_groups(model.module).get("adapters", []):
+        for _, parameter in parameter_groups(model.module, PARTS).get("adapters", []):
             parameter.normal_(std=0.1)
     return model
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.lora_files import merge_adapter, merged_state
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.safetensors_files import LazyTensor, write_tensors
 from qasr_train.models.settings import AdaptConfig, LoraSettings
 from tests.helpers_model import tiny_model
@@ -87,7 +88,7 @@ def test_after_a_full_disk_the_rest_is_still_read_so_that_no_process_waits(tmp_p
 @pytest.mark.parametrize("use_dora", [False, True])
 def test_merging_layer_by_layer_equals_pefts_own_and_leaves_the_model_alone(use_dora: bool) -> None:
     lora = LoraSettings(rank=2, decoder=["q_proj", "down_proj"], encoder=["fc1"], use_dora=use_dora)
-    model = apply_adaptation(tiny_model(), AdaptConfig(lora=lora))
+    model = apply_adaptation(tiny_model(), AdaptConfig(lora=lora), PARTS)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:

@@ -14,7 +14,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import TargetStates
-from qasr_train.models.qwen3_asr.config import Packing
+from qasr_train.models.qwen3_asr.config import PARTS, Packing
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
@@ -93,7 +93,7 @@ def without_dropout(adapt: AdaptConfig) -> AdaptConfig:
 def make_model(adapt: AdaptConfig, **settings: Any) -> tuple[Qwen3ASR, KLToBase]:
     torch.manual_seed(0)
     model = Qwen3ASR(tiny_model(), tiny_processor(), **settings)
-    model.module = apply_adaptation(model.module, adapt)
+    model.module = apply_adaptation(model.module, adapt, PARTS)
     objective = build_objective(KLToBaseConfig(kl_weight=0.5, chunk_rows=3), model)
     assert isinstance(objective, KLToBase)
     model.module.train()

@@ -10,6 +10,7 @@ from torch import nn
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.adapt import apply_adaptation, optimizer_groups
+from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.settings import AdaptConfig, LoraSettings
 from qasr_train.training import settings
 from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
@@ -44,8 +45,10 @@ def test_parts_have_their_own_learning_rate_and_norms_do_not_decay():
 
 
 def test_adapters_of_the_encoder_may_have_a_learning_rate_of_their_own():
-    model = apply_adaptation(tiny_model(), AdaptConfig(lora=LoraSettings(rank=2, decoder=["q_proj"], encoder=["fc?"])))
-    groups = optimizer_groups(model)
+    model = apply_adaptation(
+        tiny_model(), AdaptConfig(lora=LoraSettings(rank=2, decoder=["q_proj"], encoder=["fc?"])), PARTS
+    )
+    groups = optimizer_groups(model, PARTS)
     numbers = {part: len(named) for part, named in groups.items() if part.startswith("adapters")}
     assert numbers == {"adapters_encoder": 2 * 2 * 2, "adapters": 2 * 2}  # two matrices beside each layer of two blocks
     assert sum(map(len, groups.values())) == len(list(model.parameters()))

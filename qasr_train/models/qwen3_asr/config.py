@@ -1,9 +1,18 @@
-"""Owns the settings of a Qwen3-ASR model: which checkpoint, and its limits."""
+"""Owns the settings of a Qwen3-ASR model, which checkpoint and its limits, and where its parts lie. Imports no torch."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.models.settings import Parts
+
+PARTS = Parts(
+    encoder="model.audio_tower",
+    projector="model.multi_modal_projector",
+    decoder="model.language_model",
+    embeddings="model.language_model.embed_tokens",
+    head="lm_head",
+)
 
 
 class Packing(str, Enum):

@@ -12,7 +12,8 @@ from torch import nn
 from transformers import Qwen3ASRConfig
 
 from qasr_train.batch import Batch
-from qasr_train.models.adapt import ADAPTERS, locate, parameter_groups
+from qasr_train.models.adapt import ADAPTERS, parameter_groups
+from qasr_train.models.qwen3_asr.config import PARTS
 
 _FRAMES_PER_S = 100
 _FRAMES_PER_CHUNK = 100  # mel frames the convolutions see at a time
@@ -24,10 +25,10 @@ def flop_counter(module: nn.Module, config: Qwen3ASRConfig) -> Callable[[Batch],
     """What counts the operations of a training batch for a model whose `requires_grad` is set; see `training_flops`."""
     trained: set[str] = set()
     adapted: set[str] = set()
-    for part, named in parameter_groups(module).items():
+    for part, named in parameter_groups(module, PARTS).items():
         for name, parameter in named:
             if parameter.requires_grad:
-                (adapted if part == ADAPTERS else trained).add(locate(name)[0])
+                (adapted if part == ADAPTERS else trained).add(PARTS.locate(name)[0])
 
     def count(batch: Batch) -> float:
         # A cached encoder output is not computed again.

@@ -21,7 +21,7 @@ from qasr_train.models.compiled import compile_layers
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
-from qasr_train.models.qwen3_asr.config import Packing, Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
 from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, encode_audio
 from qasr_train.models.qwen3_asr.flops import flop_counter
@@ -44,6 +44,7 @@ class Qwen3ASR(nn.Module):
 
     family = "qwen3_asr"
     capabilities = frozenset(Capability)
+    parts = PARTS
     encoder_version = ENCODER_VERSION
     module: PreTrainedModel | PeftModel
     collator: Qwen3ASRCollator
