@@ -41,6 +41,16 @@ def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
         out.write(text)
 
 
+def write_json(path: Path, content: Mapping[str, Any], *, errors: str = "strict", allow_nan: bool = True) -> None:
+    """Write an indented JSON file all or nothing.
+
+    Args:
+        errors: as of `whole_file`.
+        allow_nan: write NaN and infinities, which JSON does not have, as Python does; else they are a ValueError.
+    """
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=allow_nan) + "\n", errors=errors)
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, is_synced: bool = False) -> int:
     """Write JSON lines all or nothing; returns how many."""
     count = 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio, probe_audio
 from qasr_train.errors import AudioError, DataError
-from qasr_train.sources.files import AUDIO_SUFFIXES, read_csv, read_json
+from qasr_train.sources.files import AUDIO_SUFFIXES, read_csv, read_json_rows
 
 _MANIFEST_SUFFIXES = frozenset(".jsonl .json .ndjson .csv .tsv".split())
 _AUDIO_COLUMNS = ("audio", "audio_filepath", "file_name", "path", "file")
@@ -72,7 +72,7 @@ def _find(path: Path, given: str, key: str) -> Iterator[str]:
 
 
 def _listed(manifest: Path, key: str) -> Iterator[str]:
-    read = read_csv if manifest.suffix.lower() in (".csv", ".tsv") else read_json
+    read = read_csv if manifest.suffix.lower() in (".csv", ".tsv") else read_json_rows
     for where, row in read(manifest):
         named = next((row[column] for column in _AUDIO_COLUMNS if row.get(column)), None)
         if not isinstance(named, str):

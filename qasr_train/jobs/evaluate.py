@@ -33,7 +33,7 @@ from qasr_train.run.directory import (
     read_run,
     release_if_unused,
     save_provenance,
-    write_json,
+    write_record,
 )
 from qasr_train.run.processes import Processes, join_processes
 from qasr_train.run.tracking import Tracker
@@ -227,7 +227,7 @@ def score_run(
 
 def record_in_run(run_dir: Path, **values: Any) -> None:
     """Add what is known now to run.json."""
-    write_json(run_dir / RUN_FILE, read_run(run_dir) | values)
+    write_record(run_dir / RUN_FILE, read_run(run_dir) | values)
 
 
 def _check_same_inputs(run_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

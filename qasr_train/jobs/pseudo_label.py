@@ -15,7 +15,7 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.scoring.metrics import primary_error_percent
-from qasr_train.evaluation.scoring.run_files import write_json
+from qasr_train.evaluation.scoring.run_files import write_result
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.files import write_rows
 from qasr_train.jobs.evaluate import MAY_CHANGE_ON_RESUME, can_be_resumed, open_run, transcribe_suite
@@ -196,7 +196,7 @@ def write_labels(run_dir: Path, labels: Sequence[Label]) -> None:
     # No `?` for half a surrogate pair: in texts there is none left (sources refuse it, read predictions are mended), and a
     # path with a `?` would name another file.
     write_rows(run_dir / REJECTS, map(_reject_row, rejects))
-    write_json(run_dir / SUMMARY, summary_row(labels))
+    write_result(run_dir / SUMMARY, summary_row(labels))
     if not kept:
         (run_dir / MANIFEST).unlink(missing_ok=True)
         kind, count = Counter(label.rejected for label in rejects).most_common(1)[0]

@@ -22,7 +22,7 @@ from qasr_train.jobs.settings.export import ExportConfig, ExportDtype
 from qasr_train.jobs.settings.sweep_strength import SweepConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.pages.html import html_page
-from qasr_train.run.directory import check_same_config, run_directory, write_json
+from qasr_train.run.directory import check_same_config, run_directory, write_record
 from qasr_train.run.processes import num_launched
 
 SWEEP_VERSION = 1
@@ -75,7 +75,7 @@ def sweep_strength(config: SweepConfig) -> Sweep:
     with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:
         points = [_point(strength, _evaluated(strength, config, run_dir)) for strength in config.strengths]
         sweep = Sweep(points, config.max_guard_loss_points)
-        write_json(run_dir / "sweep.json", _record(sweep))
+        write_record(run_dir / "sweep.json", _record(sweep))
         write_whole(run_dir / "sweep.html", _page(sweep, config))
     return sweep
 

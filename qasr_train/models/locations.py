@@ -77,11 +77,6 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Write indented JSON with a line end."""
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
     """Keep transformers' bar of tensors, which lasts a moment, out of our output."""

@@ -22,7 +22,7 @@ import yaml
 
 from qasr_train.config.settings import MISSING
 from qasr_train.errors import ConfigError
-from qasr_train.files import os_error_sentence, write_whole
+from qasr_train.files import os_error_sentence, write_json, write_whole
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -121,11 +121,14 @@ def save_provenance(run_dir: Path, config: Any, recipe: str) -> None:
     earlier = read_run(run_dir) if (run_dir / RUN_FILE).stat().st_size else None
     if earlier is not None:
         earlier.setdefault("resumed", []).append(start | {"config": plain})
-        write_json(run_dir / RUN_FILE, earlier)
+        write_record(run_dir / RUN_FILE, earlier)
         return
-    write_json(run_dir / RUN_FILE, {"version": RUN_VERSION, "recipe": recipe, **start, "config": plain})
+    write_record(run_dir / RUN_FILE, {"version": RUN_VERSION, "recipe": recipe, **start, "config": plain})
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120)
-    _write_text(run_dir / CONFIG_FILE, f"# A record of what ran, not an input: see {RUN_FILE} for the command.\n{text}")
+    with _told_plainly(run_dir / CONFIG_FILE):
+        write_whole(
+            run_dir / CONFIG_FILE, f"# A record of what ran, not an input: see {RUN_FILE} for the command.\n{text}"
+        )
 
 
 def read_run(run_dir: str | Path) -> dict[str, Any]:
@@ -228,14 +231,14 @@ def device_record() -> dict[str, Any]:
     return {"kind": "cpu", "machine": platform.machine(), "num_threads": num_threads}
 
 
-def write_json(path: Path, record: dict[str, Any]) -> None:
-    """Write a JSON file, all or nothing."""
-    _write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a JSON file of a run directory, all or nothing.
 
-
-def _write_text(path: Path, text: str) -> None:
+    Raises:
+        ConfigError: it cannot be written there.
+    """
     with _told_plainly(path):
-        write_whole(path, text)
+        write_json(path, record)
 
 
 @contextmanager

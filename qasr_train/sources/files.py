@@ -27,7 +27,7 @@ _MAX_ARRAY_BYTES = 200_000_000  # an array is parsed whole, at some ten times it
 
 def open_json(path: Path, config: SourceConfig) -> OpenSource:
     """A file of JSON lines, or one JSON array."""
-    return FileSource(path, partial(read_json, path)) if is_json_array(path) else JsonlSource(path)
+    return FileSource(path, partial(read_json_rows, path)) if is_json_array(path) else JsonlSource(path)
 
 
 def open_csv(path: Path, config: SourceConfig) -> OpenSource:
@@ -82,7 +82,7 @@ def read_table(path: Path) -> Rows:
     return read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else read_jsonl(path)
 
 
-def read_json(path: Path) -> Rows:
+def read_json_rows(path: Path) -> Rows:
     """Rows of a JSONL file, or of a file that is one JSON array of objects.
 
     Raises:

@@ -20,7 +20,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable
 from qasr_train.objectives.base import Objective
-from qasr_train.run.directory import write_json
+from qasr_train.run.directory import write_record
 from qasr_train.training.state import generator_state, set_generator_state
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def batch_seconds_for(
         set_generator_state(generators)
         known = known if accelerator.num_processes == 1 else min(gather_object([known]))
         if accelerator.is_main_process:
-            write_json(path, {"batch_seconds": known})
+            write_record(path, {"batch_seconds": known})
     accelerator.print(f"data.batch_seconds={known:g}, found by trainer.find_batch_seconds")
     return known
 

@@ -26,7 +26,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ, probe_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.manifest import Utterance, read_jsonl
-from qasr_train.run.directory import RUN_FILE, read_run, write_json
+from qasr_train.run.directory import RUN_FILE, read_run, write_record
 from qasr_train.transcription.journal import Journal, finish, gather_partials, read_partials
 from qasr_train.transcription.predictions import Prediction, known_language, merge_chunks, parse_prediction
 from qasr_train.transcription.settings import AUTO, REFERENCE, CommandConfig, DecodeConfig
@@ -75,7 +75,7 @@ def run_command(config: CommandConfig, sets: Sequence[EvaluationSet], decode: De
             go_on = f" ({number} of {len(sets)} sets are done: mended, it goes on with resume=true)" if number else ""
             raise type(error)(f"{error}{go_on}") from None
         run = read_run(run_dir)
-        write_json(run_dir / RUN_FILE, run | {"command_time": run.get("command_time", {}) | {one.name: whose_time}})
+        write_record(run_dir / RUN_FILE, run | {"command_time": run.get("command_time", {}) | {one.name: whose_time}})
         with Journal(run_dir, rank=0) as journal:
             journal.append(predictions)
     finish(run_dir, [(one.name, utterance.id) for one in sets for utterance in one.utterances])

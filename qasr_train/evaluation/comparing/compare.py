@@ -17,7 +17,7 @@ from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
 from qasr_train.evaluation.comparing.term_changes import TermChange, compare_terms
 from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import Resampling, counts_of, primary_metric_of
-from qasr_train.evaluation.scoring.run_files import library_versions, write_json
+from qasr_train.evaluation.scoring.run_files import library_versions, write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import (
     Interval,
@@ -132,7 +132,7 @@ def write_comparison(directory: str | Path, comparison: Comparison) -> None:
     Raises:
         ConfigError: the directory cannot be written.
     """
-    write_json(Path(directory) / "comparison.json", comparison_row(comparison))
+    write_result(Path(directory) / "comparison.json", comparison_row(comparison))
 
 
 def comparison_row(comparison: Comparison) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, compare_runs
-from qasr_train.evaluation.scoring.run_files import write_json
+from qasr_train.evaluation.scoring.run_files import write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.settings import GateConfig
 
@@ -53,7 +53,7 @@ def write_comparisons(directory: str | Path, comparisons: Mapping[str, Compariso
     Raises:
         ConfigError: the directory cannot be written.
     """
-    write_json(Path(directory) / "comparisons.json", _row(comparisons, gate))
+    write_result(Path(directory) / "comparisons.json", _row(comparisons, gate))
 
 
 def _row(comparisons: Mapping[str, Comparison], gate: GateConfig) -> dict[str, Any]:

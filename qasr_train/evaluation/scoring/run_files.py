@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from qasr_train.evaluation.scoring.utterance import (
     utterance_of_row,
     utterance_row,
 )
-from qasr_train.files import write_whole
+from qasr_train.files import write_json, write_whole
 from qasr_train.manifest import read_jsonl
 from qasr_train.text.normalize import DEFAULT, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
@@ -40,7 +41,7 @@ def write_scores(directory: str | Path, run: ScoredRun) -> None:
         ConfigError: the directory cannot be written.
     """
     directory = Path(directory)
-    write_json(directory / "scores.json", scores_row(run))
+    write_result(directory / "scores.json", scores_row(run))
     lines = (json.dumps(row, ensure_ascii=False) for row in _utterance_rows(run))
     write_text(directory / "utterances.jsonl", "\n".join(lines) + "\n")
 
@@ -78,9 +79,10 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_result(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file as `write_text` does; a number that JSON cannot hold (NaN) is our own bug."""
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+    with _folder_of(path):
+        write_json(path, content, errors="replace", allow_nan=False)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -89,9 +91,15 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ConfigError: the directory cannot be written; names it and the reason.
     """
+    with _folder_of(path):
+        write_whole(path, text, errors="replace")
+
+
+@contextmanager
+def _folder_of(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text, errors="replace")
+        yield
     except OSError as error:
         raise ConfigError(
             f"out={path.parent}: cannot be written ({error.strerror}); choose another directory"

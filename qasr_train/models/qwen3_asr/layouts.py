@@ -20,13 +20,13 @@ from transformers import (
 )
 
 from qasr_train.errors import CheckpointError
+from qasr_train.files import write_json
 from qasr_train.models.locations import (
     no_progress_bar,
     one_line,
     read_config,
     read_json,
     resolve_checkpoint,
-    write_json,
 )
 from qasr_train.models.lora_files import (
     ADAPTER_CONFIG,

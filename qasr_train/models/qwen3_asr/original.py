@@ -14,7 +14,7 @@ import torch
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRProcessor
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.locations import write_json
+from qasr_train.files import write_json
 
 # Original prefix -> native prefix; the first that matches counts, so the longer ones come first.
 _PREFIXES = {

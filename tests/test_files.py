@@ -1,11 +1,13 @@
 """Files written all or nothing: what stood there stays when writing fails, and no half file is left beside it."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qasr_train.files import whole_file, write_rows, write_whole
+from qasr_train.files import os_error_sentence, whole_file, write_json, write_rows, write_whole
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -43,3 +45,31 @@ def test_half_a_surrogate_pair_is_an_error_unless_it_may_be_replaced(tmp_path: P
         write_whole(tmp_path / "a.txt", "\ud800")
     write_whole(tmp_path / "a.txt", "\ud800", errors="replace")
     assert (tmp_path / "a.txt").read_text() == "?"
+
+
+def test_json_is_indented_unicode_with_a_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"text": "é", "rate": 0.5, "list": [1]})
+    assert path.read_bytes() == '{\n  "text": "é",\n  "rate": 0.5,\n  "list": [\n    1\n  ]\n}\n'.encode()
+
+
+def test_no_number_is_an_error_where_it_may_not_be(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": float("nan")})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("inf")}, allow_nan=False)
+    assert path.read_text() == '{\n  "a": NaN\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (errno.ENOSPC, "x.txt: no space left on the disk; free some, or choose another output folder"),
+        (errno.EROFS, "x.txt: cannot be read or written (Read-only file system); choose a place where you may"),
+        (errno.EISDIR, "x.txt: is a folder; choose another path"),
+        (errno.EIO, None),
+    ],
+)
+def test_what_a_failure_of_the_disk_says(number: int, sentence: str | None) -> None:
+    assert os_error_sentence(OSError(number, os.strerror(number), "x.txt")) == sentence
+    assert os_error_sentence(OSError(number, os.strerror(number)), Path("x.txt")) == sentence
