@@ -6,7 +6,7 @@ Input: `Example`s, one utterance each, made by a family's collator. Output: one 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -144,11 +144,6 @@ class Batch:
     def _map(self, change) -> "Batch":  # type: ignore[no-untyped-def]
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return Batch(**{k: change(v) if isinstance(v, torch.Tensor) else v for k, v in values.items()})
-
-
-# A change of a training recording (its sound, its context) in an epoch; a function of its arguments alone, so that a resumed
-# run repeats it: draw from `augment.variants.utterance_rng`.
-Transform = Callable[[Recording, int], Recording]
 
 
 @dataclass(frozen=True, slots=True)

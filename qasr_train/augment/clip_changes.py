@@ -3,20 +3,52 @@
 Input: the settings of augmentation and contexts, a run's seed and limits. Output: `Changes`, for training and showing a batch.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qasr_train.augment.augmenter import Augmenter, make_augmenter
-from qasr_train.augment.contexts import make_context_drawer
+from qasr_train.augment.contexts import ContextDrawer, make_context_drawer
 from qasr_train.augment.settings import AugmentConfig, ContextConfig
-from qasr_train.batch import Transform
+from qasr_train.batch import Batch, Recording
+from qasr_train.manifest import Utterance
 
 
 @dataclass(frozen=True)
 class Changes:
-    """augment: of sound and features; None: none. transforms: of a loaded recording in an epoch, in this order."""
+    """What is done to clips at three moments of an epoch: when it is planned, to a recording, to the features of a batch.
 
-    augment: Augmenter | None
-    transforms: tuple[Transform, ...]
+    All is a function of a run's seed, the epoch and the utterance, so that a resumed run repeats it. Picklable.
+    augmenter: of sound and features. contexts: of what stands in the system turn. None: these stay as they are.
+    """
+
+    augmenter: Augmenter | None = None
+    contexts: ContextDrawer | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is done at all."""
+        return self.augmenter is not None or self.contexts is not None
+
+    def plan(self, utterances: Sequence[Utterance], epoch: int, *, source: str) -> Sequence[Utterance]:
+        """What a source gives an epoch instead; see `Augmenter.plan`."""
+        return self.augmenter.plan(utterances, epoch, source=source) if self.augmenter else utterances
+
+    def recording(self, recording: Recording, epoch: int) -> Recording:
+        """The recording as an epoch has it, first its sound, then its context; runs in a loader worker.
+
+        Raises:
+            AudioError: a noise or impulse response cannot be decoded any more.
+        """
+        if self.augmenter:
+            recording = self.augmenter.recording(recording, epoch)
+        return self.contexts(recording, epoch) if self.contexts else recording
+
+    def features(self, batch: Batch, utterances: Sequence[Utterance], epoch: int) -> Batch:
+        """The batch with parts of its features covered up, in place; `utterances` are its rows."""
+        return self.augmenter.features(batch, utterances, epoch) if self.augmenter else batch
+
+
+NO_CHANGES = Changes()
 
 
 def make_changes(
@@ -31,6 +63,7 @@ def make_changes(
     Raises:
         UserError: a noise, a room or a term list is not there, or cannot be used.
     """
-    augmenter = make_augmenter(augment, seed=seed, max_duration_s=max_duration_s, max_target_tokens=max_target_tokens)
-    contexts = make_context_drawer(context, seed=seed)
-    return Changes(augmenter, (contexts,) if contexts else ())
+    return Changes(
+        make_augmenter(augment, seed=seed, max_duration_s=max_duration_s, max_target_tokens=max_target_tokens),
+        make_context_drawer(context, seed=seed),
+    )

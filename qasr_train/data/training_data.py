@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
-from qasr_train.augment.augmenter import Augmenter
+from qasr_train.augment.clip_changes import NO_CHANGES, Changes
 from qasr_train.augment.variants import mark_copies
-from qasr_train.batch import FailedAudio, Transform
+from qasr_train.batch import FailedAudio
 from qasr_train.data.buckets import BatchBudget, plan_batches
 from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
 from qasr_train.data.mixture import ListPool
@@ -30,8 +30,7 @@ class TrainingData:
 
     pools: the sources. budget: of a batch. processes: among which the batches are shared; where a source is streamed, all of
     them ask for the same at the same time. num_microbatches: gradient accumulation.
-    augment, transforms: what changes the clips from epoch to epoch; None, (): nothing does. load: what gives recordings;
-    None: their files.
+    changes: what is done to clips anew in every epoch. load: what gives recordings; None: their files.
     """
 
     pools: Mapping[str, Pool]
@@ -43,8 +42,7 @@ class TrainingData:
     prefetch_batches: int = 4
     pin_memory: bool = False
     processes: Processes = ALONE
-    augment: Augmenter | None = None
-    transforms: Sequence[Transform] = ()
+    changes: Changes = NO_CHANGES
     load: LoadRows | None = None
     _planned: dict[int, tuple[Joined, PackedBatches]] = field(default_factory=dict, init=False, repr=False)
     _done: dict[int, list[DoneSteps]] = field(default_factory=dict, init=False, repr=False)
@@ -97,15 +95,12 @@ class TrainingData:
 
     def _draw(self, pool: Pool, epoch: int) -> Sequence[Utterance]:
         utterances: Sequence[Utterance] = pool.draw(epoch)
-        if (self.augment or self.transforms) and isinstance(pool, ListPool) and pool.passes > 1:
+        if self.changes.is_on and isinstance(pool, ListPool) and pool.passes > 1:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
-        if self.augment:  # what is added to a stream differs between the processes that share it
-            source = (
-                f"{pool.name}.{self.processes.rank}"
-                if self._has_own_share and isinstance(pool, StreamPool)
-                else pool.name
-            )
-            utterances = self.augment.plan(utterances, epoch, source=source)
+        # What is added to a stream differs between the processes that share it.
+        is_own = self._has_own_share and isinstance(pool, StreamPool)
+        source = f"{pool.name}.{self.processes.rank}" if is_own else pool.name
+        utterances = self.changes.plan(utterances, epoch, source=source)
         if self._has_own_share and isinstance(pool, ListPool):
             return self.processes.share(utterances)
         return utterances
@@ -125,8 +120,7 @@ class TrainingData:
                 batches[first_step * self.num_microbatches :],
                 self.collator,
                 epoch=epoch,
-                augment=self.augment,
-                transforms=self.transforms,
+                changes=self.changes,
                 load=self.load,
             ),
             num_workers=self.num_workers,

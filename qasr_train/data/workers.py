@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from qasr_train.audio.decode import load_audio
-from qasr_train.augment.augmenter import Augmenter
+from qasr_train.augment.clip_changes import NO_CHANGES, Changes
 from qasr_train.augment.variants import Variant, variant_waveform
-from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording, Transform
+from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording
 from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import TrainingCollator
@@ -38,7 +38,7 @@ LoadRows = Callable[[Sequence[Utterance]], tuple[list[Recording], list[FailedAud
 class PlannedBatches(Dataset[LoadedBatch | UserError]):
     """Batch i of a plan, decoded, changed and collated; runs in loader workers.
 
-    augment, transforms: what changes the recordings of `epoch`, in this order. load: what gives the recordings.
+    changes: what is done to the recordings of `epoch`. load: what gives the recordings.
     """
 
     def __init__(
@@ -48,14 +48,12 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         collator: TrainingCollator,
         *,
         epoch: int = 0,
-        augment: Augmenter | None = None,
-        transforms: Sequence[Transform] = (),
+        changes: Changes = NO_CHANGES,
         load: LoadRows | None = None,
     ) -> None:
         self.utterances, self.plan, self.collator = utterances, plan, collator
         self.load = load or load_recordings
-        self.epoch, self.augment = epoch, augment
-        self.transforms = [augment.recording, *transforms] if augment else list(transforms)
+        self.epoch, self.changes = epoch, changes
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -73,7 +71,8 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         recordings = []
         for recording in loaded:
             try:
-                recordings.append(self._change(replace(recording, source=sources[id(recording.utterance)])))
+                named = replace(recording, source=sources[id(recording.utterance)])
+                recordings.append(self.changes.recording(named, self.epoch))
             except AudioError as error:
                 failed.append(FailedAudio(recording.utterance.id, str(error)))
         if recordings:
@@ -85,16 +84,9 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         is_made = isinstance(utterance, Variant) and utterance.is_silence
         return self.utterances.name_of(index) if isinstance(self.utterances, Joined) and not is_made else ""
 
-    def _change(self, recording: Recording) -> Recording:
-        for transform in self.transforms:
-            recording = transform(recording, self.epoch)
-        return recording
-
     def _collate(self, recordings: list[Recording]) -> Batch:
         batch = replace(self.collator.for_training(recordings), sources=[r.source for r in recordings])
-        if self.augment is None:
-            return batch
-        return self.augment.features(batch, [r.utterance for r in recordings], self.epoch)
+        return self.changes.features(batch, [r.utterance for r in recordings], self.epoch)
 
 
 def load_recordings(

@@ -252,8 +252,7 @@ def make_training_data(
         prefetch_batches=config.data.prefetch_batches,
         pin_memory=accelerator.device.type == "cuda",
         processes=processes_of(accelerator),
-        augment=changes.augment,
-        transforms=changes.transforms,
+        changes=changes,
         load=load,
     )
 

@@ -40,13 +40,10 @@ def show_batch(config: ShowBatchConfig) -> None:
         max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
         max_target_tokens=config.data.max_target_tokens,
     )
-    augment = changes.augment
     collator = load_training_collator(config.model)
-    utterances = choose_utterances(config, collator)
-    if augment:
-        utterances = list(augment.plan(utterances, config.epoch, source="shown"))
+    utterances = list(changes.plan(choose_utterances(config, collator), config.epoch, source="shown"))
     batch = make_batch(utterances, collator, changes, config.epoch)
-    drawn = [_drawn(augment, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
+    drawn = [_drawn(changes.augmenter, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
     if config.out is None:
         color = sys.stdout.isatty() if config.color is None else config.color
         for row, utterance in enumerate(utterances):
@@ -55,7 +52,7 @@ def show_batch(config: ShowBatchConfig) -> None:
     path = Path(config.out)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [describe_row(batch, row, collator) for row in range(len(utterances))]
-    if augment:
+    if changes.augmenter:
         rows = [{**row, "augmented": said} for row, said in zip(rows, drawn, strict=True)]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     print(f"{path}: {len(rows)} utterances")
@@ -64,10 +61,7 @@ def show_batch(config: ShowBatchConfig) -> None:
 def make_batch(utterances: list[Utterance], collator: TrainingCollator, changes: Changes, epoch: int) -> Batch:
     """The utterances as training would see them in an epoch, as one padded batch."""
     plan = [list(range(len(utterances)))]
-    batches = PlannedBatches(
-        utterances, plan, collator, epoch=epoch, augment=changes.augment, transforms=changes.transforms
-    )
-    loaded = batches[0]
+    loaded = PlannedBatches(utterances, plan, collator, epoch=epoch, changes=changes)[0]
     if isinstance(loaded, UserError):
         raise loaded
     if loaded.failed:

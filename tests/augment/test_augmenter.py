@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from qasr_train.augment.augmenter import Augmenter, make_augmenter
+from qasr_train.augment.clip_changes import Changes
 from qasr_train.augment.settings import (
     AugmentConfig,
     Codec,
@@ -91,7 +92,7 @@ def training_data(folder: Path, rows: list[Utterance], collator: Qwen3ASRCollato
         collator=collator,
         budget=BatchBudget(5.0, None),
         seed=SEED,
-        augment=augmenter(everything(folder)),
+        changes=Changes(augmenter(everything(folder))),
         **fields,
     )
 

@@ -163,7 +163,7 @@ def check_run(experiment: str, trainer: Trainer) -> list[dict[str, Any]]:
     utterances, _ = trainer.data.plan(0)
     names = [utterances.name_of(i) for i in range(len(utterances))]
     assert names.count("replay") >= 4 and names.count("target") >= 8
-    augment = trainer.data.augment
+    augment = trainer.data.changes.augmenter
     assert augment is not None and augment.config.speed.probability > 0.6
     assert (augment.config.telephone.probability > 0) is (experiment == "contact_centre")
     assert augment.config.silence.share == (0.03 if experiment == "contact_centre" else 0.0)
@@ -212,7 +212,7 @@ def test_a_manifest_of_ones_own_is_one_setting(
         own = [f"data.train.target.path={tmp_path / 'welsh.jsonl'}", "data.train.target.new_languages=[Welsh]"]
     trainer = run(experiment, model_dir, manifests, tmp_path / "run", *own)
     check_run(experiment, trainer)
-    assert len(trainer.data.transforms) == (experiment == "medical")
+    assert (trainer.data.changes.contexts is not None) is (experiment == "medical")
     if experiment == "new_language":
         taught = {
             source: trainer.step.shared.model.collator.tokenizer.decode(labels[labels != IGNORED])

@@ -13,6 +13,7 @@ import torch
 
 from qasr_train.audio.arrow import arrow_reference
 from qasr_train.augment.augmenter import make_augmenter
+from qasr_train.augment.clip_changes import Changes
 from qasr_train.augment.settings import AugmentConfig, SpecAugmentConfig, SpeedConfig
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.feature_cache import CachedClip, CachedMels, FeatureCache, kind_of
@@ -230,9 +231,9 @@ def test_spec_augment_covers_up_features_of_a_cache_and_leaves_the_cache_as_it_i
     cached = CachedMels.open(CacheConfig(dir=str(tmp_path / "cache")), collator)
     before = [cached.load(one).precomputed.mel for one in rows]
     config = AugmentConfig(spec_augment=SpecAugmentConfig(probability=1.0))
-    augment = make_augmenter(config, seed=0, max_duration_s=30.0, max_target_tokens=100)
+    changes = Changes(make_augmenter(config, seed=0, max_duration_s=30.0, max_target_tokens=100))
     pools = {"main": ListPool("main", rows, 2.0, (0, 0))}  # two passes: every clip stands there twice
-    data = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, load=cached, augment=augment)
+    data = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, load=cached, changes=changes)
     batches = [step[0].batch for step in data.steps(0)]
     assert sum(len(b) for b in batches) == 2 * len(rows) == 2 * len(entries(tmp_path / "cache"))
     plain = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, load=cached)
