@@ -26,6 +26,7 @@ from qasr_train.jobs.settings.finetune import FinetuneConfig
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.objectives.settings import CrossEntropyConfig
 from qasr_train.sources.settings import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
@@ -211,7 +212,7 @@ def test_features_on_the_device_and_a_cache_exclude_each_other(tmp_path: Path):
 def finetune_config(**fields: Any) -> FinetuneConfig:
     model = Qwen3ASRConfig(path="bundled:tiny")
     data = DataConfig(train={"main": SourceConfig(path="train.jsonl")}, **fields.pop("data", {}))
-    return FinetuneConfig(model=model, data=data, run_dir="runs/x", **fields)
+    return FinetuneConfig(model=model, objective=CrossEntropyConfig(), data=data, run_dir="runs/x", **fields)
 
 
 def test_a_cache_is_refused_where_augmentation_changes_what_it_keeps():
