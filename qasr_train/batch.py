@@ -2,12 +2,13 @@
 
 Legend: B batch, S audio samples, F mel frames, M mel bins, T tokens, V vocabulary, D width. Of all rows of a batch, one row after
 the other: P packed tokens, A audio positions, L supervised tokens. Of lists and tables: N utterances, K chosen of them.
-Input: `Example`s, one utterance each, made by a family's collator. Output: one padded `Batch`.
+Input: `Recording`s, which a family's collator puts together. Output: one padded `Batch`.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -103,20 +104,19 @@ class Batch:
         """Share of the token positions that are padding."""
         return 1.0 - float(self.attention_mask.sum()) / self.attention_mask.numel()
 
-    def select(self, rows: Sequence[int], *, audio_id: int | None) -> "Batch":
-        """The batch of some of its rows, padded as they are; lengths are counted on the host.
+    def select(self, rows: Sequence[int], *, num_encoded: Sequence[int] | None = None) -> "Batch":
+        """The batch of some of its rows, padded as they are.
 
         Args:
             rows: which, in the order wanted.
-            audio_id: the token that stands for a position of `encoded`; None where there is none.
+            num_encoded: positions of `encoded` that each row has; None where nothing is encoded.
         """
-        host = self.host or self
         index = torch.tensor(rows, dtype=torch.int64)
         places = None
         if self.encoded is not None:
-            assert audio_id is not None, "what stands for audio tells which positions are a row's"
-            ends = host.input_ids.eq(audio_id).sum(1).cumsum(0).tolist()
-            places = torch.cat([torch.arange(0 if row == 0 else ends[row - 1], ends[row]) for row in rows])
+            assert num_encoded is not None, "which positions are a row's"
+            ends = [0, *accumulate(num_encoded)]
+            places = torch.cat([torch.arange(ends[row], ends[row + 1]) for row in rows])
 
         def chosen(name: str, value: object) -> object:
             if not isinstance(value, torch.Tensor):
@@ -127,7 +127,7 @@ class Batch:
         values = {one.name: chosen(one.name, getattr(self, one.name)) for one in dataclasses.fields(self)}
         values["ids"] = [self.ids[row] for row in rows]
         values["sources"] = [self.sources[row] for row in rows] if self.sources else []
-        values["host"] = None if self.host is None else self.host.select(rows, audio_id=audio_id)
+        values["host"] = None if self.host is None else self.host.select(rows, num_encoded=num_encoded)
         return Batch(**values)  # type: ignore[arg-type]
 
     def to(self, device: torch.device | str) -> "Batch":

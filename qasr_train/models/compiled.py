@@ -1,8 +1,8 @@
 """Owns torch.compile of the layers that repeat in a model: which code is compiled, when it runs, how often it was compiled.
 
-One layer's code serves all layers of its kind, and lengths are symbols in it: batches of other shapes are not compiled again
-(tests/models/test_compiled.py counts). What depends on the number of rows, attention over packed rows, stays outside
-(models/qwen3_asr/packing.py).
+Input: transformers' layers. Output: the same layers, their forward pass compiled in training mode. One layer's code serves
+all layers of its kind, and lengths are symbols in it: batches of other shapes are not compiled again. What depends on the
+number of rows, as attention over packed rows does, has to stay outside of them.
 """
 
 import os

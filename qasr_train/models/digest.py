@@ -5,7 +5,8 @@ Input: a model config. Output: a digest of the files of a local directory; None 
 
 import hashlib
 from pathlib import Path
-from typing import Any
+
+from qasr_train.models.settings import ModelConfig
 
 _READ_BYTES = 2**22
 _COUNTED_SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".txt"}
@@ -13,10 +14,9 @@ _COUNTED_SUFFIXES = {".safetensors", ".bin", ".json", ".jinja", ".txt"}
 _NOT_COUNTED = {"run.json", "checkpoint.json", "trainer_state.json"}
 
 
-def checkpoint_digest(model_config: Any) -> str | None:
-    """A digest of weights, configuration and tokenizer of `path`, and of `base` and `llm` where the model has them."""
-    folders = [getattr(model_config, name, None) for name in ("path", "base", "llm")]
-    local = [Path(folder).expanduser() for folder in folders if folder]
+def checkpoint_digest(config: ModelConfig) -> str | None:
+    """A digest of weights, configuration and tokenizer in the directories that a config names."""
+    local = [Path(folder).expanduser() for folder in config.locations() if folder]
     digests = [_folder_digest(folder) for folder in local if folder.is_dir()]
     return "+".join(digests) or None
 

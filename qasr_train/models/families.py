@@ -5,13 +5,13 @@ Input: a model config. Output: a `Recogniser`, a `Trainable`, or a collator alon
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.models.settings import Capability, Card, Role
+from qasr_train.models.settings import Capability, Card, ModelConfig, Role
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
 from qasr_train.models.whisper.config import WhisperConfig
 
@@ -29,7 +29,7 @@ class Family:
         The `load` of a trainable family takes `makes_features` as well, as `load_trainable` has it.
     """
 
-    config: type
+    config: type[ModelConfig]
     module: str
     role: Role
     capabilities: frozenset[Capability]
@@ -75,7 +75,9 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def load_model(config: Any, *, device: "torch.device | str", dtype: "torch.dtype | None" = None) -> "Recogniser":
+def load_model(
+    config: ModelConfig, *, device: "torch.device | str", dtype: "torch.dtype | None" = None
+) -> "Recogniser":
     """Load the model a config describes onto a device, to transcribe with.
 
     Args:
@@ -94,7 +96,7 @@ def load_model(config: Any, *, device: "torch.device | str", dtype: "torch.dtype
     return model
 
 
-def load_trainable(config: Any, *, device: "torch.device | str", makes_features: bool = True) -> "Trainable":
+def load_trainable(config: ModelConfig, *, device: "torch.device | str", makes_features: bool = True) -> "Trainable":
     """Load the model a config describes onto a device, to train it: its weights are float32, which hold what a step adds.
 
     Args:
@@ -111,7 +113,7 @@ def load_trainable(config: Any, *, device: "torch.device | str", makes_features:
     return model
 
 
-def load_collator(config: Any) -> "Collator":
+def load_collator(config: ModelConfig) -> "Collator":
     """Only what prepares batches for a model: tokenizer and feature settings, no weights.
 
     Raises:
@@ -121,7 +123,7 @@ def load_collator(config: Any) -> "Collator":
     return collator
 
 
-def load_training_collator(config: Any) -> "TrainingCollator":
+def load_training_collator(config: ModelConfig) -> "TrainingCollator":
     """`load_collator` for what training batches are made of; raises as `load_trainable`."""
     collator: TrainingCollator = import_module(find_trainable(config.family).module).load_collator(config)
     return collator

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
@@ -14,6 +15,17 @@ class Capability(str, Enum):
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
     CONFIDENCE = "confidence"  # transcription tells how probable each token was
+
+
+class ModelConfig(Protocol):
+    """What the config of every family has."""
+
+    family: str
+    path: str
+    max_duration_s: float
+
+    def locations(self) -> list[str | None]:
+        """Directories and hub ids that decide what the model hears; None for one that is not named."""
 
 
 class Role(str, Enum):

@@ -17,7 +17,7 @@ from torch import nn
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.config.patterns import matches
-from qasr_train.models.base import TargetStates, Trainable
+from qasr_train.models.base import AudioEncoder, TargetStates, Trainable
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
@@ -86,7 +86,7 @@ class KLToBase:
         assert self.base is not None, "keep_base was not called"
         some = batch
         if len(rows) < len(batch.ids):
-            some = batch.select(rows, audio_id=self.base.collator.audio_id)
+            some = batch.select(rows, num_encoded=_num_encoded(self.base, batch))
         with _without_adapters(self.base.module):
             return self.base(some, _as_they_are)
 
@@ -103,6 +103,14 @@ def target_places(batch: Batch, rows: Sequence[int]) -> torch.Tensor:
     counts = (batch.labels != IGNORED).sum(1)
     ends = counts.cumsum(0)
     return torch.cat([torch.arange(int(ends[row] - counts[row]), int(ends[row])) for row in rows])
+
+
+def _num_encoded(model: Trainable, batch: Batch) -> list[int] | None:
+    """Positions of each row that a cache stands for; None where none does."""
+    if batch.encoded is None:
+        return None
+    assert isinstance(model, AudioEncoder), "what is encoded in a batch was made by its family"
+    return model.num_encoded(batch.host or batch)
 
 
 def _as_they_are(states: TargetStates) -> TargetStates:

@@ -1,6 +1,7 @@
 """A second family trains by its line in the table alone: the fine-tuning job, its checkpoints and its dev sets know no family."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,14 @@ def test_only_what_is_chosen_by_part_is_trained(toy: ToyConfig, manifest: Path):
 def test_what_it_has_not_is_refused(toy: ToyConfig, manifest: Path, sections: dict[str, Any], sentence: str):
     with pytest.raises(ConfigError, match=sentence):
         finetune(config(toy, manifest, **sections))
+
+
+def test_a_family_whose_role_is_to_transcribe_is_refused_with_the_config(
+    toy: ToyConfig, manifest: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(FAMILIES, "toy", replace(FAMILIES["toy"], role=Role.RECOGNISER))
+    with pytest.raises(ConfigError, match="^model.family=toy: models of this family can be evaluated but not trained"):
+        config(toy, manifest)
 
 
 def test_its_collator_is_loaded_without_weights():

@@ -36,7 +36,6 @@ class Says:
 
     logits: dict[str, list[list[float]]]
     module: torch.nn.Module
-    collator: Any = None
 
     def __call__(self, batch: Batch, reduce: Callable[[TargetStates], Any]) -> Any:
         rows = torch.log(torch.tensor([row for name in batch.ids for row in self.logits[name]]))
@@ -67,17 +66,13 @@ def test_value_by_hand_on_two_tokens_and_three_words(chunk_rows: int | None) -> 
     batch = bare_batch([[-100, 0], [-100, 1]], ["target", "replay"])
     objective = KLToBase(cross_entropy=CrossEntropy(chunk_rows=chunk_rows), kl_weight=2.0, kl_sources=["replay"])
     nothing = torch.nn.Identity()
-    objective.base = Says({"u1": [[0.5, 0.25, 0.25]]}, nothing, SimpleCollator())  # type: ignore[assignment]
+    objective.base = Says({"u1": [[0.5, 0.25, 0.25]]}, nothing)  # type: ignore[assignment]
     model = Says({"u0": [[0.5, 0.25, 0.25]], "u1": [[0.25, 0.25, 0.5]]}, nothing)
     loss = objective(model, batch)
     assert float(loss.total.detach()) == pytest.approx(3 * math.log(2) + 2 * 0.25 * math.log(2), rel=1e-6)
     assert loss.num_targets == 2
     assert float(loss.metrics["kl_nats"]) == pytest.approx(0.25 * math.log(2), rel=1e-6)
     assert int(loss.metrics["num_correct"]) == 1
-
-
-class SimpleCollator:
-    audio_id = None
 
 
 def test_places_of_a_rows_targets_among_all() -> None:
@@ -161,7 +156,7 @@ def test_gradients_are_those_of_cross_entropy_and_of_the_divergence_of_replayed_
     found = gradients(model, objective(model, batch).total)
     learned = gradients(model, CrossEntropy()(model, batch).total)
     # The divergence by its definition, of the replayed rows by themselves.
-    some = batch.select([1, 3], audio_id=model.collator.audio_id)
+    some = batch.select([1, 3])
     base, now = objective._ask_base(some, [0, 1]).token_logits().logits.double(), model(some).logits.double()
     log_base, log_now = base.log_softmax(-1), now.log_softmax(-1)
     pull = gradients(model, (log_base.exp() * (log_base - log_now)).sum())
@@ -208,12 +203,12 @@ def test_rows_are_taken_out_of_a_batch_with_all_that_belongs_to_them() -> None:
     model.module.eval()
     with torch.no_grad():
         whole = model(batch)
-        some = batch.select([2, 0], audio_id=model.collator.audio_id)
+        some = batch.select([2, 0])
         assert (some.ids, some.sources) == (["u2", "u0"], ["c", "a"])
         expected = torch.cat([whole.logits[whole.row == row] for row in (2, 0)])
         torch.testing.assert_close(model(some).logits, expected, rtol=1e-4, atol=1e-5)
         cached = replace(batch, encoded=model.encode(batch), host=batch)
-        from_cache = cached.select([2, 0], audio_id=model.collator.audio_id)
+        from_cache = cached.select([2, 0], num_encoded=model.num_encoded(batch))
         assert from_cache.host is not None and from_cache.host.ids == ["u2", "u0"]
         torch.testing.assert_close(model(from_cache).logits, expected, rtol=1e-4, atol=1e-5)
 

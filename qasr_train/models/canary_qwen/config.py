@@ -23,3 +23,7 @@ class CanaryQwenConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
+
+    def locations(self) -> list[str | None]:
+        """As `ModelConfig` has it."""
+        return [self.path, self.llm]

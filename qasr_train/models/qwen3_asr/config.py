@@ -41,3 +41,7 @@ class Qwen3ASRConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
+
+    def locations(self) -> list[str | None]:
+        """As `ModelConfig` has it."""
+        return [self.path, self.base]

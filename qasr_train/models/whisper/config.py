@@ -18,3 +18,7 @@ class WhisperConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
+
+    def locations(self) -> list[str | None]:
+        """As `ModelConfig` has it."""
+        return [self.path]
