@@ -5,27 +5,22 @@ so the same command goes on after an interruption, and a finished one runs again
 """
 
 import dataclasses
-import errno
 import json
 import logging
 import os
-import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-
-from tqdm import tqdm
 
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.corpus.audit import audit_corpus
 from qasr_train.corpus.audit_page import audit_page
-from qasr_train.corpus.journal import Journal, file_state, utterance_key
-from qasr_train.corpus.pool import check_all
+from qasr_train.corpus.clips import Clip, find_duplicates, reject_unusable
+from qasr_train.corpus.measurements import Measurements, utterance_key
+from qasr_train.corpus.recordings import check_recordings, flac_path
 from qasr_train.corpus.splits import assign_splits, find_overlaps
-from qasr_train.corpus.summary import OTHER_TEXT, Reject, summarize
-from qasr_train.corpus.worker import Measured, Task
+from qasr_train.corpus.summary import Reject, summarize
 from qasr_train.errors import DataError
 from qasr_train.files import write_rows, write_whole
 from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
@@ -33,17 +28,8 @@ from qasr_train.manifest import Utterance, write_manifest
 from qasr_train.sources.source import load_utterances
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
-AUDIT = "audit.html"
+AUDIT, FLACS = "audit.html", "audio"
 log = logging.getLogger(__name__)
-_MODEL_TOKENS = re.compile(r"<\|[A-Za-z_]+\|>|<asr_text>|<timestamp>")
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """An utterance whose recording was decoded, and what was found."""
-
-    utterance: Utterance
-    measured: Measured
 
 
 def prepare(config: PrepareConfig) -> None:
@@ -57,16 +43,18 @@ def prepare(config: PrepareConfig) -> None:
     # 2. The recordings: decoded once, remembered in the journal.
     out = claim_folder(config)
     settings = {"source.path": str(Path(config.source.path).resolve()), "convert": config.convert}
-    with Journal(out / ".prepare" / "journal.jsonl", settings) as journal:
-        clips, rejects = check_recordings(utterances, config, out, journal)
+    flac_folder = out / FLACS if config.convert else None
+    num_workers = (os.cpu_count() or 1) if config.num_workers is None else config.num_workers
+    with Measurements(out / ".prepare" / "journal.jsonl", settings) as known:
+        clips, rejects = check_recordings(utterances, known, flac_folder=flac_folder, num_workers=num_workers)
     # 3. What fits the limits, and is no duplicate.
-    clips, too_bad = judge(clips, config)
+    clips, too_bad = reject_unusable(clips, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s)
     clips, duplicates = handle_duplicates(clips, config.duplicates)
     rejects = rejects + too_bad + (duplicates if config.duplicates is Duplicates.drop else [])
     write_rejects(out / REJECTS, rejects)
     refuse_nothing_left(clips, rejects, out)
     # 4. Splits.
-    digests = [digest_of(clip) for clip in clips]
+    digests = [clip.digest for clip in clips]
     prepared = divide([finished(clip, config, out) for clip in clips], digests, config.split)
     # 5. What was found.
     write_manifest(out / MANIFEST, prepared)
@@ -90,7 +78,7 @@ def claim_folder(config: PrepareConfig) -> Path:
     try:
         (out / ".prepare").mkdir(parents=True, exist_ok=True)
         has_journal = (out / ".prepare" / "journal.jsonl").exists()
-        foreign = [name for name in (MANIFEST, REJECTS, "audio") if (out / name).exists() and not has_journal]
+        foreign = [name for name in (MANIFEST, REJECTS, FLACS) if (out / name).exists() and not has_journal]
         if foreign:
             (out / ".prepare").rmdir()
             raise DataError(f"out={config.out}: holds {foreign[0]} that prepare did not write; choose another folder")
@@ -103,121 +91,9 @@ def claim_folder(config: PrepareConfig) -> Path:
     return out
 
 
-def check_recordings(
-    utterances: Sequence[Utterance], config: PrepareConfig, out: Path, journal: Journal
-) -> tuple[list[Clip], list[Reject]]:
-    """Decode what the journal does not know; (clips, rejects) in the order of the source."""
-    found: dict[int, Measured] = {}
-    reasons: dict[int, str] = {}
-    keys = [utterance_key(utterance) for utterance in utterances]
-    states = [_state(utterance) for utterance in utterances]
-    tasks, numbers = [], []
-    for number, (utterance, key) in enumerate(zip(utterances, keys, strict=True)):
-        flac = flac_path(out, utterance, key) if config.convert else None
-        known = journal.find(key, states[number])
-        if known is not None and (flac is None or flac.exists()):
-            found[number] = known
-        else:
-            assert isinstance(utterance.audio, str), "map-style sources give paths and references"
-            tasks.append(Task(utterance.audio, utterance.start_s, utterance.end_s, None if flac is None else str(flac)))
-            numbers.append(number)
-    num_workers = (os.cpu_count() or 1) if config.num_workers is None else config.num_workers
-    interval_s = 0.1 if sys.stderr.isatty() else 10.0  # a log file gets a line now and then
-    with tqdm(
-        total=len(utterances),
-        initial=len(found),
-        desc="checking",
-        unit="clip",
-        mininterval=interval_s,
-        maxinterval=interval_s,
-    ) as bar:
-        try:
-            for index, reply in check_all(tasks, num_workers=num_workers):
-                number = numbers[index]
-                if reply.failed is not None:
-                    raise OSError(*_failure(reply.failed))
-                if reply.measured is not None:
-                    found[number] = reply.measured
-                    journal.add(keys[number], states[number], reply.measured)
-                else:
-                    reasons[number] = reply.rejected or ""
-                bar.update()
-        except KeyboardInterrupt:
-            raise DataError(
-                f"interrupted after {bar.n} of {bar.total} clips; the same command goes on from there"
-            ) from None
-        except OSError as error:
-            raise DataError(_full_disk(error, int(bar.n), len(utterances))) from error
-    clips = [Clip(utterances[number], found[number]) for number in sorted(found)]
-    return clips, [Reject.of(utterances[number], reasons[number]) for number in sorted(reasons)]
-
-
-def _state(utterance: Utterance) -> list[int] | None:
-    audio = utterance.audio
-    return file_state(audio) if isinstance(audio, str) and not is_arrow_reference(audio) else None
-
-
-def _failure(failed: tuple[int, str]) -> tuple[int, str, str]:
-    return failed[0], os.strerror(failed[0]), failed[1]
-
-
-def _full_disk(error: OSError, num_done: int, total: int) -> str:
-    reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-    return (
-        f"{error.filename or 'the journal'}: cannot be written ({reason}) after {num_done} of {total} clips; "
-        "make room, then the same command goes on from there"
-    )
-
-
-def flac_path(out: Path, utterance: Utterance, key: str) -> Path:
-    """Where a clip is converted to: its id as far as a file may be called so, and enough of its key to be unique."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", utterance.id).strip("._")[:80]
-    return out / "audio" / key[:2] / f"{name}-{key[:12]}.flac"
-
-
-def judge(clips: Sequence[Clip], config: PrepareConfig) -> tuple[list[Clip], list[Reject]]:
-    """(clips that can be used, rejects) by length, silence and transcript."""
-    good, rejects = [], []
-    for clip in clips:
-        reason = _fault(clip, config)
-        if reason is None:
-            good.append(clip)
-        else:
-            rejects.append(Reject.of(clip.utterance, reason))
-    return good, rejects
-
-
-def _fault(clip: Clip, config: PrepareConfig) -> str | None:
-    duration_s, text = clip.measured.duration_s, clip.utterance.text
-    if duration_s < config.min_duration_s:
-        return f"lasts {duration_s:g} s, less than min_duration_s={config.min_duration_s:g}"
-    if duration_s > config.max_duration_s:
-        return f"lasts {duration_s:g} s, more than max_duration_s={config.max_duration_s:g}"
-    if text is None:
-        return 'has no transcript (text is null); set it to "" where nobody speaks'
-    if text and clip.measured.peak == 0.0:
-        return "is digital silence, yet has a transcript"
-    token = _MODEL_TOKENS.search(text)
-    return f"its transcript holds {token[0]!r}, a token of the model" if token else None
-
-
-def digest_of(clip: Clip) -> str:
-    """The digest of the sound; of digital silence a different one for each clip, as silence is no recording."""
-    return clip.measured.digest if clip.measured.peak > 0 else f"silence of {clip.utterance.id}"
-
-
 def handle_duplicates(clips: Sequence[Clip], duplicates: Duplicates) -> tuple[list[Clip], list[Reject]]:
     """(clips to keep, clips whose sound an earlier one has); with `keep` the second are among the first too."""
-    first: dict[str, Clip] = {}
-    unique, repeated = [], []
-    for clip in clips:
-        original = first.setdefault(digest_of(clip), clip)
-        if original is clip:
-            unique.append(clip)
-            continue
-        has_same_text = original.utterance.text == clip.utterance.text
-        what = "same sound and text" if has_same_text else OTHER_TEXT
-        repeated.append(Reject.of(clip.utterance, f"{what} as {original.utterance.id}"))
+    unique, repeated = find_duplicates(clips)
     if repeated and duplicates is Duplicates.error:
         raise DataError(
             f"{repeated[0].origin}: {repeated[0].id} has the {repeated[0].reason} ({len(repeated)} such clips in all); "
@@ -251,7 +127,7 @@ def finished(clip: Clip, config: PrepareConfig, out: Path) -> Utterance:
     utterance, duration_s = clip.utterance, clip.measured.duration_s
     assert isinstance(utterance.audio, str)
     if config.convert:
-        flac = flac_path(out, utterance, utterance_key(utterance))
+        flac = flac_path(out / FLACS, utterance, utterance_key(utterance))
         return replace(utterance, audio=str(flac.relative_to(out)), start_s=None, end_s=None, duration_s=duration_s)
     if is_arrow_reference(utterance.audio):
         return replace(utterance, duration_s=duration_s)

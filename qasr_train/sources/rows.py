@@ -16,8 +16,6 @@ from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import COLUMN_NAMES, check_columns
 from qasr_train.text.languages import resolve_language
 
-Row = Mapping[str, Any]
-
 _REQUIRED = ("audio", "text")
 _OFFICIAL_TEXT = re.compile(r"\s*language\s+(.+?)\s*<asr_text>(.*)", re.DOTALL)
 
@@ -54,7 +52,7 @@ class RowReader:
         self._languages: dict[str, str | None] = {}
         self._repeats: dict[str, int] = {}  # name of an audio file -> how many rows of it have been named
 
-    def __call__(self, row: Row, where: str, number: int | str) -> Utterance:
+    def __call__(self, row: Mapping[str, Any], where: str, number: int | str) -> Utterance:
         """The utterance of a row.
 
         Args:
@@ -97,7 +95,7 @@ class RowReader:
                     f"{where}: no row has the column {column!r} that columns.{field} names; correct the setting"
                 )
 
-    def _plan(self, row: Row, where: str) -> dict[str, str]:
+    def _plan(self, row: Mapping[str, Any], where: str) -> dict[str, str]:
         """field -> column for rows with these columns."""
         by_lower = {column.strip().lower(): column for column in reversed(list(row))}
         plan: dict[str, str] = {}

@@ -16,7 +16,7 @@ import soundfile
 
 from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.corpus import worker
-from qasr_train.corpus.journal import utterance_key
+from qasr_train.corpus.measurements import utterance_key
 from qasr_train.corpus.pool import check_all
 from qasr_train.corpus.splits import SplitBy, assign_splits, find_overlaps
 from qasr_train.corpus.summary import Reject

@@ -37,8 +37,8 @@ def file_state(audio: str) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns]
 
 
-class Journal:
-    """The journal of one output folder, locked while open."""
+class Measurements:
+    """The journal of one output folder: what was measured of each recording, locked while open."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         """
@@ -118,7 +118,7 @@ class Journal:
         os.fsync(self._file.fileno())
         self._file.close()
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "Measurements":
         return self
 
     def __exit__(self, *_: object) -> None:
