@@ -39,7 +39,7 @@ TORCH_FREE = [
 ]
 HEAVY = ["torch", "transformers", "datasets", "matplotlib", "wandb"]
 # The table of recipes is made for the frame, and the command runs it; nothing else of a wing knows it.
-FRAME = {"jobs.recipes", "cli.main", "cli.completion"}
+FRAME = {"jobs.recipes", "cli.main", "cli.completion", "cli.notebook"}
 
 
 def module_name(path: Path) -> str:
