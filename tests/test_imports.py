@@ -25,9 +25,7 @@ KNOWN = {
     "jobs.pseudo_label imports jobs.evaluate",
     "jobs.sweep_strength imports jobs.evaluate",
     "jobs.sweep_strength imports jobs.export",
-    "transcription.command imports evaluation.suites.suite",
     "transcription.run imports evaluation.scoring.alignment",
-    "transcription.run imports evaluation.suites.suite",
 }
 # Jobs that must start on a machine where torch is not wanted.
 TORCH_FREE = [

@@ -20,6 +20,7 @@ from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.jobs.compare import compare_one
 from qasr_train.jobs.recipes import load_config
 from qasr_train.manifest import Utterance, read_jsonl
+from qasr_train.run.processes import ALONE
 from qasr_train.text.languages import resolve_language
 from qasr_train.text.normalize import DEFAULT, get_normalizer
 from qasr_train.transcription.predictions import Prediction
@@ -75,21 +76,8 @@ class Transcriber:
 
         config = _listening_config([*self.overrides, *overrides_of((), {"decode": decode})])
         utterances = [Utterance(f"{number}:{Path(file).name}", str(file)) for number, file in enumerate(_listed(files))]
-        limits = config.decode.limits(config.model.max_duration_s)
-        return transcribe_utterances(
-            self.model,
-            utterances,
-            language=config.decode.language,
-            max_new_tokens=limits.max_new_tokens,
-            budget=limits.budget,
-            max_duration_s=limits.max_duration_s,
-            long_audio=config.decode.long_audio,
-            overlap_s=limits.overlap_s,
-            engine=limits.engine,
-            max_failed_fraction=config.decode.max_failed_fraction,
-            num_workers=config.decode.num_workers,
-            set_name="files",
-        )
+        decoding = config.decode.decoding(config.model.max_duration_s)
+        return transcribe_utterances(self.model, utterances, decoding, ALONE, "files")
 
 
 def load_model(model: str, *overrides: str, **settings: Any) -> Transcriber:

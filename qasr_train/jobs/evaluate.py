@@ -20,7 +20,7 @@ from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
 from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
-from qasr_train.evaluation.suites.suite import EvaluationSet, load_suite
+from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.base import Recogniser
 from qasr_train.models.digest import checkpoint_digest
@@ -43,6 +43,7 @@ from qasr_train.transcription.command import WALL_TIME, run_command
 from qasr_train.transcription.journal import PREDICTIONS, discard_if_nothing_done, read_partials
 from qasr_train.transcription.predictions import Prediction, load_predictions
 from qasr_train.transcription.run import SuiteRun
+from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import CommandConfig, DecodeConfig
 
 # What may differ when a run is resumed: it changes neither a transcript nor its time.
@@ -107,7 +108,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def open_run(
     config: TranscriptionConfig,
-    sets: Sequence[EvaluationSet],
+    sets: Sequence[UtteranceSet],
     device: torch.device,
     dtype: torch.dtype,
     *,
@@ -122,8 +123,10 @@ def open_run(
         ConfigError: the directory is taken; a setting, the weights or a manifest changed since the run began.
     """
     run_dir = claim_run_dir(config.run_dir, resume=config.resume)
+    # Of a command nothing lies here.
+    weights = None if isinstance(config.model, CommandConfig) else checkpoint_digest(config.model)
     inputs = {
-        "model": {"weights": checkpoint_digest(config.model), "precision": str(dtype).removeprefix("torch.")},
+        "model": {"weights": weights, "precision": str(dtype).removeprefix("torch.")},
         "device": device.type,
         "sets": {one.name: {"num_utterances": len(one.utterances), "digest": one.digest()} for one in sets},
     }
@@ -135,7 +138,7 @@ def open_run(
 
 
 @contextmanager
-def can_be_resumed(config: TranscriptionConfig, sets: Sequence[EvaluationSet], processes: Processes) -> Iterator[None]:
+def can_be_resumed(config: TranscriptionConfig, sets: Sequence[UtteranceSet], processes: Processes) -> Iterator[None]:
     """Where what runs inside fails or is interrupted: keep what was transcribed, and leave no directory without any of it."""
     run_dir = Path(config.run_dir)
     try:
@@ -151,7 +154,7 @@ def can_be_resumed(config: TranscriptionConfig, sets: Sequence[EvaluationSet], p
 
 def transcribe_suite(
     config: TranscriptionConfig,
-    sets: Sequence[EvaluationSet],
+    sets: Sequence[UtteranceSet],
     processes: Processes,
     device: torch.device,
     dtype: torch.dtype,
@@ -196,7 +199,7 @@ def finish_run(config: TranscriptionConfig, run: SuiteRun, model: Recogniser, ch
 def score_run(
     config: EvaluateConfig,
     run_dir: Path,
-    sets: Sequence[EvaluationSet],
+    sets: Sequence[UtteranceSet],
     terms: TermList | None = None,
     tracker: Tracker | None = None,
 ) -> None:
@@ -250,7 +253,7 @@ def _check_same_inputs(run_dir: Path, before: dict[str, Any], now: dict[str, Any
             )
 
 
-def _interrupted(sets: Sequence[EvaluationSet], run_dir: Path) -> str:
+def _interrupted(sets: Sequence[UtteranceSet], run_dir: Path) -> str:
     num_utterances = sum(len(one.utterances) for one in sets)
     num_done = len(read_partials(run_dir))
     if not num_done:

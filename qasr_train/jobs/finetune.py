@@ -287,12 +287,11 @@ def make_validator(
         accelerator=accelerator,
         model=model,
         dev_sets=dev_sets,
-        decode=config.decode,
+        decoding=config.decode.decoding(config.model.max_duration_s),
         normalizer=get_normalizer(config.normalizer),
         budget=batch_budget(config),
         num_samples=config.trainer.num_samples,
         run_dir=run_dir,
-        model_max_duration_s=config.model.max_duration_s,
         tracker=tracker,
     )
 

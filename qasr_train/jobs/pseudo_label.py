@@ -16,7 +16,6 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.scoring.metrics import primary_error_percent
 from qasr_train.evaluation.scoring.run_files import write_result
-from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.files import write_rows
 from qasr_train.jobs.evaluate import MAY_CHANGE_ON_RESUME, can_be_resumed, open_run, transcribe_suite
 from qasr_train.jobs.settings.pseudo_label import PseudoLabelConfig
@@ -30,6 +29,7 @@ from qasr_train.text.languages import resolve_language
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.journal import PREDICTIONS
 from qasr_train.transcription.predictions import Prediction, load_predictions
+from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig
 
 MANIFEST, REJECTS, SUMMARY = "manifest.jsonl", "rejects.jsonl", "summary.json"
@@ -78,7 +78,7 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     dtype = choose_dtype(config.precision, device)
     processes, device = join_processes(device)
     source = replace(config.source, columns=config.source.columns | {"text": ""})
-    sets = [EvaluationSet(SET_NAME, None, load_utterances(source, SET_NAME, is_one_split=False))]
+    sets = [UtteranceSet(SET_NAME, load_utterances(source, SET_NAME, is_one_split=False))]
     others = _transcripts_of(config.agree_with) if config.agree_with else None
 
     # 2 transcripts, resumable like those of an evaluation

@@ -5,7 +5,7 @@ Input: a model and dev utterances. Output: figures by name; `dev/error_rate` and
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ from qasr_train.text.normalize import Normalizer
 from qasr_train.training.checkpoint import TrainState
 from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.predictions import Prediction
-from qasr_train.transcription.settings import DecodeConfig
+from qasr_train.transcription.settings import Decoding
 from qasr_train.transcription.transcribe import transcribe_utterances
 
 
@@ -58,18 +58,17 @@ def load_dev_sets(
 class Validator:
     """Called with the step; see the module's docstring.
 
-    model_max_duration_s: the longest clip the model takes in one pass. tracker: where allowed transcripts go; None: nowhere.
+    tracker: where allowed transcripts go; None: nowhere.
     """
 
     accelerator: Accelerator
     model: Trainable
     dev_sets: dict[str, list[Utterance]]
-    decode: DecodeConfig
+    decoding: Decoding
     normalizer: Normalizer
     budget: BatchBudget
     num_samples: int
     run_dir: Path
-    model_max_duration_s: float = 1200.0
     tracker: Tracker | None = None
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -115,24 +114,9 @@ class Validator:
         return sum(pair[0] for pair in gathered), int(sum(pair[1] for pair in gathered))
 
     def _transcribe(self, name: str, utterances: list[Utterance]) -> list[Prediction]:
-        limits = self.decode.limits(self.model_max_duration_s)
+        decoding = replace(self.decoding, engine=_in_training(self.decoding.engine))
         with self.accelerator.autocast():
-            own = transcribe_utterances(
-                self.model,
-                utterances,
-                language=self.decode.language,
-                use_context=self.decode.use_context,
-                max_new_tokens=limits.max_new_tokens,
-                budget=limits.budget,
-                max_duration_s=limits.max_duration_s,
-                long_audio=self.decode.long_audio,
-                overlap_s=limits.overlap_s,
-                engine=_in_training(limits.engine),
-                max_failed_fraction=self.decode.max_failed_fraction,
-                num_workers=self.decode.num_workers,
-                processes=processes_of(self.accelerator),
-                set_name=name,
-            )
+            own = transcribe_utterances(self.model, utterances, decoding, processes_of(self.accelerator), name)
         return gather_object(own)
 
     def _keep_samples(self, name: str, predictions: list[Prediction], step: int) -> None:

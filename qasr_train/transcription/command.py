@@ -24,11 +24,11 @@ import soundfile
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, probe_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
-from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.manifest import Utterance, read_jsonl
 from qasr_train.run.directory import RUN_FILE, read_run, write_record
 from qasr_train.transcription.journal import Journal, finish, gather_partials, read_partials
 from qasr_train.transcription.predictions import Prediction, known_language, merge_chunks, parse_prediction
+from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import AUTO, REFERENCE, CommandConfig, DecodeConfig
 from qasr_train.transcription.transcribe import FailureCount
 
@@ -52,7 +52,7 @@ class _Clip:
     failed: str | None = None
 
 
-def run_command(config: CommandConfig, sets: Sequence[EvaluationSet], decode: DecodeConfig, run_dir: Path) -> None:
+def run_command(config: CommandConfig, sets: Sequence[UtteranceSet], decode: DecodeConfig, run_dir: Path) -> None:
     """Run the command on every set that is not transcribed yet, then write predictions.jsonl.
 
     Of `decode` only `language`, `use_context`, `max_failed_fraction` and `num_workers` apply: a row of the manifest has a
@@ -82,7 +82,7 @@ def run_command(config: CommandConfig, sets: Sequence[EvaluationSet], decode: De
 
 
 def _transcribe_set(
-    config: CommandConfig, one: EvaluationSet, decode: DecodeConfig, run_dir: Path
+    config: CommandConfig, one: UtteranceSet, decode: DecodeConfig, run_dir: Path
 ) -> tuple[list[Prediction], str]:
     """(predictions in the set's order, WALL_TIME or STATED_TIME)."""
     with tempfile.TemporaryDirectory(prefix=_FOLDER, dir=run_dir, ignore_cleanup_errors=True) as name:
@@ -108,14 +108,14 @@ def _transcribe_set(
     return predictions, STATED_TIME if is_stated else WALL_TIME
 
 
-def _write_clips(one: EvaluationSet, folder: Path, *, as_wav: bool, num_workers: int) -> list[_Clip]:
-    """The file of each utterance: its own where it is a whole one and no noise is added, else a WAV, mono at 16 kHz."""
+def _write_clips(one: UtteranceSet, folder: Path, *, as_wav: bool, num_workers: int) -> list[_Clip]:
+    """The file of each utterance: its own where it is a whole one and nothing is changed in it, else a WAV, mono at 16 kHz."""
 
     def write(number: int) -> _Clip:
         utterance = one.utterances[number]
         clip = _Clip(utterance)
         try:
-            if not as_wav and one.condition is None and _is_whole_file(utterance):
+            if not as_wav and one.change is None and _is_whole_file(utterance):
                 clip.path = str(Path(str(utterance.audio)).resolve())
                 clip.duration_s = probe_audio(utterance.audio, name=utterance.id).duration_s
             else:
@@ -254,7 +254,7 @@ def _stranger(row: Prediction, names: list[str], set_name: str) -> str:
 
 
 def _prediction(
-    clip: _Clip, row: Prediction | None, one: EvaluationSet, decode: DecodeConfig, wall_s_per_s: float | None
+    clip: _Clip, row: Prediction | None, one: UtteranceSet, decode: DecodeConfig, wall_s_per_s: float | None
 ) -> Prediction:
     """wall_s_per_s: seconds of the command per second of audio; None: as the rows say."""
     utterance = clip.utterance
@@ -264,8 +264,6 @@ def _prediction(
     prediction = replace(
         heard,
         id=utterance.id,
-        set=one.name,
-        role=one.role,
         audio_filepath=utterance.audio_name,
         duration_s=clip.duration_s,
         time_s=None if failed else time_s,

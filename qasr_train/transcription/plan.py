@@ -6,18 +6,18 @@ A plan depends on the data and its settings alone: not on the number of processe
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from qasr_train.audio.decode import load_audio
-from qasr_train.data.buckets import BatchBudget, sorted_batches
+from qasr_train.data.buckets import sorted_batches
 from qasr_train.data.length_limits import probed_duration
 from qasr_train.errors import AudioError, DataError
 from qasr_train.manifest import Utterance
-from qasr_train.transcription.settings import AUTO, REFERENCE
+from qasr_train.transcription.sets import UtteranceSet
+from qasr_train.transcription.settings import AUTO, REFERENCE, Decoding, LongAudio
 
 PREFETCHED_BATCHES = 2
 
@@ -26,48 +26,36 @@ PREFETCHED_BATCHES = 2
 class PlannedBatch:
     """Utterances that are decoded, written to disk and resumed together.
 
-    indices: into the list of utterances. language: the model's name of the language forced on all; None: it tells.
+    indices: into the utterances of a set. language: the model's name of the language forced on all; None: it tells.
     """
 
     indices: list[int]
     language: str | None
 
 
-def plan_transcription(
-    utterances: Sequence[Utterance],
-    *,
-    language: str = AUTO,
-    budget: BatchBudget = BatchBudget(120.0, 64),  # noqa: B008
-    longest_s: float | None = None,
-) -> list[PlannedBatch]:
+def plan_transcription(utterances: Sequence[Utterance], decoding: Decoding) -> list[PlannedBatch]:
     """Which utterances are decoded together: one forced language a batch, similar durations, longest batches first.
 
     Longest first, so that what does not fit into memory shows at once. Recordings whose header cannot be read come before
     all: they cost nothing, and too many of them stop a run before the model works. Unknown durations are read from headers.
 
-    Args:
-        language: AUTO (the model tells it), REFERENCE (each row's own, AUTO where it has none) or a language's name.
-        budget: of a batch.
-        longest_s: seconds; an utterance known to be longer raises. None: no limit here.
-
     Raises:
-        DataError: an utterance is longer than `longest_s`.
+        DataError: an utterance is known to be longer than a pass takes, where `long_audio` is "error".
     """
     durations_s = _durations_s(utterances)
-    for utterance, duration_s in zip(utterances, durations_s, strict=True):
-        if longest_s is not None and duration_s is not None and duration_s > longest_s:
-            raise DataError(too_long_text(utterance, duration_s, longest_s))
+    if decoding.long_audio is LongAudio.error:
+        _refuse_too_long(utterances, durations_s, decoding.max_duration_s)
     groups: dict[str | None, list[int]] = {}
     unreadable: list[int] = []
     for index, utterance in enumerate(utterances):
         if durations_s[index] is None:
             unreadable.append(index)
         else:
-            groups.setdefault(_forced_language(utterance, language), []).append(index)
+            groups.setdefault(_forced_language(utterance, decoding.language), []).append(index)
     planned: list[tuple[list[int], str | None]] = [([index], None) for index in unreadable]
     for forced, members in groups.items():
         lengths_s = [durations_s[index] or 0.0 for index in members]
-        for rows in sorted_batches(lengths_s, budget):
+        for rows in sorted_batches(lengths_s, decoding.budget):
             planned.append((sorted(members[row] for row in rows), forced))
     longest = [max((durations_s[i] or math.inf) for i in indices) for indices, _ in planned]
     order = sorted(range(len(planned)), key=lambda i: -longest[i])
@@ -75,20 +63,16 @@ def plan_transcription(
 
 
 def load_ahead(
-    utterances: Sequence[Utterance],
-    batches: Sequence[PlannedBatch],
-    num_workers: int,
-    load: Callable[[Utterance], np.ndarray] | None = None,
+    one: UtteranceSet, batches: Sequence[PlannedBatch], num_workers: int
 ) -> Iterator[tuple[PlannedBatch, list[np.ndarray | AudioError]]]:
-    """Each batch with its waveforms, float32 [S] at 16 kHz, decoded in threads while earlier batches are transcribed.
+    """Each batch with its clips, float32 [S] at 16 kHz, decoded in threads while earlier batches are transcribed.
 
     Threads, not processes: libsndfile, soxr and numpy let go of Python's lock, and a GPU in use does not survive a fork.
-    load: reads one utterance, raising AudioError; None: as it was recorded.
     """
 
     def read(utterance: Utterance) -> np.ndarray | AudioError:
         try:
-            return (load or _load)(utterance)
+            return one.load_clip(utterance)
         except AudioError as error:
             return error
 
@@ -96,7 +80,7 @@ def load_ahead(
     waiting: deque[tuple[PlannedBatch, list[Future[np.ndarray | AudioError]]]] = deque()
     try:
         for batch in batches:
-            waiting.append((batch, [pool.submit(read, utterances[index]) for index in batch.indices]))
+            waiting.append((batch, [pool.submit(read, one.utterances[index]) for index in batch.indices]))
             if len(waiting) > PREFETCHED_BATCHES:
                 ready, futures = waiting.popleft()
                 yield ready, [future.result() for future in futures]
@@ -106,8 +90,12 @@ def load_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _load(utterance: Utterance) -> np.ndarray:
-    return load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
+def _refuse_too_long(
+    utterances: Sequence[Utterance], durations_s: Sequence[float | None], max_duration_s: float
+) -> None:
+    for utterance, duration_s in zip(utterances, durations_s, strict=True):
+        if duration_s is not None and duration_s > max_duration_s:
+            raise DataError(too_long_text(utterance, duration_s, max_duration_s))
 
 
 def _durations_s(utterances: Sequence[Utterance]) -> list[float | None]:
@@ -130,6 +118,7 @@ def _forced_language(utterance: Utterance, language: str) -> str | None:
 
 
 def too_long_text(utterance: Utterance, duration_s: float, max_duration_s: float) -> str:
+    """Why a recording is not transcribed, and what to do. Both lengths in seconds."""
     where = f"{utterance.origin}: " if utterance.origin else ""
     return (
         f"{where}utterance {utterance.id!r} lasts {duration_s:.1f} s, more than decode.max_duration_s={max_duration_s:g}; "

@@ -4,21 +4,21 @@ Input: the sets, decode settings, a model. Output: the partial predictions in a 
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qasr_train.evaluation.scoring.alignment import score_utterances
-from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.models.base import Recogniser
 from qasr_train.run.processes import Processes
 from qasr_train.text.normalize import Normalizer
 from qasr_train.transcription.journal import Journal, Key, Row, finish, gather_partials, read_partials
-from qasr_train.transcription.plan import PlannedBatch
+from qasr_train.transcription.plan import PlannedBatch, plan_transcription
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.progress import ErrorCounts, Progress
+from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import DecodeConfig
-from qasr_train.transcription.transcribe import FailureCount, plan_batches, transcribe_batches
+from qasr_train.transcription.transcribe import FailureCount, transcribe_batches
 
 Plan = list[PlannedBatch]
 
@@ -28,7 +28,7 @@ class SuiteRun:
 
     def __init__(
         self,
-        sets: Sequence[EvaluationSet],
+        sets: Sequence[UtteranceSet],
         decode: DecodeConfig,
         model_max_duration_s: float,
         run_dir: Path,
@@ -40,11 +40,8 @@ class SuiteRun:
             DataError: a recording is too long where `decode.long_audio` is "error".
         """
         self.sets, self.decode, self.run_dir, self.processes = sets, decode, run_dir, processes
-        self.limits = decode.limits(model_max_duration_s)
-        self.plans: list[Plan] = [
-            plan_batches(one.utterances, self.limits, language=decode.language, long_audio=decode.long_audio)
-            for one in sets
-        ]
+        self.decoding = decode.decoding(model_max_duration_s)
+        self.plans: list[Plan] = [plan_transcription(one.utterances, self.decoding) for one in sets]
 
     def transcribe(self, model: Recogniser, normalizer: Normalizer) -> None:
         """Transcribe this process's share of what is missing; every batch is on disk before the next begins.
@@ -69,7 +66,7 @@ class SuiteRun:
         with Journal(self.run_dir, self.processes.rank) as journal, bar as progress:
             for one, share in zip(self.sets, shares, strict=True):
                 failures = FailureCount(one.name, len(one.utterances), self.decode.max_failed_fraction)
-                for predictions in self._batches(model, one, share):
+                for predictions in transcribe_batches(model, one, share, self.decoding):
                     journal.append(predictions)
                     progress.add(predictions)
                     failures.add(predictions)
@@ -107,7 +104,7 @@ class SuiteRun:
         chosen = random.Random(seed).sample(candidates, min(num_utterances, len(candidates)))
         different = []
         for one, alone in self.processes.share(chosen):
-            [[prediction]] = self._batches(model, one, [alone])
+            [[prediction]] = transcribe_batches(model, one, [alone], self.decoding)
             row = rows[one.name, prediction.id]
             if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
                 texts = {"in_batch": row["pred_text"], "alone": prediction.pred_text}
@@ -135,26 +132,11 @@ class SuiteRun:
         """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""
         plan, num_batches = self.plans[0], self.decode.num_warmup_batches
         stride = max(1, len(plan) // max(1, num_batches))
-        for _ in self._batches(model, self.sets[0], plan[::stride][:num_batches]):
+        for _ in transcribe_batches(model, self.sets[0], plan[::stride][:num_batches], self.decoding):
             pass
 
-    def _batches(self, model: Recogniser, one: EvaluationSet, batches: Plan) -> Iterator[list[Prediction]]:
-        transcribed = transcribe_batches(
-            model,
-            one.utterances,
-            batches,
-            limits=self.limits,
-            use_context=self.decode.use_context,
-            long_audio=self.decode.long_audio,
-            num_workers=self.decode.num_workers,
-            set_name=one.name,
-            role=one.role,
-            load=one.load_clip,
-        )
-        return ([one.placed(prediction) for prediction in batch] for batch in transcribed)
 
-
-def _missing(one: EvaluationSet, plan: Plan, done: dict[Key, Row]) -> Plan:
+def _missing(one: UtteranceSet, plan: Plan, done: dict[Key, Row]) -> Plan:
     """What is left of a plan. A batch cut short is done again whole, so that an utterance keeps its companions; of a
     finished one those that failed are tried again, because what made them fail may be mended."""
     missing = []
@@ -167,5 +149,5 @@ def _missing(one: EvaluationSet, plan: Plan, done: dict[Key, Row]) -> Plan:
     return missing
 
 
-def _key(one: EvaluationSet, index: int) -> Key:
+def _key(one: UtteranceSet, index: int) -> Key:
     return one.name, one.utterances[index].id

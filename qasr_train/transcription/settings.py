@@ -1,11 +1,11 @@
-"""Owns the settings of decoding, and what of them bounds one pass of a model.
+"""Owns the settings of decoding, and what of them a transcription goes by.
 
-Input: values of the group `decode`. Output: a checked DecodeConfig, whose language is the model's name for it, and DecodeLimits.
+Input: values of the group `decode`. Output: a checked DecodeConfig, whose language is the model's name for it, and `Decoding`.
 """
 
 import shlex
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -79,23 +79,43 @@ class DecodeConfig:
             ) from None
         return name or AUTO
 
-    def limits(self, model_max_duration_s: float) -> "DecodeLimits":
-        """The settings that bound one pass; no clip is longer than the model takes."""
-        longest_s = min(self.max_duration_s or model_max_duration_s, model_max_duration_s)
-        budget = BatchBudget(self.batch_seconds, self.max_batch_rows)
-        return DecodeLimits(budget, longest_s, self.max_new_tokens, self.overlap_s, self.engine)
+    def decoding(self, model_max_duration_s: float) -> "Decoding":
+        """What a transcription goes by. model_max_duration_s: seconds; no clip of a pass is longer than the model takes."""
+        return Decoding(
+            language=self.language,
+            use_context=self.use_context,
+            long_audio=self.long_audio,
+            overlap_s=self.overlap_s,
+            budget=BatchBudget(self.batch_seconds, self.max_batch_rows),
+            max_duration_s=min(self.max_duration_s or model_max_duration_s, model_max_duration_s),
+            max_new_tokens=self.max_new_tokens,
+            engine=self.engine,
+            num_workers=self.num_workers,
+            max_failed_fraction=self.max_failed_fraction,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class DecodeLimits:
-    """One pass: budget of a batch, seconds of a clip, new tokens (None: `token_limit`), seconds that pieces
-    of a longer clip have in common, what decodes."""
+class Decoding:
+    """How one model turns audio into text.
 
-    budget: BatchBudget = field(default_factory=lambda: BatchBudget(120.0, 64))
-    max_duration_s: float = 1200.0
-    max_new_tokens: int | None = None
-    overlap_s: float = 4.0
-    engine: Engine = Engine.auto
+    language: AUTO (the model tells it), REFERENCE (each row's own, AUTO where it has none) or a language's name.
+    use_context: whether a row's context goes into the prompt. long_audio: what becomes of a clip over `max_duration_s`, in
+    seconds, the longest of one pass. overlap_s: seconds that pieces of such a clip have in common. budget: of a batch.
+    max_new_tokens: of a row; None: `token_limit`. engine: what decodes. num_workers: threads that decode audio ahead.
+    max_failed_fraction: share of a set; past it, recordings that cannot be read stop the run.
+    """
+
+    language: str
+    use_context: bool
+    long_audio: LongAudio
+    overlap_s: float
+    budget: BatchBudget
+    max_duration_s: float
+    max_new_tokens: int | None
+    engine: Engine
+    num_workers: int
+    max_failed_fraction: float
 
 
 _NEEDED = ("{manifest}", "{predictions}")

@@ -7,7 +7,7 @@ of the utterances (`transcribe_utterances`, which training calls for its dev set
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,16 +15,17 @@ import torch
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Recording
-from qasr_train.data.buckets import BatchBudget, sorted_batches
+from qasr_train.data.buckets import sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Hypothesis, Recogniser, RowDecoder, confidence_of
-from qasr_train.models.settings import Capability, Engine
-from qasr_train.run.processes import ALONE, Processes
+from qasr_train.models.settings import Capability
+from qasr_train.run.processes import Processes
 from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
 from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
-from qasr_train.transcription.settings import AUTO, DecodeLimits, LongAudio
+from qasr_train.transcription.sets import UtteranceSet
+from qasr_train.transcription.settings import Decoding, LongAudio
 
 logger = logging.getLogger(__name__)
 
@@ -35,50 +36,22 @@ TOKENS_PER_S = 16
 
 
 def transcribe_utterances(
-    model: Recogniser,
-    utterances: Sequence[Utterance],
-    *,
-    language: str = AUTO,
-    use_context: bool = True,
-    max_new_tokens: int | None = None,
-    budget: BatchBudget = BatchBudget(120.0, 64),  # noqa: B008
-    max_duration_s: float = 1200.0,
-    long_audio: LongAudio = LongAudio.split,
-    overlap_s: float = 4.0,
-    engine: Engine = Engine.auto,
-    max_failed_fraction: float = 0.1,
-    num_workers: int = 2,
-    processes: Processes = ALONE,
-    set_name: str = "",
+    model: Recogniser, utterances: Sequence[Utterance], decoding: Decoding, processes: Processes, set_name: str
 ) -> list[Prediction]:
     """Transcripts of the utterances, in their order; of this process's share only where several work.
 
     Args:
         model: a loaded recogniser, on any device.
-        language: AUTO, REFERENCE (each row's own) or a language's name, see `plan_transcription`.
-        use_context: whether a row's context goes into the prompt.
-        max_new_tokens, budget, max_duration_s, overlap_s, engine: see `DecodeConfig`.
-        max_failed_fraction: past this share of unreadable recordings it stops.
-        num_workers: threads that decode audio.
         processes: among which the batches are shared.
+        set_name: what predictions and messages call the utterances; "": nothing.
 
     Raises:
         DataError: too many recordings fail, or one is too long where `long_audio` is "error".
         ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
     """
-    limits = DecodeLimits(budget, max_duration_s, max_new_tokens, overlap_s, engine)
-    share = processes.share(plan_batches(utterances, limits, language=language, long_audio=long_audio))
-    batches = transcribe_batches(
-        model,
-        utterances,
-        share,
-        limits=limits,
-        use_context=use_context,
-        long_audio=long_audio,
-        num_workers=num_workers,
-        set_name=set_name,
-    )
-    failures = FailureCount(set_name, len(utterances), max_failed_fraction)
+    share = processes.share(plan_transcription(utterances, decoding))
+    batches = transcribe_batches(model, UtteranceSet(set_name, utterances), share, decoding)
+    failures = FailureCount(set_name, len(utterances), decoding.max_failed_fraction)
     by_index: dict[int, Prediction] = {}
     for batch, predictions in zip(share, batches, strict=True):
         by_index.update(zip(batch.indices, predictions, strict=True))
@@ -86,46 +59,24 @@ def transcribe_utterances(
     return [by_index[index] for index in sorted(by_index)]
 
 
-def plan_batches(
-    utterances: Sequence[Utterance], limits: DecodeLimits, *, language: str, long_audio: LongAudio
-) -> list[PlannedBatch]:
-    """`plan_transcription` within the limits; refuses a recording known to be too long where that is an error."""
-    return plan_transcription(
-        utterances,
-        language=language,
-        budget=limits.budget,
-        longest_s=limits.max_duration_s if long_audio is LongAudio.error else None,
-    )
-
-
 def transcribe_batches(
-    model: Recogniser,
-    utterances: Sequence[Utterance],
-    batches: Sequence[PlannedBatch],
-    *,
-    limits: DecodeLimits,
-    use_context: bool = True,
-    long_audio: LongAudio = LongAudio.split,
-    num_workers: int = 2,
-    set_name: str = "",
-    role: str | None = None,
-    load: Callable[[Utterance], np.ndarray] | None = None,
+    model: Recogniser, one: UtteranceSet, batches: Sequence[PlannedBatch], decoding: Decoding
 ) -> Iterator[list[Prediction]]:
-    """The predictions of each planned batch, in the batch's order, as soon as it is done.
+    """The predictions of each planned batch of a set, in the batch's order, as soon as it is done.
 
     A recording that cannot be decoded gives a prediction with `failed` set to the reason. `time_s` is the seconds from
     waveforms to texts (features, transfer, generation; device synchronised) divided by the rows of the pass, as the
-    leaderboard has it; decoding and resampling of audio happen before, in threads (`load` reads one clip; None: as recorded).
+    leaderboard has it; decoding and resampling of audio happen before, in threads.
 
     Raises:
         ConfigError: the model cannot be told a language or a context; one clip alone exhausts the GPU's memory.
-        DataError: a clip turns out longer than the limit where `long_audio` is "error".
+        DataError: a clip turns out longer than a pass takes where `long_audio` is "error".
     """
-    _check_capabilities(model, utterances, batches, use_context)
-    decoder = _Decoder(model, limits, use_context)
-    for batch, loaded in load_ahead(utterances, batches, num_workers, load):
-        predictions = decoder.transcribe([utterances[i] for i in batch.indices], loaded, batch.language, long_audio)
-        yield [replace(prediction, set=set_name, role=role) for prediction in predictions]
+    _check_capabilities(model, one.utterances, batches, decoding.use_context)
+    decoder = _Decoder(model, decoding)
+    for batch, loaded in load_ahead(one, batches, decoding.num_workers):
+        predictions = decoder.transcribe([one.utterances[i] for i in batch.indices], loaded, batch.language)
+        yield [one.placed(prediction) for prediction in predictions]
 
 
 def token_limit(duration_s: float) -> int:
@@ -160,21 +111,18 @@ class FailureCount:
 
 
 class _Decoder:
-    """Runs a model over loaded waveforms; keeps the limits of a pass."""
+    """Runs a model over loaded waveforms."""
 
-    def __init__(self, model: Recogniser, limits: DecodeLimits, use_context: bool) -> None:
-        self.model, self.limits, self.use_context = model, limits, use_context
+    def __init__(self, model: Recogniser, decoding: Decoding) -> None:
+        self.model, self.decoding = model, decoding
         parameter = next(model.module.parameters(), None)
         self.device = torch.device("cpu") if parameter is None else parameter.device
 
     def transcribe(
-        self,
-        utterances: Sequence[Utterance],
-        loaded: Sequence[np.ndarray | AudioError],
-        language: str | None,
-        long_audio: LongAudio,
+        self, utterances: Sequence[Utterance], loaded: Sequence[np.ndarray | AudioError], language: str | None
     ) -> list[Prediction]:
         """One prediction an utterance, of its pieces' texts where it had to be cut."""
+        longest_s, long_audio = self.decoding.max_duration_s, self.decoding.long_audio
         pieces: list[Recording] = []
         ranges: dict[int, list[tuple[int, int]]] = {}
         reasons: dict[int, str] = {}
@@ -183,14 +131,12 @@ class _Decoder:
                 reasons[row] = str(waveform)
                 continue
             duration_s = len(waveform) / SAMPLE_RATE_HZ
-            if duration_s > self.limits.max_duration_s and long_audio is not LongAudio.split:
-                reasons[row] = too_long_text(utterance, duration_s, self.limits.max_duration_s)
+            if duration_s > longest_s and long_audio is not LongAudio.split:
+                reasons[row] = too_long_text(utterance, duration_s, longest_s)
                 if long_audio is LongAudio.error:
                     raise DataError(reasons[row])
                 continue
-            ranges[row] = split_at_silences(
-                waveform, max_duration_s=self.limits.max_duration_s, overlap_s=self.limits.overlap_s
-            )
+            ranges[row] = split_at_silences(waveform, max_duration_s=longest_s, overlap_s=self.decoding.overlap_s)
             pieces += _cut(utterance, waveform, ranges[row])
         heard = iter(self._decode(pieces, language))
         return [
@@ -199,7 +145,7 @@ class _Decoder:
                 [next(heard) for _ in ranges.get(row, [])],
                 ranges.get(row, []),
                 is_told=language is not None,
-                context=utterance.context if self.use_context else None,
+                context=utterance.context if self.decoding.use_context else None,
                 failed=reasons.get(row),
             )
             for row, utterance in enumerate(utterances)
@@ -209,7 +155,7 @@ class _Decoder:
         """(hypothesis, its share of the inference time in seconds) of each, in passes planned by their real lengths."""
         lengths_s = [len(recording.waveform) / SAMPLE_RATE_HZ for recording in recordings]
         heard: dict[int, tuple[Hypothesis, float]] = {}
-        for rows in sorted_batches(lengths_s, self.limits.budget) if recordings else []:
+        for rows in sorted_batches(lengths_s, self.decoding.budget) if recordings else []:
             rows = sorted(rows)
             heard.update(zip(rows, self._fit([recordings[row] for row in rows], language), strict=True))
         return [heard[row] for row in range(len(recordings))]
@@ -225,25 +171,27 @@ class _Decoder:
         if len(recordings) == 1:
             raise ConfigError(
                 f"utterance {recordings[0].utterance.id!r} of {longest_s:.1f} s does not fit into the GPU's memory by "
-                f"itself; lower decode.max_duration_s={self.limits.max_duration_s:g} so that it is cut at silences"
+                f"itself; lower decode.max_duration_s={self.decoding.max_duration_s:g} so that it is cut at silences"
             )
         logger.warning(
             "a batch of %d clips up to %.1f s does not fit into the GPU's memory and is halved; lower batch_seconds=%g",
             len(recordings),
             longest_s,
-            self.limits.budget.seconds,
+            self.decoding.budget.seconds,
         )
         half = len(recordings) // 2
         return self._fit(recordings[:half], language) + self._fit(recordings[half:], language)
 
     def _pass(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
-        most = [self.limits.max_new_tokens or token_limit(len(one.waveform) / SAMPLE_RATE_HZ) for one in recordings]
+        most = [self.decoding.max_new_tokens or token_limit(len(one.waveform) / SAMPLE_RATE_HZ) for one in recordings]
         self._synchronize()
         started_s = time.perf_counter()
-        batch = self.model.collator.for_transcription(recordings, language=language, use_context=self.use_context)
+        batch = self.model.collator.for_transcription(
+            recordings, language=language, use_context=self.decoding.use_context
+        )
         batch = batch.to(self.device)
         if isinstance(self.model, RowDecoder):
-            hypotheses = self.model.transcribe_rows(batch, max_new_tokens=most, engine=self.limits.engine)
+            hypotheses = self.model.transcribe_rows(batch, max_new_tokens=most, engine=self.decoding.engine)
         else:
             hypotheses = self.model.transcribe(batch, max_new_tokens=max(most))
         self._synchronize()

@@ -16,8 +16,8 @@ from qasr_train.models.base import AudioEncoder, Hypothesis, Recogniser, Trainab
 from qasr_train.models.families import FAMILIES, load_collator, load_model, load_trainable, load_training_collator
 from qasr_train.models.settings import Recompute, Role
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.transcription.transcribe import transcribe_utterances
 from tests.helpers import tone, utterance, write_wav
+from tests.helpers_transcription import transcribe_all
 from tests.models.tiny_families import TINY
 
 LEARNERS = sorted(name for name, family in FAMILIES.items() if family.role is Role.TRAINABLE)
@@ -163,7 +163,7 @@ def test_it_transcribes_in_bfloat16_as_on_a_gpu(family: str, config: Any):
 def test_a_long_clip_is_heard_whole_through_the_evaluation(family: str, config: Any, model: Recogniser, tmp_path: Path):
     audio = write_wav(tmp_path / "long.wav", tone(42.0))
     rows = [utterance(id="long", audio=str(audio), duration_s=42.0), utterance(id="gone", audio="none.wav")]
-    long, gone = transcribe_utterances(
+    long, gone = transcribe_all(
         model, rows, max_new_tokens=3, max_duration_s=min(config.max_duration_s, 30.0), max_failed_fraction=0.5
     )
     assert (long.id, long.failed, round(long.duration_s, 3)) == ("long", None, 42.0)

@@ -15,8 +15,8 @@ from qasr_train.models.families import load_model
 from qasr_train.models.settings import Capability
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.models.whisper.model import Whisper, language_name
-from qasr_train.transcription.transcribe import transcribe_utterances
 from tests.helpers import tone, utterance, write_wav
+from tests.helpers_transcription import transcribe_all
 from tests.models.tiny_families import save_tiny_whisper
 
 CLIPS = [Recording(utterance(id=f"u{i}"), tone(0.5 + i, frequency_hz=200.0 * (i + 1))) for i in range(3)]
@@ -108,7 +108,7 @@ def test_a_long_recording_is_heard_in_overlapping_windows_none_of_it_dropped(
         return collate(recordings, **settings)
 
     monkeypatch.setattr(model.collator, "for_transcription", remember)
-    [prediction] = transcribe_utterances(
+    [prediction] = transcribe_all(
         model, [utterance(id="talk", audio=str(path), duration_s=75.0)], max_new_tokens=3, max_duration_s=30.0
     )
     assert prediction.duration_s == 75.0

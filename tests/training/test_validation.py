@@ -26,10 +26,11 @@ from qasr_train.models.settings import Engine
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.validation import Validator, load_dev_sets
-from qasr_train.transcription.settings import DecodeConfig, LongAudio
+from qasr_train.transcription.settings import LongAudio
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
 from tests.helpers_trainer import launch
+from tests.helpers_transcription import decoding
 
 # id -> (reference, what is heard, language)
 ENGLISH = {
@@ -83,7 +84,7 @@ def make_validator(run_dir: Path, dev_sets: dict[str, list[Utterance]], **fields
         "accelerator": launch(run_dir),
         "model": Heard(tiny_model(), tiny_processor()),
         "dev_sets": dev_sets,
-        "decode": DecodeConfig(),
+        "decoding": decoding(),
         "normalizer": get_normalizer("qasr-1"),
         "budget": BatchBudget(3.0, None),
         "num_samples": 0,
@@ -145,7 +146,7 @@ def test_a_set_without_words_counts_as_all_wrong_and_not_as_perfect(tmp_path: Pa
     ("asked", "taken"), [("auto", Engine.loop), ("loop", Engine.loop), ("generate", Engine.generate)]
 )
 def test_no_graphs_are_captured_beside_training(tmp_path: Path, dev_sets, asked: str, taken: Engine):
-    validator = make_validator(tmp_path, dev_sets, decode=DecodeConfig(engine=Engine(asked)))
+    validator = make_validator(tmp_path, dev_sets, decoding=decoding(engine=Engine(asked)))
     validator(1)
     assert validator.model.engines == {taken}
 
@@ -195,9 +196,9 @@ def test_an_unreadable_dev_clip_stops_and_is_named(tmp_path: Path, dev_sets):
 def test_settings_of_long_recordings_hold_for_dev_sets_too(tmp_path: Path):
     path = write_wav(tmp_path / "long.wav", tone(6.0))
     long = {"english": [utterance(id="e3", audio=str(path), text="now", language="English", duration_s=6.0)]}
-    decode = DecodeConfig(max_duration_s=5.0, long_audio=LongAudio.error)
+    refusing = decoding(max_duration_s=5.0, long_audio=LongAudio.error)
     with pytest.raises(DataError, match="'e3' lasts 6.0 s"):
-        make_validator(tmp_path, long, budget=BatchBudget(10.0), decode=decode)(0)
+        make_validator(tmp_path, long, budget=BatchBudget(10.0), decoding=refusing)(0)
 
 
 # ---- dev sets

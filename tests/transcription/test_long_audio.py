@@ -11,9 +11,9 @@ import pytest
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.base import Hypothesis
 from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
-from qasr_train.transcription.transcribe import transcribe_utterances
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_fake_model import FakeCollator, FakeModel
+from tests.helpers_transcription import transcribe_all
 
 RATE = 16_000
 
@@ -226,7 +226,7 @@ def test_every_word_of_a_long_recording_stands_once(
         model = HearingModel(
             words=words, separator=separator, cut_word=cut_word, heard_language=language, collator=collator
         )
-        [prediction] = transcribe_utterances(
+        [prediction] = transcribe_all(
             model, [utterance(id="talk", audio=str(path), duration_s=40.0)], max_duration_s=15.0
         )
         assert len(collator.heard_from_s) >= 3

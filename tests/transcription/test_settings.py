@@ -2,8 +2,10 @@
 
 import pytest
 
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
-from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig
+from qasr_train.models.settings import Engine
+from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig, Decoding, LongAudio
 
 
 @pytest.mark.parametrize(
@@ -28,5 +30,31 @@ def test_out_of_range_decode_settings_are_refused() -> None:
 
 @pytest.mark.parametrize(("asked_s", "longest_s"), [(None, 30.0), (20.0, 20.0), (40.0, 30.0)])
 def test_no_clip_of_a_pass_is_longer_than_the_model_takes(asked_s: float | None, longest_s: float) -> None:
-    limits = DecodeConfig(max_duration_s=asked_s, max_batch_rows=3, overlap_s=1.0).limits(30.0)
-    assert (limits.max_duration_s, limits.budget.max_rows, limits.overlap_s) == (longest_s, 3, 1.0)
+    assert DecodeConfig(max_duration_s=asked_s).decoding(30.0).max_duration_s == longest_s
+
+
+def test_every_setting_of_a_decoding_is_that_of_its_config() -> None:
+    config = DecodeConfig(
+        language="de",
+        use_context=False,
+        max_new_tokens=7,
+        batch_seconds=33.0,
+        max_batch_rows=3,
+        long_audio=LongAudio.drop,
+        overlap_s=1.0,
+        engine=Engine.loop,
+        max_failed_fraction=0.5,
+        num_workers=2,
+    )
+    assert config.decoding(1200.0) == Decoding(
+        language="German",
+        use_context=False,
+        long_audio=LongAudio.drop,
+        overlap_s=1.0,
+        budget=BatchBudget(33.0, 3),
+        max_duration_s=1200.0,
+        max_new_tokens=7,
+        engine=Engine.loop,
+        num_workers=2,
+        max_failed_fraction=0.5,
+    )

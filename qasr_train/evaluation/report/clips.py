@@ -14,8 +14,8 @@ import soundfile
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
 from qasr_train.errors import AudioError
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
-from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.sets import UtteranceSet
 
 # A recording that differs more from its row's duration is another stretch of sound than what was transcribed.
 _MAX_DIFFERENCE_S = 0.1
@@ -80,7 +80,7 @@ def clip_of_file(row: Prediction) -> np.ndarray:
     return waveform
 
 
-def clip_of_sets(sets: Sequence[EvaluationSet]) -> LoadClip:
+def clip_of_sets(sets: Sequence[UtteranceSet]) -> LoadClip:
     """Clips of the sets' own utterances: the very sound that was transcribed, part, noise and all."""
     found = {(one.name, utterance.id): (one, utterance) for one in sets for utterance in one.utterances}
 

@@ -1,15 +1,10 @@
 """Owns what a model is evaluated on: named sets of utterances, the part each plays, and the normaliser they are scored by.
 
-Input: `SuiteConfig` (configs/suite/*.yaml). Output: `EvaluationSet`s, checked: none is empty, every row has a reference.
+Input: `SuiteConfig` (configs/suite/*.yaml). Output: `UtteranceSet`s, checked: none is empty, every row has a reference.
 """
 
-import hashlib
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-
-from qasr_train.audio.decode import load_audio
 from qasr_train.errors import DataError
 from qasr_train.evaluation.settings import (
     ContextConditionsConfig,
@@ -19,51 +14,14 @@ from qasr_train.evaluation.settings import (
     SuiteConfig,
 )
 from qasr_train.evaluation.suites.context_conditions import under_conditions
-from qasr_train.evaluation.suites.noise import Condition, conditions
+from qasr_train.evaluation.suites.noise import conditions
 from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
-from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.sets import UtteranceSet
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationSet:
-    """A set, loaded. role: "target", "guard" or None, as predictions.jsonl has it. condition: of a noise suite.
-
-    chunks: id -> (parent_id, chunk_index) where the utterances are chunks, each with its parent's whole text; None: they are not.
-    """
-
-    name: str
-    role: str | None
-    utterances: list[Utterance]
-    condition: Condition | None = None
-    chunks: dict[str, tuple[str, int]] | None = None
-
-    def load_clip(self, utterance: Utterance) -> np.ndarray:
-        """The samples to be transcribed, float32 [S] at 16 kHz, with the noise of the condition.
-
-        Raises:
-            AudioError: the recording, or a noise, cannot be decoded.
-        """
-        waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
-        return waveform if self.condition is None else self.condition.apply(waveform, utterance)
-
-    def placed(self, prediction: Prediction) -> Prediction:
-        """The prediction of one of its utterances; of a chunk it says which part of which recording it is."""
-        if self.chunks is None:
-            return prediction
-        parent_id, chunk_index = self.chunks[prediction.id]
-        return replace(prediction, parent_id=parent_id, chunk_index=chunk_index)
-
-    def digest(self) -> str:
-        """Of what decides the set's transcripts and scores; another where manifest, noise or seed changed."""
-        digest = fingerprint(self.utterances)
-        if self.chunks is not None:
-            digest += "-" + hashlib.sha256(repr(sorted(self.chunks.items())).encode()).hexdigest()[:16]
-        return digest if self.condition is None else f"{digest}-{self.condition.digest()}"
-
-
-def load_suite(config: SuiteConfig) -> list[EvaluationSet]:
+def load_suite(config: SuiteConfig) -> list[UtteranceSet]:
     """Load every chosen set; with offered terms or noise, each once for every condition.
 
     Raises:
@@ -76,21 +34,10 @@ def load_suite(config: SuiteConfig) -> list[EvaluationSet]:
         sets = [under for one in sets for under in _with_offers(one, config.context)]
     if not noisy:
         return sets
-    return [replace(one, name=how.set_name(one.name), condition=how) for one in sets for how in noisy]
+    return [replace(one, name=how.set_name(one.name), change=how) for one in sets for how in noisy]
 
 
-def fingerprint(utterances: list[Utterance]) -> str:
-    """A digest of what decides a set's transcripts and scores, so that a changed manifest is noticed on resuming."""
-    digest = hashlib.sha256()
-    for utterance in utterances:
-        audio = hashlib.sha256(utterance.audio).hexdigest() if isinstance(utterance.audio, bytes) else utterance.audio
-        fields = [utterance.id, audio, utterance.start_s, utterance.end_s, utterance.duration_s]
-        fields += [utterance.text, utterance.language, utterance.speaker, utterance.context]
-        digest.update(json.dumps(fields).encode())
-    return digest.hexdigest()[:16]
-
-
-def _load_set(name: str, config: SetConfig) -> EvaluationSet:
+def _load_set(name: str, config: SetConfig) -> UtteranceSet:
     chunks = None
     try:
         if config.parents is None:
@@ -111,7 +58,7 @@ def _load_set(name: str, config: SetConfig) -> EvaluationSet:
             f'({first.origin}); an evaluation needs a reference in every row ("" where there is no speech)'
         )
     _check_ids(name, utterances)
-    return EvaluationSet(name, None if config.role is Role.none else config.role.value, utterances, chunks=chunks)
+    return UtteranceSet(name, utterances, None if config.role is Role.none else config.role.value, chunks=chunks)
 
 
 def _load_chunks(
@@ -136,7 +83,7 @@ def _load_chunks(
     return utterances, chunks
 
 
-def _with_offers(one: EvaluationSet, config: ContextConditionsConfig) -> list[EvaluationSet]:
+def _with_offers(one: UtteranceSet, config: ContextConditionsConfig) -> list[UtteranceSet]:
     offered = under_conditions(one.utterances, config)
     if not offered[Offer.nothing]:
         raise DataError(

@@ -17,10 +17,10 @@ from qasr_train.evaluation.report.clips import clip_of_file, clip_of_sets
 from qasr_train.evaluation.report.content import write_comparison_report, write_report
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.settings import ReportConfig
-from qasr_train.evaluation.suites.suite import EvaluationSet
 from qasr_train.manifest import Utterance
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.sets import UtteranceSet
 from tests.helpers import tone, write_wav
 
 
@@ -87,7 +87,7 @@ def test_a_part_of_a_recording_is_cut_by_the_manifest(tmp_path):
     path = write_wav(tmp_path / "long.wav", tone(5.0))
     utterance = Utterance("u0", str(path), "a", start_s=1.0, end_s=2.5)
     (row,) = _scores(tmp_path, 1.5).rows
-    assert len(clip_of_sets([EvaluationSet("s", None, [utterance])])(row.prediction)) == 24_000
+    assert len(clip_of_sets([UtteranceSet("s", [utterance])])(row.prediction)) == 24_000
 
 
 def test_a_comparison_may_hold_recordings(tmp_path):

@@ -10,13 +10,14 @@ import pytest
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation.settings import NoiseConditionsConfig, SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.noise import conditions, parse_set_name
-from qasr_train.evaluation.suites.suite import EvaluationSet, load_suite
+from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import SHARED, needs_shared, tone, utterance, write_wav
 from tests.helpers_fake_model import FakeCollator, FakeModel
@@ -58,7 +59,7 @@ def suite_of(manifest: Path, **noise: object) -> SuiteConfig:
     return SuiteConfig(name="t", normalizer="none", sets=sets, noise=NoiseConditionsConfig(**noise))  # type: ignore[arg-type]
 
 
-def loaded(manifest: Path, **noise: object) -> dict[str, EvaluationSet]:
+def loaded(manifest: Path, **noise: object) -> dict[str, UtteranceSet]:
     return {one.name: one for one in load_suite(suite_of(manifest, **noise))}
 
 

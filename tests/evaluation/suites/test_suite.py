@@ -10,12 +10,12 @@ import pytest
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.settings import SetConfig, SuiteConfig
-from qasr_train.evaluation.suites.suite import fingerprint, load_suite
+from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.recipes import CONFIG_DIR, load_config
 from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import NORMALIZERS
-from tests.helpers import tone, utterance, write_wav
+from tests.helpers import tone, write_wav
 
 SUITES = sorted(path.stem for path in (CONFIG_DIR / "suite").glob("*.yaml"))
 # What the command line must give, because it differs for every user.
@@ -332,20 +332,3 @@ def test_a_set_that_cannot_be_loaded_says_how_to_get_it(tmp_path: Path) -> None:
     config = one_set(tmp_path / "gone.jsonl", access="log in and accept the terms.")
     with pytest.raises(DataError, match=r"gone.jsonl: no such file.*to get set 's': log in and accept the terms\.\)"):
         load_suite(config)
-
-
-def test_the_fingerprint_notices_every_change_that_matters() -> None:
-    first, second = utterance(id="a"), utterance(id="b")
-    before = fingerprint([first, second])
-    assert fingerprint([first, second]) == before
-    changes = [
-        {"text": "other"},
-        {"language": None},
-        {"audio": "x.wav"},
-        {"start_s": 0.5},
-        {"context": "aspirin"},
-        {"id": "c"},
-    ]
-    after = [fingerprint([first, replace(second, **change)]) for change in changes]
-    assert len({before, *after}) == len(changes) + 1
-    assert fingerprint([first, replace(second, origin="moved.jsonl:2")]) == before
