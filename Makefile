@@ -11,7 +11,7 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.1
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: help setup demo test test-all test-gpu test-faults test-wheel check format clean
+.PHONY: help setup demo test test-all test-gpu test-faults test-wheel test-extending check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test-gpu  the tests of what a GPU alone does; \`make test\` sees no GPU, so that it is the same everywhere"
 	@echo "make test-faults  a training killed ten times at random, against one that was left alone"
 	@echo "make test-wheel  the wheel, built, installed in an empty environment and run in an empty folder"
+	@echo "make test-extending  docs/extending.md done to the letter in a copy of the package"
 	@echo "make check     ruff (rules and format), mypy, shellcheck"
 	@echo "make format    let ruff format and sort imports"
 
@@ -54,6 +55,9 @@ test-faults: $(STAMP)
 
 test-wheel: $(STAMP)
 	@$(RUN) -m pytest --run-slow tests/cli/test_wheel.py $(ARGS)
+
+test-extending: $(STAMP)
+	@$(RUN) -m pytest --run-slow tests/test_extending.py $(ARGS)
 
 check: $(STAMP)
 	$(RUN) -m ruff check .

@@ -18,7 +18,8 @@ PAGE = ROOT / "docs" / "extending.md"
 COPIED = ("qasr_train", "configs", "recipes", "tests")
 BLOCK = re.compile(r"^(?P<said>[^\n`#|][^\n]*\n)?\n?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 STEP = re.compile(
-    r"New `(?P<new>[^`]+)`|Copy `(?P<of>[^`]+)` to `(?P<to>[^`]+)`, and in its files rename `(?P<old>[^`]+)` to `(?P<name>[^`]+)`|"
+    r"New `(?P<new>[^`]+)`|"
+    r"Copy `(?P<of>[^`]+)` to `(?P<to>[^`]+)`, and in its files rename `(?P<old>[^`]+)` to `(?P<name>[^`]+)`|"
     r"In `(?P<file>[^`]+)`, (?P<how>after|before|replace|at the end)(?: `(?P<anchor>[^`]+)`)?"
 )
 
@@ -120,12 +121,11 @@ def contents(root: Path) -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
-# What shows that a step had its effect: (file, what stands in it), below the copy; of the command's output where no file is named.
+# What shows that a section had its effect: (file, what stands in it); None: in the output of its command.
 SHOWN = {
-    "A dataset": (None, "Call number 0"),
+    "A dataset": (None, "call0  1.00 s, English"),
     "A suite": ("runs/calls/scores.json", '"desk"'),
     "A normaliser": ("rescored/scores.json", '"lower-1"'),
-    "A figure": ("refigured/report.md", "written %"),
     "An augmentation": (None, "gap of 0.02 s"),
     "An objective": ("runs/capped/run.json", '"most_nats": 5.0'),
     "A family of models": ("runs/toy/checkpoints/last/config.json", '"toy"'),
@@ -146,7 +146,7 @@ def test_the_page_says_all_that_is_to_be_done(copy: Path) -> None:
         named |= section.do(copy)
     if toy := {name for name in named if name.endswith("models/toy")}:
         assert toy == {"qasr_train/models/toy"}
-        script = "from tests.models.toy.model import *; Toy(ToyModel()).save(Path('toy'))"
+        script = "from pathlib import Path; from tests.models.toy.model import Toy, ToyModel; Toy(ToyModel()).save(Path('toy'))"
         run(copy, sys.executable, "-c", script)
     for section in sections():
         [command] = section.commands()

@@ -18,7 +18,8 @@ from qasr_train.objectives.settings import CrossEntropyConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.training.settings import OptimConfig, TrainerConfig
 from tests.helpers import tone, utterance, write_wav
-from tests.models.toy_family import Toy, ToyConfig, ToyModel
+from tests.models.toy.config import ToyConfig
+from tests.models.toy.model import Toy, ToyModel
 
 TEXTS = ["one small step", "two", "three steps more", "for now"]
 
@@ -26,7 +27,7 @@ TEXTS = ["one small step", "two", "three steps more", "for now"]
 @pytest.fixture(autouse=True)
 def _toy_is_in_the_table(monkeypatch: pytest.MonkeyPatch):
     card = Card("two linear layers", "ASCII", None)
-    line = Family(ToyConfig, "tests.models.toy_family", Role.TRAINABLE, frozenset({Capability.TOKEN_LOSS}), card)
+    line = Family(ToyConfig, "tests.models.toy.model", Role.TRAINABLE, frozenset({Capability.TOKEN_LOSS}), card)
     monkeypatch.setitem(FAMILIES, "toy", line)
 
 

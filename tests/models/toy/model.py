@@ -1,11 +1,6 @@
-"""Owns a toy family that trains and has nothing of Qwen3-ASR: no packing, no audio tokens, no chat template, no projector.
-
-The energy of 20 ms frames, averaged over the clip, is added to the embedding of each character, which foretells the next one.
-"""
+"""Owns the toy itself: its weights, its loss, its greedy transcripts, its checkpoint."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +8,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.manifest import Utterance
 from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
 from qasr_train.models.settings import Capability, Parts, Recompute
+from tests.models.toy.collator import END, ToyCollator
+from tests.models.toy.config import ToyConfig
 
-FRAME_SAMPLES, WIDTH, NUM_TOKENS = 320, 16, 128
-PAD, START, END = 0, 1, 2
-
-
-@dataclass
-class ToyConfig:
-    path: str
-    family: str = "toy"
-    max_duration_s: float = 30.0
-
-    def locations(self) -> list[str | None]:
-        return [self.path]
-
-
-class ToyCollator:
-    log_mel = None  # its features are no log-mel, so nothing keeps them
-    audio_id = None
-
-    def for_training(self, recordings: Sequence[Recording]) -> Batch:
-        return self._collate(recordings, [[START, *self._target(one.utterance)] for one in recordings], supervised=True)
-
-    def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
-        return self._collate(recordings, [[START]] * len(recordings), supervised=False)
-
-    def num_target_tokens(self, utterance: Utterance) -> int:
-        return len(self._target(utterance))
-
-    def token_text(self, token_id: int) -> str:
-        return chr(token_id) if token_id > END else f"<{token_id}>"
-
-    def _target(self, utterance: Utterance) -> list[int]:
-        return [*((utterance.text or "").encode("ascii", "replace")), END]
-
-    def _collate(self, recordings: Sequence[Recording], rows: list[list[int]], *, supervised: bool) -> Batch:
-        tokens = [torch.tensor(row) for row in rows]
-        energies = [torch.from_numpy(one.waveform).split(FRAME_SAMPLES) for one in recordings]
-        frames = [torch.stack([part.square().mean() for part in parts]) for parts in energies]
-        input_ids = nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=PAD)
-        return Batch(
-            ids=[one.utterance.id for one in recordings],
-            input_ids=input_ids,
-            attention_mask=(input_ids != PAD).long(),
-            labels=input_ids.masked_fill(input_ids <= START, IGNORED) if supervised else None,
-            input_features=nn.utils.rnn.pad_sequence(frames, batch_first=True)[:, None],
-            input_features_mask=nn.utils.rnn.pad_sequence(
-                [torch.ones(len(f)).long() for f in frames], batch_first=True
-            ),
-            duration_s=torch.tensor([one.num_samples / 16_000 for one in recordings]),
-        )
+WIDTH, NUM_TOKENS = 16, 128
 
 
 class ToyModel(nn.Module):
