@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from qasr_train.batch import Batch
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.training_data import ListPool, TrainingData
-from qasr_train.data.unreadable import UnreadableAudio
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
@@ -28,8 +27,10 @@ from qasr_train.run.device import choose_device
 from qasr_train.run.processes import processes_of
 from qasr_train.run.settings import Device, Precision, TrackingConfig
 from qasr_train.run.tracking import Tracker
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.deepspeed_zero import ZeroAccelerator
 from qasr_train.training.launch import make_accelerator
+from qasr_train.training.learner import Learner
 from qasr_train.training.settings import OptimConfig, TrainerConfig
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import Trainer, build_trainer
@@ -89,21 +90,15 @@ def make_trainer(
         num_microbatches=num_microbatches,
         processes=processes_of(accelerator),
     )
-    step = build_step(
-        settings,
-        OptimConfig(lr=1e-2),
-        accelerator=accelerator,
-        model=model,
-        objective=CrossEntropy() if objective is None else objective(model),
-        num_steps=num_steps,
-    )
+    learner = Learner(accelerator, model, CrossEntropy() if objective is None else objective(model))
+    step = build_step(settings, OptimConfig(lr=1e-2), learner, num_steps=num_steps)
     return build_trainer(
         settings,
         data,
         step,
         tracker=Tracker(TrackingConfig(), accelerator, run_dir),
         validate=validate,
-        unreadable=UnreadableAudio(run_dir, max_failed_fraction, accelerator.process_index),
+        max_failed_fraction=max_failed_fraction,
         run_dir=run_dir,
         num_steps=num_steps,
     )
@@ -173,7 +168,7 @@ def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:
         model=trainer.step.shared.model,
         dev_sets={"dev": utterances},
         decode=decode,
-        normalizer="qasr-1",
+        normalizer=get_normalizer("qasr-1"),
         budget=BatchBudget(3.0, None),
         num_samples=0,
         run_dir=trainer.saver.run_dir,

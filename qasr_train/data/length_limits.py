@@ -67,6 +67,10 @@ class Limits:
             is_kept[i] = not self._drops(utterances[i])
         return utterances if is_kept.all() else take(utterances, np.flatnonzero(is_kept))
 
+    def describe(self, key: str) -> list[str]:
+        """Lines on what was dropped so far; streams are read later and say it as they are. key: of the sources."""
+        return [f"{key}: dropped {number} utterances: {reason}" for reason, number in self.dropped.items()]
+
     def _may_have_many_tokens(self, utterances: Sequence[Utterance]) -> np.ndarray:
         """Bool [N]. A token is at least one byte, so nearly all rows pass without being tokenized; 16: language tag and end."""
         if isinstance(utterances, UtteranceTable):

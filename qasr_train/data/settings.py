@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
 from qasr_train.sources.settings import SourceConfig
 
@@ -89,3 +90,13 @@ class DataConfig:
                 "data.features_on=device makes features anew in every epoch, and data.cache.dir keeps those that workers "
                 "make; set one of the two"
             )
+
+    @property
+    def budget(self) -> BatchBudget:
+        """What a microbatch on one process may hold."""
+        return BatchBudget(self.batch_seconds, self.max_batch_rows)
+
+    @property
+    def makes_features(self) -> bool:
+        """Whether loader workers make the features; else the model does, on its device."""
+        return self.features_on is FeaturesOn.worker

@@ -1,26 +1,27 @@
 """Owns `trainer.find_batch_seconds`: the largest `data.batch_seconds` that a GPU's memory holds, searched once before training.
 
-Input: the model and its objective. Output: seconds, kept in the run directory so that a resumed run has the same batches.
+Input: a learner and a budget. Output: the budget with other seconds, kept in the run directory, so that a resumed run has the
+same batches.
 """
 
 import gc
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Recording
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.models.base import Trainable
-from qasr_train.objectives.base import Objective
 from qasr_train.run.directory import write_record
+from qasr_train.training.learner import Learner
 from qasr_train.training.state import generator_state, set_generator_state
 
 log = logging.getLogger(__name__)
@@ -49,33 +50,27 @@ def refuse_batch_search(device: torch.device, *, is_sharded: bool) -> None:
         )
 
 
-def batch_seconds_for(
-    run_dir: Path,
-    accelerator: Accelerator,
-    model: Trainable,
-    objective: Objective,
-    *,
-    max_duration_s: float,
-    max_batch_rows: int | None,
-) -> float:
-    """The seconds found before in this run, or found now; the smallest of all processes, each of which searches alone.
+def find_budget(run_dir: Path, learner: Learner, budget: BatchBudget, *, max_duration_s: float) -> BatchBudget:
+    """The budget with the seconds found before in this run, or found now; the smallest of all processes, each of which searches
+    alone.
 
     Raises:
         ConfigError: not even one clip of `max_duration_s` fits.
     """
+    accelerator = learner.accelerator
     path = run_dir / FOUND_FILE
     known = json.loads(path.read_text())["batch_seconds"] if path.exists() else None
     if known is None:
         generators = generator_state()
-        trial = Trial(accelerator, model, objective, max_duration_s)
-        known = search(trial, max_duration_s=max_duration_s, max_rows=max_batch_rows or _MAX_ROWS)
+        trial = Trial(learner, max_duration_s)
+        known = search(trial, max_duration_s=max_duration_s, max_rows=budget.max_rows or _MAX_ROWS)
         del trial
         set_generator_state(generators)
         known = known if accelerator.num_processes == 1 else min(gather_object([known]))
         if accelerator.is_main_process:
             write_record(path, {"batch_seconds": known})
     accelerator.print(f"data.batch_seconds={known:g}, found by trainer.find_batch_seconds")
-    return known
+    return replace(budget, seconds=known)
 
 
 def search(try_rows: Callable[[int], None], *, max_duration_s: float, max_rows: int) -> float:
@@ -129,12 +124,11 @@ def _does_fit(try_rows: Callable[[int], None], rows: int) -> bool:
 class Trial:
     """Forward and backward passes on noise, with as much memory held as optimizer and processes will need."""
 
-    def __init__(self, accelerator: Accelerator, model: Trainable, objective: Objective, max_duration_s: float) -> None:
-        self.accelerator, self.model, self.objective = accelerator, model, objective
-        self.max_duration_s = max_duration_s
-        self.trained = [p for p in model.module.parameters() if p.requires_grad]
+    def __init__(self, learner: Learner, max_duration_s: float) -> None:
+        self.learner, self.max_duration_s = learner, max_duration_s
+        self.trained = [p for p in learner.model.module.parameters() if p.requires_grad]
         # AdamW keeps two numbers a weight; data parallelism a second copy of the gradient.
-        num_copies = 2 + (accelerator.num_processes > 1)
+        num_copies = 2 + (learner.accelerator.num_processes > 1)
         self.held = [torch.zeros_like(p) for p in self.trained for _ in range(num_copies)]
 
     def __call__(self, num_rows: int) -> None:
@@ -147,11 +141,12 @@ class Trial:
             )
             for i in range(num_rows)
         ]
-        self.model.module.train()
+        accelerator, model = self.learner.accelerator, self.learner.model
+        model.module.train()
         try:
-            batch = self.model.collator.for_training([Recording(row, noise) for row in rows])
-            with self.accelerator.autocast():
-                loss = self.objective(self.model, batch.to(self.accelerator.device))
+            batch = model.collator.for_training([Recording(row, noise) for row in rows])
+            with accelerator.autocast():
+                loss = self.learner.objective(model, batch.to(accelerator.device))
             (loss.total / max(1, loss.num_targets)).backward()
         finally:
             for parameter in self.trained:

@@ -1,18 +1,68 @@
-"""Owns what a run keeps of itself: checkpoints saved by all processes, the links `last` and `best`, which of them stay.
+"""Owns a run's own folder: claimed or found again, checkpoints saved by all processes, the links `last` and `best`, which stay.
 
-Input: where the run stands. Output: folders in `run_dir/checkpoints` (checkpoint.py says what is in one), and a model and
-optimizer as one of them has them.
+Input: where the run stands. Output: folders in `run_dir/checkpoints` (checkpoint.py says what is in one), a model and optimizer
+as one of them has them, and what came out in a sentence.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from accelerate.utils import gather_object
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list, gather_object
 
-from qasr_train.training.checkpoint import TrainState, apply_retention, checkpoint_path, set_link, write_checkpoint
+from qasr_train.errors import UserError
+from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
+from qasr_train.training.checkpoint import (
+    TrainState,
+    apply_retention,
+    checkpoint_path,
+    latest_checkpoint,
+    set_link,
+    write_checkpoint,
+)
 from qasr_train.training.sharding import SharedModel, raise_everywhere
 from qasr_train.training.state import generator_state, load_training_state, save_training_state
+
+
+@contextmanager
+def claim_run(
+    run_dir: str, config: Any, accelerator: Accelerator, *, resume: bool, may_change: Sequence[str]
+) -> Iterator[tuple[Path, Path | None]]:
+    """Claim the run directory meanwhile, or find where to resume; the first process decides for all.
+
+    Args:
+        config: of the job, for the record. resume: go on in a directory that holds a run; where it holds none, start.
+        may_change: settings that may differ from those the run began with.
+
+    Yields:
+        The run directory, and the checkpoint to resume from (None: start at step 0).
+
+    Raises:
+        UserError: the directory is taken or cannot be written, or the run in it had other settings.
+    """
+    with ExitStack() as stack:
+        found: list[Any] = [None, None, None]
+        if accelerator.is_main_process:
+            try:
+                record = Path(run_dir) / RUN_FILE
+                # A run that was never started is started: after a preemption a cluster repeats one and the same command.
+                is_resumed = resume and record.is_file()
+                if is_resumed and record.stat().st_size:  # empty: killed right after it had claimed the folder
+                    check_same_config(Path(run_dir), config, ignore=may_change)
+                found[0] = stack.enter_context(run_directory(run_dir, config, "finetune", resume=is_resumed))
+                found[1] = latest_checkpoint(found[0]) if is_resumed else None
+            except UserError as error:
+                found[2] = error
+        broadcast_object_list(found)
+        if found[2] is not None:
+            raise found[2]
+        if resume and found[1] is None:
+            accelerator.print(f"resume=true, but {found[0]} holds no checkpoint; starting at step 0")
+        yield found[0], found[1]
 
 
 @dataclass
@@ -71,6 +121,23 @@ class Saver:
         if best_steps and checkpoint_path(self.run_dir, best_steps[0]).exists():
             set_link(self.run_dir, "best", checkpoint_path(self.run_dir, best_steps[0]))
         apply_retention(self.run_dir, keep_last=self.keep_last, best_steps=best_steps)
+
+
+def describe_result(run_dir: Path, state: TrainState) -> str:
+    """How far it came, whether the dev sets say that it is worth it, what was left out, where it lies, how to evaluate it."""
+    parts = [f"done: {state.step} steps, {state.audio_s / 3600:.2f} h of audio"]
+    best, before = state.best_value, state.value_before
+    if best is not None and before is not None and best >= before:
+        parts.append("warning: no checkpoint is better on the dev sets than the model was before training")
+    if state.num_failed:
+        listed = run_dir / "failed_audio*.jsonl"  # one for each process that met any
+        parts.append(
+            f"warning: unreadable recordings were left out ({state.num_failed}, counted in each epoch), see {listed}"
+        )
+    if best is not None:
+        parts.append(f"best at step {state.best_step}")
+    folder = run_dir / "checkpoints" / ("last" if best is None else "best")
+    return "; ".join([*parts, f"evaluate it with model.path={folder}"])
 
 
 def _nothing(folder: Path | None) -> None:

@@ -18,10 +18,10 @@ from accelerate.utils import gather_object
 from qasr_train.batch import Batch
 from qasr_train.errors import TrainingError
 from qasr_train.models.adapt import optimizer_groups
-from qasr_train.models.base import Trainable
 from qasr_train.models.safetensors_files import whole
 from qasr_train.objectives.base import Objective
 from qasr_train.training.batch_search import is_out_of_memory
+from qasr_train.training.learner import Learner
 from qasr_train.training.monitoring import StepResult, Stopwatch
 from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
 from qasr_train.training.settings import OnNonFinite, OptimConfig, TrainerConfig
@@ -173,25 +173,18 @@ class OptimizerStep:
         return sum_everywhere(self.shared.accelerator, value)
 
 
-def build_step(
-    config: TrainerConfig,
-    optim: OptimConfig,
-    *,
-    accelerator: Accelerator,
-    model: Trainable,
-    objective: Objective,
-    num_steps: int,
-) -> OptimizerStep:
+def build_step(config: TrainerConfig, optim: OptimConfig, learner: Learner, *, num_steps: int) -> OptimizerStep:
     """The step that the settings describe: optimizer and schedule over `num_steps`, the model shared among the processes.
 
     Raises:
         ConfigError: no parameter is trainable, or DeepSpeed cannot shard the optimizer.
     """
+    accelerator, model = learner.accelerator, learner.model
     optimizer = build_optimizer(optimizer_groups(model.module, model.parts), optim)
     count_flops = model.flop_counter()  # before: it counts weights, of which a process may then hold a part
     return OptimizerStep(
         share_model(accelerator, model, optimizer),
-        objective,
+        learner.objective,
         lr_factor=lr_factor(optim, num_steps),
         max_grad_norm=config.max_grad_norm,
         non_finite=NonFinitePolicy(accelerator, config.on_non_finite, config.max_skipped_in_row),

@@ -155,7 +155,7 @@ def build_trainer(
     *,
     tracker: Tracker,
     validate: Callable[[int], Mapping[str, float]] | None,
-    unreadable: UnreadableAudio,
+    max_failed_fraction: float,
     run_dir: Path,
     num_steps: int,
 ) -> Trainer:
@@ -182,7 +182,7 @@ def build_trainer(
             peak_tflops=peak_tflops(shared.accelerator, config.peak_tflops),
             counts_graphs=config.compile,
         ),
-        unreadable=unreadable,
+        unreadable=UnreadableAudio(run_dir, max_failed_fraction, shared.accelerator.process_index),
         selection=selection,
         num_steps=num_steps,
         log_every=config.log_every,

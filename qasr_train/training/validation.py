@@ -14,9 +14,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from qasr_train.data.buckets import BatchBudget, sorted_batches
-from qasr_train.data.length_limits import Limits, measure_durations
+from qasr_train.data.opening import DevSets
 from qasr_train.data.workers import load_recording
-from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable
@@ -24,8 +23,6 @@ from qasr_train.models.settings import Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
-from qasr_train.sources.settings import SourceConfig
-from qasr_train.sources.source import load_table
 from qasr_train.sources.table import durations_of
 from qasr_train.text.normalize import Normalizer
 from qasr_train.training.checkpoint import TrainState
@@ -33,25 +30,6 @@ from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.settings import Decoding
 from qasr_train.transcription.transcribe import transcribe_utterances
-
-
-def load_dev_sets(
-    sources: Mapping[str, SourceConfig], limits: Limits, *, max_utterances: int | None
-) -> dict[str, list[Utterance]]:
-    """The dev utterances of each source, evenly thinned to `max_utterances`.
-
-    Raises:
-        ConfigError: a source is streamed; a dev set must be the same at every validation.
-        DataError: a source cannot be read, or an utterance is over a limit.
-    """
-    dev_sets = {}
-    for name, source in sources.items():
-        if source.streaming:
-            raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
-        utterances = limits(measure_durations(load_table(source, name)), name)
-        num_kept = min(len(utterances), max_utterances or len(utterances))
-        dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
-    return dev_sets
 
 
 @dataclass
@@ -63,7 +41,7 @@ class Validator:
 
     accelerator: Accelerator
     model: Trainable
-    dev_sets: dict[str, list[Utterance]]
+    dev_sets: DevSets
     decoding: Decoding
     normalizer: Normalizer
     budget: BatchBudget

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
-from qasr_train.training.batch_search import Trial, batch_seconds_for, refuse_batch_search, search
+from qasr_train.training.batch_search import Trial, find_budget, refuse_batch_search, search
+from qasr_train.training.learner import Learner
 from tests.helpers_trainer import make_clips, make_trainer, weights
 
 
@@ -64,11 +66,10 @@ def test_the_search_changes_nothing_and_is_done_once(tmp_path: Path, monkeypatch
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Trial, "__call__", limited)
-    settings = {"max_duration_s": 2.0, "max_batch_rows": None}
     shared = trainer.step.shared
-    searched = (tmp_path, shared.accelerator, shared.model, trainer.step.objective)
-    found_s = [batch_seconds_for(*searched, **settings) for _ in range(2)]
-    assert found_s == [5.0, 5.0]  # nine tenths of three times two seconds
+    learner = Learner(shared.accelerator, shared.model, trainer.step.objective)
+    found = [find_budget(tmp_path, learner, BatchBudget(99.0, 50), max_duration_s=2.0) for _ in range(2)]
+    assert found == 2 * [BatchBudget(5.0, 50)]  # nine tenths of three times two seconds
     assert tried == [1, 2, 4, 3]
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(trainer).items())
     assert all(p.grad is None for p in shared.model.module.parameters())

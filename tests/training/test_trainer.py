@@ -15,10 +15,10 @@ from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
-from qasr_train.jobs.finetune import describe_result
 from qasr_train.manifest import Utterance
 from qasr_train.objectives.base import Objective
 from qasr_train.training.checkpoint import TrainState, latest_checkpoint
+from qasr_train.training.saving import describe_result
 from qasr_train.training.settings import OnNonFinite, TrainerConfig
 from qasr_train.training.step import OptimizerStep
 from qasr_train.training.trainer import Trainer
@@ -131,13 +131,30 @@ def test_unreadable_audio_is_listed_and_past_its_share_stops(tmp_path: Path, utt
     assert "gone.wav" in listed[0]["reason"]
     told = describe_result(tmp_path / "tolerant", state)
     assert told.startswith(
-        f"warning: unreadable recordings were left out ({state.num_failed}, counted in each epoch), see "
+        f"done: 9 steps, {state.audio_s / 3600:.2f} h of audio; warning: unreadable recordings were left out "
+        f"({state.num_failed}, counted in each epoch), see {tmp_path / 'tolerant' / 'failed_audio*.jsonl'}; evaluate it with "
+        f"model.path={tmp_path / 'tolerant' / 'checkpoints' / 'last'}"
     )
     assert "left out" not in describe_result(tmp_path, replace(state, num_failed=0))
 
     strict = make_trainer(tmp_path / "strict", rows, num_steps=9)
     with pytest.raises(DataError, match=r"clips could not be read, over data.max_failed_fraction=0"):
         strict.train()
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (4.0, "done: 7 steps, 1.00 h of audio; best"),
+        (3.0, "of audio; warning: no checkpoint is better on the dev sets than the model was before training; best"),
+        (None, "of audio; best"),
+    ],
+)
+def test_the_result_says_whether_it_is_better_than_the_model_before(before: float | None, said: str):
+    state = TrainState(step=7, audio_s=3600.0, value_before=before, best=[[3.0, 5]])
+    told = describe_result(Path("runs/x"), state)
+    assert said in told and told.endswith("; best at step 5; evaluate it with model.path=runs/x/checkpoints/best")
+    assert ("warning" in told) is (before == 3.0)
 
 
 def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(tmp_path: Path, utterances):

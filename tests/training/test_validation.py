@@ -2,7 +2,6 @@
 
 import io
 import json
-from collections.abc import Mapping
 from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,15 @@ from tqdm import tqdm
 
 from qasr_train.batch import Batch
 from qasr_train.data.buckets import BatchBudget
-from qasr_train.data.length_limits import Limits
-from qasr_train.data.settings import DataConfig, TooLong
 from qasr_train.data.workers import load_recording
-from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.errors import AudioError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import Engine
-from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import get_normalizer
-from qasr_train.training.validation import Validator, load_dev_sets
+from qasr_train.training.validation import Validator
 from qasr_train.transcription.settings import LongAudio
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
@@ -199,63 +195,3 @@ def test_settings_of_long_recordings_hold_for_dev_sets_too(tmp_path: Path):
     refusing = decoding(max_duration_s=5.0, long_audio=LongAudio.error)
     with pytest.raises(DataError, match="'e3' lasts 6.0 s"):
         make_validator(tmp_path, long, budget=BatchBudget(10.0), decoding=refusing)(0)
-
-
-# ---- dev sets
-
-
-def manifest(folder: Path, number: int) -> Mapping[str, SourceConfig]:
-    """A dev source of so many rows, r0 ... of 1 s each; only r0 has a file."""
-    write_wav(folder / "r0.wav")
-    rows = [{"id": f"r{i}", "audio": f"r{i}.wav", "text": "x", "duration_s": 1.0} for i in range(number)]
-    (folder / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"main": SourceConfig(path=str(folder / "dev.jsonl"))}
-
-
-def limits(**fields: Any) -> Limits:
-    return Limits(DataConfig(**fields), Qwen3ASRCollator(tiny_processor()), model_max_duration_s=1200.0)
-
-
-@pytest.mark.parametrize(
-    ("max_utterances", "expected"),
-    [
-        (None, list(range(10))),
-        (10, list(range(10))),
-        (200, list(range(10))),
-        (4, [0, 2, 5, 7]),
-        (7, [0, 1, 2, 4, 5, 7, 8]),
-        (1, [0]),
-    ],
-)
-def test_a_large_set_is_thinned_evenly(tmp_path: Path, max_utterances: int | None, expected: list[int]):
-    chosen = load_dev_sets(manifest(tmp_path, 10), limits(), max_utterances=max_utterances)["main"]
-    assert [u.id for u in chosen] == [f"r{i}" for i in expected]
-
-
-def test_thinning_gives_the_number_asked_for(tmp_path: Path):
-    """9 to 7 and 18 to 14 lost one by rounding once."""
-    for number, wanted in ((9, 7), (18, 14), (23, 15)):
-        chosen = load_dev_sets(manifest(tmp_path, number), limits(), max_utterances=wanted)["main"]
-        assert len({u.id for u in chosen}) == wanted
-
-
-def test_the_limits_hold_for_dev_sets_and_are_counted(tmp_path: Path):
-    source = manifest(tmp_path, 3)
-    rows = (
-        (tmp_path / "dev.jsonl")
-        .read_text()
-        .replace(
-            '"r1", "audio": "r1.wav", "text": "x", "duration_s": 1.0',
-            '"r1", "audio": "r1.wav", "text": "x", "duration_s": 99',
-        )
-    )
-    (tmp_path / "dev.jsonl").write_text(rows)
-    keep = limits(too_long=TooLong.drop)
-    assert [u.id for u in load_dev_sets(source, keep, max_utterances=None)["main"]] == ["r0", "r2"]
-    assert keep.dropped == {"longer than 30 s": 1}
-
-
-def test_a_streamed_dev_set_is_refused():
-    source = {"far": SourceConfig(path="owner/name", streaming=True)}
-    with pytest.raises(ConfigError, match=r"data.dev.far.streaming=true: a dev set is read whole; set streaming=false"):
-        load_dev_sets(source, limits(), max_utterances=None)

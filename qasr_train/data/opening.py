@@ -1,0 +1,130 @@
+"""Owns opening what a run trains on and watches: sources before there is a model, then limits, weights, caches, batches.
+
+Input: the settings of `data`, later a model. Output: `TrainingData` and dev sets; what is in the sources and what was dropped is
+said.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from qasr_train.augment.clip_changes import Changes
+from qasr_train.data.encoder_cache import EncodingRun, open_cache
+from qasr_train.data.length_limits import Limits, measure_durations
+from qasr_train.data.mixture import ListPool, describe_shares
+from qasr_train.data.settings import DataConfig
+from qasr_train.data.source_pools import Pool, SourceContent, build_pools, open_sources
+from qasr_train.data.training_data import TrainingData
+from qasr_train.errors import ConfigError
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import Trainable, TrainingCollator
+from qasr_train.run.processes import Processes
+from qasr_train.sources.source import check_source, load_table
+from qasr_train.text.style import set_style, style_remarks
+
+DevSets = dict[str, list[Utterance]]
+
+
+def check_sources(config: DataConfig) -> None:
+    """Refuse sources and dev sets that are not there; see `check_source`."""
+    for source in (*config.train.values(), *config.dev.values()):
+        check_source(source)
+
+
+@dataclass(frozen=True)
+class TrainingSources:
+    """The sources of a run, opened as far as no model is needed for it. seed: of the run."""
+
+    config: DataConfig
+    opened: Mapping[str, SourceContent]
+    processes: Processes
+    seed: int
+
+    def training_data(
+        self,
+        model: Trainable,
+        run: EncodingRun,
+        *,
+        model_max_duration_s: float,
+        changes: Changes,
+        num_microbatches: int,
+        say: Callable[[str], None],
+    ) -> TrainingData:
+        """Apply limits and weights, fill the cache of encodings where one is asked for; all processes take part.
+
+        Args:
+            run: of the forward pass of training; its budget is that of a batch.
+            model_max_duration_s: the longest clip the model takes.
+            say: called with lines on what is in the sources and what was dropped.
+
+        Raises:
+            UserError: a source of which nothing is left, or a cache that cannot be used.
+        """
+        config = self.config
+        limits = Limits(config, model.collator, model_max_duration_s=model_max_duration_s)
+        pools = build_pools(
+            config.train,
+            limits=limits,
+            stream_window=config.stream_window,
+            seed=self.seed,
+            opened=self.opened,
+            mix_temperature=config.mix_temperature,
+            mix_by=config.mix_by,
+        )
+        for line in (*describe_pools(pools), *limits.describe("data.train")):
+            say(line)
+        load = open_cache(config.cache, model, pools, run)
+        self.processes.wait()
+        return TrainingData(
+            pools=pools,
+            collator=model.collator,
+            budget=run.budget,
+            seed=self.seed,
+            num_microbatches=num_microbatches,
+            num_workers=config.num_workers,
+            prefetch_batches=config.prefetch_batches,
+            pin_memory=run.device.type == "cuda",
+            processes=self.processes,
+            changes=changes,
+            load=load,
+        )
+
+
+def open_training_sources(config: DataConfig, *, processes: Processes, seed: int) -> TrainingSources:
+    """The sources of `data.train`; raises as `open_sources`."""
+    return TrainingSources(config, open_sources(config.train, processes=processes, seed=seed), processes, seed)
+
+
+def open_dev_sets(
+    config: DataConfig,
+    collator: TrainingCollator,
+    *,
+    model_max_duration_s: float,
+    max_utterances: int | None,
+    say: Callable[[str], None],
+) -> DevSets:
+    """The dev utterances of each source of `data.dev` within the limits, evenly thinned to `max_utterances`.
+
+    Raises:
+        ConfigError: a source is streamed; a dev set must be the same at every validation.
+        DataError: a source cannot be read, or an utterance is over a limit.
+    """
+    limits, dev_sets = Limits(config, collator, model_max_duration_s=model_max_duration_s), DevSets()
+    for name, source in config.dev.items():
+        if source.streaming:
+            raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
+        utterances = limits(measure_durations(load_table(source, name)), name)
+        num_kept = min(len(utterances), max_utterances or len(utterances))
+        dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
+    for line in limits.describe("data.dev"):
+        say(line)
+    return dev_sets
+
+
+def describe_pools(pools: Mapping[str, Pool]) -> list[str]:
+    """Lines on what is in each, on their shares of an epoch, and on styles of writing that differ between them."""
+    lines = [pool.describe() for pool in pools.values()]
+    lists = [pool for pool in pools.values() if isinstance(pool, ListPool)]
+    if shares := describe_shares(lists):
+        lines.append(shares)
+    remarks = style_remarks({pool.name: set_style(pool.sampled_texts()) for pool in lists})
+    return lines + [f"note: {remark}" for remark in remarks]

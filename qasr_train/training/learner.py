@@ -1,0 +1,73 @@
+"""Owns what a run trains: a model with all that is trained on it, its objective, and the processes it learns on.
+
+Input: configs of model, adaptation and objective. Output: a `Learner`, before its optimizer is made and its weights are shared.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from accelerate import Accelerator
+
+from qasr_train.data.buckets import BatchBudget
+from qasr_train.data.encoder_cache import EncodingRun
+from qasr_train.models.adapt import ParameterCounts, apply_adaptation, count_parameters
+from qasr_train.models.base import Trainable
+from qasr_train.models.families import load_trainable
+from qasr_train.models.settings import AdaptConfig, Recompute
+from qasr_train.objectives.base import Objective
+from qasr_train.objectives.table import build_objective
+from qasr_train.run.processes import processes_of
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model, the loss it learns by, and Accelerate on this process's device."""
+
+    accelerator: Accelerator
+    model: Trainable
+    objective: Objective
+
+    def parameter_counts(self) -> ParameterCounts:
+        """How many parameters there are and are trained, before the processes share them."""
+        return count_parameters(self.model.module, self.model.parts)
+
+    def encoding_run(self, budget: BatchBudget, *, num_workers: int) -> EncodingRun:
+        """How the encoder outputs of a cache are made: as the forward pass of training makes them."""
+        accelerator = self.accelerator
+        return EncodingRun(
+            budget=budget,
+            num_workers=num_workers,
+            device=accelerator.device,
+            precision=f"{accelerator.mixed_precision} {accelerator.device.type}",
+            autocast=accelerator.autocast,
+            processes=processes_of(accelerator),
+        )
+
+
+def load_learner(
+    accelerator: Accelerator,
+    model_config: Any,
+    adapt: AdaptConfig,
+    objective_config: Any,
+    *,
+    makes_features: bool,
+    recompute: Recompute,
+    compiles: bool,
+) -> Learner:
+    """The model with everything on it that is trained, and the objective, which may have copied it.
+
+    Args:
+        makes_features: False: batches carry waveforms, of which the model makes its features on the device.
+        recompute: activations that are not kept for the backward pass. compiles: whether torch compiles the layers.
+
+    Raises:
+        UserError: the checkpoint cannot be loaded, or `adapt` names what is not in it.
+    """
+    model = load_trainable(model_config, device=accelerator.device, makes_features=makes_features)
+    model.module = apply_adaptation(model.module, adapt, model.parts)
+    objective = build_objective(objective_config, model)
+    model.set_gradient_checkpointing(recompute)
+    if compiles:
+        model.compile_layers()  # after the objective: a copy would compute with the weights of this one
+        accelerator.print("trainer.compile=true: the first step compiles the layers, some 40 s for the 0.6B")
+    return Learner(accelerator, model, objective)

@@ -1,0 +1,98 @@
+"""Dev sets are read whole, within the limits, and thinned evenly; what is in sources of training is told in lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qasr_train.data.mixture import ListPool
+from qasr_train.data.opening import check_sources, describe_pools, open_dev_sets
+from qasr_train.data.settings import DataConfig, TooLong
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.manifest import Utterance
+from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.sources.settings import SourceConfig
+from tests.helpers import utterance, write_wav
+from tests.helpers_model import tiny_processor
+
+
+def manifest(folder: Path, number: int) -> dict[str, SourceConfig]:
+    """A dev source of so many rows, r0 ... of 1 s each; only r0 has a file."""
+    write_wav(folder / "r0.wav")
+    rows = [{"id": f"r{i}", "audio": f"r{i}.wav", "text": "x", "duration_s": 1.0} for i in range(number)]
+    (folder / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"main": SourceConfig(path=str(folder / "dev.jsonl"))}
+
+
+def opened(config: DataConfig, max_utterances: int | None = None) -> tuple[list[Utterance], list[str]]:
+    """The dev set called main, and what was said."""
+    said: list[str] = []
+    collator = Qwen3ASRCollator(tiny_processor())
+    sets = open_dev_sets(config, collator, model_max_duration_s=1200.0, max_utterances=max_utterances, say=said.append)
+    return sets["main"], said
+
+
+@pytest.mark.parametrize(
+    ("max_utterances", "expected"),
+    [
+        (None, list(range(10))),
+        (10, list(range(10))),
+        (200, list(range(10))),
+        (4, [0, 2, 5, 7]),
+        (7, [0, 1, 2, 4, 5, 7, 8]),
+        (1, [0]),
+    ],
+)
+def test_a_large_set_is_thinned_evenly(tmp_path: Path, max_utterances: int | None, expected: list[int]):
+    chosen = opened(DataConfig(dev=manifest(tmp_path, 10)), max_utterances)[0]
+    assert [u.id for u in chosen] == [f"r{i}" for i in expected]
+
+
+def test_thinning_gives_the_number_asked_for(tmp_path: Path):
+    """9 to 7 and 18 to 14 lost one by rounding once."""
+    for number, wanted in ((9, 7), (18, 14), (23, 15)):
+        chosen = opened(DataConfig(dev=manifest(tmp_path, number)), wanted)[0]
+        assert len({u.id for u in chosen}) == wanted
+
+
+def test_the_limits_hold_for_dev_sets_and_are_counted(tmp_path: Path):
+    source = manifest(tmp_path, 3)
+    rows = (
+        (tmp_path / "dev.jsonl")
+        .read_text()
+        .replace(
+            '"r1", "audio": "r1.wav", "text": "x", "duration_s": 1.0',
+            '"r1", "audio": "r1.wav", "text": "x", "duration_s": 99',
+        )
+    )
+    (tmp_path / "dev.jsonl").write_text(rows)
+    kept, said = opened(DataConfig(dev=source, too_long=TooLong.drop))
+    assert [u.id for u in kept] == ["r0", "r2"]
+    assert said == ["data.dev: dropped 1 utterances: longer than 30 s"]
+
+
+def test_a_streamed_dev_set_is_refused():
+    source = {"far": SourceConfig(path="owner/name", streaming=True)}
+    with pytest.raises(ConfigError, match=r"data.dev.far.streaming=true: a dev set is read whole; set streaming=false"):
+        opened(DataConfig(dev=source))
+
+
+def test_a_dev_set_that_is_not_there_is_told_before_anything_is_loaded(tmp_path: Path):
+    train = manifest(tmp_path, 1)
+    check_sources(DataConfig(train=train, dev=train))
+    with pytest.raises(DataError, match=r"gone.jsonl: no such file; check the path of the source"):
+        check_sources(DataConfig(train=train, dev={"far": SourceConfig(path=str(tmp_path / "gone.jsonl"))}))
+
+
+def test_lines_on_sources_tell_shares_and_styles_that_differ():
+    written = [utterance(id=f"w{i}", text="Yes, he said so.", duration_s=3600.0) for i in range(60)]
+    heard = [utterance(id=f"h{i}", text="yes he said so", duration_s=3600.0) for i in range(20)]
+    pools = {"a": ListPool("a", written, 1.0, (0, 0)), "b": ListPool("b", heard, 1.0, (0, 1))}
+    *lines, case, marks = describe_pools(pools)
+    assert lines == [
+        "source a: 60 utterances, 60.00 h, 1 passes an epoch",
+        "source b: 20 utterances, 20.00 h, 1 passes an epoch",
+        "an epoch holds 80.00 h: a 60.00 h (75.0 %), b 20.00 h (25.0 %)",
+    ]
+    assert case.startswith("note: sets differ in letter case (a: cased, b: lower)")
+    assert marks.startswith("note: sets differ in punctuation")
