@@ -20,12 +20,8 @@ WINGS = (
 OPEN_OF_CONFIG = {"settings", "patterns"}
 # Arrows that still run back; each goes with the noun that stands in for it.
 KNOWN = {
-    "evaluation.report.doubtful_page imports jobs.check_transcripts",
-    "jobs.check_transcripts imports jobs.evaluate",
-    "jobs.pseudo_label imports jobs.evaluate",
     "jobs.sweep_strength imports jobs.evaluate",
     "jobs.sweep_strength imports jobs.export",
-    "transcription.run imports evaluation.scoring.alignment",
 }
 # Jobs that must start on a machine where torch is not wanted.
 TORCH_FREE = [

@@ -1,4 +1,4 @@
-"""Owns the settings of an evaluation: what a model is evaluated on, the gate, what a report holds. Imports no torch."""
+"""Owns the settings of an evaluation: what a model is evaluated on, how it is scored, the gate, what a report holds. No torch."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,7 +7,8 @@ from qasr_train.augment.settings import MAX_DISTRACTORS
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.text.normalize import NORMALIZERS
+from qasr_train.text.normalize import NORMALIZERS, Normalizer
+from qasr_train.text.terms import TermList
 
 
 class Offer(str, Enum):
@@ -171,3 +172,18 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "report")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How transcripts are scored and reported.
+
+    terms: whose figures are given; None: of none. failed_as_empty: whether a recording that failed counts as an empty text.
+    baseline: folder of a run to compare with in the report; None: with none.
+    """
+
+    normalizer: Normalizer
+    terms: TermList | None
+    failed_as_empty: bool
+    baseline: str | None
+    report: ReportConfig

@@ -4,63 +4,30 @@ Input: CheckTranscriptsConfig. Output in run_dir, besides that of an evaluation:
 limit is set, manifest.jsonl without the rows above it, and rejects.jsonl with a reason for each of those.
 """
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
+from qasr_train.evaluation.checked_rows import CheckedRow, check_rows, rank
 from qasr_train.evaluation.report.doubtful_page import CAUTION, worst_page
-from qasr_train.evaluation.scoring.alignment import score_utterances
-from qasr_train.evaluation.scoring.metrics import primary_error_percent, primary_errors, primary_metric_of
+from qasr_train.evaluation.results import evaluate_sets
+from qasr_train.evaluation.scoring.metrics import primary_errors
 from qasr_train.evaluation.scoring.run_files import write_text
-from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.settings import SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_rows
-from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
-from qasr_train.jobs.settings.evaluate import EvaluateConfig
+from qasr_train.jobs.settings.evaluate import MAY_CHANGE_ON_RESUME, EvaluateConfig
 from qasr_train.manifest import Utterance, utterance_to_row
-from qasr_train.run.device import choose_device
-from qasr_train.run.processes import join_processes
-from qasr_train.text.normalize import get_normalizer
-from qasr_train.transcription.predictions import Prediction, load_predictions
+from qasr_train.run.device import join_machine
+from qasr_train.transcription.run import TranscriptionRun
 
 RANKED, WORST, MANIFEST, REJECTS = "ranked.jsonl", "worst.html", "manifest.jsonl", "rejects.jsonl"
 SET_NAME = "transcripts"
 SHOWN_LIMITS_PERCENT = (0, 20, 50, 80, 100)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedRow:
-    """A row of the manifest beside what the model heard.
-
-    percent: error rate of this row by `metric` ("wer" or "cer"); None where the recording could not be read.
-    rejected: why it is not in the filtered manifest; None: it is.
-    """
-
-    utterance: Utterance
-    prediction: Prediction
-    score: UtteranceScore
-    metric: str
-    percent: float | None
-    rejected: str | None
-
-    @property
-    def remarks(self) -> list[str]:
-        """What speaks for a fault of the model rather than of the transcript, or for another one."""
-        heard, stated = self.prediction.predicted_language, self.utterance.language
-        found = {
-            "the hypothesis repeats itself": self.score.counts.has_loop,
-            "the hypothesis is cut short": bool(self.prediction.is_truncated),
-            "nothing was heard": bool(self.score.counts.normalized_reference)
-            and not self.score.counts.normalized_hypothesis,
-            f"heard as {heard}": bool(heard and stated and heard != stated),
-        }
-        return [remark for remark, is_found in found.items() if is_found]
 
 
 def check_transcripts(config: CheckTranscriptsConfig) -> None:
@@ -69,64 +36,39 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     Raises:
         UserError: as `evaluate`; every row was rejected.
     """
-    suite = SuiteConfig(
-        name="check_transcripts", sets={SET_NAME: SetConfig(source=config.source)}, normalizer=config.normalizer
-    )
-    evaluate(
-        EvaluateConfig(
-            model=config.model,
-            suite=suite,
-            decode=config.decode,
-            run_dir=config.run_dir,
-            resume=config.resume,
-            device=config.device,
-            precision=config.precision,
-            seed=config.seed,
-        )
-    )
-    if not join_processes(choose_device(config.device))[0].is_main:
+    machine = join_machine(config.device, config.precision)
+    evaluation = _evaluation_of(config)
+    [one] = load_suite(evaluation.suite)
+    scoring = evaluation.scoring()
+    run = TranscriptionRun(evaluation, [one], machine, "evaluate", MAY_CHANGE_ON_RESUME)
+    scored = evaluate_sets(run, scoring, evaluation.tracking)
+    if scored is None:
         return
-    run_dir = Path(config.run_dir)
-    [rows_of_set] = load_suite(suite)
-    rows = compare_rows(rows_of_set.utterances, load_predictions(run_dir).predictions, config)
+    rows = check_rows(one.utterances, scored.rows, scoring.normalizer, config.limits_percent)
     ranked = rank(rows)
     # No `?` for half a surrogate pair: in texts there is none left (sources refuse it, read predictions are mended), and a
     # path with a `?` would name another file.
-    write_rows(run_dir / RANKED, map(_ranked_row, ranked))
-    write_text(run_dir / WORST, worst_page(ranked[: config.num_shown], len(ranked), get_normalizer(config.normalizer)))
+    write_rows(run.run_dir / RANKED, map(_ranked_row, ranked))
+    write_text(run.run_dir / WORST, worst_page(ranked[: config.num_shown], len(ranked), scoring.normalizer))
     print(summary_text(rows, config))
-    write_filtered(run_dir, rows, config)
+    write_filtered(run.run_dir, rows, config)
 
 
-def compare_rows(
-    utterances: Sequence[Utterance], predictions: Sequence[Prediction], config: CheckTranscriptsConfig
-) -> list[CheckedRow]:
-    """Each row with its own error rate and the verdict of the limits, in the order of the manifest.
-
-    A row that states no language is scored by the rules of the one that was heard.
-    """
-    predictions = [replace(one, language=one.language or one.predicted_language) for one in predictions]
-    scores = score_utterances(predictions, get_normalizer(config.normalizer), num_workers=len(os.sched_getaffinity(0)))
-    rows = []
-    for utterance, prediction, score in zip(utterances, predictions, scores, strict=True):
-        metric = primary_metric_of({prediction.language})
-        percent = None if prediction.failed else primary_error_percent(score)
-        limit = config.limits_percent[metric]
-        rejected = prediction.failed
-        if percent is not None and limit is not None and percent > limit:
-            rejected = f"{metric.upper()} {percent:.0f} %, more than max_{metric}_percent={limit:g}"
-        row = CheckedRow(utterance, prediction, score, metric, percent, None)
-        remarks = f" ({', '.join(row.remarks)})" if rejected and row.remarks and not prediction.failed else ""
-        rows.append(replace(row, rejected=rejected and rejected + remarks))
-    return rows
-
-
-def rank(rows: Sequence[CheckedRow]) -> list[CheckedRow]:
-    """By falling error rate; of equals, the one with more errors first, as a long text is not all wrong by chance.
-
-    Rows of which the recording could not be read come last.
-    """
-    return sorted(rows, key=lambda row: (row.percent is None, -(row.percent or 0.0), -primary_errors(row.score)))
+def _evaluation_of(config: CheckTranscriptsConfig) -> EvaluateConfig:
+    """What run.json records: the run is an evaluation, which evaluate.py may go on with and compare.py read."""
+    suite = SuiteConfig(
+        name="check_transcripts", sets={SET_NAME: SetConfig(source=config.source)}, normalizer=config.normalizer
+    )
+    return EvaluateConfig(
+        model=config.model,
+        suite=suite,
+        decode=config.decode,
+        run_dir=config.run_dir,
+        resume=config.resume,
+        device=config.device,
+        precision=config.precision,
+        seed=config.seed,
+    )
 
 
 def write_filtered(run_dir: Path, rows: Sequence[CheckedRow], config: CheckTranscriptsConfig) -> None:

@@ -13,22 +13,20 @@ from typing import Any
 
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.scoring.alignment import score_utterances
+from qasr_train.evaluation.scoring.alignment import error_counter, score_utterances
 from qasr_train.evaluation.scoring.metrics import primary_error_percent
 from qasr_train.evaluation.scoring.run_files import write_result
 from qasr_train.files import write_rows
-from qasr_train.jobs.evaluate import MAY_CHANGE_ON_RESUME, can_be_resumed, open_run, transcribe_suite
 from qasr_train.jobs.settings.pseudo_label import PseudoLabelConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.models.families import find_family
 from qasr_train.models.settings import Capability, Engine
-from qasr_train.run.device import choose_device, choose_dtype
-from qasr_train.run.processes import join_processes
+from qasr_train.run.device import join_machine
 from qasr_train.sources.source import load_utterances
 from qasr_train.text.languages import resolve_language
 from qasr_train.text.normalize import get_normalizer
-from qasr_train.transcription.journal import PREDICTIONS
-from qasr_train.transcription.predictions import Prediction, load_predictions
+from qasr_train.transcription.predictions import PREDICTIONS, Prediction, load_predictions
+from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig
 
@@ -37,7 +35,8 @@ SET_NAME = "unlabelled"
 PSEUDO = "pseudo"  # what a row's `label` says
 SUMMARY_VERSION = 1
 SHOWN_CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
-_FILTERS = (
+# What may differ when a run is resumed, besides what changes no transcript: they are filtered again.
+MAY_CHANGE_ON_RESUME = (
     "min_confidence",
     "keep_no_speech",
     "min_characters_per_s",
@@ -74,31 +73,24 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     """
     # 1 whatever can be refused before a weight is read
     _refuse_unknown_confidence(config)
-    device = choose_device(config.device)
-    dtype = choose_dtype(config.precision, device)
-    processes, device = join_processes(device)
+    machine = join_machine(config.device, config.precision)
     source = replace(config.source, columns=config.source.columns | {"text": ""})
     sets = [UtteranceSet(SET_NAME, load_utterances(source, SET_NAME, is_one_split=False))]
     others = _transcripts_of(config.agree_with) if config.agree_with else None
 
     # 2 transcripts, resumable like those of an evaluation
-    run_dir = Path(config.run_dir)
-    if processes.is_main:
-        open_run(config, sets, device, dtype, recipe="pseudo_label", may_change=(*MAY_CHANGE_ON_RESUME, *_FILTERS))
-    processes.wait()
-    with can_be_resumed(config, sets, processes):
-        if not (run_dir / PREDICTIONS).exists():
-            transcribe_suite(config, sets, processes, device, dtype, get_normalizer(config.normalizer))
-    processes.leave()
+    run = TranscriptionRun(config, sets, machine, "pseudo_label", MAY_CHANGE_ON_RESUME)
+    run.open()
+    run.transcribe(error_counter(get_normalizer(config.normalizer)))
 
     # 3 what of them may be trained on
-    if processes.is_main:
-        labels = judge(sets[0].utterances, load_predictions(run_dir).predictions, config, others)
-        write_labels(run_dir, labels)
+    if run.is_main:
+        labels = label_all(sets[0].utterances, run.predictions().predictions, config, others)
+        write_labels(run.run_dir, labels)
         print(summary_text(labels, config))
 
 
-def judge(
+def label_all(
     utterances: Sequence[Utterance],
     predictions: Sequence[Prediction],
     config: PseudoLabelConfig,

@@ -1,12 +1,36 @@
 """Owns where a model runs and in which number format, chosen or refused before anything is loaded.
 
-Input: the `device` and `precision` settings. Output: a torch device and dtype, or a ConfigError.
+Input: the `device` and `precision` settings. Output: a torch device and dtype, or a ConfigError; with the processes, a `Machine`.
 """
+
+from dataclasses import dataclass
 
 import torch
 
 from qasr_train.errors import ConfigError
+from qasr_train.run.processes import Processes, join_processes
 from qasr_train.run.settings import Device, Precision, refuse_fp16
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a run computes. device: of this one of the processes. dtype: of the model's weights."""
+
+    processes: Processes
+    device: torch.device
+    dtype: torch.dtype
+
+
+def join_machine(device: Device, precision: Precision) -> Machine:
+    """Choose device and number format, and join the processes that were launched together.
+
+    Raises:
+        ConfigError: as `choose_device`; fp16.
+    """
+    kind = choose_device(device)
+    dtype = choose_dtype(precision, kind)
+    processes, own = join_processes(kind)
+    return Machine(processes, own, dtype)
 
 
 def choose_device(device: Device, *, key: str = "device") -> torch.device:

@@ -151,6 +151,11 @@ def read_run(run_dir: str | Path) -> dict[str, Any]:
     return record
 
 
+def record_in_run(run_dir: Path, **values: Any) -> None:
+    """Add to the record of a run directory what is known now."""
+    write_record(run_dir / RUN_FILE, read_run(run_dir) | values)
+
+
 def check_same_config(run_dir: Path, config: Any, ignore: Sequence[str] = ()) -> None:
     """Refuse to resume with settings other than the run was started with.
 

@@ -1,6 +1,6 @@
 """Owns an outside system run as a command (NeMo, vLLM, an API): it reads a manifest of each set and writes predictions.
 
-Input: the sets and a command line. Output: the partial predictions of a run directory, as `SuiteRun` leaves them, set by set.
+Input: the sets and a command line. Output: the partial predictions of a run directory, as those of a model, set by set.
 The command never sees a reference; speed is that of the whole command, loading included, unless its rows state their times.
 """
 
@@ -25,7 +25,7 @@ import soundfile
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, probe_audio
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance, read_jsonl
-from qasr_train.run.directory import RUN_FILE, read_run, write_record
+from qasr_train.run.directory import read_run, record_in_run
 from qasr_train.transcription.journal import Journal, finish, gather_partials, read_partials
 from qasr_train.transcription.predictions import Prediction, known_language, merge_chunks, parse_prediction
 from qasr_train.transcription.sets import UtteranceSet
@@ -74,8 +74,7 @@ def run_command(config: CommandConfig, sets: Sequence[UtteranceSet], decode: Dec
         except (ConfigError, DataError) as error:
             go_on = f" ({number} of {len(sets)} sets are done: mended, it goes on with resume=true)" if number else ""
             raise type(error)(f"{error}{go_on}") from None
-        run = read_run(run_dir)
-        write_record(run_dir / RUN_FILE, run | {"command_time": run.get("command_time", {}) | {one.name: whose_time}})
+        record_in_run(run_dir, command_time=read_run(run_dir).get("command_time", {}) | {one.name: whose_time})
         with Journal(run_dir, rank=0) as journal:
             journal.append(predictions)
     finish(run_dir, [(one.name, utterance.id) for one in sets for utterance in one.utterances])

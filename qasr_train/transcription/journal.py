@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from qasr_train.files import write_rows
-from qasr_train.transcription.predictions import PARTIAL_PREDICTIONS, Prediction, prediction_to_row
+from qasr_train.transcription.predictions import PARTIAL_PREDICTIONS, PREDICTIONS, Prediction, prediction_to_row
 
-PREDICTIONS = "predictions.jsonl"
 Key = tuple[str, str]  # set, utterance id
 Row = dict[str, Any]
 

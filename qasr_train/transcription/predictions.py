@@ -17,6 +17,7 @@ from qasr_train.manifest import read_jsonl
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
 
 PREDICTIONS_VERSION = 1
+PREDICTIONS = "predictions.jsonl"  # in the folder of a run
 PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluation has so far, see journal.py
 
 # Files that lie beside predictions in a run folder and hold something else.
@@ -226,8 +227,8 @@ def _prediction_files(path: Path) -> list[Path]:
         )
     if not path.is_dir():
         return [path]
-    if (path / "predictions.jsonl").is_file():
-        return [path / "predictions.jsonl"]
+    if (path / PREDICTIONS).is_file():
+        return [path / PREDICTIONS]
     if (path / PARTIAL_PREDICTIONS).exists():
         raise DataError(
             f"{path}: holds an evaluation that is not finished; finish it with the same command and resume=true"

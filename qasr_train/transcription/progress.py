@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from qasr_train.transcription.predictions import Prediction
 
-ErrorCounts = tuple[int, int]  # errors, reference words
+CountErrors = Callable[[Prediction], tuple[int, int]]  # its word errors, its reference words
 TERMINAL_INTERVAL_S, LOG_INTERVAL_S = 0.2, 30.0
 
 
@@ -25,9 +25,9 @@ class Progress:
         *,
         label: str,
         is_shown: bool,
-        count_errors: Callable[[Prediction], ErrorCounts] | None = None,
+        count_errors: CountErrors,
     ) -> None:
-        """count_errors: (word errors, reference words) of a prediction, for the running WER; None shows none."""
+        """count_errors: of a prediction, for the running WER, which is shown once there are words."""
         interval_s = TERMINAL_INTERVAL_S if sys.stderr.isatty() else LOG_INTERVAL_S
         self._bar = tqdm(
             total=num_utterances,
@@ -53,10 +53,9 @@ class Progress:
                 continue
             self._audio_s += prediction.duration_s or 0.0
             self._inference_s += prediction.time_s or 0.0
-            if self._count_errors is not None:
-                num_errors, num_words = self._count_errors(prediction)
-                self._num_errors += num_errors
-                self._num_words += num_words
+            num_errors, num_words = self._count_errors(prediction)
+            self._num_errors += num_errors
+            self._num_words += num_words
         self._bar.set_postfix_str(self._postfix(), refresh=False)
 
     def __enter__(self) -> Self:

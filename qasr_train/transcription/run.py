@@ -1,153 +1,193 @@
-"""Owns the transcription of a suite by one process or several: what is left to do, who does it, and what is checked at the end.
+"""Owns a transcription in a run directory: claimed or gone on with, checked to be the same run, safe from a kill at any moment.
 
-Input: the sets, decode settings, a model. Output: the partial predictions in a run directory, then predictions.jsonl.
+Input: the settings of a job, its sets, the machine. Output: predictions.jsonl in the order of the sets, partial predictions until
+then, and in run.json what made them. Under `accelerate launch` the processes share the batches; the result is that of one.
 """
 
-import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from qasr_train.evaluation.scoring.alignment import score_utterances
-from qasr_train.models.base import Recogniser
-from qasr_train.run.processes import Processes
-from qasr_train.text.normalize import Normalizer
-from qasr_train.transcription.journal import Journal, Key, Row, finish, gather_partials, read_partials
-from qasr_train.transcription.plan import PlannedBatch, plan_transcription
-from qasr_train.transcription.predictions import Prediction
-from qasr_train.transcription.progress import ErrorCounts, Progress
+from qasr_train.errors import ConfigError, UserError
+from qasr_train.models.digest import checkpoint_digest
+from qasr_train.models.families import find_family, load_model
+from qasr_train.run.device import Machine
+from qasr_train.run.directory import (
+    check_same_config,
+    claim_run_dir,
+    read_run,
+    record_in_run,
+    release_if_unused,
+    save_provenance,
+)
+from qasr_train.transcription.command import run_command
+from qasr_train.transcription.journal import discard_if_nothing_done, read_partials
+from qasr_train.transcription.predictions import PREDICTIONS, PredictionSet, load_predictions
+from qasr_train.transcription.progress import CountErrors
 from qasr_train.transcription.sets import UtteranceSet
-from qasr_train.transcription.settings import DecodeConfig
-from qasr_train.transcription.transcribe import FailureCount, transcribe_batches
+from qasr_train.transcription.settings import CommandConfig, DecodeConfig
+from qasr_train.transcription.shares import SharedTranscription
 
-Plan = list[PlannedBatch]
+# What may differ when a run is resumed: it changes neither a transcript nor its time.
+MAY_CHANGE_ON_RESUME = (
+    "run_dir",
+    "resume",
+    "decode.num_workers",
+    "decode.max_failed_fraction",
+    "decode.num_warmup_batches",
+    "decode.check_batch_invariance",
+)
 
 
-class SuiteRun:
-    """The transcription of a suite in a run directory. Plans are the same in every process and every try."""
+class TranscriptionConfig(Protocol):
+    """The settings that every job has by which something is transcribed; run.json holds all of the job's."""
 
-    def __init__(
-        self,
-        sets: Sequence[UtteranceSet],
-        decode: DecodeConfig,
-        model_max_duration_s: float,
-        run_dir: Path,
-        processes: Processes,
-    ) -> None:
-        """model_max_duration_s: seconds; the longest clip the model takes in one pass.
+    model: Any
+    decode: DecodeConfig
+    run_dir: str
+    resume: bool
+    seed: int
 
-        Raises:
-            DataError: a recording is too long where `decode.long_audio` is "error".
-        """
-        self.sets, self.decode, self.run_dir, self.processes = sets, decode, run_dir, processes
-        self.decoding = decode.decoding(model_max_duration_s)
-        self.plans: list[Plan] = [plan_transcription(one.utterances, self.decoding) for one in sets]
 
-    def transcribe(self, model: Recogniser, normalizer: Normalizer) -> None:
-        """Transcribe this process's share of what is missing; every batch is on disk before the next begins.
+@dataclass(frozen=True)
+class TranscriptionRun:
+    """Sets and what transcribes them. `open` it, `transcribe`, then read its `predictions`.
 
-        Args:
-            normalizer: rules of the running WER beside the progress bar.
+    recipe: what run.json says runs. may_change: settings besides MAY_CHANGE_ON_RESUME that touch nothing transcribed.
+    """
 
-        Raises:
-            ConfigError: the model cannot be told what the settings say. DataError: too many recordings cannot be read.
-        """
-        shares = self._shares()
-        self._warm_up(model)
+    config: TranscriptionConfig
+    sets: Sequence[UtteranceSet]
+    machine: Machine
+    recipe: str
+    may_change: Sequence[str]
 
-        def count_errors(prediction: Prediction) -> ErrorCounts:
-            if prediction.parent_id is not None:
-                return (0, 0)  # its reference is that of all chunks together
-            [score] = score_utterances([prediction], normalizer)
-            return (score.counts.num_errors, score.counts.num_reference_words) if score.is_scored else (0, 0)
+    @property
+    def run_dir(self) -> Path:
+        """Where it runs."""
+        return Path(self.config.run_dir)
 
-        num_pending = sum(len(batch.indices) for share in shares for batch in share)
-        bar = Progress(num_pending, label="transcribe", is_shown=self.processes.is_main, count_errors=count_errors)
-        with Journal(self.run_dir, self.processes.rank) as journal, bar as progress:
-            for one, share in zip(self.sets, shares, strict=True):
-                failures = FailureCount(one.name, len(one.utterances), self.decode.max_failed_fraction)
-                for predictions in transcribe_batches(model, one, share, self.decoding):
-                    journal.append(predictions)
-                    progress.add(predictions)
-                    failures.add(predictions)
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes what all have in common."""
+        return self.machine.processes.is_main
 
-    def check_failures(self) -> None:
-        """Refuse a set of which all processes together failed on too much.
+    def open(self) -> None:
+        """Claim the run directory, or check that what it holds was begun with the same model, sets and decode settings.
 
         Raises:
-            DataError: names the set and the first reason; the transcripts stay for resume=true.
+            ConfigError: the directory is taken; a setting, the weights or a manifest changed since the run began.
         """
-        rows = read_partials(self.run_dir)
-        for one in self.sets:
-            count = FailureCount(one.name, len(one.utterances), self.decode.max_failed_fraction)
-            count.add_reasons([row["failed"] for (name, _), row in rows.items() if name == one.name and row["failed"]])
+        if self.is_main:
+            self._claim()
+        self.machine.processes.wait()
 
-    def check_batch_invariance(self, model: Recogniser, num_utterances: int, seed: int) -> dict[str, Any]:
-        """Transcribe a sample again, each utterance alone, and count whose text or language differs from its batch's.
+    @contextmanager
+    def can_be_resumed(self) -> Iterator[None]:
+        """Where what runs inside fails or is interrupted: keep what was transcribed, leave no directory without any of it."""
+        try:
+            yield
+        except BaseException as error:
+            if self.is_main and not self.config.resume:
+                discard_if_nothing_done(self.run_dir)  # then the same command, mended, may use the name again
+                release_if_unused(self.run_dir)
+            if isinstance(error, KeyboardInterrupt):
+                raise UserError(self._interrupted()) from None
+            raise
 
-        Only utterances that had companions are drawn, from what all processes transcribed; each process does its share of
-        them, on its own device. Where a family has no limit of new tokens for each row, that of the clip alone holds here,
-        so that a repetition loop may show too. All processes must call it.
+    def transcribe(self, count_errors: CountErrors) -> None:
+        """Transcribe what is missing, by a model that is loaded here or by a command; then the processes part.
 
-        Returns:
-            {"num_checked", "num_different", "different": [{"set", "id", "in_batch", "alone"}]}
+        count_errors: for the running WER beside the progress bar.
+
+        Raises:
+            UserError: the checkpoint cannot be loaded, the model cannot be told what the settings say, too many recordings
+                cannot be read, the command fails; an interruption.
         """
-        rows = read_partials(self.run_dir)
-        candidates = [
-            (one, PlannedBatch([index], batch.language))
-            for one, plan in zip(self.sets, self.plans, strict=True)
-            for batch in plan
-            if len(batch.indices) > 1
-            for index in batch.indices
-            if not rows[_key(one, index)]["failed"]
-        ]
-        chosen = random.Random(seed).sample(candidates, min(num_utterances, len(candidates)))
-        different = []
-        for one, alone in self.processes.share(chosen):
-            [[prediction]] = transcribe_batches(model, one, [alone], self.decoding)
-            row = rows[one.name, prediction.id]
-            if (row["pred_text"], row["predicted_language"]) != (prediction.pred_text, prediction.predicted_language):
-                texts = {"in_batch": row["pred_text"], "alone": prediction.pred_text}
-                different.append({"set": one.name, "id": prediction.id, **texts})
-        different = self.processes.gather(different)
-        return {"num_checked": len(chosen), "num_different": len(different), "different": different}
+        with self.can_be_resumed():
+            if not (self.run_dir / PREDICTIONS).exists():
+                self._transcribe(count_errors)
+        self.machine.processes.leave()
 
-    def finish(self) -> None:
-        """Write predictions.jsonl, in the order of the sets and of their manifests, and remove the partial files."""
-        finish(self.run_dir, [_key(one, index) for one in self.sets for index in range(len(one.utterances))])
+    def predictions(self) -> PredictionSet:
+        """Those of all processes and tries, chunks of one recording merged."""
+        return load_predictions(self.run_dir)
 
-    def _shares(self) -> list[Plan]:
-        """For each set the batches this process is to transcribe: every n-th of those still missing."""
-        if self.processes.is_main:
-            gather_partials(self.run_dir)
-        self.processes.wait()
-        done = read_partials(self.run_dir)
-        self.processes.wait()  # nobody writes before all have read
-        return [
-            list(self.processes.share(_missing(one, plan, done)))
-            for one, plan in zip(self.sets, self.plans, strict=True)
-        ]
+    def _transcribe(self, count_errors: CountErrors) -> None:
+        command = self.config.model
+        if not isinstance(command, CommandConfig):
+            self._transcribe_by_model(count_errors)
+        elif self.is_main:
+            record_in_run(self.run_dir, system=command.system, num_parameters=command.num_parameters)
+            run_command(command, self.sets, self.config.decode, self.run_dir)
 
-    def _warm_up(self, model: Recogniser) -> None:
-        """Transcribe some batches of the first set, from the longest to the shortest, and throw the result away."""
-        plan, num_batches = self.plans[0], self.decode.num_warmup_batches
-        stride = max(1, len(plan) // max(1, num_batches))
-        for _ in transcribe_batches(model, self.sets[0], plan[::stride][:num_batches], self.decoding):
-            pass
+    def _transcribe_by_model(self, count_errors: CountErrors) -> None:
+        decode, processes = self.config.decode, self.machine.processes
+        decoding = decode.decoding(self.config.model.max_duration_s)
+        work = SharedTranscription(self.sets, decoding, self.run_dir, processes)
+        model = load_model(self.config.model, device=self.machine.device, dtype=self.machine.dtype)
+        work.transcribe(model, num_warmup_batches=decode.num_warmup_batches, count_errors=count_errors)
+        processes.wait()
+        work.check_failures()
+        checked = work.check_batch_invariance(model, decode.check_batch_invariance, self.config.seed)
+        if self.is_main:
+            record_in_run(
+                self.run_dir,
+                batch_invariance=checked,
+                num_processes=processes.num_processes,
+                system=asdict(find_family(self.config.model.family).card),
+                num_parameters=sum(parameter.numel() for parameter in model.module.parameters()),
+            )
+            work.finish()
+
+    def _claim(self) -> None:
+        run_dir = claim_run_dir(self.run_dir, resume=self.config.resume)
+        inputs = self._inputs()
+        if self.config.resume:
+            check_same_config(run_dir, self.config, ignore=(*MAY_CHANGE_ON_RESUME, *self.may_change))
+            _check_same_inputs(run_dir, read_run(run_dir).get("inputs", inputs), inputs)
+        save_provenance(run_dir, self.config, self.recipe)
+        record_in_run(run_dir, inputs=inputs)
+
+    def _inputs(self) -> dict[str, Any]:
+        """What decides the transcripts besides the settings, as run.json has it."""
+        model, dtype = self.config.model, self.machine.dtype
+        # Of a command nothing lies here.
+        weights = None if isinstance(model, CommandConfig) else checkpoint_digest(model)
+        return {
+            "model": {"weights": weights, "precision": str(dtype).removeprefix("torch.")},
+            "device": self.machine.device.type,
+            "sets": {one.name: {"num_utterances": len(one.utterances), "digest": one.digest()} for one in self.sets},
+        }
+
+    def _interrupted(self) -> str:
+        num_utterances = sum(len(one.utterances) for one in self.sets)
+        num_done = len(read_partials(self.run_dir))
+        if not num_done:
+            return f"interrupted before the first of {num_utterances} utterances was transcribed; run the same command again"
+        return (
+            f"interrupted; {num_done} of {num_utterances} utterances are in {self.run_dir}: the same command with "
+            "resume=true goes on"
+        )
 
 
-def _missing(one: UtteranceSet, plan: Plan, done: dict[Key, Row]) -> Plan:
-    """What is left of a plan. A batch cut short is done again whole, so that an utterance keeps its companions; of a
-    finished one those that failed are tried again, because what made them fail may be mended."""
-    missing = []
-    for batch in plan:
-        rows = [done.get(_key(one, index)) for index in batch.indices]
-        if any(row is None for row in rows):
-            missing.append(batch)
-        elif failed := [index for index, row in zip(batch.indices, rows, strict=True) if row and row["failed"]]:
-            missing.append(PlannedBatch(failed, batch.language))
-    return missing
-
-
-def _key(one: UtteranceSet, index: int) -> Key:
-    return one.name, one.utterances[index].id
+def _check_same_inputs(run_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    if before.get("model") != now["model"]:
+        raise ConfigError(
+            f"resume: the weights of model.path, or the precision, are not those {run_dir} was begun with "
+            f"({before.get('model')} -> {now['model']}); give another run_dir"
+        )
+    if before.get("device") != now["device"]:
+        raise ConfigError(
+            f"resume: {run_dir} was begun with device={before.get('device')}, this is {now['device']}; set it, or give "
+            "another run_dir"
+        )
+    for name, state in now["sets"].items():
+        earlier = before.get("sets", {}).get(name)
+        if earlier != state:
+            raise ConfigError(
+                f"resume: the utterances of set {name!r} are not those {run_dir} was begun with ({earlier} -> {state}); "
+                "restore the manifest, or give another run_dir"
+            )

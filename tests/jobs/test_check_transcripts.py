@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from qasr_train.errors import DataError, UserError
-from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.check_transcripts import check_transcripts
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
+from qasr_train.transcription import run as transcription
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import tone, write_wav
 from tests.helpers_fake_model import FakeModel
@@ -42,7 +42,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     rows[0] |= {"start_s": 0.25, "end_s": 0.75}
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     heard = FakeModel({name: row[2] for name, row in ROWS.items()})
-    monkeypatch.setattr(job, "load_model", lambda config, **_: heard)
+    monkeypatch.setattr(transcription, "load_model", lambda config, **_: heard)
 
     def make_config(**fields: Any) -> CheckTranscriptsConfig:
         decode = DecodeConfig(num_warmup_batches=0, check_batch_invariance=0, max_failed_fraction=0.5)
@@ -122,7 +122,7 @@ def test_a_row_without_a_language_is_scored_as_what_was_heard(
     config = make(source=SourceConfig(path=str(tmp_path / "unknown.jsonl")))
     (tmp_path / "unknown.jsonl").write_text(json.dumps({"id": "c", "audio": "a.wav", "text": "你好世界"}) + "\n")
     heard = FakeModel({"c": "你好时间"}, heard_language="Chinese")
-    monkeypatch.setattr(job, "load_model", lambda config, **_: heard)
+    monkeypatch.setattr(transcription, "load_model", lambda config, **_: heard)
     check_transcripts(config)
     [row] = rows_of(tmp_path / "run" / "ranked.jsonl")
     assert (row["metric"], row["error_percent"], row["language"]) == ("cer", 50, None)

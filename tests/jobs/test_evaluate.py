@@ -13,7 +13,6 @@ import torch
 
 from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
 from qasr_train.evaluation.settings import ReportConfig, Role, SetConfig, SuiteConfig
-from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
@@ -21,6 +20,7 @@ from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.run.settings import Device, Precision
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.transcription import run as transcription
 from qasr_train.transcription.journal import Journal, finish, gather_partials, partial_path, read_partials
 from qasr_train.transcription.predictions import Prediction, load_predictions
 from qasr_train.transcription.settings import DecodeConfig
@@ -50,7 +50,7 @@ def make(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> Mak
     """A config of one set "ward" in batches of two, run on a FakeModel that `make.model` gives."""
 
     def make_config(model: FakeModel | None = None, **fields: Any) -> EvaluateConfig:
-        monkeypatch.setattr(job, "load_model", lambda config, **_: model or perfect())
+        monkeypatch.setattr(transcription, "load_model", lambda config, **_: model or perfect())
         fields = {"decode": DecodeConfig(max_batch_rows=2, num_warmup_batches=0, check_batch_invariance=0)} | fields
         fields = {"suite": suite_of(manifest), "run_dir": str(tmp_path / "run")} | fields
         return EvaluateConfig(model=Qwen3ASRConfig(path=str(tmp_path / "model")), **fields)
@@ -248,7 +248,7 @@ def run_here(tmp_path: Path, run_dir: str, *overrides: str) -> None:
 def test_killed_halfway_and_resumed_equals_the_straight_run(
     tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "load_model", load_fake)
+    monkeypatch.setattr(transcription, "load_model", load_fake)
     run_here(tmp_path, "straight")
     assert NamingModel.num_batches == 3
     killed = run_fake(tmp_path, "killed", FAKE_KILL_AFTER="2")
@@ -479,7 +479,7 @@ def test_a_model_that_cannot_be_loaded_frees_the_name(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make()
-    monkeypatch.setattr(job, "load_model", load_model)
+    monkeypatch.setattr(transcription, "load_model", load_model)
     with pytest.raises(CheckpointError, match=r"model: no such directory"):
         evaluate(config)
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from qasr_train.errors import ConfigError, DataError, UserError
-from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.finetune import finetune
 from qasr_train.jobs.pseudo_label import pseudo_label
 from qasr_train.jobs.recipes import load_config
@@ -22,6 +21,7 @@ from qasr_train.models.settings import Engine
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
+from qasr_train.transcription import run as transcription
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import tone, write_wav
 from tests.helpers_fake_model import FakeModel
@@ -56,7 +56,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A config that labels `calls` by the model given, in batches of two."""
 
     def make_config(model: FakeModel, **fields: Any) -> PseudoLabelConfig:
-        monkeypatch.setattr(job, "load_model", lambda config, **_: model)
+        monkeypatch.setattr(transcription, "load_model", lambda config, **_: model)
         decode = DecodeConfig(max_batch_rows=2, num_warmup_batches=0, check_batch_invariance=0, max_failed_fraction=0.9)
         fields = {
             "decode": decode,

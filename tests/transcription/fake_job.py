@@ -11,9 +11,9 @@ from typing import Any
 
 from qasr_train.batch import Batch
 from qasr_train.config.command_line import run_recipe
-from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.recipes import PROJECT
 from qasr_train.models.base import Hypothesis
+from qasr_train.transcription import run as transcription
 from tests.helpers_fake_model import FakeModel
 
 _SIGNALS = {"FAKE_KILL_AFTER": signal.SIGKILL, "FAKE_STOP_AFTER": signal.SIGINT}
@@ -39,6 +39,6 @@ def load_fake(config: Any, **_: Any) -> NamingModel:
 
 
 if __name__ == "__main__":
-    job.load_model = load_fake  # type: ignore[assignment]
+    transcription.load_model = load_fake  # type: ignore[assignment]
     sys.argv[0] = "recipes/evaluate.py"
     run_recipe("evaluate", PROJECT)

@@ -7,15 +7,12 @@ import html
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qasr_train.audio.arrow import is_arrow_reference
+from qasr_train.evaluation.checked_rows import CheckedRow
 from qasr_train.evaluation.scoring.confusions import aligned_pieces
 from qasr_train.pages.html import html_page
 from qasr_train.text.normalize import Normalizer
-
-if TYPE_CHECKING:  # the job imports this module
-    from qasr_train.jobs.check_transcripts import CheckedRow
 
 CAUTION = (
     "A high error rate is a question, not a verdict: a base model that does not know the domain counts the domain's words as "
@@ -30,7 +27,7 @@ ins { background: #dfd; text-decoration: none }
 """
 
 
-def worst_page(rows: Sequence["CheckedRow"], num_rows: int, normalizer: Normalizer) -> str:
+def worst_page(rows: Sequence[CheckedRow], num_rows: int, normalizer: Normalizer) -> str:
     """The whole page: `rows`, worst first, of `num_rows` in all."""
     drawn = "\n".join(_row(number, row, normalizer) for number, row in enumerate(rows, start=1))
     body = f"""<h1>Transcripts to look at</h1>
@@ -43,7 +40,7 @@ def worst_page(rows: Sequence["CheckedRow"], num_rows: int, normalizer: Normaliz
     return html_page("Transcripts to look at", body, style=_STYLE, media="file:")
 
 
-def _row(number: int, row: "CheckedRow", normalizer: Normalizer) -> str:
+def _row(number: int, row: CheckedRow, normalizer: Normalizer) -> str:
     percent = "unreadable" if row.percent is None else f"{row.percent:.0f} % {row.metric.upper()}"
     confidence = "" if row.prediction.confidence is None else f"{row.prediction.confidence:.2f}"
     utterance = row.utterance
@@ -56,7 +53,7 @@ def _row(number: int, row: "CheckedRow", normalizer: Normalizer) -> str:
     )
 
 
-def _compared(row: "CheckedRow", normalizer: Normalizer) -> str:
+def _compared(row: CheckedRow, normalizer: Normalizer) -> str:
     pieces = aligned_pieces(row.score, normalizer)
     if pieces is None:
         return "(too long to be drawn)"
@@ -73,7 +70,7 @@ def _compared(row: "CheckedRow", normalizer: Normalizer) -> str:
     return " ".join(drawn)
 
 
-def _player(row: "CheckedRow") -> str:
+def _player(row: CheckedRow) -> str:
     """The recording where it lies, the part of it that the row is."""
     utterance = row.utterance
     if not isinstance(utterance.audio, str) or is_arrow_reference(utterance.audio):

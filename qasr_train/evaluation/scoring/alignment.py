@@ -6,7 +6,7 @@ Input: predictions and a normaliser. Output: `UtteranceScore` per prediction, in
 import itertools
 import multiprocessing
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import kaldialign
@@ -45,6 +45,18 @@ def score_utterances(
         UtteranceScore(row, counts, _not_scored_because(row, is_kept, failed_as_empty))
         for row, (counts, is_kept) in zip(predictions, _count_all(texts, normalizer, num_workers), strict=True)
     ]
+
+
+def error_counter(normalizer: Normalizer) -> Callable[[Prediction], tuple[int, int]]:
+    """Gives (word errors, reference words) of transcripts as they come; of a chunk none, its reference is that of all chunks."""
+
+    def count_errors(prediction: Prediction) -> tuple[int, int]:
+        if prediction.parent_id is not None:
+            return (0, 0)
+        [score] = score_utterances([prediction], normalizer)
+        return (score.counts.num_errors, score.counts.num_reference_words) if score.is_scored else (0, 0)
+
+    return count_errors
 
 
 def _not_scored_because(row: Prediction, is_kept: bool, failed_as_empty: bool) -> str | None:

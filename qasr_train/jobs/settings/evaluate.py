@@ -6,10 +6,15 @@ from typing import Any
 
 from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.settings import ReportConfig, SuiteConfig
+from qasr_train.evaluation.settings import ReportConfig, Scoring, SuiteConfig
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
-from qasr_train.transcription.journal import PREDICTIONS
+from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.terms import read_terms
+from qasr_train.transcription.predictions import PREDICTIONS
 from qasr_train.transcription.settings import DecodeConfig
+
+# What may differ when an evaluation is resumed, besides what changes no transcript: they are scored again.
+MAY_CHANGE_ON_RESUME = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking")
 
 
 @dataclass
@@ -40,3 +45,12 @@ class EvaluateConfig:
             raise ConfigError(
                 f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"
             )
+
+    def scoring(self) -> Scoring:
+        """How the transcripts are scored and reported.
+
+        Raises:
+            ConfigError: the term list cannot be read.
+        """
+        terms = read_terms(self.suite.terms, "suite.terms") if self.suite.terms else None
+        return Scoring(get_normalizer(self.suite.normalizer), terms, self.failed_as_empty, self.baseline, self.report)

@@ -11,12 +11,12 @@ from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.evaluation.settings import NoiseConditionsConfig, SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.noise import conditions, parse_set_name
 from qasr_train.evaluation.suites.suite import load_suite
-from qasr_train.jobs import evaluate as job
 from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.transcription import run as transcription
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import SHARED, needs_shared, tone, utterance, write_wav
@@ -162,7 +162,7 @@ def test_an_evaluation_hears_the_noise_and_reports_errors_by_ratio(
             return super().for_transcription(recordings, **how)
 
     texts = {"u0": "one", "u1": "one", "u2": "two", "u3": "one"}
-    monkeypatch.setattr(job, "load_model", lambda config, **_: FakeModel(texts, collator=Collator()))
+    monkeypatch.setattr(transcription, "load_model", lambda config, **_: FakeModel(texts, collator=Collator()))
     config = EvaluateConfig(
         model=Qwen3ASRConfig(path=str(tmp_path / "model")),
         suite=suite_of(manifest, files=str(noises), snrs_db=[0.0]),
