@@ -19,6 +19,9 @@ from qasr_train.config.keys import Leaf, expected_text, leaves, unknown_key_sent
 from qasr_train.config.settings import check_value
 from qasr_train.errors import ConfigError
 
+# Where results go is `out` in every recipe; what its own key is called (`run_dir` in five of them) does in every one as well.
+OUTPUT_NAMES = ("out", "run_dir")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -60,8 +63,21 @@ def load_config(recipe_name: str, overrides: Sequence[str], tables: Tables) -> A
         ConfigError: an unknown key, wrong type, value out of range, missing value, or settings that contradict each other.
     """
     register_schemas(recipe_name, tables)
+    overrides = name_output(overrides, tables.recipes[recipe_name])
     with open_folders(recipe_name, tables.search_dirs) as folders:
         return build_config(compose_config(folders, overrides), folders, tables)
+
+
+def name_output(overrides: Sequence[str], recipe: Recipe) -> list[str]:
+    """The overrides, with the recipe's own key in them for where its results go, whichever of OUTPUT_NAMES was typed.
+
+    Raises:
+        ConfigError: both were.
+    """
+    typed = [text for text in overrides if text.partition("=")[0].strip() in OUTPUT_NAMES]
+    if len({text.partition("=")[0].strip() for text in typed}) > 1:
+        raise ConfigError(f"{typed[0]} and {typed[1]} are one setting: where the results go; give one of them")
+    return [recipe.output + "=" + text.partition("=")[2] if text in typed else text for text in overrides]
 
 
 def register_schemas(recipe_name: str, tables: Tables) -> type:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.config.load import Tables, import_named, load_config
+from qasr_train.config.load import OUTPUT_NAMES, Tables, import_named, load_config, name_output
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import PROJECT, RECIPES, SCHEMAS
+from qasr_train.jobs.recipes import load_config as load_project
 from qasr_train.models.families import FAMILIES
 from qasr_train.models.settings import Capability
 from qasr_train.objectives.table import OBJECTIVES, ObjectiveEntry
@@ -125,3 +126,24 @@ def test_an_objective_whose_file_lacks_its_schema_is_refused(tables: Tables) -> 
         ConfigError, match="its defaults list must begin with cross_entropy_schema or kl_to_base_schema"
     ):
         load_config("finetune", ["objective=plain", "data.train.main.path=x.jsonl"], tables)
+
+
+@pytest.mark.parametrize(("recipe", "key"), [("score", "out"), ("evaluate", "run_dir")])
+@pytest.mark.parametrize("typed", ["out", "run_dir"])
+def test_where_results_go_has_one_name_in_every_recipe(recipe: str, key: str, typed: str) -> None:
+    assert name_output(["seed=1", f"{typed}=runs/a=b", "model.out=3"], RECIPES[recipe]) == [
+        "seed=1",
+        f"{key}=runs/a=b",
+        "model.out=3",
+    ]
+
+
+def test_both_names_of_where_results_go_are_refused() -> None:
+    with pytest.raises(
+        ConfigError, match="^out=a and run_dir=b are one setting: where the results go; give one of them$"
+    ):
+        load_project("evaluate", ["out=a", "run_dir=b"])
+
+
+def test_every_recipe_has_a_name_for_where_results_go() -> None:
+    assert {recipe.output for recipe in RECIPES.values()} == set(OUTPUT_NAMES)

@@ -20,7 +20,9 @@ class CheckTranscriptsConfig:
     )
     source: SourceConfig = setting(SourceConfig(), help="section; the recordings with the transcripts in doubt")
     decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    run_dir: str = setting(
+        help="directory; new for every run, never overwritten. out= says the same, as in every recipe"
+    )
     resume: bool = setting(False, help="go on with the run that run_dir holds, or filter a finished one again")
     normalizer: str = setting("qasr-1", help="name; rules applied to both texts before they are compared")
     max_wer_percent: float | None = setting(

@@ -24,7 +24,9 @@ class EvaluateConfig:
     model: Any = setting(help="section; the checkpoint to evaluate")
     suite: SuiteConfig = setting(help="section; what is transcribed, and the rules of scoring")
     decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    run_dir: str = setting(
+        help="directory; new for every run, never overwritten. out= says the same, as in every recipe"
+    )
     resume: bool = setting(False, help="go on with the run that run_dir holds")
     baseline: str | None = setting(
         None, help="directory; an evaluated run (of the base model) to compare with in the report. null: none"

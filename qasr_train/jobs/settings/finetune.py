@@ -31,7 +31,9 @@ class FinetuneConfig:
     decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
     tracking: TrackingConfig = setting(TrackingConfig(), help="where figures go")
     normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    run_dir: str = setting(
+        help="directory; new for every run, never overwritten. out= says the same, as in every recipe"
+    )
     seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
     resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
 

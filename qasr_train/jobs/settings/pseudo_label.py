@@ -18,7 +18,9 @@ class PseudoLabelConfig:
     model: Any = setting(help="section; the model that transcribes, the better the better the labels")
     source: SourceConfig = setting(SourceConfig(), help="section; the recordings; transcripts in it are not looked at")
     decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
-    run_dir: str = setting(help="directory; new for every run, never overwritten")
+    run_dir: str = setting(
+        help="directory; new for every run, never overwritten. out= says the same, as in every recipe"
+    )
     resume: bool = setting(False, help="go on with the run that run_dir holds, or filter a finished one again")
     min_confidence: float | None = setting(
         0.8,

@@ -32,7 +32,9 @@ class SweepConfig:
     keep_models: bool = setting(
         False, help="whether to keep the model of every strength; else each goes after its turn"
     )
-    run_dir: str = setting(help="directory; new for every sweep, never overwritten")
+    run_dir: str = setting(
+        help="directory; new for every sweep, never overwritten. out= says the same, as in every recipe"
+    )
     resume: bool = setting(False, help="go on with the sweep that run_dir holds")
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
