@@ -20,7 +20,7 @@ from qasr_train.evaluation.settings import SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_rows
 from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
-from qasr_train.jobs.settings.evaluate import MAY_CHANGE_ON_RESUME, EvaluateConfig
+from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.run.device import join_machine
 from qasr_train.transcription.run import TranscriptionRun
@@ -40,7 +40,7 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     evaluation = _evaluation_of(config)
     [one] = load_suite(evaluation.suite)
     scoring = evaluation.scoring()
-    run = TranscriptionRun(evaluation, [one], machine, "evaluate", MAY_CHANGE_ON_RESUME)
+    run = TranscriptionRun(evaluation, [one], machine, "evaluate", SCORING_KEYS)
     scored = evaluate_sets(run, scoring, evaluation.tracking)
     if scored is None:
         return

@@ -6,7 +6,7 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.suites.suite import load_suite
-from qasr_train.jobs.settings.evaluate import MAY_CHANGE_ON_RESUME, EvaluateConfig
+from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.run.device import join_machine
 from qasr_train.transcription.run import TranscriptionRun
 
@@ -23,5 +23,5 @@ def evaluate(config: EvaluateConfig) -> None:
     scoring = config.scoring()
 
     # 2 the run directory, transcripts, scores and report
-    run = TranscriptionRun(config, sets, machine, "evaluate", MAY_CHANGE_ON_RESUME)
+    run = TranscriptionRun(config, sets, machine, "evaluate", SCORING_KEYS)
     evaluate_sets(run, scoring, config.tracking)

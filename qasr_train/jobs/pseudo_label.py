@@ -36,7 +36,7 @@ PSEUDO = "pseudo"  # what a row's `label` says
 SUMMARY_VERSION = 1
 SHOWN_CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 # What may differ when a run is resumed, besides what changes no transcript: they are filtered again.
-MAY_CHANGE_ON_RESUME = (
+FILTER_KEYS = (
     "min_confidence",
     "keep_no_speech",
     "min_characters_per_s",
@@ -79,7 +79,7 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     others = _transcripts_of(config.agree_with) if config.agree_with else None
 
     # 2 transcripts, resumable like those of an evaluation
-    run = TranscriptionRun(config, sets, machine, "pseudo_label", MAY_CHANGE_ON_RESUME)
+    run = TranscriptionRun(config, sets, machine, "pseudo_label", FILTER_KEYS)
     run.open()
     run.transcribe(error_counter(get_normalizer(config.normalizer)))
 

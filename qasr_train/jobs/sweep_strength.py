@@ -5,7 +5,6 @@ strength, sweep.json, and sweep.html with the target's error rate drawn against 
 """
 
 import html
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,21 @@ from typing import Any
 
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.report.plots import TradePoint, trade_plot
-from qasr_train.evaluation.settings import ReportConfig
+from qasr_train.evaluation.results import evaluate_sets
+from qasr_train.evaluation.scoring.run_files import is_scored, load_run
+from qasr_train.evaluation.scoring.score import ScoredRun
+from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_whole
-from qasr_train.jobs.evaluate import evaluate
-from qasr_train.jobs.export import export
-from qasr_train.jobs.settings.evaluate import EvaluateConfig
-from qasr_train.jobs.settings.export import ExportConfig, ExportDtype
+from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.jobs.settings.sweep_strength import SweepConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.models.qwen3_asr.export import Export, write_export
+from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.pages.html import html_page
+from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, run_directory, write_record
 from qasr_train.run.processes import num_launched
+from qasr_train.transcription.run import TranscriptionRun
 
 SWEEP_VERSION = 1
 MAY_CHANGE_ON_RESUME = ("resume", "keep_models", "max_guard_loss_points")
@@ -73,7 +76,7 @@ def sweep_strength(config: SweepConfig) -> Sweep:
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
     with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:
-        points = [_point(strength, _evaluated(strength, config, run_dir)) for strength in config.strengths]
+        points = [_point(strength, _scored(strength, config, run_dir)) for strength in config.strengths]
         sweep = Sweep(points, config.max_guard_loss_points)
         write_record(run_dir / "sweep.json", _record(sweep))
         write_whole(run_dir / "sweep.html", _page(sweep, config))
@@ -90,49 +93,61 @@ def sweep_summary(sweep: Sweep, run_dir: str) -> str:
     return "\n".join(lines)
 
 
-def _evaluated(strength: float, config: SweepConfig, run_dir: Path) -> dict[str, Any]:
-    """scores.json of one strength, evaluated now unless that is done."""
-    folder = run_dir / f"strength_{strength:.2f}"
-    scores, model = folder / "scores.json", run_dir / f"model_{strength:.2f}"
-    if not scores.is_file():
-        if not model.is_dir():
-            # float32: a small step away from the base must not be lost in the rounding of bfloat16.
-            export(
-                ExportConfig(
-                    checkpoint=config.checkpoint,
-                    average=config.average,
-                    base=config.base,
-                    strength=strength,
-                    dtype=ExportDtype.float32,
-                    out=str(model),
-                )
-            )
-        evaluate(
-            EvaluateConfig(
-                model=Qwen3ASRConfig(path=str(model)),
-                suite=config.suite,
-                decode=config.decode,
-                run_dir=str(folder),
-                resume=folder.is_dir(),
-                report=ReportConfig(),
-                device=config.device,
-                precision=config.precision,
-            )
-        )
+def _scored(strength: float, config: SweepConfig, run_dir: Path) -> ScoredRun:
+    """The evaluation of one strength, made now unless that is done."""
+    folder, model = run_dir / f"strength_{strength:.2f}", run_dir / f"model_{strength:.2f}"
+    is_done = is_scored(folder)
+    if not is_done and not model.is_dir():
+        _write_model(strength, config, model)
+    scored = load_run(folder) if is_done else _evaluate(config, model, folder)
     if not config.keep_models:
         shutil.rmtree(model, ignore_errors=True)
-    content: dict[str, Any] = json.loads(scores.read_text(encoding="utf-8"))
-    return content
+    return scored
 
 
-def _point(strength: float, scores: dict[str, Any]) -> SweepPoint:
+def _write_model(strength: float, config: SweepConfig, out: Path) -> None:
+    # float32: a small step away from the base must not be lost in the rounding of bfloat16.
+    export = Export(
+        checkpoint=config.checkpoint,
+        layout=ExportLayout.native,
+        dtype=ExportDtype.float32,
+        average=config.average,
+        strength=strength,
+        base=config.base,
+        revision=None,
+        scores=[],
+    )
+    write_export(export, out)
+
+
+def _evaluate(config: SweepConfig, model: Path, folder: Path) -> ScoredRun:
+    machine = join_machine(config.device, config.precision)
+    # What run.json records: an evaluation, which compare.py reads and evaluate.py may go on with.
+    evaluation = EvaluateConfig(
+        model=Qwen3ASRConfig(path=str(model)),
+        suite=config.suite,
+        decode=config.decode,
+        run_dir=str(folder),
+        resume=folder.is_dir(),
+        device=config.device,
+        precision=config.precision,
+    )
+    sets = load_suite(config.suite)
+    run = TranscriptionRun(evaluation, sets, machine, "evaluate", SCORING_KEYS)
+    scored = evaluate_sets(run, evaluation.scoring(), evaluation.tracking)
+    assert scored is not None, "a sweep is one process"
+    return scored
+
+
+def _point(strength: float, scored: ScoredRun) -> SweepPoint:
     rates = {}
     for role in ("target", "guard"):
-        rates[role] = scores["roles"][role]["primary_percent"]
-        if rates[role] is None:
+        percent = scored.roles[role].primary_percent
+        if percent is None:
             raise ConfigError(
                 f"suite: the {role} sets hold no reference words, so they have no error rate; give others"
             )
+        rates[role] = percent
     return SweepPoint(strength, rates["target"], rates["guard"])
 
 

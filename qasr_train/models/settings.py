@@ -56,6 +56,21 @@ class Engine(str, Enum):
     generate = "generate"  # transformers' own `generate`
 
 
+class ExportLayout(str, Enum):
+    """Who is to load it."""
+
+    native = "native"  # transformers, vLLM from 0.33, this project
+    original = "original"  # qwen-asr, vLLM of any version
+    adapter = "adapter"  # PEFT, vLLM beside its base
+
+
+class ExportDtype(str, Enum):
+    """Number format of the weights; float16 is no choice, the decoder overflows in it."""
+
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
+
 class Recompute(str, Enum):
     """Which activations are computed again in the backward pass instead of kept (gradient checkpointing)."""
 

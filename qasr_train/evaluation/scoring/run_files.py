@@ -117,6 +117,11 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
+def is_scored(directory: Path) -> bool:
+    """Whether `write_scores` came to its end there."""
+    return all((directory / name).is_file() for name in ("scores.json", "utterances.jsonl"))
+
+
 def load_run(path: str | Path, normalizer: Normalizer | None = None, terms: TermList | None = None) -> ScoredRun:
     """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
 

@@ -14,7 +14,7 @@ from qasr_train.transcription.predictions import PREDICTIONS
 from qasr_train.transcription.settings import DecodeConfig
 
 # What may differ when an evaluation is resumed, besides what changes no transcript: they are scored again.
-MAY_CHANGE_ON_RESUME = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking")
+SCORING_KEYS = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking")
 
 
 @dataclass

@@ -1,24 +1,9 @@
 """Owns the settings of `export`."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from qasr_train.config.settings import check_settings, setting
-
-
-class ExportLayout(str, Enum):
-    """Who is to load it."""
-
-    native = "native"  # transformers, vLLM from 0.33, this project
-    original = "original"  # qwen-asr, vLLM of any version
-    adapter = "adapter"  # PEFT, vLLM beside its base
-
-
-class ExportDtype(str, Enum):
-    """Number format of the weights; float16 is no choice, the decoder overflows in it."""
-
-    bfloat16 = "bfloat16"
-    float32 = "float32"
+from qasr_train.models.settings import ExportDtype, ExportLayout
 
 
 @dataclass
