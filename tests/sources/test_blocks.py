@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from qasr_train.errors import DataError
@@ -12,8 +11,7 @@ from qasr_train.sources.blocks import jsonl_blocks, read_block
 from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import _load_blocks, _load_rows, load_table, load_utterances, open_source
-from qasr_train.sources.table import TableBuilder
-from tests.helpers import utterance, write_wav
+from tests.helpers import write_wav
 
 PLAIN = [
     {"id": "a", "audio": "a.wav", "text": " one two ", "language": "en", "speaker": "s1", "duration_s": 1.5},
@@ -166,27 +164,3 @@ def test_an_odd_block_among_plain_ones_keeps_order_split_and_line(tmp_path: Path
     assert [u.id for u in blocks[0]] == [f"u{i}" for i in range(0, 60, 3)]
     assert list(blocks[0])[10].language == "German"
     assert load_utterances(config, "main") == list(by_rows(config)[0])
-
-
-def test_a_table_is_taken_from_and_iterated_like_a_list():
-    rows = [utterance(id=f"u{i}", duration_s=None if i == 2 else 0.5 * i, context="c" if i else None) for i in range(5)]
-    builder = TableBuilder()
-    for row in rows:
-        builder.add(row)
-    table = builder.finish()
-    assert list(table) == rows
-    assert [u.id for u in table[1:4:2]] == ["u1", "u3"]
-    assert table.take(np.array([4, 0, 4]))[2] == rows[4]
-    assert table[-1] == rows[4]
-    assert np.isnan(table.durations_s[2])
-    assert table.take(np.array([3])).column("id").to_pylist() == ["u3"]
-    assert table.with_durations(np.full(5, 9.0))[2].duration_s == 9.0
-    with pytest.raises(IndexError):
-        table[5]
-
-
-def test_a_table_in_another_process_is_the_same(tmp_path: Path):
-    import pickle
-
-    table = load_table(SourceConfig(path=str(write(tmp_path / "m.jsonl", PLAIN))), "main")
-    assert list(pickle.loads(pickle.dumps(table))) == list(table)

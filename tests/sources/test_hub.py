@@ -7,19 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from qasr_train.audio.decode import load_audio
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances, stream_utterances
 from tests.helpers import ROOT, tone, write_wav
 from tests.helpers_fake_hub import FakeHub, fake_hub
+from tests.helpers_sources import fields, hf_dataset, load
 
-datasets = pytest.importorskip("datasets")
-datasets.disable_progress_bars()
 CONVERTED = "refs/convert/parquet"
 CARD = """---
 configs:
@@ -37,11 +38,6 @@ dataset_info:
   features: [{name: audio, dtype: audio}]
 ---
 """
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf_cache")
 
 
 def write_split(path: Path, *texts: str) -> None:
@@ -148,7 +144,7 @@ import json, sys
 from qasr_train.errors import DataError
 from qasr_train.config.command_line import end_process
 from qasr_train.sources.source import SourceConfig
-from tests.sources.test_splits import read, texts
+from tests.sources.test_hub import read, texts
 for settings in json.loads(sys.argv[1]):
     try:
         print("RESULT", json.dumps(texts(read(**settings))))
@@ -200,3 +196,59 @@ def test_a_hub_sends_the_files_of_one_split_at_one_revision(tmp_path: Path) -> N
         found = read_from_hub(hub, tmp_path / "hf", *again, HF_HUB_OFFLINE="1")
         assert found[0] == [["old one", "test"], ["old two", "test"]]
         assert "own/card: the hub cannot be reached" in found[1] and "set path=DIR" in found[1]
+
+
+def test_a_saved_dataset_needs_no_torchcodec_and_names_its_labels(folder: Path) -> None:
+    hf_dataset(folder).select([4, 2, 0]).save_to_disk(str(folder / "saved"), num_shards=2)
+    utterances = load(folder / "saved")
+    assert fields(utterances, "id", "text", "language") == [
+        ("b", "text 4", "English"),
+        ("c", "text 2", "English"),
+        ("a", "text 0", "English"),
+    ]
+    assert [len(load_audio(u.audio)) for u in utterances] == [3200, 4800, 1600]
+
+
+def test_a_relative_path_gives_references_that_hold_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hf_dataset(folder).save_to_disk(str(folder / "saved"))
+    monkeypatch.chdir(folder)
+    utterances = load("saved")
+    monkeypatch.chdir("/")
+    assert len(load_audio(utterances[0].audio)) == 1600
+
+
+def test_splits_of_a_saved_dataset(folder: Path) -> None:
+    dataset = hf_dataset(folder)
+    datasets.DatasetDict(train=dataset, test=dataset.select([1])).save_to_disk(str(folder / "saved"))
+    assert fields(load(folder / "saved", split="test"), "text", "split", "language") == [("text 1", "test", "German")]
+    assert [u.split for u in load(folder / "saved")] == ["train"] * 5 + ["test"]
+    with pytest.raises(DataError, match=r"saved: has no split 'dev'; it has train, test"):
+        load(folder / "saved", split="dev")
+    with pytest.raises(DataError, match=r"slices are not supported, use max_utterances"):
+        load(folder / "saved", split="train[:10%]")
+
+
+def test_a_folder_of_parquet_files_has_their_splits(folder: Path) -> None:
+    (folder / "hub").mkdir()
+    hf_dataset(folder).to_parquet(folder / "hub" / "train-00000-of-00001.parquet")
+    hf_dataset(folder, rows=1).to_parquet(folder / "hub" / "test-00000-of-00001.parquet")
+    assert len(load(folder / "hub", split="train")) == 5
+    assert [len(load_audio(u.audio)) for u in load(folder / "hub", split="test")] == [1600]
+
+
+def test_a_bare_folder_of_recordings_is_a_source_without_transcripts(folder: Path) -> None:
+    write_wav(folder / "wav" / "deeper" / "b.wav")
+    (folder / "wav" / "notes.txt").write_text("no recording")
+    found = load(folder / "wav", columns={"text": ""}, language="de")
+    assert fields(found, "id", "text", "language") == [(name, None, "German") for name in ("a", "b", "c", "b-2")]
+    assert [Path(str(one.audio)).relative_to(folder) for one in found[2:]] == [
+        Path("wav/c.wav"),
+        Path("wav/deeper/b.wav"),
+    ]
+
+
+def test_a_streamed_dataset_with_several_splits_asks_for_one(folder: Path) -> None:
+    dataset = hf_dataset(folder)
+    datasets.DatasetDict(train=dataset, test=dataset).save_to_disk(str(folder / "saved"))
+    with pytest.raises(DataError, match=r"is streamed and has several splits; set split to one of train, test"):
+        stream_utterances(SourceConfig(path=str(folder / "saved"), streaming=True), "main")

@@ -1,0 +1,84 @@
+"""Rows of JSON lines, JSON arrays, CSV, TSV and folders of recordings."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qasr_train.errors import DataError
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import stream_utterances
+from tests.helpers import write_wav
+from tests.helpers_sources import fields, load
+
+
+def test_a_json_array_gives_its_objects(folder: Path) -> None:
+    rows = [{"audio": f"wav/{name}.wav", "text": f"text {name}"} for name in "ab"]
+    (folder / "m.json").write_text("\ufeff\n " + json.dumps(rows, indent=2), encoding="utf-8")
+    assert fields(load(folder / "m.json"), "id", "text", "origin") == [
+        ("a", "text a", f"{folder / 'm.json'}:item 1"),
+        ("b", "text b", f"{folder / 'm.json'}:item 2"),
+    ]
+    stream = stream_utterances(SourceConfig(path=str(folder / "m.json"), streaming=True), "main")
+    assert [(u.id, u.text) for u in stream.take(3)] == [("a-1", "text a"), ("b-2", "text b"), ("a-1", "text a")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('[{"audio": "wav/a.wav", "text": "x"}, 5]', r"m.json:item 2: expected a JSON object, got int"),
+        ('[{"audio": "wav/a.wav", "text": "x"}, {"audio": "wav/b.wav"}]', r"m.json:item 2: lacks a column for `text`"),
+        (
+            '[{"audio": "wav/a.wav",\n"text": "x"},',
+            r"m.json:2: begins as a JSON array but is none .*; expected a list of",
+        ),
+        ('[{"audio": 1}]\n[{"audio": 2}]', r"m.json:2: begins as a JSON array but is none \(Extra data\)"),
+        ("[" * 100_000, r"m.json: is a JSON array nested too deep"),
+        ("[]", r"m.json: holds no rows"),
+    ],
+)
+def test_a_json_array_of_something_else_is_named(folder: Path, content: str, words: str) -> None:
+    (folder / "m.json").write_text(content)
+    with pytest.raises(DataError, match=words):
+        load(folder / "m.json")
+
+
+def test_a_json_array_too_large_to_be_read_whole_is_refused(folder: Path) -> None:
+    with open(folder / "m.json", "wb") as file:  # a hole: takes no space on disk
+        file.write(b"[")
+        file.truncate(300_000_000)
+    with pytest.raises(DataError, match=r"m.json: is one JSON array of 300 MB, too large .* \(`jq -c '\.\[\]' FILE"):
+        load(folder / "m.json")
+
+
+def test_csv_with_quotes_newlines_and_a_byte_order_mark(folder: Path) -> None:
+    (folder / "m.csv").write_text(
+        '\ufeffPath;Sentence;Locale;Duration\nwav/a.wav;"he said ""no""; twice";de-DE;0.1\nwav/b.wav;"two\nlines";de;\n',
+        encoding="utf-8",
+    )
+    assert fields(load(folder / "m.csv"), "text", "language", "duration_s") == [
+        ('he said "no"; twice', "German", 0.1),
+        ("two\nlines", "German", None),
+    ]
+
+
+def test_a_lone_quotation_mark_in_a_tsv_swallows_nothing(folder: Path) -> None:
+    lines = ["path\tsentence", 'wav/a.wav\t"no, he said', "wav/b.wav\tnext", 'wav/c.wav\t"say ""no"" now"']
+    (folder / "cv.tsv").write_text("\n".join(lines), encoding="utf-8")
+    assert fields(load(folder / "cv.tsv"), "text") == [('"no, he said',), ("next",), ('say "no" now',)]
+
+
+def test_a_csv_row_of_the_wrong_width_is_named(folder: Path) -> None:
+    (folder / "m.csv").write_text("path,text\nwav/a.wav,hello\nwav/b.wav,hello, world\n")
+    with pytest.raises(DataError, match=r"m.csv:3: has 3 columns, the header 2 \(path, text\)"):
+        load(folder / "m.csv")
+
+
+def test_an_audio_folder_with_metadata(folder: Path) -> None:
+    for split in ("train", "test"):
+        write_wav(folder / "data" / split / "x.wav")
+        (folder / "data" / split / "metadata.csv").write_text(f"file_name,transcription\nx.wav,hello {split}\n")
+    assert fields(load(folder / "data"), "audio", "text", "split", "id") == [
+        (str(folder / "data/test/x.wav"), "hello test", "test", "x"),
+        (str(folder / "data/train/x.wav"), "hello train", "train", "x-2"),
+    ]
