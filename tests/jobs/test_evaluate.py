@@ -21,8 +21,7 @@ from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.run.settings import Device, Precision
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.transcription import run as transcription
-from qasr_train.transcription.journal import Journal, finish, gather_partials, partial_path, read_partials
-from qasr_train.transcription.predictions import Prediction, load_predictions
+from qasr_train.transcription.predictions import load_predictions
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import ROOT, tone, write_wav
 from tests.helpers_fake_model import FakeModel
@@ -382,23 +381,6 @@ def test_settings_that_change_no_transcript_may_change(stopped: Make, tmp_path: 
     decode = DecodeConfig(max_batch_rows=2, num_warmup_batches=1, check_batch_invariance=2, num_workers=1)
     evaluate(stopped(resume=True, decode=decode))
     assert len(rows_of(tmp_path / "run" / "predictions.jsonl")) == 6
-
-
-def test_ranks_write_apart_and_are_joined_without_loss(tmp_path: Path) -> None:
-    def prediction(name: str) -> Prediction:
-        return Prediction(audio_filepath=None, duration_s=1.0, time_s=0.1, text="t", pred_text=name, id=name, set="s")
-
-    for rank, names in enumerate(["ad", "b", "c"]):
-        with Journal(tmp_path, rank) as journal:
-            journal.append([prediction(name) for name in names])
-    with open(partial_path(tmp_path, 2), "a") as out:
-        out.write('{"id": "half')  # killed while it wrote
-    gather_partials(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.partial.jsonl"]
-    assert {name for _, name in read_partials(tmp_path)} == set("abcd")
-    finish(tmp_path, [("s", name) for name in "abcd"])
-    assert [row["id"] for row in rows_of(tmp_path / "predictions.jsonl")] == list("abcd")
-    assert not list(tmp_path.glob("*partial*"))
 
 
 @pytest.mark.slow

@@ -14,8 +14,7 @@ from qasr_train.transcription.plan import PREFETCHED_BATCHES, PlannedBatch, load
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import AUTO, REFERENCE, LongAudio
 from tests.helpers import utterance
-from tests.helpers_transcription import decoding
-from tests.transcription.test_transcribe import spoken
+from tests.helpers_transcription import decoding, spoken
 
 
 def test_durations_missing_in_the_manifest_are_read_from_the_files(tmp_path: Path) -> None:

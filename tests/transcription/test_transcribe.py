@@ -10,25 +10,15 @@ import torch
 
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.manifest import Utterance
 from qasr_train.models.settings import Capability
 from qasr_train.run.processes import Processes
 from qasr_train.transcription.settings import AUTO, REFERENCE, LongAudio
 from qasr_train.transcription.transcribe import token_limit
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_fake_model import FakeModel
-from tests.helpers_transcription import transcribe_all
+from tests.helpers_transcription import spoken, transcribe_all
 
 RATE = 16_000
-
-
-def spoken(folder: Path, durations_s: list[float], **fields: object) -> list[Utterance]:
-    """Utterances u0, u1, ... of real WAV files of those lengths."""
-    made = []
-    for number, duration_s in enumerate(durations_s):
-        path = write_wav(folder / f"u{number}.wav", tone(duration_s))
-        made.append(utterance(id=f"u{number}", audio=str(path), duration_s=duration_s, **fields))
-    return made
 
 
 # --- batches and order ----------------------------------------------------------------------------------------------
