@@ -65,7 +65,7 @@ MakeRun = Callable[..., TranscriptionRun]
 
 
 def run_maker(folder: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
-    """Makes runs in folder/run, by a model and with settings changed, of two sets: "a" of four clips in batches of two, "b" of one."""
+    """Makes runs in folder/run, by a model and with settings changed: "a" of four clips in batches of two, "b" of one."""
     clips = spoken(folder, [1.0, 1.0, 2.0, 2.0])
     sets = [UtteranceSet("a", clips, "target"), UtteranceSet("b", clips[:1])]
 
