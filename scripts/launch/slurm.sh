@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # One SLURM job on one machine or many: a task for every GPU, started again by SLURM where it was preempted or its time ran out.
 #
-#   sbatch --nodes=2 scripts/launch/slurm.sh finetune experiment=medical data.train.target.path=m.jsonl run_dir=runs/medical
-#   sbatch --gpus-per-node=1 --ntasks-per-node=1 scripts/launch/slurm.sh evaluate model.path=... suite=own run_dir=runs/after
-#   DRY_RUN=1 scripts/launch/slurm.sh finetune run_dir=runs/medical     prints the commands, needs no SLURM
+#   sbatch --nodes=2 scripts/launch/slurm.sh finetune experiment=medical data.train.target.path=m.jsonl out=runs/medical
+#   sbatch --gpus-per-node=1 --ntasks-per-node=1 scripts/launch/slurm.sh evaluate model.path=... suite=own out=runs/after
+#   DRY_RUN=1 scripts/launch/slurm.sh finetune out=runs/medical     prints the commands, needs no SLURM
 #
 # Submit from the repository's root. Partition, account, time and memory are your cluster's: give them to sbatch. As many tasks as GPUs.
 # LAUNCH=configs/launch/fsdp2.yaml shards (default ddp.yaml; of the file only FSDP and DeepSpeed count, SLURM counts processes).
 # PYTHON=... other than .venv/bin/python; MASTER_PORT=... where the one drawn from the job's number is taken.
 #
 # Asked to stop (SIGTERM 300 s before the time limit, a preemption), training saves after its step and ends with status 75; this script
-# then puts the job back into the queue. The repeated job finds run_dir and adds resume=true. Any other status is the job's own.
+# then puts the job back into the queue. The repeated job finds the run in out= (or run_dir=) and adds resume=true. Any other status is the job's own.
 #SBATCH --job-name=qasr
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=8
@@ -50,8 +50,9 @@ shift
 [[ -f $recipe ]] || fail "$recipe does not exist in $PWD; the first argument is finetune or evaluate, and sbatch runs in the repository's root"
 launch=${LAUNCH:-configs/launch/ddp.yaml}
 [[ -f $launch ]] || fail "LAUNCH=$launch does not exist in $PWD"
-run_dir=$(value_of run_dir "$@")
-[[ -n $run_dir ]] || fail "give run_dir=...: a job that is started again must find the run it goes on with"
+run_dir=$(value_of out "$@")
+run_dir=${run_dir:-$(value_of run_dir "$@")}
+[[ -n $run_dir ]] || fail "give out=...: a job that is started again must find the run it goes on with"
 
 arguments=("$@")
 if [[ -f $run_dir/run.json && -z $(value_of resume "$@") ]]; then

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Machines without a scheduler: start this once on each, with the same arguments and its own NODE_RANK.
 #
-#   NUM_NODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 scripts/launch/torchrun.sh finetune experiment=medical run_dir=runs/medical ...
+#   NUM_NODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 scripts/launch/torchrun.sh finetune experiment=medical out=runs/medical ...
 #   DRY_RUN=1 NUM_NODES=2 ... scripts/launch/torchrun.sh finetune ...    prints the command
 #
 # NUM_NODES (1), NODE_RANK (0), PROCESSES_PER_NODE (as many as GPUs, without one as CPU cores), MASTER_ADDR (127.0.0.1), MASTER_PORT
 # (29500), LAUNCH (configs/launch/ddp.yaml; of the file only FSDP and DeepSpeed count), PYTHON (.venv/bin/python), SHUTDOWN_S (600).
-# The folders of data and run_dir must be the same on all machines.
+# The folders of data and of out= must be the same on all machines.
 #
 # SIGTERM or Ctrl-C to this script, on one machine, stops all: training saves after its step. torchrun allows its processes
 # SHUTDOWN_S seconds for that (by itself 30, too few for a large checkpoint), and always ends with status 1, so look for

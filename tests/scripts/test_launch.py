@@ -218,13 +218,14 @@ def test_slurm_prints_its_command_line(cluster: dict[str, str]):
     ).split(" ")
 
 
-def test_slurm_goes_on_with_a_run_that_is_there(cluster: dict[str, str], tmp_path: Path):
+@pytest.mark.parametrize("key", ["out", "run_dir"])
+def test_slurm_goes_on_with_a_run_that_is_there(cluster: dict[str, str], tmp_path: Path, key: str):
     (tmp_path / "run.json").write_text("{}")
     environment = cluster | {"DRY_RUN": "1", "LAUNCH": "configs/launch/fsdp2.yaml"}
-    done = run(SLURM, "evaluate", f"run_dir={tmp_path}", env=environment)
-    tail = f"--launch configs/launch/fsdp2.yaml recipes/evaluate.py run_dir={tmp_path} resume=true"
+    done = run(SLURM, "evaluate", f"{key}={tmp_path}", env=environment)
+    tail = f"--launch configs/launch/fsdp2.yaml recipes/evaluate.py {key}={tmp_path} resume=true"
     assert done.stdout.strip().endswith(tail)
-    asked = run(SLURM, "evaluate", f"run_dir={tmp_path}", "resume=false", env=environment)
+    asked = run(SLURM, "evaluate", f"{key}={tmp_path}", "resume=false", env=environment)
     assert asked.stdout.strip().endswith("resume=false")
 
 
@@ -233,7 +234,7 @@ def test_slurm_goes_on_with_a_run_that_is_there(cluster: dict[str, str], tmp_pat
     [
         (SLURM, [], {}, "name a recipe first"),
         (SLURM, ["finetne", "run_dir=x"], {}, "recipes/finetne.py does not exist"),
-        (SLURM, ["finetune"], {}, "give run_dir="),
+        (SLURM, ["finetune"], {}, "give out="),
         (SLURM, ["finetune", "run_dir=x"], {"LAUNCH": "fsdp.yaml"}, "LAUNCH=fsdp.yaml does not exist"),
         (SLURM, ["finetune", "run_dir=x"], {"SLURM_JOB_ID": ""}, "submit it with sbatch"),
         (TORCHRUN, [], {}, "name a recipe first"),
