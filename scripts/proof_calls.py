@@ -1,7 +1,7 @@
 """Owns what the frozen proofs call: reading tests/frozen/calls.txt, which holds command lines of the recipes in parts.
 
-Output: `PARTS`, name -> chains. The chains of a part run side by side, each in a folder of its own (proof_inputs.py); the calls
-of a chain run one after the other and see each other's files. The file's grammar, indented lines going on:
+Output: `PARTS`, name -> chains, and `WORDS`. The chains of a part run side by side, each in its own folder (proof_inputs.py);
+the calls of a chain run one after the other and see each other's files. The file's grammar, indented lines going on:
 
     $NAME some words                  stands for these words further down
     ## PART                           `## PART (not timed)`: figures of speed follow from saved predictions, so they stay
@@ -37,8 +37,8 @@ class Call:
 Chain = tuple[Call, ...]
 
 
-def read_calls(text: str) -> dict[str, tuple[Chain, ...]]:
-    """The parts of a file of calls."""
+def read_calls(text: str) -> tuple[dict[str, tuple[Chain, ...]], dict[str, str]]:
+    """The parts of a file of calls, and what each $NAME stands for."""
     words: dict[str, str] = {}
     parts: dict[str, list[Chain]] = {}
     is_timed = True
@@ -52,7 +52,7 @@ def read_calls(text: str) -> dict[str, tuple[Chain, ...]]:
         else:
             lines = [re.sub(r"\$([A-Z]+)", lambda found: words[found[1]], line) for line in block.split("\n")]
             parts[part].append(tuple(_call(line, is_timed=is_timed) for line in lines))
-    return {name: tuple(chains) for name, chains in parts.items()}
+    return {name: tuple(chains) for name, chains in parts.items()}, words
 
 
 def _call(line: str, *, is_timed: bool) -> Call:
@@ -63,4 +63,4 @@ def _call(line: str, *, is_timed: bool) -> Call:
     return Call(name, command[launched.end() if launched else 0 :], tuple(keep.split()), num_processes, is_timed)
 
 
-PARTS = read_calls(CALLS_FILE.read_text(encoding="utf-8"))
+PARTS, WORDS = read_calls(CALLS_FILE.read_text(encoding="utf-8"))

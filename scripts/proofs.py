@@ -15,9 +15,10 @@ import difflib
 import hashlib
 import json
 import os
+import random
 import re
 import shlex
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,10 +56,15 @@ MASKS = (
     (r"\b[0-9a-f]{40}\b", "<commit>"),
     (r'("is_dirty": )(true|false)', r"\1<dirty>"),
     (r'("(?!family|name|path|id)[a-z_]+": )"\d+\.\d+(\.\d+)?[\w.+]*"', r'\1"<version>"'),
+    (r"\btorch \d[\w.+]*", "torch <version>"),
+    (r"\bafter \d+\.\d s\b", "after <time>"),
     (r"(&quot;[a-z_]+&quot;: )&quot;\d+\.\d+(\.\d+)?[\w.+]*&quot;", r"\1<version>"),
 )
 # Of metrics.jsonl, scores.json and predictions: what is measured in seconds.
-SPEED = r'("(?:time|time_s|rtfx|[\w/]+_per_s|[\w/]*data_wait_fraction|[\w/]*slowest_process_ratio)": )[-+.\de]+'
+SPEED = (
+    r'("(?:time|time_s|rtfx|inference_s|[\w/]+_per_s|[\w/]*data_wait_fraction|[\w/]*slowest_process_ratio)": )[-+.\de]+'
+)
+LAUNCHER = r"(?m)^(?:[WE]\d{4} |Traceback|\[rank\d)"  # what torch has to say when a process has ended with an error
 UNSTEADY = r', "train/own_s_per_step/process_\d+": [-+.\de]+'  # written only where processes drift apart
 
 
@@ -76,6 +83,12 @@ def main() -> int:
     wanted = given.parts or list(PARTS)
     if unknown := [part for part in wanted if part.partition("/")[0] not in PARTS]:
         parser.error(f"no part {unknown[0]}; there are {', '.join(PARTS)}")
+    if given.what == "resume":
+        if given.began_with is None:
+            parser.error("resume needs --began-with CHECKOUT")
+        from scripts.proof_resume import prove_resuming  # it calls what stands here
+
+        return prove_resuming(given.began_with.resolve(), given.code.resolve())
     num_different = 0
     for part in wanted:
         began_s = time.monotonic()
@@ -99,7 +112,7 @@ def run_part(part: str, code: Path, *, num_jobs: int | None = 1) -> dict[str, st
     with ThreadPoolExecutor(num_jobs) as pool:
         outcomes = list(pool.map(lambda chain: run_chain(chain, code), chains))
     found = {file: text for outcome in outcomes for file, text in outcome.items()}
-    return {file: text for file, text in found.items() if not only or file.startswith(f"{only}/")}
+    return {file: text for file, text in found.items() if not only or _is_of(only, file)}
 
 
 def run_chain(chain: Chain, code: Path) -> dict[str, str]:
@@ -110,7 +123,7 @@ def run_chain(chain: Chain, code: Path) -> dict[str, str]:
         make_inputs(work)
         for call in chain:
             shown = run(call, work, code)
-            found[f"{call.name}/shown.txt"] = mask(shown, work, code, call)
+            found[f"{call.name}/shown.txt" if call.keep else f"{call.name}.txt"] = mask(shown, work, code, call)
             for file, text in kept(call, work):
                 found[f"{call.name}/{file}"] = mask(text, work, code, call)
     return {file: _digest(text) if Path(file).suffix == ".digest" else text for file, text in found.items()}
@@ -118,10 +131,25 @@ def run_chain(chain: Chain, code: Path) -> dict[str, str]:
 
 def run(call: Call, work: Path, code: Path) -> str:
     """Exit status, standard output and standard error of a call, without progress bars."""
-    done = subprocess.run(
-        command_line(call, code), cwd=work, env=environment(code), capture_output=True, text=True, timeout=CALL_LIMIT_S
+    process = subprocess.Popen(
+        command_line(call, code),
+        cwd=work,
+        env=environment(code),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    return f"exit status {done.returncode}\n---- output\n{done.stdout}---- errors\n{without_bars(done.stderr)}"
+    try:
+        output, errors = process.communicate(timeout=CALL_LIMIT_S)
+    except BaseException as error:  # a launcher that is killed alone leaves its processes behind
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        errors += f"ran longer than {CALL_LIMIT_S} s\n"
+    errors = re.split(LAUNCHER, errors, maxsplit=1)[0] if call.num_processes > 1 else errors
+    return f"exit status {process.returncode}\n---- output\n{output}---- errors\n{without_bars(errors)}"
 
 
 def command_line(call: Call, code: Path) -> list[str]:
@@ -144,10 +172,12 @@ def environment(code: Path) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nothing listens to."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that nothing listens to, below those that the system hands out to connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 # ---- what is kept, and as what
@@ -210,7 +240,8 @@ def mask(text: str, work: Path, code: Path, call: Call) -> str:
 def without_speed(text: str) -> str:
     """Mask measured speeds: JSON figures, and the column RTFx of tables (Markdown, or of the terminal)."""
     text = re.sub(SPEED, r"\1<speed>", re.sub(UNSTEADY, "", text))
-    lines, column, is_terminal = [], None, False
+    lines: list[str] = []
+    column, width = None, 0  # of Markdown: which cell; of the terminal: how wide a whole row is
     for line in text.split("\n"):
         cells = line.split("|")
         names = [cell.strip() for cell in cells]
@@ -222,10 +253,10 @@ def without_speed(text: str) -> str:
         elif len(cells) == 1:
             column = None
         if re.search(r" RTFx$", line):
-            line, is_terminal = re.sub(r"\s+RTFx$", " RTFx", line), True
-        elif is_terminal:
-            is_terminal = bool(line.strip())
-            line = re.sub(r"\s+[\d.]+$", " <speed>", line)
+            width, line = len(line), re.sub(r"\s+RTFx$", " RTFx", line)
+        elif width:
+            width = width if line.strip() else 0
+            line = re.sub(r"\s+[\d.]+$", " <speed>", line) if len(line) == width else line
         lines.append(line)
     return "\n".join(lines)
 
@@ -245,8 +276,9 @@ def _digest(text: str) -> str:
 
 def write(part: str, found: dict[str, str]) -> None:
     """Replace the frozen files of a part."""
-    name, _, only = part.partition("/")
-    shutil.rmtree(FROZEN / name / only, ignore_errors=True)
+    name = part.partition("/")[0]
+    for file in frozen(part):
+        (FROZEN / name / file).unlink()
     for file, text in found.items():
         path = FROZEN / name / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,8 +288,13 @@ def write(part: str, found: dict[str, str]) -> None:
 def frozen(part: str) -> dict[str, str]:
     """The frozen files of a part, as `run_part` names them."""
     name, _, only = part.partition("/")
-    paths = [path for path in sorted((FROZEN / name / only).rglob("*")) if path.is_file()]
-    return {str(path.relative_to(FROZEN / name)): path.read_text(encoding="utf-8") for path in paths}
+    paths = [path for path in sorted((FROZEN / name).rglob("*")) if path.is_file()]
+    texts = {str(path.relative_to(FROZEN / name)): path.read_text(encoding="utf-8") for path in paths}
+    return {file: text for file, text in texts.items() if not only or _is_of(only, file)}
+
+
+def _is_of(call: str, file: str) -> bool:
+    return file.startswith((f"{call}/", f"{call}.txt"))
 
 
 def differences(part: str, found: dict[str, str]) -> Iterator[str]:
