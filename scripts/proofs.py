@@ -64,7 +64,7 @@ MASKS = (
 SPEED = (
     r'("(?:time|time_s|rtfx|inference_s|[\w/]+_per_s|[\w/]*data_wait_fraction|[\w/]*slowest_process_ratio)": )[-+.\de]+'
 )
-LAUNCHER = r"(?m)^(?:[WE]\d{4} |Traceback|\[rank\d)"  # what torch has to say when a process has ended with an error
+LAUNCHER = r"(?m)^(?:[WE]\d{4} |Traceback|\[rank\d|error \(process)"  # what torch has to say when a process has ended with an error
 UNSTEADY = r', "train/own_s_per_step/process_\d+": [-+.\de]+'  # written only where processes drift apart
 
 
