@@ -56,6 +56,8 @@ MASKS = (
     (r"\b[0-9a-f]{40}\b", "<commit>"),
     (r'("is_dirty": )(true|false)', r"\1<dirty>"),
     (r'("(?!family|name|path|id)[a-z_]+": )"\d+\.\d+(\.\d+)?[\w.+]*"', r'\1"<version>"'),
+    (r"\bat commit [0-9a-f]{12}( with local changes)?", "at commit <commit>"),
+    (r"\b(transformers|peft) \d+\.\d[\w.]*", r"\1 <version>"),
     (r"\btorch \d[\w.+]*", "torch <version>"),
     (r"\bafter \d+\.\d s\b", "after <time>"),
     (r"(&quot;[a-z_]+&quot;: )&quot;\d+\.\d+(\.\d+)?[\w.+]*&quot;", r"\1<version>"),
@@ -64,7 +66,7 @@ MASKS = (
 SPEED = (
     r'("(?:time|time_s|rtfx|inference_s|[\w/]+_per_s|[\w/]*data_wait_fraction|[\w/]*slowest_process_ratio)": )[-+.\de]+'
 )
-LAUNCHER = r"(?m)^(?:[WE]\d{4} |Traceback|\[rank\d|error \(process)"  # what torch has to say when a process has ended with an error
+LAUNCHER = r"(?m)^(?:[WE]\d{4} |Traceback|\[rank\d|error \(process)"  # what follows the first process's error
 UNSTEADY = r', "train/own_s_per_step/process_\d+": [-+.\de]+'  # written only where processes drift apart
 
 
