@@ -20,7 +20,7 @@ from qasr_train.errors import InterruptedRunError, TrainingError, UserError
 log = logging.getLogger(__name__)
 
 BEAT_S = 2.0  # seconds between signs of life
-DONE, FAILED = "done", "failed:"
+_DONE, _ENDED_BADLY = "done", "failed:"
 _GRACE_S = 10.0  # for the main thread to end by itself once a process is known to be lost
 
 
@@ -79,7 +79,7 @@ class Peers:
         self._thread.join(timeout=BEAT_S)
         sentence = " ".join(str(self.lost or error).split())[:500]
         try:
-            self.store.set(self._key(self.rank), DONE if error is None else f"{FAILED}{sentence}")
+            self.store.set(self._key(self.rank), _DONE if error is None else f"{_ENDED_BADLY}{sentence}")
         except RuntimeError:  # the process that kept the store is gone
             log.debug("the store is gone")
         if self.lost is not None and isinstance(error, RuntimeError):
@@ -106,9 +106,9 @@ class Peers:
     def _fault(self, rank: int, value: str) -> str | None:
         """Why a process counts as lost, or None."""
         now_s = time.monotonic()
-        if value.startswith(FAILED):
-            return f"ended with an error: {value.removeprefix(FAILED)}"
-        if rank not in self._seen or self._seen[rank][0] != value or value == DONE:
+        if value.startswith(_ENDED_BADLY):
+            return f"ended with an error: {value.removeprefix(_ENDED_BADLY)}"
+        if rank not in self._seen or self._seen[rank][0] != value or value == _DONE:
             self._seen[rank] = (value, now_s)
         silent_s = now_s - self._seen[rank][1]
         return f"died or cannot be reached, silent for {silent_s:.0f} s" if silent_s > self.timeout_s else None

@@ -1,4 +1,4 @@
-"""Owns what a model is evaluated on: named sets of utterances, the part each plays, and the normaliser they are scored by.
+"""Owns what a model is evaluated on: named sets of utterances, the part each plays, the conditions each is heard under.
 
 Input: `SuiteConfig` (configs/suite/*.yaml). Output: `UtteranceSet`s, checked: none is empty, every row has a reference.
 """
