@@ -114,8 +114,8 @@ def wer(
         UserError: lists of unequal length, or empty; an unknown language or normaliser.
     """
     group = _score(references, hypotheses, language, normalizer)
-    num_errors = group.substitutions + group.deletions + group.insertions
-    return _error_rate(group, group.wer_percent, num_errors, group.num_reference_words, group.interval)
+    num_errors = group["substitutions"] + group["deletions"] + group["insertions"]
+    return _error_rate(group, group["wer_percent"], num_errors, group["num_reference_words"], group["interval"])
 
 
 def cer(
@@ -124,7 +124,11 @@ def cer(
     """The character error rate; as `wer`."""
     group = _score(references, hypotheses, language, normalizer)
     return _error_rate(
-        group, group.cer_percent, group.num_character_errors, group.num_reference_characters, group.cer_interval
+        group,
+        group["cer_percent"],
+        group["num_character_errors"],
+        group["num_reference_characters"],
+        group["cer_interval"],
     )
 
 
@@ -192,8 +196,8 @@ def _error_rate(
         percent,
         num_errors,
         num_reference,
-        num_utterances=group.num_utterances,
-        num_not_scored=group.num_not_scored,
+        num_utterances=group["num_utterances"],
+        num_not_scored=group["num_not_scored"],
         interval=interval,
         normalizer=group.normalizer,
     )

@@ -10,6 +10,7 @@ from qasr_train.corpus.audit import MAX_LISTED, Audit
 from qasr_train.corpus.summary import Part, Summary
 from qasr_train.pages.html import html_page
 from qasr_train.pages.svg import svg_drawing
+from qasr_train.pages.table import html_table
 
 _STYLE = "td:first-child, th:first-child, td.text { text-align: left } li.leak { font-weight: bold }"
 _MAX_RATE = 40.0
@@ -23,7 +24,7 @@ def audit_page(summary: Summary, audit: Audit, remarks: Sequence[str]) -> str:
     sections = [
         "<h1>Audit of a prepared corpus</h1>",
         f"<h2>To look at</h2><ul>{found or '<li>nothing</li>'}</ul>",
-        _table(("", "clips", "hours", "speakers", "no speech"), [_part(name, part) for name, part in parts]),
+        html_table(("", "clips", "hours", "speakers", "no speech"), [_part(name, part) for name, part in parts]),
         "<h2>Durations</h2>" + _durations(summary),
         "<h2>Speaking rate</h2>" + _rates(audit),
         "<h2>How it is written</h2>" + _styles(audit),
@@ -64,7 +65,7 @@ def _rates(audit: Audit) -> str:
 
 def _styles(audit: Audit) -> str:
     rows = [[name, style.describe()] for name, style in audit.styles.items()]
-    return _table(("language", "letter case, punctuation, numbers"), rows, is_text=True)
+    return html_table(("language", "letter case, punctuation, numbers"), rows, cell_class="text")
 
 
 def _outliers(audit: Audit) -> str:
@@ -81,7 +82,7 @@ def _outliers(audit: Audit) -> str:
     title = (
         "<h2>Too much or too little text for the length</h2><p>Often a wrong cut or the transcript of another clip.</p>"
     )
-    return title + _table(("id", "rate", "transcript"), rows, is_text=True)
+    return title + html_table(("id", "rate", "transcript"), rows, cell_class="text")
 
 
 def _foreign(audit: Audit) -> str:
@@ -92,7 +93,7 @@ def _foreign(audit: Audit) -> str:
         for one in audit.foreign[:MAX_LISTED]
     ]
     title = "<h2>Characters outside the script of the language</h2>"
-    return title + _table(("language", "character", "times", "clips"), rows, is_text=True)
+    return title + html_table(("language", "character", "times", "clips"), rows, cell_class="text")
 
 
 def _shared(audit: Audit) -> str:
@@ -102,11 +103,4 @@ def _shared(audit: Audit) -> str:
         for utterance_id, share in shared.covered[:MAX_LISTED]
     ]
     title = "<h2>Texts of one split that stand in another</h2>"
-    return title + _table(("splits", "clip", "of its words"), rows, is_text=True) if rows else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, is_text: bool = False) -> str:
-    cell = '<td class="text">' if is_text else "<td>"
-    heads = "".join(f"<th>{html.escape(one)}</th>" for one in head)
-    body = "".join("<tr>" + "".join(f"{cell}{html.escape(one)}</td>" for one in row) + "</tr>" for row in rows)
-    return f"<table><tr>{heads}</tr>{body}</table>"
+    return title + html_table(("splits", "clip", "of its words"), rows, cell_class="text") if rows else ""

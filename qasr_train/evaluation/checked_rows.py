@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qasr_train.evaluation.scoring.alignment import score_utterances
-from qasr_train.evaluation.scoring.metrics import primary_error_percent, primary_errors, primary_metric_of
+from qasr_train.evaluation.scoring.rates import primary_error_percent, primary_errors, primary_metric_of
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.manifest import Utterance
 from qasr_train.text.normalize import Normalizer

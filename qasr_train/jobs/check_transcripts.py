@@ -14,7 +14,7 @@ from qasr_train.errors import DataError
 from qasr_train.evaluation.checked_rows import CheckedRow, check_rows, rank
 from qasr_train.evaluation.report.doubtful_page import CAUTION, worst_page
 from qasr_train.evaluation.results import evaluate_sets
-from qasr_train.evaluation.scoring.metrics import primary_errors
+from qasr_train.evaluation.scoring.rates import primary_errors
 from qasr_train.evaluation.scoring.run_files import write_text
 from qasr_train.evaluation.settings import SetConfig, SuiteConfig
 from qasr_train.evaluation.suites.suite import load_suite

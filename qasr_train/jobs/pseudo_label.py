@@ -14,7 +14,7 @@ from typing import Any
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.alignment import error_counter, score_utterances
-from qasr_train.evaluation.scoring.metrics import primary_error_percent
+from qasr_train.evaluation.scoring.rates import primary_error_percent
 from qasr_train.evaluation.scoring.run_files import write_result
 from qasr_train.files import write_rows
 from qasr_train.jobs.settings.pseudo_label import PseudoLabelConfig

@@ -23,6 +23,7 @@ from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.export import Export, write_export
 from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.pages.html import html_page
+from qasr_train.pages.table import html_table
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, run_directory, write_record
 from qasr_train.run.processes import num_launched
@@ -170,16 +171,15 @@ def _page(sweep: Sweep, config: SweepConfig) -> str:
         [TradePoint(f"{p.strength:g}", p.guard_percent, p.target_percent, p is sweep.best) for p in sweep.points],
         limit_percent=limit,
     )
-    rows = "".join(
-        f"<tr{' class=best' if p is sweep.best else ''}><td>{p.strength:g}</td><td>{p.target_percent:.2f}</td>"
-        f"<td>{p.guard_percent:.2f}</td></tr>"
-        for p in sweep.points
-    )
+    rows = [[f"{p.strength:g}", f"{p.target_percent:.2f}", f"{p.guard_percent:.2f}"] for p in sweep.points]
+    best = rows[sweep.points.index(sweep.best)]
+    headers = ("strength", "target, error %", "guard, error %")
+    table = html_table(headers, rows, row_class=lambda row: "best" if row is best else "")
     body = f"""<h1>What a fine-tune gains and forgets, by its strength</h1>
 <p>{html.escape(config.checkpoint)}{f", averaged with {len(config.average)} more," if config.average else ""} between its base
 (strength 0) and itself (strength 1), on suite {html.escape(config.suite.name)}. Bold: the least error on the target sets with
 the guard sets losing at most {sweep.max_guard_loss_points:g} points. The strength was chosen on these very sets: confirm it on
 others before you quote its figures.</p>
 {plot}
-<table><tr><th>strength</th><th>target, error %</th><th>guard, error %</th></tr>{rows}</table>"""
+{table}"""
     return html_page("Strength sweep", body, style="tr.best { font-weight: bold }")

@@ -66,8 +66,8 @@ class Validator:
             total_nats, num_targets = total_nats + set_nats, num_targets + set_targets
             predictions = self._transcribe(name, utterances)
             overall = score_predictions(predictions, self.normalizer).overall
-            figures[f"dev/{name}/wer_percent"] = _rate(overall.wer_percent)
-            figures[f"dev/{name}/cer_percent"] = _rate(overall.cer_percent)
+            figures[f"dev/{name}/wer_percent"] = _rate(overall["wer_percent"])
+            figures[f"dev/{name}/cer_percent"] = _rate(overall["cer_percent"])
             rates.append(_rate(overall.primary_percent))
             self._keep_samples(name, predictions, step)
         figures["dev/loss_nats"] = total_nats / max(1, num_targets)

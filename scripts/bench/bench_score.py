@@ -45,8 +45,10 @@ def main() -> None:
         scores = score_saved(config)
         seconds = time.perf_counter() - start
     group = scores.overall
-    print(f"{arguments.pairs} pairs, {group.num_reference_words} words, {arguments.workers} workers: {seconds:.1f} s")
-    print(f"{arguments.normalizer}: WER {group.wer_percent} %, interval {group.interval}")
+    print(
+        f"{arguments.pairs} pairs, {group['num_reference_words']} words, {arguments.workers} workers: {seconds:.1f} s"
+    )
+    print(f"{arguments.normalizer}: WER {group['wer_percent']} %, interval {group['interval']}")
 
 
 def _pairs(count: int) -> list[Prediction]:

@@ -31,11 +31,11 @@ def test_what_is_returned_is_what_is_written(
     scored = evaluate_sets(run, SCORING, TrackingConfig())
     assert scored is not None and scored.path == str(run.run_dir)
     written = json.loads((run.run_dir / "scores.json").read_text())
-    assert written["sets"]["a"]["wer_percent"] == scored.sets["a"].wer_percent
+    assert written["sets"]["a"]["wer_percent"] == scored.sets["a"]["wer_percent"]
     assert written["provenance"]["run"] == scored.record
     assert is_scored(run.run_dir)
-    assert {name: group.wer_percent for name, group in load_run(run.run_dir).sets.items()} == {
-        name: group.wer_percent for name, group in scored.sets.items()
+    assert {name: group["wer_percent"] for name, group in load_run(run.run_dir).sets.items()} == {
+        name: group["wer_percent"] for name, group in scored.sets.items()
     }
     assert capsys.readouterr().out.count("normalizer") == 1
     (run.run_dir / "utterances.jsonl").unlink()

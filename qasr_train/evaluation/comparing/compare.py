@@ -16,7 +16,8 @@ from qasr_train.evaluation.comparing.gate import Verdict, judge
 from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
 from qasr_train.evaluation.comparing.term_changes import TermChange, compare_terms
 from qasr_train.evaluation.scoring.groups import Groups
-from qasr_train.evaluation.scoring.metrics import Resampling, counts_of, primary_metric_of
+from qasr_train.evaluation.scoring.metrics import Resampling
+from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.run_files import library_versions, write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import (

@@ -32,7 +32,7 @@ from qasr_train.evaluation.report.tables import (
     trouble_table,
 )
 from qasr_train.evaluation.scoring.confusions import Piece, aligned_pieces, count_confusions
-from qasr_train.evaluation.scoring.metrics import primary_error_percent, primary_errors
+from qasr_train.evaluation.scoring.rates import primary_error_percent, primary_errors
 from qasr_train.evaluation.scoring.run_files import library_versions, load_run, write_text
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.systems import system_of_run
@@ -255,7 +255,7 @@ def axis_label(metrics: set[str]) -> str:
 def _systems_table(run: ScoredRun, comparison: Comparison | None, placed: Sequence[Placement]) -> Table:
     """This run, its baseline, and the published systems it is placed among."""
     rates = [group.primary_percent for group in run.sets.values()]
-    systems = [system_of_run(run.record, _name(run), rates, run.overall.rtfx)]
+    systems = [system_of_run(run.record, _name(run), rates, run.overall["rtfx"])]
     systems += [comparison.systems["baseline"]] if comparison else []
     return systems_table([*systems, *(one for placement in placed for one in placement.systems)])
 

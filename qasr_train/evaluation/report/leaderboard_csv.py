@@ -40,13 +40,13 @@ def leaderboard_csv(run: ScoredRun) -> str | None:
         return None
     for published in map(read_published, _TABLES):
         sets = current_sets(run, published)
-        if sets is not None and not any(run.sets[name].num_failed for name in sets):
+        if sets is not None and not any(run.sets[name]["num_failed"] for name in sets):
             return _csv(run, published, sets)
     return None
 
 
 def _csv(run: ScoredRun, published: Published, sets: list[str]) -> str | None:
-    rates = [run.sets[name].wer_percent for name in sets]
+    rates = [run.sets[name]["wer_percent"] for name in sets]
     known = [rate for rate in rates if rate is not None]
     if len(known) < len(rates):
         return None

@@ -162,7 +162,7 @@ def size_b(run: ScoredRun) -> float | None:
 def rtfx_over(run: ScoredRun, sets: list[str]) -> float | None:
     """Total over total, as the leaderboard averages speed."""
     groups = [run.sets[name] for name in sets]
-    audio_s, inference_s = [group.audio_s for group in groups], [group.inference_s for group in groups]
+    audio_s, inference_s = [group["audio_s"] for group in groups], [group["inference_s"] for group in groups]
     if None in audio_s or None in inference_s:
         return None
     total_s = sum(value or 0.0 for value in inference_s)

@@ -4,12 +4,13 @@ Input: `ScoredRun`, `Confusions`, `System`s. Output: `Table`s of strings for ter
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qasr_train.evaluation.scoring.confusions import Confusions
 from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.scoring.entities import TermScore
-from qasr_train.evaluation.scoring.metrics import GroupScore, counts_of, percent, primary_metric_of
+from qasr_train.evaluation.scoring.metrics import RESULTS, TROUBLE, GroupScore, columns
+from qasr_train.evaluation.scoring.rates import counts_of, percent, primary_metric_of
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import interval_text
 from qasr_train.evaluation.scoring.systems import System
@@ -32,45 +33,49 @@ def score_summary(run: ScoredRun, directory: str) -> str:
 
 def headline_table(run: ScoredRun) -> Table:
     """Figures per set, and their averages."""
-    rows = [_score_row(name, group) for name, group in run.sets.items()]
+    rows = _rows(RESULTS, run.sets)
     if len(rows) > 1:
-        rows.append(_score_row("all sets, pooled (micro)", run.overall))
-        rows.append(["mean over sets (macro)", "", "", number(run.macro_wer_percent), *[""] * 7])
-    return Table("Results", _SCORE_HEADERS, rows, _SCORE_NOTE)
+        rows += _rows(RESULTS, {"all sets, pooled (micro)": run.overall})
+        rows.append(_mean_row("mean over sets (macro)", run.macro_wer_percent))
+    return Table("Results", _headers(RESULTS), rows, _SCORE_NOTE)
 
 
 def language_table(run: ScoredRun) -> Table:
     """Figures per language, each with the metric that is primary for it."""
-    rows = [_score_row(name, group) for name, group in run.languages.items()]
+    rows = _rows(RESULTS, run.languages)
     if len(rows) > 1:
-        rows.append(["mean over languages of WER or CER", "", "", number(run.macro_primary_percent), *[""] * 7])
-    return Table("By language", _SCORE_HEADERS, rows)
+        rows.append(_mean_row("mean over languages of WER or CER", run.macro_primary_percent))
+    return Table("By language", _headers(RESULTS), rows)
 
 
 def role_table(run: ScoredRun) -> Table:
     """Figures of the target and the guard sets."""
-    return Table("By role", _SCORE_HEADERS, [_score_row(name, group) for name, group in run.roles.items()])
+    return Table("By role", _headers(RESULTS), _rows(RESULTS, run.roles))
 
 
-_SCORE_HEADERS = ["", "utterances", "words", "WER %", "interval", "CER %", "sub", "del", "ins", "left out", "RTFx"]
+def trouble_table(run: ScoredRun) -> Table:
+    """The ways to go wrong that an error rate hides."""
+    note = (
+        "Loops: a unit of up to 20 words stands 4 times or more in a row, and not in the reference. "
+        "Cut off: the limit of new tokens was hit. Non-speech clips have an empty reference."
+    )
+    return Table("Other ways to go wrong", _headers(TROUBLE), _rows(TROUBLE, run.sets), note)
+
+
 _SCORE_NOTE = "The metric that is primary for the language carries a star; the bootstrap interval is of that metric."
 
 
-def _score_row(name: str, group: GroupScore) -> list[str]:
-    is_cer = group.primary_metric == "cer"
-    return [
-        name,
-        str(group.num_utterances),
-        str(group.num_reference_words),
-        number(group.wer_percent) + ("" if is_cer else " *"),
-        interval_text(group.primary_interval),
-        number(group.cer_percent) + (" *" if is_cer else ""),
-        str(group.substitutions),
-        str(group.deletions),
-        str(group.insertions),
-        str(group.num_not_scored or ""),
-        number(group.rtfx, 1),
-    ]
+def _headers(table: str) -> list[str]:
+    return ["", *(figure.title for figure in columns(table))]
+
+
+def _rows(table: str, groups: Mapping[str, GroupScore]) -> list[list[str]]:
+    return [[name, *(figure.cell(group) for figure in columns(table))] for name, group in groups.items()]
+
+
+def _mean_row(name: str, percent: float | None) -> list[str]:
+    """A mean of error rates, in the column of WER."""
+    return [name, *(number(percent) if figure.name == "wer_percent" else "" for figure in columns(RESULTS))]
 
 
 def term_tables(run: ScoredRun) -> list[Table]:
@@ -189,40 +194,6 @@ def _rates(rows: Sequence[UtteranceScore]) -> list[str]:
     wer = number(percent(errors.sum(), num_words.sum()))
     cer = number(percent(character_errors.sum(), num_characters.sum()))
     return [str(len(rows)), str(num_words.sum()), wer + ("" if is_cer else " *"), cer + (" *" if is_cer else "")]
-
-
-def trouble_table(run: ScoredRun) -> Table:
-    """The ways to go wrong that an error rate hides."""
-    headers = [
-        "",
-        "empty output %",
-        "loops %",
-        "cut off",
-        "failed",
-        "language right %",
-        "non-speech clips",
-        "with words %",
-        "words there",
-    ]
-    rows = [
-        [
-            name,
-            number(group.empty_output_percent),
-            number(group.loop_percent),
-            str(group.num_truncated),
-            str(group.num_failed),
-            number(group.language_accuracy_percent),
-            str(group.num_nonspeech),
-            number(group.hallucination_percent),
-            str(group.num_nonspeech_words),
-        ]
-        for name, group in run.sets.items()
-    ]
-    note = (
-        "Loops: a unit of up to 20 words stands 4 times or more in a row, and not in the reference. "
-        "Cut off: the limit of new tokens was hit. Non-speech clips have an empty reference."
-    )
-    return Table("Other ways to go wrong", headers, rows, note)
 
 
 def confusion_tables(confusions: Confusions, num_rows: int = 20) -> list[Table]:

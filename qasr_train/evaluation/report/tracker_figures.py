@@ -13,25 +13,13 @@ from accelerate import Accelerator
 
 from qasr_train.errors import AudioError
 from qasr_train.evaluation.report.clips import LoadClip
-from qasr_train.evaluation.scoring.metrics import GroupScore
+from qasr_train.evaluation.scoring.metrics import GroupScore, tracked_figures
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.run.settings import Backend, TrackingConfig
 from qasr_train.run.tracking import Tracker, tracker_names
 
 MAX_UTTERANCES = 100  # the worst ones, where texts or recordings may go out
-_FIGURES = (
-    "wer_percent",
-    "cer_percent",
-    "rtfx",
-    "language_accuracy_percent",
-    "empty_output_percent",
-    "loop_percent",
-    "hallucination_percent",
-    "num_utterances",
-    "num_failed",
-    "num_truncated",
-)
 
 
 def make_tracker(config: TrackingConfig, run_dir: Path, device: torch.device) -> Tracker | None:
@@ -52,10 +40,9 @@ def track_scores(tracker: Tracker, run: ScoredRun, load_clip: LoadClip, worst: S
     """
     tracker.send(figures(run), step=0)
     for name, groups in (("sets", run.sets), ("languages", run.languages)):
-        rows = [
-            [key, *(getattr(group, figure) for figure in _FIGURES), *_interval(group)] for key, group in groups.items()
-        ]
-        columns = [name.removesuffix("s"), *_FIGURES, "primary_metric", "interval_low_percent", "interval_high_percent"]
+        names = [figure.name for figure in tracked_figures()]
+        rows = [[key, *(group[figure] for figure in names), *_interval(group)] for key, group in groups.items()]
+        columns = [name.removesuffix("s"), *names, "primary_metric", "interval_low_percent", "interval_high_percent"]
         tracker.send_table(f"test/{name}", columns, rows, step=0)
     worst = worst[:MAX_UTTERANCES]
     if tracker.config.allow_text:
@@ -80,10 +67,10 @@ def track_scores(tracker: Tracker, run: ScoredRun, load_clip: LoadClip, worst: S
 def figures(run: ScoredRun) -> dict[str, float | None]:
     """All figures by name; None where there is nothing to divide by."""
     found: dict[str, float | None] = {
-        "test/micro_wer_percent": run.overall.wer_percent,
+        "test/micro_wer_percent": run.overall["wer_percent"],
         "test/macro_wer_percent": run.macro_wer_percent,
         "test/macro_primary_percent": run.macro_primary_percent,
-        "test/rtfx": run.overall.rtfx,
+        "test/rtfx": run.overall["rtfx"],
     }
     found |= dict(_group_figures("set", run.sets))
     found |= dict(_group_figures("language", run.languages))
@@ -100,8 +87,8 @@ def figures(run: ScoredRun) -> dict[str, float | None]:
 
 def _group_figures(kind: str, groups: Mapping[str, GroupScore]) -> Iterator[tuple[str, float | None]]:
     for name, group in groups.items():
-        for figure in _FIGURES:
-            yield f"test/{kind}/{name}/{figure}", getattr(group, figure)
+        for figure in tracked_figures():
+            yield f"test/{kind}/{name}/{figure.name}", group[figure.name]
 
 
 def _interval(group: GroupScore) -> list[Any]:

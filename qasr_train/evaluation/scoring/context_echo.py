@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from qasr_train.evaluation.scoring.groups import Groups
-from qasr_train.evaluation.scoring.metrics import Resampling, percent
+from qasr_train.evaluation.scoring.metrics import Resampling
+from qasr_train.evaluation.scoring.rates import percent
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
 from qasr_train.evaluation.scoring.utterance import UtteranceContext, UtteranceScore
 from qasr_train.text.normalize import Normalizer

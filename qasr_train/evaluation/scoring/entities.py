@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from qasr_train.evaluation.scoring.groups import Groups
-from qasr_train.evaluation.scoring.metrics import Resampling, percent, primary_metric_of
+from qasr_train.evaluation.scoring.metrics import Resampling
+from qasr_train.evaluation.scoring.rates import percent, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
 from qasr_train.evaluation.scoring.utterance import TermErrors, UtteranceScore, UtteranceTerms
 from qasr_train.evaluation.scoring.word_pairs import utterance_pairs

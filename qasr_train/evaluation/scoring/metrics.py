@@ -1,19 +1,20 @@
-"""Owns the aggregates: pooled error rates and their intervals, speed, and the other ways in which a system can go wrong.
+"""Owns the figures of a group of utterances, the list FIGURES: error rates and their intervals, speed, other ways to go wrong.
 
-Input: `UtteranceScore`s of one group (a set, a language ...). Output: `GroupScore`, the objects inside scores.json.
+Input: the `UtteranceScore`s of one group (a set, a language ...). Output: `GroupScore`, the objects inside scores.json.
+To add a figure: an entry in FIGURES; scores.json, the tables and the tracker take it from there.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
-import numpy as np
-
-from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
+from qasr_train.evaluation.scoring.rates import Ratio, counts_of, percent, primary_metric_of
+from qasr_train.evaluation.scoring.significance import Interval, error_rate_interval, interval_text
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
-from qasr_train.text.languages import CER_LANGUAGES
+from qasr_train.pages.table import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,170 +26,329 @@ class Resampling:
     seed: int = 0
 
 
-@dataclass(slots=True)
-class GroupScore:
-    """Figures of one group of utterances. Rates in percent are None where there is nothing to divide by.
+class Group:
+    """The rows of one group, and what several figures are made of, each worked out once.
 
-    wer_percent, cer_percent: pooled errors / pooled reference length, rounded to two places as the leaderboard does.
-    undefined_because: why wer_percent is None.
-    primary_metric, primary_percent: CER for Chinese, Cantonese, Japanese, Korean, Thai; WER otherwise.
-    num_utterances: rows that count; num_not_scored rows do not, for the reasons counted in not_scored.
-    interval, cer_interval: bootstrap intervals of wer_percent and cer_percent.
-    rtfx: seconds of audio per second of inference; None unless both are known for every row that did not fail.
-    language_accuracy_percent: of num_with_predicted_language rows, how many were heard in their own language.
-    empty_output_percent: share of rows with speech for which nothing was written.
-    loop_percent: share of rows whose hypothesis repeats itself as the reference does not.
-    num_nonspeech, hallucination_percent, num_nonspeech_words: rows whose reference is empty, the share of them for which
-        something was written, and how many words.
+    rows: all; scored: those that enter error rates; heard: those that did not fail, of which speech have words in the reference,
+    nonspeech an empty one, and told state a language and were told one.
     """
 
+    def __init__(self, rows: Sequence[UtteranceScore], resampling: Resampling) -> None:
+        self.rows = rows
+        self._resampling = resampling
+        self.scored = [row for row in rows if row.is_scored]
+        self.heard = [row for row in rows if row.prediction.failed is None]
+        self.speech = [row.counts for row in self.heard if row.counts.normalized_reference]
+        with_text = [(row.counts, row.prediction.text) for row in self.heard]
+        self.nonspeech = [counts for counts, text in with_text if text is not None and not text.strip()]
+        heard = [row.prediction for row in self.heard]
+        self.told = [one for one in heard if one.language and one.predicted_language]
+
+    @cached_property
+    def words(self) -> Ratio:
+        """Of the scored rows."""
+        return counts_of(self.scored, "wer")
+
+    @cached_property
+    def characters(self) -> Ratio:
+        """Of the scored rows."""
+        return counts_of(self.scored, "cer")
+
+    @cached_property
+    def primary_metric(self) -> str:
+        """ "cer" where every language of the scored rows is one of CER_LANGUAGES, else "wer"."""
+        return primary_metric_of({row.prediction.language for row in self.scored})
+
+    @cached_property
+    def audio_s(self) -> float | None:
+        """Seconds of audio; None unless known of every row that did not fail."""
+        return _total([row.prediction.duration_s for row in self.heard])
+
+    @cached_property
+    def inference_s(self) -> float | None:
+        """Seconds of inference; None unless known of every row that did not fail."""
+        return _total([row.prediction.time_s for row in self.heard])
+
+    def total(self, name: str) -> int:
+        """Sum of one of the scored rows' counts."""
+        return sum(getattr(row.counts, name) for row in self.scored)
+
+    def interval(self, ratio: Ratio) -> Interval | None:
+        """Bootstrap interval of a rate over the scored rows."""
+        speakers = [row.prediction.speaker for row in self.scored]
+        return error_rate_interval(*ratio, speakers, **dataclasses.asdict(self._resampling))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupScore:
+    """Figures of one group of utterances, by name, in the order of FIGURES. normalizer: the rules they were made by."""
+
     normalizer: str
-    wer_percent: float | None
-    cer_percent: float | None
-    undefined_because: str | None
-    primary_metric: str
-    primary_percent: float | None
-    substitutions: int
-    deletions: int
-    insertions: int
-    num_reference_words: int
-    num_character_errors: int
-    num_reference_characters: int
-    num_utterances: int
-    num_not_scored: int
-    not_scored: dict[str, int]
-    interval: Interval | None
-    cer_interval: Interval | None
-    audio_s: float | None
-    inference_s: float | None
-    rtfx: float | None
-    num_with_predicted_language: int
-    language_accuracy_percent: float | None
-    empty_output_percent: float | None
-    loop_percent: float | None
-    num_truncated: int
-    num_failed: int
-    num_nonspeech: int
-    hallucination_percent: float | None
-    num_nonspeech_words: int
+    figures: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        """The figure of that name."""
+        return self.figures[name]
+
+    @property
+    def primary_metric(self) -> str:
+        """ "cer" for Chinese, Cantonese, Japanese, Korean, Thai; "wer" otherwise."""
+        return str(self["primary_metric"])
+
+    @property
+    def primary_percent(self) -> float | None:
+        """The rate of that metric."""
+        percent: float | None = self["primary_percent"]
+        return percent
 
     @property
     def primary_interval(self) -> Interval | None:
-        """The interval of primary_percent."""
-        return self.cer_interval if self.primary_metric == "cer" else self.interval
+        """Its interval."""
+        interval: Interval | None = self["cer_interval" if self.primary_metric == "cer" else "interval"]
+        return interval
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and None."""
-        return dataclasses.asdict(self)
+        return {"normalizer": self.normalizer, **{name: _plain(value) for name, value in self.figures.items()}}
+
+
+RESULTS, TROUBLE = "results", "trouble"  # the tables that figures stand in
+Direction = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a group.
+
+    name: in scores.json and in the tracker. of_group: what it is there, anything JSON can hold or an `Interval`; rates in percent
+    are None where there is nothing to divide by. direction: which is better; None: neither.
+    table, place, title: the table whose column it is (None: none), the column's place among the others, and its head.
+    text: its cell; None: rates to two places, anything else as it is.
+    tracked: its place among what a tracker gets of each set and language; None: it gets none.
+    """
+
+    name: str
+    of_group: Callable[[Group], Any]
+    direction: Direction | None = None
+    table: str | None = None
+    place: int = 0
+    title: str = ""
+    text: Callable[[GroupScore], str] | None = None
+    tracked: int | None = None
+
+    def cell(self, group: GroupScore) -> str:
+        """What stands in its column."""
+        if self.text is not None:
+            return self.text(group)
+        value = group[self.name]
+        return number(value) if value is None or isinstance(value, float) else str(value)
 
 
 def score_group(rows: Sequence[UtteranceScore], normalizer: str, resampling: Resampling) -> GroupScore:
     """Figures of one group; rows with is_scored False are counted, and enter no error rate."""
-    scored = [row for row in rows if row.is_scored]
-    errors, num_words = counts_of(scored, "wer")
-    character_errors, num_characters = counts_of(scored, "cer")
-    speakers = [row.prediction.speaker for row in scored]
-    options = dataclasses.asdict(resampling)
-    wer_percent, cer_percent = (
-        percent(errors.sum(), num_words.sum()),
-        percent(character_errors.sum(), num_characters.sum()),
-    )
-    primary_metric = primary_metric_of({row.prediction.language for row in scored})
-    audio_s, inference_s = _seconds(rows)
-    return GroupScore(
-        normalizer=normalizer,
-        wer_percent=wer_percent,
-        cer_percent=cer_percent,
-        undefined_because=_undefined_because(scored) if wer_percent is None else None,
-        primary_metric=primary_metric,
-        primary_percent=cer_percent if primary_metric == "cer" else wer_percent,
-        substitutions=sum(row.counts.substitutions for row in scored),
-        deletions=sum(row.counts.deletions for row in scored),
-        insertions=sum(row.counts.insertions for row in scored),
-        num_reference_words=int(num_words.sum()),
-        num_character_errors=int(character_errors.sum()),
-        num_reference_characters=int(num_characters.sum()),
-        num_utterances=len(scored),
-        num_not_scored=len(rows) - len(scored),
-        not_scored=dict(Counter(row.not_scored_because or "" for row in rows if not row.is_scored)),
-        interval=error_rate_interval(errors, num_words, speakers, **options),
-        cer_interval=error_rate_interval(character_errors, num_characters, speakers, **options),
-        audio_s=audio_s,
-        inference_s=inference_s,
-        rtfx=round(audio_s / inference_s, 4) if audio_s is not None and inference_s else None,
-        num_truncated=sum(bool(row.prediction.is_truncated) for row in rows),
-        num_failed=sum(row.prediction.failed is not None for row in rows),
-        **_other_ways_to_fail(rows),
-    )
+    group = Group(rows, resampling)
+    return GroupScore(normalizer, {figure.name: figure.of_group(group) for figure in FIGURES})
 
 
-def counts_of(rows: Sequence[UtteranceScore], metric: str) -> tuple[Counts, Counts]:
-    """(errors, reference lengths) per row, in characters for "cer", else in words: two (rows,) int arrays."""
-    counted = [row.counts for row in rows]
-    if metric == "cer":
-        counts = [(one.num_character_errors, one.num_reference_characters) for one in counted]
-    else:
-        counts = [(one.num_errors, one.num_reference_words) for one in counted]
-    errors, lengths = np.asarray(counts, dtype=np.int64).reshape(-1, 2).T
-    return errors, lengths
+def columns(table: str) -> list[Figure]:
+    """The figures of a table, from left to right."""
+    return sorted((one for one in FIGURES if one.table == table), key=lambda one: one.place)
 
 
-def primary_counts(row: UtteranceScore) -> tuple[int, int]:
-    """(errors, reference length) of one utterance by the primary metric of its language."""
-    counts = row.counts
-    if primary_metric_of({row.prediction.language}) == "cer":
-        return counts.num_character_errors, counts.num_reference_characters
-    return counts.num_errors, counts.num_reference_words
+def tracked_figures() -> list[Figure]:
+    """What a tracker gets of each set and language, in its order."""
+    return sorted((one for one in FIGURES if one.tracked is not None), key=lambda one: one.tracked or 0)
 
 
-def primary_errors(row: UtteranceScore) -> int:
-    """Errors of one utterance by the primary metric of its language."""
-    return primary_counts(row)[0]
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if isinstance(value, Interval) else value
 
 
-def primary_error_percent(row: UtteranceScore) -> float:
-    """Percent of one utterance, for sorting rows only; against an empty reference each inserted word counts as 100."""
-    num_errors, length = primary_counts(row)
-    return 100.0 * num_errors / max(1, length)
+def _total(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
-def primary_metric_of(languages: set[str | None]) -> str:
-    """ "cer" where every language of a group is one of CER_LANGUAGES, else "wer"."""
-    return "cer" if languages and languages <= CER_LANGUAGES else "wer"
+def _rate(ratio: Ratio) -> float | None:
+    errors, lengths = ratio
+    return percent(errors.sum(), lengths.sum())
 
 
-def percent(part: float, whole: float) -> float | None:
-    """100 * part / whole to two places; None where the whole is 0."""
-    return round(100 * (float(part) / float(whole)), 2) if whole else None
-
-
-def _other_ways_to_fail(rows: Sequence[UtteranceScore]) -> dict[str, Any]:
-    heard = [row for row in rows if row.prediction.failed is None]
-    told = [row.prediction for row in heard if row.prediction.language and row.prediction.predicted_language]
-    speech = [row.counts for row in heard if row.counts.normalized_reference]
-    nonspeech = [row.counts for row in heard if row.prediction.text is not None and not row.prediction.text.strip()]
-    return {
-        "num_with_predicted_language": len(told),
-        "language_accuracy_percent": percent(sum(row.language == row.predicted_language for row in told), len(told)),
-        "empty_output_percent": percent(sum(not row.normalized_hypothesis for row in speech), len(speech)),
-        "loop_percent": percent(sum(row.counts.has_loop for row in heard), len(heard)),
-        "num_nonspeech": len(nonspeech),
-        "hallucination_percent": percent(sum(bool(row.normalized_hypothesis) for row in nonspeech), len(nonspeech)),
-        "num_nonspeech_words": sum(row.insertions for row in nonspeech),
-    }
-
-
-def _seconds(rows: Sequence[UtteranceScore]) -> tuple[float | None, float | None]:
-    heard = [row.prediction for row in rows if row.prediction.failed is None]
-    audio = [one.duration_s for one in heard]
-    inference = [one.time_s for one in heard]
-    audio_s = None if None in audio else sum(value for value in audio if value is not None)
-    inference_s = None if None in inference else sum(value for value in inference if value is not None)
-    return audio_s, inference_s
-
-
-def _undefined_because(scored: Sequence[UtteranceScore]) -> str:
-    if not scored:
+def _undefined_because(group: Group) -> str | None:
+    if _rate(group.words) is not None:
+        return None
+    if not group.scored:
         return "no row counts"
-    num_inserted = sum(row.counts.insertions for row in scored)
+    num_inserted = group.total("insertions")
     return "no reference words (the leaderboard's scorer says inf)" if num_inserted else "no reference words"
+
+
+def _not_scored(group: Group) -> dict[str, int]:
+    return dict(Counter(row.not_scored_because or "" for row in group.rows if not row.is_scored))
+
+
+def _rtfx(group: Group) -> float | None:
+    """Seconds of audio per second of inference."""
+    if group.audio_s is None or not group.inference_s:
+        return None
+    return round(group.audio_s / group.inference_s, 4)
+
+
+def _share(parts: Sequence[Any]) -> float | None:
+    return percent(sum(map(bool, parts)), len(parts))
+
+
+def _starred(metric: str) -> Callable[[GroupScore], str]:
+    """The cell of an error rate: the one that is primary carries a star."""
+    return lambda group: number(group[f"{metric}_percent"]) + (" *" if group.primary_metric == metric else "")
+
+
+# In the order of scores.json. Error rates are pooled errors / pooled reference length, rounded to two places as the leaderboard
+# does; rows that are not scored enter none of them.
+FIGURES = [
+    Figure(
+        "wer_percent",
+        lambda group: _rate(group.words),
+        direction="lower",
+        table=RESULTS,
+        place=3,
+        title="WER %",
+        text=_starred("wer"),
+        tracked=1,
+    ),
+    Figure(
+        "cer_percent",
+        lambda group: _rate(group.characters),
+        direction="lower",
+        table=RESULTS,
+        place=5,
+        title="CER %",
+        text=_starred("cer"),
+        tracked=2,
+    ),
+    # Why wer_percent is None.
+    Figure("undefined_because", _undefined_because),
+    Figure("primary_metric", lambda group: group.primary_metric),
+    Figure(
+        "primary_percent",
+        lambda group: _rate(group.characters if group.primary_metric == "cer" else group.words),
+        direction="lower",
+    ),
+    Figure(
+        "substitutions",
+        lambda group: group.total("substitutions"),
+        direction="lower",
+        table=RESULTS,
+        place=6,
+        title="sub",
+    ),
+    Figure("deletions", lambda group: group.total("deletions"), direction="lower", table=RESULTS, place=7, title="del"),
+    Figure(
+        "insertions", lambda group: group.total("insertions"), direction="lower", table=RESULTS, place=8, title="ins"
+    ),
+    Figure("num_reference_words", lambda group: int(group.words[1].sum()), table=RESULTS, place=2, title="words"),
+    Figure("num_character_errors", lambda group: int(group.characters[0].sum()), direction="lower"),
+    Figure("num_reference_characters", lambda group: int(group.characters[1].sum())),
+    Figure("num_utterances", lambda group: len(group.scored), table=RESULTS, place=1, title="utterances", tracked=8),
+    Figure(
+        "num_not_scored",
+        lambda group: len(group.rows) - len(group.scored),
+        direction="lower",
+        table=RESULTS,
+        place=9,
+        title="left out",
+        text=lambda group: str(group["num_not_scored"] or ""),
+    ),
+    # How many for which reason.
+    Figure("not_scored", _not_scored),
+    # The column shows the interval of the primary metric.
+    Figure(
+        "interval",
+        lambda group: group.interval(group.words),
+        table=RESULTS,
+        place=4,
+        title="interval",
+        text=lambda group: interval_text(group.primary_interval),
+    ),
+    Figure("cer_interval", lambda group: group.interval(group.characters)),
+    Figure("audio_s", lambda group: group.audio_s),
+    Figure("inference_s", lambda group: group.inference_s, direction="lower"),
+    Figure(
+        "rtfx",
+        _rtfx,
+        direction="higher",
+        table=RESULTS,
+        place=10,
+        title="RTFx",
+        text=lambda group: number(group["rtfx"], 1),
+        tracked=3,
+    ),
+    Figure("num_with_predicted_language", lambda group: len(group.told)),
+    # Of those, how many were heard in their own language.
+    Figure(
+        "language_accuracy_percent",
+        lambda group: _share([one.language == one.predicted_language for one in group.told]),
+        direction="higher",
+        table=TROUBLE,
+        place=5,
+        title="language right %",
+        tracked=4,
+    ),
+    # Of rows with speech, for how many nothing was written.
+    Figure(
+        "empty_output_percent",
+        lambda group: _share([not counts.normalized_hypothesis for counts in group.speech]),
+        direction="lower",
+        table=TROUBLE,
+        place=1,
+        title="empty output %",
+        tracked=5,
+    ),
+    # How many hypotheses repeat themselves as the reference does not.
+    Figure(
+        "loop_percent",
+        lambda group: _share([row.counts.has_loop for row in group.heard]),
+        direction="lower",
+        table=TROUBLE,
+        place=2,
+        title="loops %",
+        tracked=6,
+    ),
+    Figure(
+        "num_truncated",
+        lambda group: sum(bool(row.prediction.is_truncated) for row in group.rows),
+        direction="lower",
+        table=TROUBLE,
+        place=3,
+        title="cut off",
+        tracked=10,
+    ),
+    Figure(
+        "num_failed",
+        lambda group: len(group.rows) - len(group.heard),
+        direction="lower",
+        table=TROUBLE,
+        place=4,
+        title="failed",
+        tracked=9,
+    ),
+    Figure("num_nonspeech", lambda group: len(group.nonspeech), table=TROUBLE, place=6, title="non-speech clips"),
+    # Of those, for how many something was written, and how many words.
+    Figure(
+        "hallucination_percent",
+        lambda group: _share([counts.normalized_hypothesis for counts in group.nonspeech]),
+        direction="lower",
+        table=TROUBLE,
+        place=7,
+        title="with words %",
+        tracked=7,
+    ),
+    Figure(
+        "num_nonspeech_words",
+        lambda group: sum(counts.insertions for counts in group.nonspeech),
+        direction="lower",
+        table=TROUBLE,
+        place=8,
+        title="words there",
+    ),
+]

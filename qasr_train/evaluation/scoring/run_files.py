@@ -60,7 +60,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
     return {
         "version": SCORES_VERSION,
         "normalizer": run.normalizer.name,
-        "micro_wer_percent": run.overall.wer_percent,
+        "micro_wer_percent": run.overall["wer_percent"],
         "macro_wer_percent": run.macro_wer_percent,
         "macro_primary_percent": run.macro_primary_percent,
         "overall": run.overall.to_json(),

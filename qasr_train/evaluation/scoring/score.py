@@ -82,7 +82,7 @@ class ScoredRun:
     @property
     def macro_wer_percent(self) -> float | None:
         """Unweighted mean of the rounded WER of the sets, the leaderboard's average; micro is that of `overall`."""
-        return _mean([group.wer_percent for group in self.sets.values()])
+        return _mean([group["wer_percent"] for group in self.sets.values()])
 
     @property
     def macro_primary_percent(self) -> float | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from qasr_train.evaluation.scoring.metrics import counts_of, primary_metric_of
+from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 
 

@@ -65,7 +65,7 @@ def test_errors_on_and_off_terms_add_up_to_all(normalizer):
     )
     group = scores.entities.overall
     assert group.num_errors_on_terms + group.num_errors_off_terms == sum(row.counts.num_errors for row in scores.rows)
-    assert group.num_words_on_terms + group.num_words_off_terms == scores.overall.num_reference_words
+    assert group.num_words_on_terms + group.num_words_off_terms == scores.overall["num_reference_words"]
     assert group.num_words_on_terms > 0
 
 

@@ -39,6 +39,6 @@ def test_totals_agree_with_sclite(tmp_path):
     group = score_predictions(rows, get_normalizer("none")).overall
     found = re.search(r"Ref. words\s*=\s*\(\s*(\d+)\)", printed)
     assert found
-    assert group.num_reference_words == int(found[1])
-    assert group.substitutions + group.deletions + group.insertions == figure("Percent Total Error")
-    assert group.deletions - group.insertions == figure("Percent Deletions") - figure("Percent Insertions")
+    assert group["num_reference_words"] == int(found[1])
+    assert group["substitutions"] + group["deletions"] + group["insertions"] == figure("Percent Total Error")
+    assert group["deletions"] - group["insertions"] == figure("Percent Deletions") - figure("Percent Insertions")
