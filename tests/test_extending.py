@@ -126,6 +126,7 @@ SHOWN = {
     "A dataset": (None, "call0  1.00 s, English"),
     "A suite": ("runs/calls/scores.json", '"desk"'),
     "A normaliser": ("rescored/scores.json", '"lower-1"'),
+    "A figure": ("refigured/report.md", "written %"),
     "An augmentation": (None, "gap of 0.02 s"),
     "An objective": ("runs/capped/run.json", '"most_nats": 5.0'),
     "A family of models": ("runs/toy/checkpoints/last/config.json", '"toy"'),
