@@ -93,22 +93,17 @@ def compare_runs(
         ConfigError: the gate names a set that is not there.
     """
     gate = gate or GateConfig()
-    ours, theirs = baseline.normalizer, candidate.normalizer
-    if ours != theirs:
-        raise DataError(
-            f"{baseline.path} was scored by {ours.name} and {candidate.path} by {theirs.name}; "
-            "give normalizer= to score both by the same rules"
-        )
+    rules = _common_rules(baseline, candidate)
     pairs, warnings = pair_runs(baseline, candidate)
     resampling = Resampling(1 - gate.alpha, num_resamples, seed)
-    groups = Groups(pairs, _Differences(ours, resampling).measure)
+    groups = Groups(pairs, _Differences(rules, resampling).measure)
     terms, term_warnings = compare_terms(baseline, candidate, pairs, resampling)
     sets = groups.by(lambda pair: pair.set)
     roles = _roles(pairs, gate)
     return Comparison(
         baseline=baseline.path,
         candidate=candidate.path,
-        normalizer=ours,
+        normalizer=rules,
         overall=groups.by(lambda pair: "")[""],
         sets=sets,
         languages=groups.by(lambda pair: pair.candidate.prediction.language or "unknown"),
@@ -125,6 +120,16 @@ def compare_runs(
         pairs=pairs,
         note=note,
     )
+
+
+def _common_rules(baseline: ScoredRun, candidate: ScoredRun) -> Normalizer:
+    ours, theirs = baseline.normalizer, candidate.normalizer
+    if ours != theirs:
+        raise DataError(
+            f"{baseline.path} was scored by {ours.name} and {candidate.path} by {theirs.name}; "
+            "give normalizer= to score both by the same rules"
+        )
+    return ours
 
 
 def write_comparison(directory: str | Path, comparison: Comparison) -> None:
