@@ -1,7 +1,7 @@
-"""Owns augmentation as a run has it: its settings, and the object that applies them at three moments.
+"""Owns what is drawn for a clip in an epoch (how often a noise, at which ratio, which room, which codec), and when it is applied.
 
-Input: `AugmentConfig`. Output: `Augmenter`: the plan of an epoch, a recording in a loader worker, the features of a batch.
-What is drawn is a function of (run seed, epoch, utterance) alone.
+Input: `AugmentConfig`. Output: `Augmenter`, at three moments: the plan of an epoch, a recording in a loader worker, the features
+of a batch. What is drawn is a function of (run seed, epoch, utterance) alone.
 """
 
 from collections.abc import Sequence

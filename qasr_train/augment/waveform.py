@@ -1,6 +1,6 @@
-"""Owns the augmentation of a clip's sound, in the order it happens to speech: room, noise, gain, telephone.
+"""Owns what each change does to a clip's sound, in the order it happens to speech: room, noise, gain, telephone.
 
-Input: settings and a generator. Output: a `Change`, which says what was drawn and applies it to a waveform; in loader workers.
+Input: what `augmenter.py` has drawn. Output: a `Change`, which says so and applies it to a waveform; in loader workers.
 """
 
 from collections.abc import Sequence

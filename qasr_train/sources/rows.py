@@ -1,5 +1,7 @@
 """Owns how a row of any table becomes an Utterance: which column is which field, and what its values mean.
 
+Of JSONL, `blocks.py` takes the same choice for whole columns at a time.
+
 Input: a row as a dict, where it stands, the column mapping. Output: an Utterance, or a DataError naming the place.
 """
 

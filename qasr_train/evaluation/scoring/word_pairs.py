@@ -1,4 +1,4 @@
-"""Owns which word stands for which: two normalised texts side by side, and what counts as the same word in them.
+"""Owns which word stands for which: two texts side by side after normalising, compounds joined where the rules say.
 
 Input: an utterance's texts, or tokens (words; characters in languages written without spaces). Output: pairs of them.
 """
