@@ -35,6 +35,27 @@ def whole_file(path: Path, *, errors: str = "strict", is_synced: bool = False) -
         raise
 
 
+TOO_DEEP = "nested too deep"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON from outside says; the one way to read it, as `json.loads` has three ways of its own to fail.
+
+    Raises:
+        JSONDecodeError: no JSON, no UTF-8, nested deeper than Python reads, or a whole number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        raise json.JSONDecodeError(TOO_DEEP, "", 0) from None
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError(f"no UTF-8 text: {error.reason} at byte {error.start}", "", 0) from None
+    except ValueError:
+        raise json.JSONDecodeError("a whole number of thousands of digits", "", 0) from None
+
+
 def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
     """Write a text file all or nothing."""
     with whole_file(path, errors=errors) as out:

@@ -5,17 +5,18 @@ Other formats (CSV, Parquet, Hugging Face, NeMo, the official script's JSONL) ar
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
-from qasr_train.files import write_rows
+from qasr_train.files import parse_json, write_rows
 
 MANIFEST_VERSION = 1
+MAX_SECONDS = 1e9  # 31 years; sums of what lies beyond are not finite any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,16 @@ class Utterance:
             raise DataError(f"{self.origin}: an utterance has an empty id; give every row its own `id`")
         if not self.audio:
             raise DataError(f"{self.origin}: utterance {self.id!r} names no audio; set its `audio` to a path")
+        if isinstance(self.audio, str) and "\0" in self.audio:
+            raise DataError(f"{self.origin}: the audio path of {self.id!r} holds a NUL character; correct it")
         for name in ("duration_s", "start_s", "end_s"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise DataError(f"{self.origin}: utterance {self.id!r} has {name}={value}; expected seconds, 0 or more")
+            if value is not None and value > MAX_SECONDS:
+                raise DataError(
+                    f"{self.origin}: utterance {self.id!r} has {name}={value:g}, which is years; expected seconds"
+                )
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
             raise DataError(
                 f"{self.origin}: utterance {self.id!r} ends at {self.end_s} s, not after its start at {self.start_s} s"
@@ -94,8 +101,8 @@ def rows_of_lines(lines: Iterable[str], path: Path, first_line: int = 1) -> Iter
             continue
         where = f"{path}:{number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parse_json(line)
+        except JSONDecodeError as error:
             raise DataError(f"{where}: this line is not JSON ({error.msg}); expected one JSON object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{where}: expected a JSON object, got {type(row).__name__}")

@@ -1,13 +1,14 @@
 """Files written all or nothing: what stood there stays when writing fails, and no half file is left beside it."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qasr_train.files import os_error_sentence, whole_file, write_json, write_rows, write_whole
+from qasr_train.files import os_error_sentence, parse_json, whole_file, write_json, write_rows, write_whole
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -73,3 +74,19 @@ def test_no_number_is_an_error_where_it_may_not_be(tmp_path: Path) -> None:
 def test_what_a_failure_of_the_disk_says(number: int, sentence: str | None) -> None:
     assert os_error_sentence(OSError(number, os.strerror(number), "x.txt")) == sentence
     assert os_error_sentence(OSError(number, os.strerror(number)), Path("x.txt")) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested too deep"),
+        ("[" + "9" * 5000 + "]", "a whole number of thousands of digits"),
+        (b'{"a": "\xff"}', "no UTF-8 text"),
+        ("{", "Expecting property name"),
+    ],
+    ids=["arrays", "objects", "digits", "bytes", "cut off"],
+)
+def test_json_of_any_kind_of_wrong_is_one_kind_of_error(text: str | bytes, words: str) -> None:
+    with pytest.raises(json.JSONDecodeError, match=words):
+        parse_json(text)

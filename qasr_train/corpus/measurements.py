@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from qasr_train.corpus.worker import Measured
 from qasr_train.errors import DataError
+from qasr_train.files import parse_json
 from qasr_train.manifest import Utterance
 
 JOURNAL_VERSION = 1
@@ -32,7 +33,7 @@ def file_state(audio: str) -> list[int] | None:
     """Size in bytes and time of change of a file, None where it is not there: another state means measuring again."""
     try:
         found = Path(audio).stat()
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return None
     return [found.st_size, found.st_mtime_ns]
 
@@ -93,7 +94,7 @@ class Measurements:
 
     def _parsed(self, line: str, number: int) -> dict[str, Any]:
         try:
-            return dict(json.loads(line))
+            return dict(parse_json(line))
         except (ValueError, TypeError):
             raise DataError(f"{self.path}:{number}: is damaged; delete the file to check everything again") from None
 

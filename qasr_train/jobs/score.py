@@ -4,7 +4,6 @@ Input: ScoreConfig. Output in out: scores.json, utterances.jsonl, report.md, rep
 leaderboard.csv; a table on stdout. Needs no model and no GPU.
 """
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
+from qasr_train.files import parse_json
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
@@ -61,7 +61,7 @@ def _provenance(predictions: Path, system: str | None) -> dict[str, Any]:
     run = (predictions if predictions.is_dir() else predictions.parent) / "run.json"
     if run.is_file():
         try:
-            provenance["run"] = json.loads(run.read_text(encoding="utf-8"))
+            provenance["run"] = parse_json(run.read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"{run}: is not JSON ({error}); move it away or write it again") from None
     return provenance

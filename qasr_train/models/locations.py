@@ -3,7 +3,6 @@
 Input: `model.path` as the user gave it. Output: a local folder, or a CheckpointError that says why it is none.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers.utils import logging as transformers_logging
 
 from qasr_train.errors import CheckpointError
+from qasr_train.files import parse_json
 
 BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -67,7 +67,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file, or a CheckpointError that names it."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{file}: not readable as JSON ({error}); copy it from the source again") from error
     if not isinstance(content, dict):

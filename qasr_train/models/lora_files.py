@@ -4,7 +4,6 @@ Input: a transformers model, an adapter folder (adapter_config.json, adapter_mod
 """
 
 import copy
-import json
 import warnings
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.files import parse_json
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
     LazyTensor,
@@ -43,7 +43,7 @@ def read_adapter_config(folder: Path) -> LoraConfig:
             f"{folder}: no {ADAPTER_CONFIG}, so this is not an adapter; give the folder that holds it"
         )
     try:
-        kind = json.loads(file.read_text(encoding="utf-8")).get("peft_type")
+        kind = parse_json(file.read_text(encoding="utf-8")).get("peft_type")
         config = PeftConfig.from_pretrained(str(folder)) if kind == "LORA" else None
     except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
         raise CheckpointError(f"{file}: not readable ({error}); copy the adapter again") from error

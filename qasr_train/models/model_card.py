@@ -4,12 +4,13 @@ Input: the export's settings, the run that made the checkpoint, scores. Output: 
 sentence of the training data, so that it can be published with the weights.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from qasr_train.files import parse_json
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MAX_GENERATIONS = 10  # runs that started from runs, followed back to a published model
@@ -37,6 +38,8 @@ or `vllm serve THIS_FOLDER`.""",
     "adapter": """```python
 from peft import PeftModel
 from transformers import Qwen3ASRForConditionalGeneration
+
+from qasr_train.files import parse_json
 
 model = Qwen3ASRForConditionalGeneration.from_pretrained("BASE_MODEL")  # in the native layout
 model = PeftModel.from_pretrained(model, "THIS_FOLDER")
@@ -251,7 +254,7 @@ def _model_path(run: dict[str, Any]) -> str | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # the card says less; the export itself does not depend on it
     return content if isinstance(content, dict) else {}

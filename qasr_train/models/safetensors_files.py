@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from qasr_train.errors import CheckpointError
+from qasr_train.files import parse_json
 
 MODEL_FILE = "model.safetensors"
 ADAPTER_FILE = "adapter_model.safetensors"
@@ -203,7 +204,7 @@ def _weight_files(folder: Path, file_name: str) -> list[Path]:
 
 def _shards(folder: Path, index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{index}: no list of weight files ({error!r}); copy the checkpoint again") from error
     missing = [name for name in names if not (folder / name).is_file()]

@@ -5,6 +5,7 @@ No torch is imported here; a recipe that has imported it gets its device recorde
 """
 
 import dataclasses
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -22,7 +23,7 @@ import yaml
 
 from qasr_train.config.settings import MISSING
 from qasr_train.errors import ConfigError
-from qasr_train.files import os_error_sentence, write_json, write_whole
+from qasr_train.files import os_error_sentence, parse_json, write_json, write_whole
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -65,15 +66,19 @@ def run_directory(path: str | Path, config: Any, recipe: str, *, resume: bool = 
         if not resume:
             release_if_unused(run_dir)
         raise
+    finally:
+        unlock_run_dir(run_dir)
 
 
 def claim_run_dir(path: str | Path, *, resume: bool = False) -> Path:
     """Take a directory for this run; of two processes that ask at once, one gets it.
 
-    The claim is `run.json`, created exclusively: that holds on network file systems too, where locks may not.
+    The claim is `run.json`, created exclusively: that holds on network file systems too, where locks may not. A lock on the
+    folder besides it keeps two processes from resuming one run at once.
 
     Raises:
-        ConfigError: a run (or any file) is there already and `resume` is off; nothing is there and `resume` is on.
+        ConfigError: a run (or any file) is there already and `resume` is off; nothing is there and `resume` is on; another
+            process is at work on it.
     """
     run_dir = Path(path)
     if resume:
@@ -81,6 +86,7 @@ def claim_run_dir(path: str | Path, *, resume: bool = False) -> Path:
             raise ConfigError(
                 f"resume=true, but {run_dir} holds no run ({RUN_FILE}); check run_dir or set resume=false"
             )
+        _lock(run_dir)
         return run_dir
     with _told_plainly(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -90,7 +96,46 @@ def claim_run_dir(path: str | Path, *, resume: bool = False) -> Path:
             os.close(os.open(run_dir / RUN_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
         except FileExistsError:
             raise _in_use(run_dir) from None
+    _lock(run_dir)
     return run_dir
+
+
+_locks: dict[Path, int] = {}  # folder -> the descriptor by which this process holds it
+
+
+def _lock(run_dir: Path) -> None:
+    """Keep other processes from going on with this run until `unlock_run_dir`, or the end of this process in any way."""
+    folder = run_dir.resolve()
+    if folder in _locks:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(
+            f"{run_dir}: another process is at work on this run; wait for it, or choose another run_dir"
+        ) from None
+    except OSError:  # a file system without locks for folders: there the claim alone protects
+        os.close(descriptor)
+        return
+    _locks[folder] = descriptor
+
+
+def unlock_run_dir(run_dir: Path) -> None:
+    """Let other processes go on with a run that this one has claimed; nothing where it has not."""
+    descriptor = _locks.pop(run_dir.resolve(), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _forget_locks() -> None:
+    # A forked loader worker that outlives a killed run for seconds must not hold its lock.
+    for folder in list(_locks):
+        unlock_run_dir(folder)
+
+
+os.register_at_fork(after_in_child=_forget_locks)
 
 
 def release_if_unused(run_dir: Path) -> bool:
@@ -139,7 +184,7 @@ def read_run(run_dir: str | Path) -> dict[str, Any]:
     """
     path = Path(run_dir) / RUN_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; {run_dir} is not the folder of a run") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ from accelerate import Accelerator
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import ConfigError
-from qasr_train.files import write_whole
+from qasr_train.files import parse_json, write_whole
 from qasr_train.run.settings import Backend, TrackingConfig
 
 # A setting's help begins with its unit; text goes out only where that is one of these, so a new setting stays here by itself.
@@ -69,7 +69,7 @@ class Tracker:
         if not (self.is_writer and self.path.exists()):
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        kept = [line for line in lines if line.endswith("\n") and parse_json(line)["step"] <= step]
         write_whole(self.path, "".join(kept))
 
     def log_transcripts(self, rows: list[tuple[str, str, str]], *, step: int) -> None:

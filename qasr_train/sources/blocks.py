@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from qasr_train.errors import DataError
+from qasr_train.manifest import MAX_SECONDS
 from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import COLUMN_NAMES
 from qasr_train.sources.table import Columns
 
 BLOCK_BYTES = 16_000_000
+_MAX_BRACKETS = 1000  # opened on one line: Arrow ends the process where they are nested some ten thousand deep
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _OFFICIAL_MARK = "<asr_text>"
 _OFFICIAL_TEXT = r"(?s)^\s*language\s+(?P<language>.+?)\s*<asr_text>(?P<text>.*)$"  # as in rows.py, for RE2
@@ -73,9 +75,21 @@ def _lines_of_objects(block: bytes) -> np.ndarray:
     lasts = ends - 1
     lasts = np.where((lasts > begins) & (data[lasts] == ord("\r")), lasts - 1, lasts)
     lines = np.flatnonzero(ends > begins)
+    _refuse_deep(block, data, begins[lines])
     if not ((data[begins[lines]] == ord("{")) & (data[lasts[lines]] == ord("}"))).all():
         raise _NeedsRowsError
     return lines
+
+
+def _refuse_deep(block: bytes, data: np.ndarray, begins: np.ndarray) -> None:
+    """Leave to Python's parser what may be nested deep, and NUL characters, which no path may hold."""
+    if b"\\u0000" in block or b"\0" in block:
+        raise _NeedsRowsError
+    if block.count(b"{") + block.count(b"[") <= _MAX_BRACKETS + len(begins):
+        return
+    opened = np.add.reduceat((data == ord("{")) | (data == ord("[")), begins, dtype=np.int64)
+    if (opened > _MAX_BRACKETS).any():
+        raise _NeedsRowsError
 
 
 def _parse(block: bytes) -> pa.Table:
@@ -209,7 +223,7 @@ def _seconds(column: pa.Array | None, num_rows: int) -> np.ndarray:
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         raise _NeedsRowsError
     stated = column.drop_null().to_numpy(zero_copy_only=False)
-    if not (np.isfinite(stated) & (stated >= 0)).all():
+    if not ((stated >= 0) & (stated <= MAX_SECONDS)).all():  # False of NaN
         raise _NeedsRowsError
     return column.cast(pa.float64()).to_numpy(zero_copy_only=False)
 

@@ -5,15 +5,16 @@ of a stream.
 """
 
 import csv
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
+from qasr_train.files import TOO_DEEP, parse_json
 from qasr_train.manifest import read_jsonl, rows_of_lines
 from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
 from qasr_train.sources.blocks import jsonl_blocks
@@ -97,16 +98,16 @@ def read_json_rows(path: Path) -> Rows:
             "object a line (`jq -c '.[]' FILE > FILE.jsonl`)"
         )
     try:
-        items = json.loads(path.read_text(encoding="utf-8-sig"))
+        items = parse_json(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
-    except json.JSONDecodeError as error:
+    except JSONDecodeError as error:
+        if error.msg == TOO_DEEP:
+            raise DataError(f"{path}: is a JSON array nested too deep; expected a list of objects") from None
         raise DataError(
             f"{path}:{error.lineno}: begins as a JSON array but is none ({error.msg}); expected a list of objects, or one "
             "object a line"
         ) from None
-    except RecursionError:
-        raise DataError(f"{path}: is a JSON array nested too deep; expected a list of objects") from None
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
             raise DataError(f"{path}:item {number}: expected a JSON object, got {type(item).__name__}")

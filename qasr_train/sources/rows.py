@@ -185,7 +185,7 @@ def _seconds(value: Any, where: str, column: str | None) -> float | None:
         if isinstance(value, bool | list | dict):
             raise ValueError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
             f"{where}: {column}={_shown(value)}; expected seconds (if this is another thing, set columns to leave it out)"
         ) from None

@@ -6,6 +6,7 @@ their meaning, `streams.py` deals streams out to processes.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +253,8 @@ def _refuse_lost_audio(utterances: UtteranceTable) -> None:
     paths = [
         u.audio for u in utterances[:_NUM_PROBED_PATHS] if isinstance(u.audio, str) and not is_arrow_reference(u.audio)
     ]
-    if paths and not any(Path(path).exists() for path in paths):
+    # Not by Path, which raises where a name is too long for any file.
+    if paths and not any(os.path.exists(path) for path in paths):  # noqa: PTH110
         raise DataError(
             f"{utterances[0].origin}: audio file {paths[0]} does not exist, nor does that of any of the first {len(paths)} "
             "rows; set audio_root to the folder where the paths start"

@@ -5,7 +5,6 @@ same batches.
 """
 
 import gc
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Recording
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
+from qasr_train.files import parse_json
 from qasr_train.manifest import Utterance
 from qasr_train.run.directory import write_record
 from qasr_train.training.learner import Learner
@@ -59,7 +59,7 @@ def find_budget(run_dir: Path, learner: Learner, budget: BatchBudget, *, max_dur
     """
     accelerator = learner.accelerator
     path = run_dir / FOUND_FILE
-    known = json.loads(path.read_text())["batch_seconds"] if path.exists() else None
+    known = parse_json(path.read_text())["batch_seconds"] if path.exists() else None
     if known is None:
         generators = generator_state()
         trial = Trial(learner, max_duration_s)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import CheckpointError
+from qasr_train.files import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def latest_checkpoint(run_dir: Path) -> Path | None:
 def find_fault(folder: Path) -> str | None:
     """What is wrong with a checkpoint (missing file, size, checksum), or None where it is whole."""
     try:
-        record = json.loads((folder / RECORD).read_text())
+        record = parse_json((folder / RECORD).read_text())
     except (OSError, ValueError):
         return f"{RECORD} is missing or unreadable"
     if record.get("version") != CHECKPOINT_VERSION:
@@ -175,7 +176,7 @@ def find_fault(folder: Path) -> str | None:
 
 def read_state(folder: Path) -> TrainState:
     """The train state of a verified checkpoint."""
-    return TrainState(**json.loads((folder / "state" / "train_state.json").read_text()))
+    return TrainState(**parse_json((folder / "state" / "train_state.json").read_text()))
 
 
 def set_link(run_dir: Path, name: str, folder: Path) -> None:

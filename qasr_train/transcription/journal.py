@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from qasr_train.files import write_rows
+from qasr_train.files import parse_json, write_rows
 from qasr_train.transcription.predictions import PARTIAL_PREDICTIONS, PREDICTIONS, Prediction, prediction_to_row
 
 Key = tuple[str, str]  # set, utterance id
@@ -60,7 +60,7 @@ def read_partials(run_dir: Path) -> dict[Key, Row]:
     for path in _partial_files(run_dir):
         for line in path.read_bytes().splitlines():
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 rows[row["set"], row["id"]] = row
             except (ValueError, KeyError, TypeError):
                 continue  # cut short by a kill: the utterance is transcribed again

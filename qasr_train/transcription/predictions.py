@@ -4,7 +4,6 @@ Input: our own predictions.jsonl, a manifest of the Open ASR Leaderboard (`MODEL
 Output: `Prediction` objects, chunks of one recording merged by `parent_id`. Imports no torch, decodes no audio.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -13,7 +12,7 @@ from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.files import write_rows
-from qasr_train.manifest import read_jsonl
+from qasr_train.manifest import MAX_SECONDS, read_jsonl
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
 
 PREDICTIONS_VERSION = 1
@@ -302,7 +301,8 @@ def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    # Compared before it is a float: a whole number of 400 digits is none.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
         raise DataError(f"{where}: `{name}` is {value!r:.80}; expected seconds, 0 or more, or null")
     return float(value)
 

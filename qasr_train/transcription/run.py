@@ -21,6 +21,7 @@ from qasr_train.run.directory import (
     record_in_run,
     release_if_unused,
     save_provenance,
+    unlock_run_dir,
 )
 from qasr_train.transcription.command import run_command
 from qasr_train.transcription.journal import discard_if_nothing_done, read_partials
@@ -81,7 +82,11 @@ class TranscriptionRun:
             ConfigError: the directory is taken; a setting, the weights or a manifest changed since the run began.
         """
         if self.is_main:
-            self._claim()
+            try:
+                self._claim()
+            except BaseException:
+                unlock_run_dir(self.run_dir)
+                raise
         self.machine.processes.wait()
 
     @contextmanager
@@ -106,9 +111,12 @@ class TranscriptionRun:
             UserError: the checkpoint cannot be loaded, the model cannot be told what the settings say, too many recordings
                 cannot be read, the command fails; an interruption.
         """
-        with self.can_be_resumed():
-            if not (self.run_dir / PREDICTIONS).exists():
-                self._transcribe(count_errors)
+        try:
+            with self.can_be_resumed():
+                if not (self.run_dir / PREDICTIONS).exists():
+                    self._transcribe(count_errors)
+        finally:
+            unlock_run_dir(self.run_dir)
         self.machine.processes.leave()
 
     def predictions(self) -> PredictionSet:

@@ -23,6 +23,7 @@ from qasr_train.run.directory import (
     release_if_unused,
     run_directory,
     save_provenance,
+    unlock_run_dir,
 )
 from tests.helpers import ROOT
 
@@ -191,6 +192,41 @@ def test_a_resumed_run_adds_its_start_to_the_record(tmp_path: Path) -> None:
     record = read_run(run_dir)
     assert [start["config"]["resume"] for start in record.pop("resumed")] == [True]
     assert record == first
+
+
+def test_of_two_processes_that_go_on_with_one_run_the_second_is_refused(tmp_path: Path) -> None:
+    run_dir = claim_run_dir(tmp_path / "x")
+    resume = (
+        "import sys; from qasr_train.run.directory import claim_run_dir\n"
+        "try: claim_run_dir(sys.argv[1], resume=True)\n"
+        "except ValueError as error: print(error)"
+    )
+
+    def said_by_another() -> str:
+        done = subprocess.run([sys.executable, "-c", resume, str(run_dir)], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert claim_run_dir(run_dir, resume=True) == run_dir  # this process goes on with its own
+    assert said_by_another() == (
+        f"{run_dir}: another process is at work on this run; wait for it, or choose another run_dir"
+    )
+    unlock_run_dir(run_dir)
+    assert said_by_another() == ""
+
+
+def test_a_worker_that_outlives_its_killed_run_does_not_hold_it(tmp_path: Path) -> None:
+    run_dir = tmp_path / "x"
+    claim_run_dir(run_dir)
+    unlock_run_dir(run_dir)
+    killed = (
+        "import os, signal, sys, time; from qasr_train.run.directory import claim_run_dir\n"
+        "claim_run_dir(sys.argv[1], resume=True)\n"
+        "if os.fork(): time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "time.sleep(30)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(run_dir)], check=False, stdout=subprocess.DEVNULL)
+    assert claim_run_dir(run_dir, resume=True) == run_dir
+    unlock_run_dir(run_dir)
 
 
 def test_the_commit_is_the_one_of_the_codes_own_checkout(tmp_path: Path) -> None:

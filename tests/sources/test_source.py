@@ -224,3 +224,41 @@ def test_a_format_is_a_class_and_a_line_of_the_table(folder: Path, monkeypatch: 
 
 def test_the_table_has_a_line_for_every_format_a_config_can_name() -> None:
     assert {*FORMATS, "auto"} == {format.value for format in SourceFormat}
+
+
+# -- what no manifest should hold ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ('"meta": ' + "[" * 90_000 + "]" * 90_000, "this line is not JSON (nested too deep)"),
+        ('"meta": ' + '{"a":' * 90_000 + "1" + "}" * 90_000, "this line is not JSON (nested too deep)"),
+        ('"id": ' + "7" * 5000, "this line is not JSON (a whole number of thousands of digits)"),
+        ('"duration": ' + "7" * 400, "duration=777"),
+        ('"duration": 1e308', "has duration_s=1e+308, which is years; expected seconds"),
+        ('"duration": 1e999', "has duration_s=inf; expected seconds, 0 or more"),
+        ('"start": 0, "end": 1e10', "has duration_s=1e+10, which is years; expected seconds"),
+        ('"audio": "a\\u0000b.wav"', "holds a NUL character"),
+        ('"audio": "a\0b.wav"', "this line is not JSON (Invalid control character at)"),
+    ],
+    ids=["arrays", "objects", "digits", "no float", "1e308", "1e999", "span", "NUL", "raw NUL"],
+)
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["list", "stream"])
+def test_a_hostile_row_is_one_sentence_with_its_line(folder: Path, fault: str, words: str, is_streamed: bool) -> None:
+    good = '{"audio": "wav/a.wav", "text": "x"}'
+    path = write_rows(folder / "m.jsonl", good, f'{{"audio": "wav/b.wav", "text": "y", {fault}}}')
+    with pytest.raises(DataError) as caught:
+        if is_streamed:
+            stream_utterances(SourceConfig(path=path, streaming=True), "main").take(2)
+        else:
+            load(path)
+    assert f"{path}:2" in str(caught.value)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_many_brackets_beside_each_other_are_no_depth(folder: Path) -> None:
+    words = json.dumps([[number] for number in range(5000)])  # word times, as aligners write them
+    path = write_rows(folder / "m.jsonl", f'{{"audio": "wav/a.wav", "text": "x", "words": {words}}}')
+    assert fields(load(path), "id", "text") == [("a", "x")]

@@ -148,3 +148,23 @@ def test_a_folder_of_two_systems_asks_which_one(tmp_path):
 def test_half_a_character_becomes_the_replacement_character(tmp_path):
     path = _write(tmp_path / "p.jsonl", ['{"text": "a", "pred_text": "x\\ud800y \\ud83d\\ude00"}'])
     assert load_predictions(path).predictions[0].pred_text == "x\ufffdy \U0001f600"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ('"x": ' + "[" * 90_000 + "]" * 90_000, "nested too deep"),
+        ('"x": ' + "7" * 5000, "a whole number of thousands of digits"),
+        ('"duration": ' + "7" * 400, "`duration` is 777"),
+        ('"time": 1e308', "`time` is 1e+308; expected seconds"),
+        ('"duration": NaN', "`duration` is nan; expected seconds"),
+    ],
+    ids=["deep", "digits", "no float", "1e308", "NaN"],
+)
+def test_a_hostile_prediction_is_one_sentence_with_its_line(tmp_path, fault, words):
+    path = _write(tmp_path / "p.jsonl", [_row(), f'{{"text": "a", "pred_text": "b", {fault}}}'])
+    with pytest.raises(DataError) as caught:
+        load_predictions(path)
+    assert f"{path}:2" in str(caught.value)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 400

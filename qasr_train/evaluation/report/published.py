@@ -4,7 +4,6 @@ Input: a `ScoredRun` whose sets carry the names of published ones. Output: `Plac
 Sets are matched by name alone. Figures made by other rules, or on another version of a set, are shown and said to be so.
 """
 
-import json
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.resources import files
@@ -15,6 +14,7 @@ from qasr_train.evaluation.report.plots import SpeedPoint, speed_plot
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.systems import System as SystemLine
 from qasr_train.evaluation.scoring.systems import published_system
+from qasr_train.files import parse_json
 from qasr_train.pages.table import Table, number
 
 TABLES = ("open_asr_english", "open_asr_multilingual", "qwen3_asr_report")
@@ -86,7 +86,7 @@ class Placement:
 def read_published(name: str) -> Published:
     """One of TABLES."""
     text = files("qasr_train").joinpath("assets", "published", f"{name}.json").read_text(encoding="utf-8")
-    content: dict[str, Any] = json.loads(text)
+    content: dict[str, Any] = parse_json(text)
     del content["system_fields"]  # for who reads the file
     content["columns"] = [Column(**column) for column in content["columns"]]
     content["systems"] = [System(*system) for system in content["systems"]]

@@ -24,7 +24,7 @@ from qasr_train.evaluation.scoring.utterance import (
     utterance_of_row,
     utterance_row,
 )
-from qasr_train.files import write_json, write_whole
+from qasr_train.files import parse_json, write_json, write_whole
 from qasr_train.manifest import read_jsonl
 from qasr_train.text.normalize import DEFAULT, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
@@ -154,7 +154,7 @@ def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
 def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None]:
     """The normaliser that a scores.json names, and its term list, if it has one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         name, entities = content["normalizer"], content.get("entities") or {}
         terms = CountedTerms(entities.get("terms_file", ""), entities.get("terms_digest"), entities.get("num_terms", 0))
     except (ValueError, KeyError, TypeError, AttributeError):

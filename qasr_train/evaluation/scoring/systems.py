@@ -3,7 +3,6 @@
 Input: the record of a run (run.json) and its rows; facts in assets/published/systems.json. Output: `System`s.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.files import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def published_system(
 @cache
 def _published_facts() -> list[tuple[str, str, str, str | None]]:
     text = files("qasr_train").joinpath("assets", "published", "systems.json").read_text(encoding="utf-8")
-    return [tuple(facts) for facts in json.loads(text)["systems"]]
+    return [tuple(facts) for facts in parse_json(text)["systems"]]
 
 
 def _rate(rows: Sequence[UtteranceScore]) -> float | None:
@@ -111,7 +111,7 @@ def _rate(rows: Sequence[UtteranceScore]) -> float | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}  # the table says less; the comparison does not depend on it
     return content if isinstance(content, dict) else {}

@@ -4,7 +4,6 @@ Input: an `Export` of a run's checkpoint (or several, averaged), any Qwen3-ASR d
 native or original directory, the adapter merged, blended with its base if asked; or the adapter alone. All or nothing.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from qasr_train.errors import ConfigError
+from qasr_train.files import parse_json
 from qasr_train.models.blending import average_into, interpolate_into
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import ADAPTER_CONFIG, export_adapter, read_adapter_config
@@ -177,7 +177,7 @@ def _read_scores(path: Path) -> tuple[str, dict]:
     """The run folder's name and the content of its scores.json."""
     file = path / "scores.json" if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_text(encoding="utf-8"))
         content["sets"], content["normalizer"]
     except FileNotFoundError:
         raise ConfigError(
