@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,9 +38,11 @@ from qasr_train.config.keys import (
     element_class,
     expected_text,
     field_at,
+    inner_type,
     split_key,
     unknown_key_sentence,
 )
+from qasr_train.config.spelling import QUOTE_HINT, RecordingLoader, SpelledParser, as_meant, restore_spellings
 from qasr_train.errors import ConfigError
 
 OVERLAY_GROUP = "experiment"  # the one group that is no section: its files overlay the whole config
@@ -63,7 +66,7 @@ class ConfigFolders:
 
     config_name: str
     search_dirs: tuple[Path, ...]
-    loader: ConfigLoader
+    loader: RecordingLoader
     search_override: list[str]
 
     def options(self, group: str) -> list[str]:
@@ -94,9 +97,10 @@ def open_folders(config_name: str, search_dirs: Sequence[Path]) -> Iterator[Conf
         warnings.simplefilter("ignore")
         with initialize_config_dir(str(search_dirs[0].resolve()), version_base="1.3"):
             search_override = [f"hydra.searchpath=[{extra}]"] if extra else []
-            yield ConfigFolders(
-                config_name, tuple(search_dirs), GlobalHydra.instance().config_loader(), search_override
-            )
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None and isinstance(hydra.config_loader, ConfigLoaderImpl)
+            hydra.config_loader = loader = RecordingLoader(hydra.config_loader.config_search_path)
+            yield ConfigFolders(config_name, tuple(search_dirs), loader, search_override)
 
 
 def compose_config(folders: ConfigFolders, overrides: Sequence[str], *, is_complete: bool = True) -> Composed:
@@ -146,7 +150,7 @@ def expand_sweeps(folders: ConfigFolders, overrides: Sequence[str]) -> list[list
 
 def parse_override(text: str, loader: ConfigLoader | None = None) -> Override:
     """One override; a value that Hydra's grammar cannot read (`path=/été/take (1).wav`) is taken as it was typed."""
-    parser = OverridesParser.create(config_loader=loader)
+    parser = SpelledParser.create(config_loader=loader)
     key, equals, value = text.partition("=")
     override = _try_parse(parser, text)
     if override is None and equals and not value.lstrip().startswith(("[", "{", "'", '"')):
@@ -196,6 +200,7 @@ def _compose_groups(
     """The tree of the chosen groups; `keys` are the settings given besides, for the sentence about a group not chosen."""
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None, "called outside open_folders"
+    folders.loader.merged = []
     try:
         tree = hydra.compose_config(  # as hydra.compose() does; MULTIRUN alone lets a group without a choice pass
             config_name=folders.config_name,
@@ -214,6 +219,7 @@ def _compose_groups(
         raise ConfigError(_composition_sentence(error, folders, keys)) from error
     chosen: dict[str, str | None] = OmegaConf.to_container(tree.hydra.runtime.choices)  # type: ignore[assignment]
     choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
+    restore_spellings(tree, folders.loader.merged)
     with open_dict(tree):
         del tree["hydra"]
     OmegaConf.set_struct(tree, None)  # typed nodes stay closed by their schema; plain dicts take new entries
@@ -260,11 +266,13 @@ def _sentence_about_key(key: str, cls: type, text: str) -> str:
     found = field_at(tree, split_key(key)[-1])
     value = re.search(r"[Vv]alue '(.*?)'", text)
     expected = expected_text(found[1], found[0]) if found else "another type"
-    return f"{key}{f'={value[1]}' if value else ''}: expected {expected}"
+    hint = _null_hint(found, is_null=value is not None and value[1] == "None")
+    return f"{key}{f'={value[1]}' if value else ''}: expected {expected}{hint}"
 
 
 def _apply(override: Override, tree: DictConfig) -> None:
-    key, value = ".".join(split_key(override.key_or_group)), override.value()
+    key = ".".join(split_key(override.key_or_group))
+    value = as_meant(override.value(), key, tree)
     if override.is_delete():
         return _delete(key, tree)
     if field_at(tree, key) is None:
@@ -290,7 +298,12 @@ def _wrong_value_sentence(key: str, value: Any, error: OmegaConfBaseException, t
         value = inner_value[1]
     found = field_at(tree, wrong_key)
     expected = expected_text(found[1], found[0]) if found else "another type"
-    return f"{wrong_key}={_as_typed(value)}: expected {expected}"
+    return f"{wrong_key}={_as_typed(value)}: expected {expected}{_null_hint(found, is_null=value is None)}"
+
+
+def _null_hint(found: Any, *, is_null: bool) -> str:
+    """null is nothing, and a text that may not be off wants something: perhaps the word itself."""
+    return f"; if the word null is meant, {QUOTE_HINT}" if is_null and found and inner_type(found[1]) is str else ""
 
 
 def _make_room(key: str, tree: DictConfig, *, is_add: bool) -> None:
