@@ -10,6 +10,8 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.13 python3.11 python3.1
 # More for pip, e.g. PIP_ARGS="--find-links wheels"; more for the demo, e.g. ARGS="adapt=full".
 PIP_ARGS ?=
 ARGS ?=
+# Tests run in as many processes as there are cores, at most 8 (tests/conftest.py); ARGS="-n 0" is one, as `pytest` is alone.
+PARALLEL := -n auto --dist worksteal
 
 .PHONY: help setup demo test test-all test-gpu test-faults test-wheel test-extending check format clean
 .DEFAULT_GOAL := help
@@ -17,7 +19,7 @@ ARGS ?=
 help:
 	@echo "make setup     create .venv and install everything, pinned by constraints.txt"
 	@echo "make demo      speech, model, fine-tuning, evaluation, report on two CPU cores (ARGS=... is passed on)"
-	@echo "make test      the tests; slow ones and those without their data or GPU skip with a reason"
+	@echo "make test      the tests, on all cores; slow ones and those without their data or GPU skip with a reason (ARGS=tests/x.py)"
 	@echo "make test-all  the slow tests too"
 	@echo "make test-gpu  the tests of what a GPU alone does; \`make test\` sees no GPU, so that it is the same everywhere"
 	@echo "make test-faults  a training killed ten times at random, against one that was left alone"
@@ -42,10 +44,10 @@ demo: $(STAMP)
 	@$(RUN) scripts/demo/run_demo.py $(ARGS)
 
 test: $(STAMP)
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(PARALLEL) $(ARGS)
 
 test-all: $(STAMP)
-	@$(RUN) -m pytest --run-slow $(ARGS)
+	@$(RUN) -m pytest $(PARALLEL) --run-slow $(ARGS)
 
 test-gpu: $(STAMP)
 	@$(RUN) -m pytest --run-gpu -m gpu $(ARGS)

@@ -35,6 +35,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-gpu", action="store_true", help="let tests see the GPU; without it those marked gpu skip")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """How many processes `make test` runs: a core each, at most 8 (some 1 GB of memory each); 0, none, for named tests."""
+    if all("::" in str(argument) for argument in config.args):
+        return 0
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Hide GPUs, from child processes too: what a recipe does by itself would otherwise depend on the machine."""
     if not config.getoption("--run-gpu"):

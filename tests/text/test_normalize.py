@@ -4,6 +4,7 @@ import json
 import random
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 import kaldialign
@@ -95,10 +96,14 @@ _ADDED_COMPOUNDS = [
 ]  # fmt: skip
 
 
-def _slow_english(text: str) -> str:
+@cache
+def _whisper_with_additions() -> EnglishTextNormalizer:
     with open(Path(__import__("whisper_normalizer").__file__).parent / "normalizers" / "english.json") as file:
-        spellings = json.load(file) | {"ok": "okay", "kay": "okay", "etcetera": "etc"}
-    whisper = EnglishTextNormalizer(spellings)
+        return EnglishTextNormalizer(json.load(file) | {"ok": "okay", "kay": "okay", "etcetera": "etc"})
+
+
+def _slow_english(text: str) -> str:
+    whisper = _whisper_with_additions()
     text = re.sub(r"[<\[][^>\]]*[>\]]", "", text.lower())
     text = re.sub(r"\(([^)]+?)\)", "", text)
     text = re.sub(_ADDED_FILLERS, "", text)

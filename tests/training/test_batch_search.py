@@ -7,9 +7,16 @@ import torch
 
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
+from qasr_train.training import batch_search
 from qasr_train.training.batch_search import Trial, find_budget, refuse_batch_search, search
 from qasr_train.training.learner import Learner
 from tests.helpers_trainer import make_clips, make_trainer, weights
+
+
+@pytest.fixture
+def no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each trial the search has Python look through all its objects: with all of the tests loaded, a quarter second."""
+    monkeypatch.setattr(batch_search.gc, "collect", lambda: 0)
 
 
 def memory_of(num_rows: int, tried: list[int]):  # type: ignore[no-untyped-def]
@@ -23,6 +30,7 @@ def memory_of(num_rows: int, tried: list[int]):  # type: ignore[no-untyped-def]
     return try_rows
 
 
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize(
     ("num_rows", "expected_rows"), [(1, 1), (2, 2), (5, 5), (16, 16), (23, 23), (100, 100), (127, 124)]
 )
@@ -34,6 +42,7 @@ def test_the_largest_that_fits_is_found_to_a_sixteenth(num_rows: int, expected_r
     assert len(tried) <= 14
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_a_limit_of_rows_ends_the_search():
     tried: list[int] = []
     assert search(memory_of(10**6, tried), max_duration_s=10.0, max_rows=12) == int(0.9 * 12 * 10)
