@@ -28,6 +28,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 import pytest  # noqa: E402
 
+# All its tests wait for one run, the longest of all: begun first, one process is at it while another does the rest, and no
+# other process is handed some of its tests, for which it would have to run it again.
+FIRST = "test_two_processes.py"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --run-slow and --run-gpu."""
@@ -57,6 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _skip(items, "gpu", "needs a CUDA device, and torch sees none")
     if not config.getoption("--run-slow"):
         _skip(items, "slow", "slow: runs with --run-slow or `make test-all`")
+    items.sort(key=lambda item: item.path.name != FIRST)
 
 
 def pytest_collection_finish() -> None:

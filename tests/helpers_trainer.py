@@ -167,7 +167,7 @@ def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:
         accelerator=trainer.accelerator,
         model=trainer.step.shared.model,
         dev_sets={"dev": utterances},
-        decode=decode,
+        decoding=decode.decoding(1200.0),
         normalizer=get_normalizer("qasr-1"),
         budget=BatchBudget(3.0, None),
         num_samples=0,

@@ -50,6 +50,7 @@ def handed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
             if original is not None:
                 monkeypatch.setattr(tracker, method, _catching(original, caught))
     monkeypatch.setattr(socket, "gethostname", lambda: HOST)
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "finetune-of-secret-person.py")])
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
     return caught
 
