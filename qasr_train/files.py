@@ -7,6 +7,7 @@ the caller knows which setting named the path.
 import errno
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,24 @@ def whole_file(path: Path, *, errors: str = "strict", is_synced: bool = False) -
         raise
 
 
+# Control characters but tab and line feed, what turns the direction of text, halves of surrogate pairs.
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with escapes (`\\x1b`, `\\u202e`) for characters that would command a terminal, or show text that is not there."""
+    return _INVISIBLE.sub(_escape, text)
+
+
+class Styled(str):
+    """Text with colours of ours, whose other parts its writer has made `visible`; to be written, as `print` makes it plain."""
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
 TOO_DEEP = "nested too deep"
 
 
@@ -57,7 +76,8 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def write_whole(path: Path, text: str, *, errors: str = "strict") -> None:
-    """Write a text file all or nothing."""
+    """Write a text file all or nothing; a Markdown page, which people read raw, with control characters as escapes."""
+    text = visible(text) if path.suffix == ".md" else text
     with whole_file(path, errors=errors) as out:
         out.write(text)
 

@@ -29,6 +29,7 @@ from qasr_train.config.compose import (
 from qasr_train.config.environment import is_debugging, prepare_environment
 from qasr_train.config.help import help_text
 from qasr_train.config.load import Tables, build_config, import_named, name_output, register_schemas
+from qasr_train.config.terminal import plain_terminal
 from qasr_train.errors import EXIT_USER_ERROR, ConfigError, UserError
 from qasr_train.files import os_error_sentence
 
@@ -55,6 +56,11 @@ def end_process(status: int) -> NoReturn:
 
 def exit_status(action: Callable[[], int | None]) -> int:
     """Run `action`; a user's mistake becomes one `error: ...` line and status 2, a bug of ours keeps its traceback."""
+    with plain_terminal():
+        return _status(action)
+
+
+def _status(action: Callable[[], int | None]) -> int:
     try:
         return action() or 0
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from qasr_train.batch import IGNORED, Batch
 from qasr_train.data.length_limits import Limits, measure_durations
 from qasr_train.data.workers import PlannedBatches
 from qasr_train.errors import AudioError, ConfigError, UserError
+from qasr_train.files import Styled, visible
 from qasr_train.jobs.settings.show_batch import ShowBatchConfig
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import TrainingCollator
@@ -47,7 +48,7 @@ def show_batch(config: ShowBatchConfig) -> None:
     if config.out is None:
         color = sys.stdout.isatty() if config.color is None else config.color
         for row, utterance in enumerate(utterances):
-            print(picture(batch, row, utterance, collator, color=color, drawn=drawn[row]))
+            sys.stdout.write(Styled(picture(batch, row, utterance, collator, color=color, drawn=drawn[row]) + "\n"))
         return
     path = Path(config.out)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,9 +137,9 @@ def picture(
         position += run
     num_supervised = sum(label != IGNORED for label in labels)
     num_audio = sum(token == collator.audio_id for token in ids)
-    augmented = f"  augmented: {'; '.join(drawn)}\n" if drawn else ""
+    augmented = f"  augmented: {visible('; '.join(drawn))}\n" if drawn else ""
     return (
-        f"{utterance.id}  {float(batch.duration_s[row]):.2f} s, {utterance.language or 'language unknown'}\n"
+        f"{visible(utterance.id)}  {float(batch.duration_s[row]):.2f} s, {utterance.language or 'language unknown'}\n"
         f"  {int(batch.input_features_mask[row].sum())} mel frames of {batch.input_features.shape[2]}, "
         f"{num_audio} audio tokens, {sum(mask)} tokens of {len(ids)}, {num_supervised} supervised\n"
         f"{augmented}  {''.join(parts)}\n"
@@ -158,7 +159,7 @@ def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int | Non
 
 
 def _token(collator: TrainingCollator, token_id: int, is_supervised: bool, *, color: bool) -> str:
-    text = collator.token_text(token_id).replace("\n", "\\n")
+    text = visible(collator.token_text(token_id).replace("\n", "\\n"))
     if is_supervised:
         return f"{_SUPERVISED}[{text}]{_RESET}" if color else f"[{text}]"
     return f"{_GIVEN}{text}{_RESET}" if color else text

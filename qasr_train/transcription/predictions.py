@@ -54,7 +54,8 @@ class Prediction:
     time_s: seconds of inference spent on it (batch time / batch size); None if not measured.
     text: the raw reference; "" means the clip holds no speech; None means there is no reference.
     pred_text: the raw hypothesis, never normalised.
-    parent_id, chunk_index: set where the row is one chunk of a recording whose whole reference is `text`.
+    parent_id, chunk_index: set where the row is one chunk of a recording; `text` is then the reference of the whole recording,
+        the same in every chunk, or that of the chunk.
     id: unique within its set.
     set: name of the dataset split; scores are given per set.
     language: the reference's language: a name of `languages.py`, another spelling we do not know, or None.
@@ -152,7 +153,8 @@ def write_predictions(path: str | Path, predictions: Iterable[Prediction]) -> in
 def merge_chunks(predictions: list[Prediction]) -> tuple[list[Prediction], list[str]]:
     """Join the chunks of each recording, as the leaderboard does; rows without `parent_id` pass through unchanged.
 
-    Returns: the rows (merged ones after the others, by parent id) and a warning per recording with a chunk missing.
+    Returns: the rows (merged ones after the others, by parent id), a warning per recording with a chunk missing, and one where
+    chunks have a reference each, not all that of the whole recording: these are joined too.
     """
     whole = [row for row in predictions if row.parent_id is None]
     chunks: dict[tuple[str, str], list[Prediction]] = defaultdict(list)
@@ -173,7 +175,25 @@ def merge_chunks(predictions: list[Prediction]) -> tuple[list[Prediction], list[
                 "a missing chunk counts as deletions"
             )
         whole.append(_merged(parent_id, parts))
+    own = [parent_id for (_, parent_id), parts in sorted(chunks.items()) if _have_own_texts(parts)]
+    if own:
+        warnings.append(
+            f"the chunks of {len(own)} recordings, the first {own[0]!r}, have a reference each; they are joined in order"
+        )
     return whole, warnings
+
+
+def _have_own_texts(parts: list[Prediction]) -> bool:
+    """Whether chunks have references of their own, not each that of the whole recording."""
+    return len({" ".join((part.text or "").split()) for part in parts} - {""}) > 1
+
+
+def _whole_text(parts: list[Prediction]) -> str | None:
+    """The reference of a recording: the one its chunks share, else theirs in order; None where a part of it is not known."""
+    if not _have_own_texts(parts):
+        return next((part.text for part in parts if part.text), parts[0].text)
+    texts = [part.text for part in parts if part.text is not None]
+    return " ".join(text.strip() for text in texts if text.strip()) if len(texts) == len(parts) else None
 
 
 def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
@@ -184,6 +204,7 @@ def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
         id=parent_id,
         duration_s=_sum_or_none([part.duration_s for part in parts]),
         time_s=_sum_or_none([part.time_s for part in parts]),
+        text=_whole_text(parts),
         pred_text=" ".join(stripped for part in parts if (stripped := part.pred_text.strip())),
         num_tokens=_sum_or_none([part.num_tokens for part in parts]),
         is_truncated=any(part.is_truncated for part in parts),

@@ -168,3 +168,25 @@ def test_a_hostile_prediction_is_one_sentence_with_its_line(tmp_path, fault, wor
     assert f"{path}:2" in str(caught.value)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        (["guten morgen", "liebe leute"], "guten morgen liebe leute"),
+        (["ja", "ja ", "nein"], "ja ja nein"),  # two of them are alike: still not one text of all
+        (["all of it", " all  of it", "all of it"], "all of it"),
+        (["all of it", "", ""], "all of it"),
+        (["", "a", "b"], "a b"),
+        ([None, "all of it"], "all of it"),
+        (["a", None, "b"], None),  # what was said in the second is not known, so neither is the whole
+        ([None, None], None),
+        (["", ""], ""),
+    ],
+)
+def test_references_of_chunks_are_one_text_or_are_joined_in_order(texts, whole):
+    chunks = [Prediction(None, 1.0, None, text, "x", parent_id="p", chunk_index=i) for i, text in enumerate(texts)]
+    (merged,), warnings = merge_chunks(chunks[::-1])
+    assert merged.text == whole
+    have_own = len({(text or "").strip() for text in texts} - {""}) > 1 and whole != "all of it"
+    assert any("have a reference each" in warning for warning in warnings) == have_own

@@ -14,7 +14,7 @@ import torch
 from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 from qasr_train.errors import ConfigError
-from qasr_train.files import parse_json
+from qasr_train.files import parse_json, write_whole
 from qasr_train.models.blending import average_into, interpolate_into
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import ADAPTER_CONFIG, export_adapter, read_adapter_config
@@ -77,7 +77,7 @@ def write_export(export: Export, out: Path) -> Path:
             export_adapter(adapter, part, scale=export.strength, dtype=_dtype(export), base=export.base)
         else:
             _write_model(folder, adapter, part, export, origin)
-        (part / "README.md").write_text(card, encoding="utf-8")
+        write_whole(part / "README.md", card)
     return out
 
 
