@@ -1,12 +1,21 @@
 """Owns the table of languages Qwen3-ASR was trained on: name in the prompt, ISO code, and how users spell them.
 
-Input: a name, code or locale from a manifest ("English", "en", "en-US"). Output: the name the model uses, or None (unknown).
+Input: a name, code or locale from a manifest ("English", "en", "en-US", "zh-HK"). Output: the name the model uses, or None
+(unknown). What codes and locales mean, and by which sources, stands in language_codes.py.
 Source of the 30 names: `support_languages` of the published Qwen/Qwen3-ASR-0.6B config.json.
 """
 
+import re
 from collections.abc import Collection
 
 from qasr_train.errors import DataError
+from qasr_train.text.language_codes import (
+    CANTONESE_REGIONS,
+    EXTLANGS,
+    NO_REGIONS,
+    OTHER_LANGUAGES,
+    OTHER_SPELLINGS,
+)
 
 LANGUAGE_CODES = {
     "Chinese": "zh",
@@ -45,10 +54,9 @@ LANGUAGES = tuple(LANGUAGE_CODES)
 # Languages written without spaces between words, or where the field reports characters (docs/evaluation.md).
 CER_LANGUAGES = frozenset({"Chinese", "Cantonese", "Japanese", "Korean", "Thai"})
 
-_OTHER_CODES = {"cmn": "Chinese", "zho": "Chinese", "mandarin": "Chinese", "tl": "Filipino", "tgl": "Filipino"}
 _UNKNOWN = {"", "none", "unknown", "auto", "und", "null"}
 _BY_SPELLING = (
-    {name.lower(): name for name in LANGUAGES} | {code: name for name, code in LANGUAGE_CODES.items()} | _OTHER_CODES
+    {name.lower(): name for name in LANGUAGES} | {code: name for name, code in LANGUAGE_CODES.items()} | OTHER_SPELLINGS
 )
 
 
@@ -56,9 +64,11 @@ def resolve_language(value: str | None, *, where: str, new_languages: Collection
     """The model's name of a language, or None where the language is unknown.
 
     Args:
-        value: name ("English"), ISO code ("en") or locale ("en-US", "zh_CN"); None, "", "unknown", "auto" mean unknown.
+        value: name ("English"), ISO code ("en") or locale ("en-US", "zh_HK"); None, "", "unknown", "auto" mean unknown.
         where: what to name in the error, e.g. "train.jsonl:12" or "decode.language".
         new_languages: names the user adds to the model's own thirty; matched regardless of case.
+
+    A code of a language that was added finds its name too: "nb" with "Norwegian" in `new_languages`.
 
     Raises:
         DataError: the spelling is not known; names the value, the place and the choices.
@@ -67,12 +77,33 @@ def resolve_language(value: str | None, *, where: str, new_languages: Collection
     if spelling in _UNKNOWN:
         return None
     added = {name.lower(): name for name in new_languages}
-    for key in (spelling, spelling.replace("_", "-").split("-")[0]):
+    for key in (spelling, _primary(spelling)):
         if key in added:
             return added[key]
         if key in _BY_SPELLING:
             return _BY_SPELLING[key]
+        if (other := OTHER_LANGUAGES.get(key, "").lower()) in added:
+            return added[other]
     raise DataError(
-        f"{where}: unknown language {value!r}; use one of {', '.join(LANGUAGES)}, its ISO code, or leave it empty if "
-        "unknown (a language the model does not have yet goes into `new_languages` of the source)"
+        f"{where}: unknown language {value!r}{_meaning(spelling)}; use one of {', '.join(LANGUAGES)}, its ISO code, or leave it "
+        "empty if unknown (a language the model does not have yet goes into `new_languages` of the source)"
     )
+
+
+def _primary(spelling: str) -> str:
+    """What decides the language in a locale: "en" of "en-us.utf-8", "yue" of "zh-hk" and "zh-yue"; "" where that is unclear."""
+    first, *others = re.split(r"[.@]", spelling)[0].replace("_", "-").split("-")
+    if others and others[0] in NO_REGIONS:
+        return ""  # en-zh: speech in two languages
+    extlangs = EXTLANGS.get(LANGUAGE_CODES.get(_BY_SPELLING.get(first, ""), ""), frozenset())
+    if others and first not in extlangs and (others[0] in extlangs or others[:2] == ["min", "nan"]):
+        return "nan" if others[0] == "min" else others[0]
+    if _BY_SPELLING.get(first) == "Chinese" and first != "cmn" and CANTONESE_REGIONS.intersection(others):
+        return "" if "hans" in others else "yue"  # simplified characters in Hong Kong may be of either
+    return first
+
+
+def _meaning(spelling: str) -> str:
+    """What is known of a code the model does not have, for the sentence."""
+    name = OTHER_LANGUAGES.get(spelling) or OTHER_LANGUAGES.get(_primary(spelling))
+    return f" ({name}, a language the model was not trained on)" if name else ""
