@@ -8,12 +8,13 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.clips import clip_of_sets
 from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
 from qasr_train.evaluation.scoring.alignment import error_counter
-from qasr_train.evaluation.scoring.run_files import write_scores
+from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.settings import Scoring
 from qasr_train.run.directory import read_run
@@ -47,7 +48,8 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
     scored = _scored(run, scoring)
     write_scores(run_dir, scored)
     write_leaderboard_csv(run_dir, scored)
-    write_report(run_dir, scored, baseline=scoring.baseline, config=scoring.report, load_clip=load_clip)
+    comparison = compare_runs(load_run(scoring.baseline, scored.normalizer), scored) if scoring.baseline else None
+    write_report(run_dir, scored, comparison, config=scoring.report, load_clip=load_clip)
     if tracker:
         track_scores(tracker, scored, load_clip, worst_first(scored.rows))
     print(score_summary(scored, str(run_dir)))

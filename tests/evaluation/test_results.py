@@ -9,9 +9,11 @@ import pytest
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.scoring.run_files import is_scored, load_run
 from qasr_train.evaluation.settings import ReportConfig, Scoring
+from qasr_train.pages.table import markdown_text
 from qasr_train.run.processes import Processes
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.text.normalize import get_normalizer
+from qasr_train.transcription.predictions import Prediction, write_predictions
 from tests.helpers_fake_model import FakeModel
 from tests.helpers_transcription import MakeRun, run_maker
 
@@ -40,6 +42,16 @@ def test_what_is_returned_is_what_is_written(
     assert capsys.readouterr().out.count("normalizer") == 1
     (run.run_dir / "utterances.jsonl").unlink()
     assert not is_scored(run.run_dir)
+
+
+def test_a_baseline_stands_in_the_report(make: MakeRun, tmp_path: Path) -> None:
+    run = make(FakeModel({"u0": "hello there", "u1": "hello"}))
+    rows = [Prediction(None, 1.0, 0.1, one.text, "x", id=one.id, set="a") for one in run.sets[0].utterances]
+    write_predictions(tmp_path / "before" / "predictions.jsonl", rows)
+    evaluate_sets(run, replace(SCORING, baseline=str(tmp_path / "before")), TrackingConfig())
+    report = (run.run_dir / "report.md").read_text()
+    assert f"Baseline: {markdown_text(str(tmp_path / 'before'))}" in report
+    assert "## Gain and loss against the baseline" in report
 
 
 def test_a_process_that_is_not_the_first_scores_nothing(

@@ -1,15 +1,14 @@
 """Owns what stands in a report: its tables, picture, error explorer and provenance; writes report.md and report.html.
 
-Input: a `ScoredRun` (with a baseline run, if there is one) or a `Comparison`. Output: two files that say the same.
+Input: a `ScoredRun`, with its comparison with a baseline if there is one; or a `Comparison`. Output: two files that say the same.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qasr_train.evaluation.comparing.compare import Comparison, compare_runs
+from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.report.clips import LoadClip, clip_of_file, embed_clips
 from qasr_train.evaluation.report.comparison_tables import (
     comparison_table,
@@ -31,15 +30,14 @@ from qasr_train.evaluation.report.tables import (
     term_tables,
     trouble_table,
 )
-from qasr_train.evaluation.scoring.confusions import Piece, aligned_pieces, count_confusions
+from qasr_train.evaluation.scoring.confusions import count_confusions, drawn_pieces
 from qasr_train.evaluation.scoring.rates import primary_error_percent, primary_errors
-from qasr_train.evaluation.scoring.run_files import library_versions, load_run, write_text
+from qasr_train.evaluation.scoring.run_files import library_versions, write_text
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.systems import system_of_run
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
-from qasr_train.evaluation.settings import GateConfig, ReportConfig
+from qasr_train.evaluation.settings import ReportConfig
 from qasr_train.pages.table import Table
-from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer
 
 # The explorer holds at most so many utterances, those with the most errors first; a page of 5,000 stays quick.
@@ -49,27 +47,20 @@ MAX_EXPLORED = 10_000
 def write_report(
     directory: str | Path,
     run: ScoredRun,
-    baseline: str | Path | None = None,
+    comparison: Comparison | None = None,
     *,
-    gate: GateConfig | None = None,
     config: ReportConfig | None = None,
     load_clip: LoadClip = clip_of_file,
 ) -> Path:
     """Write DIRECTORY/report.md and report.html of a scored run; returns the HTML file.
 
     Args:
-        baseline: a run folder to show gain and loss against; its utterances are paired by set and id.
-        gate: rules of the verdict; only used with a baseline.
+        comparison: of the run with a baseline, to show gain and loss.
         config: whether recordings are embedded. load_clip: where they come from.
 
     Raises:
-        DataError, ConfigError: the baseline cannot be read or compared; the directory cannot be written.
+        ConfigError: the directory cannot be written.
     """
-    comparison = None
-    if baseline is not None:
-        comparison = compare_runs(
-            load_run(baseline, run.normalizer), dataclasses.replace(run, path=str(directory)), gate
-        )
     report = scores_report(run, comparison)
     _embed(report, run.rows, config, load_clip)
     return write_files(Path(directory), report)
@@ -173,7 +164,7 @@ def explorer_row(row: UtteranceScore, normalizer: Normalizer, baseline: Utteranc
         "f": _flags(row),
         "r": heard.text or "",
         "h": heard.pred_text,
-        "a": _drawn_pieces(row, normalizer),
+        "a": drawn_pieces(row, normalizer),
     }
     if row.terms is not None:
         content["t"] = sorted({*row.terms.reference, *row.terms.hypothesis})
@@ -181,7 +172,7 @@ def explorer_row(row: UtteranceScore, normalizer: Normalizer, baseline: Utteranc
         content["b"] = {
             "w": round(primary_error_percent(baseline), 1),
             "h": baseline.prediction.pred_text,
-            "a": _drawn_pieces(baseline, normalizer),
+            "a": drawn_pieces(baseline, normalizer),
         }
     return content
 
@@ -206,25 +197,6 @@ def _flags(row: UtteranceScore) -> list[str]:
         )
         if is_set
     ]
-
-
-def _drawn_pieces(row: UtteranceScore, normalizer: Normalizer) -> list[Piece] | None:
-    """Aligned pieces, neighbouring insertions (and deletions) as one: a loop of 10,000 words must not be 10,000 elements."""
-    pieces = aligned_pieces(row, normalizer)
-    if pieces is None:
-        return None
-    separator = "" if row.prediction.language in CER_LANGUAGES else " "
-    drawn: list[Piece] = []
-    for _, group in itertools.groupby(
-        pieces, key=lambda piece: "same" if isinstance(piece, str) else (not piece[0], not piece[1])
-    ):
-        run = list(group)
-        if isinstance(run[0], str) or (run[0][0] and run[0][1]):
-            drawn += run
-        else:
-            said, heard = ([piece[side] for piece in run if piece[side]] for side in (0, 1))
-            drawn.append((separator.join(said), separator.join(heard)))
-    return drawn
 
 
 def _scores_plot(run: ScoredRun) -> str:

@@ -3,6 +3,7 @@
 Input: `UtteranceScore`s. Output: alignments as lists of runs and pairs, and counts of substitutions, insertions, deletions.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,6 +44,25 @@ def aligned_pieces(row: UtteranceScore, normalizer: Normalizer) -> list[Piece] |
             run = []
         pieces.append((pair.expected, pair.heard))
     return [*pieces, separator.join(run)] if run else pieces
+
+
+def drawn_pieces(row: UtteranceScore, normalizer: Normalizer) -> list[Piece] | None:
+    """Aligned pieces, neighbouring insertions (and deletions) as one: a loop of 10,000 words must not be 10,000 elements."""
+    pieces = aligned_pieces(row, normalizer)
+    if pieces is None:
+        return None
+    separator = "" if row.prediction.language in CER_LANGUAGES else " "
+    drawn: list[Piece] = []
+    for _, group in itertools.groupby(
+        pieces, key=lambda piece: "same" if isinstance(piece, str) else (not piece[0], not piece[1])
+    ):
+        run = list(group)
+        if isinstance(run[0], str) or (run[0][0] and run[0][1]):
+            drawn += run
+        else:
+            said, heard = ([piece[side] for piece in run if piece[side]] for side in (0, 1))
+            drawn.append((separator.join(said), separator.join(heard)))
+    return drawn
 
 
 def count_confusions(rows: Sequence[UtteranceScore], normalizer: Normalizer) -> Confusions:

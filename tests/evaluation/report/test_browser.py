@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.content import write_report
-from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
@@ -58,9 +58,8 @@ def predictions(errors_a_word: float, seed: int) -> list[Prediction]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("report")
-    write_scores(folder / "base", score_predictions(predictions(0.3, 1), get_normalizer("none")))
-    scores = score_predictions(predictions(0.2, 2), get_normalizer("none"))
-    page = write_report(folder, scores, baseline=folder / "base")
+    before, after = (score_predictions(predictions(*how), get_normalizer("none")) for how in ((0.3, 1), (0.2, 2)))
+    page = write_report(folder, after, compare_runs(before, after))
     with Browser(page, folder / "profile") as browser:
         yield browser
 

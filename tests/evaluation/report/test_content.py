@@ -24,8 +24,6 @@ from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.plots import Bar, error_rate_plot
 from qasr_train.evaluation.report.tables import duration_table
-from qasr_train.evaluation.scoring.confusions import aligned_pieces, count_confusions
-from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.pages.table import markdown_text, text_table
@@ -74,36 +72,9 @@ def test_the_page_loads_nothing_and_runs_only_its_own_script():
     assert outside == {"data:,"}
 
 
-def test_aligned_pieces_show_runs_and_pairs():
-    (row,) = score_predictions(_rows(["the dog sat quite down"]), get_normalizer("none")).rows
-    assert aligned_pieces(row, get_normalizer("none")) == ["the", ("cat", "dog"), "sat", ("", "quite"), "down"]
-    (chinese,) = score_predictions(
-        _rows(["今天不好"], text="今天很好", language="Chinese"), get_normalizer("qasr-1")
-    ).rows
-    assert aligned_pieces(chinese, get_normalizer("qasr-1")) == ["今天", ("很", "不"), "好"]
-    (merged,) = score_predictions(
-        _rows(["whitepaper on"], text="white paper", language="English"), get_normalizer("leaderboard-2026-08")
-    ).rows
-    assert aligned_pieces(merged, get_normalizer("leaderboard-2026-08")) == ["white paper", ("", "on")]
-
-
-def test_neighbouring_insertions_are_drawn_as_one():
-    (row,) = score_predictions(_rows(["the cat sat down" + " and so on" * 3000]), get_normalizer("none")).rows
-    assert explorer_row(row, get_normalizer("none"))["a"] == ["the cat sat down", ("", " ".join(["and so on"] * 3000))]
-
-
 def test_texts_too_long_to_align_are_left_to_the_raw_view():
     (row,) = score_predictions(_rows(["b " * 2100], text="a " * 2100), get_normalizer("none")).rows
     assert explorer_row(row, get_normalizer("none"))["a"] is None
-
-
-def test_confusions_are_counted_over_scored_rows():
-    rows = _rows(["the dog sat down", "the dog sat", "so the cat sat down"])
-    rows += _rows([""], set="failed", failed="no audio")
-    confusions = count_confusions(score_predictions(rows, get_normalizer("none")).rows, get_normalizer("none"))
-    assert confusions.substitutions == {("cat", "dog"): 2}
-    assert confusions.deletions == {"down": 1}
-    assert confusions.insertions == {"so": 1}
 
 
 def test_durations_fall_into_buckets_at_their_lower_edge():
@@ -131,8 +102,7 @@ def test_flags_name_what_went_wrong():
 def test_a_report_with_a_baseline_shows_gain_and_verdict(tmp_path):
     before = score_predictions(_rows(["the cat sit down"] * 30, role="target"), get_normalizer("none"))
     after = score_predictions(_rows(["the cat sat down"] * 30, role="target"), get_normalizer("none"))
-    write_scores(tmp_path / "before", before)
-    page = write_report(tmp_path / "after", after, baseline=tmp_path / "before").read_text(encoding="utf-8")
+    page = write_report(tmp_path / "after", after, compare_runs(before, after)).read_text(encoding="utf-8")
     assert '<td class="good">-25.00 *</td>' in page
     assert "Gate passed" in page
     assert _embedded_rows(page)[0]["b"] == {

@@ -38,7 +38,7 @@ def run():
 
 
 @pytest.fixture
-def silence(monkeypatch):
+def lost(monkeypatch):
     """A figure more: the share of words lost, among the results and in the tracker."""
 
     def of_group(group):
@@ -48,7 +48,7 @@ def silence(monkeypatch):
     monkeypatch.setattr(metrics, "FIGURES", [*FIGURES, figure])
 
 
-def test_a_new_figure_is_one_entry(silence):
+def test_a_new_figure_is_one_entry(lost):
     scored = run()
     stored = json.loads(json.dumps(scores_row(scored)))
     assert (stored["sets"]["s"]["lost_percent"], stored["sets"]["t"]["lost_percent"]) == (25.0, 0.0)
