@@ -16,6 +16,7 @@ from qasr_train.errors import DataError
 from qasr_train.files import parse_json, write_rows
 
 MANIFEST_VERSION = 1
+MAX_CHANNELS = 1024  # what libsndfile opens
 MAX_SECONDS = 1e9  # 31 years; sums of what lies beyond are not finite any more
 
 
@@ -28,6 +29,7 @@ class Utterance:
     text: the transcript; "" means the recording holds no speech; None means not known (transcription only).
     language: the model's name of the language ("English"), or None where it is unknown.
     start_s, end_s: the part of the recording to use, in seconds; None means from its start / to its end.
+    channel: the one channel of the recording to use, from 0; None means all that carry sound, averaged.
     duration_s: seconds of audio in that part; None until measured.
     context: text for the system turn (hotwords, background); None means none was given.
     split: "train", "dev", "test" or what the manifest says; None where it says nothing.
@@ -42,6 +44,7 @@ class Utterance:
     duration_s: float | None = None
     start_s: float | None = None
     end_s: float | None = None
+    channel: int | None = None
     context: str | None = None
     split: str | None = None
     origin: str = ""
@@ -61,6 +64,11 @@ class Utterance:
                 raise DataError(
                     f"{self.origin}: utterance {self.id!r} has {name}={value:g}, which is years; expected seconds"
                 )
+        if self.channel is not None and not 0 <= self.channel < MAX_CHANNELS:
+            raise DataError(
+                f"{self.origin}: utterance {self.id!r} has channel={self.channel}; expected 0 for the first, at most "
+                f"{MAX_CHANNELS - 1}"
+            )
         if self.start_s is not None and self.end_s is not None and self.end_s <= self.start_s:
             raise DataError(
                 f"{self.origin}: utterance {self.id!r} ends at {self.end_s} s, not after its start at {self.start_s} s"

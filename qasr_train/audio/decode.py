@@ -81,6 +81,11 @@ def load_audio(
     samples, sample_rate_hz = _decode(source, start_s, end_s)
     if not len(samples):
         raise AudioError(f"{source.where}: holds no audio (0 samples); remove it from the manifest")
+    if channel is not None and channel >= samples.shape[1]:
+        raise AudioError(
+            f"{source.where}: has {samples.shape[1]} channel(s), none of number {channel}, as they are counted from 0; correct "
+            "`channel`, or leave it out"
+        )
     _check_values(samples, sample_rate_hz, source.where)
     waveform = to_mono(samples) if channel is None else samples[:, channel]
     if sample_rate_hz != SAMPLE_RATE_HZ:

@@ -26,6 +26,7 @@ _SYNC_EVERY_S = 5.0  # of work a crash of the machine, not of the process, may l
 def utterance_key(utterance: Utterance) -> str:
     """Names an utterance's recording and span across runs; text and other fields may change without decoding it again."""
     stated = [utterance.id, utterance.audio, utterance.start_s, utterance.end_s]
+    stated += [] if utterance.channel is None else [utterance.channel]  # journals begun before there were channels hold
     return hashlib.sha1(json.dumps(stated).encode()).hexdigest()
 
 

@@ -84,7 +84,8 @@ def _found_before(
 
 def _task(utterance: Utterance, flac: Path | None) -> Task:
     assert isinstance(utterance.audio, str), "map-style sources give paths and references"
-    return Task(utterance.audio, utterance.start_s, utterance.end_s, None if flac is None else str(flac))
+    file = None if flac is None else str(flac)
+    return Task(utterance.audio, utterance.start_s, utterance.end_s, file, utterance.channel)
 
 
 def _bar(total: int, num_done: int) -> "tqdm[None]":

@@ -28,7 +28,7 @@ _QUIET_PEAK = 0.05  # below it 16 bits leave less than 11 for the sound, so 24 a
 class Task:
     """One recording to check.
 
-    audio, start_s, end_s: as in Utterance.
+    audio, start_s, end_s, channel: as in Utterance.
     flac: where to write the span as 16 kHz mono FLAC; None leaves the audio as it is.
     """
 
@@ -36,6 +36,7 @@ class Task:
     start_s: float | None = None
     end_s: float | None = None
     flac: str | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Reply:
 def check(task: Task) -> Reply:
     """Decode a recording and answer; a recording that cannot be used is an answer, not an exception."""
     try:
-        waveform = load_audio(task.audio, start_s=task.start_s, end_s=task.end_s)
+        waveform = load_audio(task.audio, start_s=task.start_s, end_s=task.end_s, channel=task.channel)
     except AudioError as error:
         return Reply(rejected=str(error).removeprefix(f"{task.audio}: "))
     except MemoryError:

@@ -83,7 +83,7 @@ class FeatureCache:
     def key(self, utterance: Utterance) -> str | None:
         """What a clip goes by; None: it cannot be told, and the audio is to say why.
 
-        A file is known by path, size and time of change, and by the span: reading it to know it would cost what the cache
+        A file is known by path, size and time of change, and by span and channel: reading it to know it would cost what the cache
         saves, above all for spans of long recordings. Bytes are known by their digest.
         """
         held = utterance.audio
@@ -97,6 +97,8 @@ class FeatureCache:
                 return None
             source = f"{held}\0{path}\0{state.st_size}\0{state.st_mtime_ns}"
         span = f"{source}\0{utterance.start_s}\0{utterance.end_s}"
+        if utterance.channel is not None:
+            span += f"\0channel {utterance.channel}"
         return hashlib.blake2b(span.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
     def read(self, key: str) -> CachedClip | None:

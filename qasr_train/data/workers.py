@@ -110,7 +110,9 @@ def load_recording(utterance: Utterance) -> Recording:
     """
     if isinstance(utterance, Variant):
         return Recording(utterance, variant_waveform(utterance, lambda part: load_recording(part).waveform))
-    waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
+    waveform = load_audio(
+        utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, channel=utterance.channel, name=utterance.id
+    )
     return Recording(utterance, waveform)
 
 

@@ -128,7 +128,9 @@ def finished(clip: Clip, config: PrepareConfig, out: Path) -> Utterance:
     assert isinstance(utterance.audio, str)
     if config.convert:
         flac = flac_path(out / FLACS, utterance, utterance_key(utterance))
-        return replace(utterance, audio=str(flac.relative_to(out)), start_s=None, end_s=None, duration_s=duration_s)
+        return replace(
+            utterance, audio=str(flac.relative_to(out)), start_s=None, end_s=None, channel=None, duration_s=duration_s
+        )
     if is_arrow_reference(utterance.audio):
         return replace(utterance, duration_s=duration_s)
     path = Path(os.path.abspath(utterance.audio))  # noqa: PTH100 - resolve() would follow links

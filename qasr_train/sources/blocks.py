@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from qasr_train.errors import DataError
-from qasr_train.manifest import MAX_SECONDS
+from qasr_train.manifest import MAX_CHANNELS, MAX_SECONDS
 from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import COLUMN_NAMES
 from qasr_train.sources.table import Columns
@@ -55,6 +55,7 @@ def read_block(block: bytes, first_line: int, reader: RowReader) -> tuple[Column
             "audio": _audio(chosen["audio"]),
             "text": text,
             "language": _languages(language, table.num_rows, reader),
+            "channel": _channel(chosen.get("channel")),
             "context": _context(chosen.get("context")),
             "line": pa.array(lines + first_line, pa.int32()),
             **spans,
@@ -111,6 +112,7 @@ def _choose_columns(table: pa.Table, reader: RowReader) -> dict[str, pa.Array]:
         if by_lower.setdefault(name.strip().lower(), name) != name:
             raise _NeedsRowsError
     chosen: dict[str, pa.Array] = {}
+    used: list[str] = []
     for field, names in COLUMN_NAMES.items():
         asked = reader.columns.get(field)
         if asked == "" and field != "audio":
@@ -124,8 +126,10 @@ def _choose_columns(table: pa.Table, reader: RowReader) -> dict[str, pa.Array]:
             raise _NeedsRowsError  # a row without the first may have the second
         reader.seen_columns.add(field)
         chosen[field] = column
+        used.append(candidates[0])
     if "audio" not in chosen or "text" not in chosen:
         raise _NeedsRowsError
+    reader.note_unused(table.column_names, used)
     return chosen
 
 
@@ -193,6 +197,18 @@ def _names(column: pa.Array | None) -> pa.Array | None:
     if not _is_text(column):
         raise _NeedsRowsError
     return pc.if_else(pc.equal(column, ""), None, column).dictionary_encode()
+
+
+def _channel(column: pa.Array | None) -> pa.Array | None:
+    """Whole numbers as they are; other spellings are for the rows."""
+    if column is None or pa.types.is_null(column.type):
+        return None
+    if (
+        not pa.types.is_integer(column.type)
+        or pc.any(pc.or_(pc.less(column, 0), pc.greater_equal(column, MAX_CHANNELS))).as_py()
+    ):
+        raise _NeedsRowsError
+    return column.cast(pa.int32())
 
 
 def _context(column: pa.Array | None) -> pa.Array | None:

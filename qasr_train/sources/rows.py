@@ -5,9 +5,10 @@ Of JSONL, `blocks.py` takes the same choice for whole columns at a time.
 Input: a row as a dict, where it stands, the column mapping. Output: an Utterance, or a DataError naming the place.
 """
 
+import logging
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -15,8 +16,10 @@ from typing import Any
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
-from qasr_train.sources.settings import COLUMN_NAMES, check_columns
+from qasr_train.sources.settings import COLUMN_NAMES, UNCERTAIN_TIMES, check_columns
 from qasr_train.text.languages import resolve_language
+
+log = logging.getLogger(__name__)
 
 _REQUIRED = ("audio", "text")
 _OFFICIAL_TEXT = re.compile(r"\s*language\s+(.+?)\s*<asr_text>(.*)", re.DOTALL)
@@ -50,6 +53,8 @@ class RowReader:
         self.default_language = resolve_language(language, where="source.language", new_languages=new_languages)
         self.ids: set[str] | None = set() if has_unique_ids else None
         self.seen_columns: set[str] = set()
+        self.unused: set[str] = set()
+        self._has_named_unused = False
         self._plans: dict[tuple[str, ...], dict[str, str]] = {}
         self._languages: dict[str, str | None] = {}
         self._repeats: dict[str, int] = {}  # name of an audio file -> how many rows of it have been named
@@ -84,6 +89,7 @@ class RowReader:
             duration_s=duration_s,
             start_s=start_s,
             end_s=end_s,
+            channel=_channel(value.get("channel"), where, plan.get("channel")),
             context=_context(value.get("context"), where),
             split=_short(value.get("split"), where, plan.get("split")),
             origin=where,
@@ -116,7 +122,26 @@ class RowReader:
                     f"name the right one with columns.{field}=COLUMN"
                 )
         self._plans[tuple(row)] = plan
+        self.note_unused(row, plan.values())
+        if self.ids is None:  # of a stream nobody else can say it
+            self.name_unused()
         return plan
+
+    def note_unused(self, columns: Iterable[str], used: Collection[str]) -> None:
+        """Note columns that may say which part of a recording is meant and decide nothing."""
+        if not {"start_s", "end_s"} & self.seen_columns:
+            self.unused |= {name for name in columns if name.strip().lower() in UNCERTAIN_TIMES and name not in used}
+
+    def name_unused(self) -> None:
+        """Say once which columns were noted."""
+        if self.unused and not self._has_named_unused:
+            self._has_named_unused = True
+            log.warning(
+                "source %s: columns that are not used: %s; where they give the part of the recording to use, set columns.start_s "
+                "and columns.end_s to them",
+                self.source_name,
+                ", ".join(sorted(self.unused)),
+            )
 
     def _audio(self, value: Any, where: str, column: str) -> tuple[str | bytes, str | None]:
         """(what Utterance.audio holds, the path to name the utterance by)."""
@@ -188,6 +213,27 @@ def _seconds(value: Any, where: str, column: str | None) -> float | None:
     except (TypeError, ValueError, OverflowError):
         raise DataError(
             f"{where}: {column}={_shown(value)}; expected seconds (if this is another thing, set columns to leave it out)"
+        ) from None
+
+
+_CHANNELS = {"a": 0, "b": 1, "left": 0, "right": 1, "average": None}  # Kaldi's, and one of NeMo's
+
+
+def _channel(value: Any, where: str, column: str | None) -> int | None:
+    """A channel counted from 0, as a number or as text; a list of one is that one; "average" is what None is."""
+    only = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if only is None or only == "":
+        return None
+    if isinstance(only, str) and only.strip().lower() in _CHANNELS:
+        return _CHANNELS[only.strip().lower()]
+    try:
+        if isinstance(only, bool | list | dict) or not float(only).is_integer():
+            raise ValueError
+        return int(float(only))  # tables made with pandas say 0.0
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"{where}: {column}={_shown(value)}; expected one channel, counted from 0, or A or B (if this is another thing, set "
+            "columns.channel='' to leave it out)"
         ) from None
 
 

@@ -20,9 +20,14 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "duration_s": ("duration_s", "duration"),
     "start_s": ("start_s", "start", "offset"),
     "end_s": ("end_s", "end"),
+    "channel": ("channel", "channel_selector", "channel_id", "channel_index", "audio_channel"),
     "context": ("context", "prompt"),
     "split": ("split",),
 }
+
+
+# Columns that say in other corpora which part of a recording is meant, or where in an uncut one it came from.
+UNCERTAIN_TIMES = ("begin_time", "end_time", "start_time", "stop_time", "begin", "stop", "segment_start", "segment_end")
 
 
 def check_columns(columns: Mapping[str, str]) -> None:

@@ -131,6 +131,7 @@ def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) ->
     if not len(table):
         raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
     reader.check_all_columns_seen(config.path)
+    reader.name_unused()
     _refuse_lost_audio(table)
     if is_one_split and config.split is None and len(splits) > 1:
         log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))

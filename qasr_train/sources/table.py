@@ -31,6 +31,7 @@ _TYPES: dict[str, pa.DataType] = {
     "speaker": pa.dictionary(pa.int32(), pa.string()),
     "start_s": pa.float64(),
     "end_s": pa.float64(),
+    "channel": pa.int32(),
     "context": pa.string(),
     "split": pa.dictionary(pa.int32(), pa.string()),
     "origin": pa.string(),

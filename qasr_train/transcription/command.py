@@ -131,7 +131,7 @@ def _write_clips(one: UtteranceSet, folder: Path, *, as_wav: bool, num_workers: 
 
 
 def _is_whole_file(utterance: Utterance) -> bool:
-    is_cut = utterance.start_s is not None or utterance.end_s is not None
+    is_cut = any(part is not None for part in (utterance.start_s, utterance.end_s, utterance.channel))
     return isinstance(utterance.audio, str) and not is_cut and Path(utterance.audio).is_file()
 
 

@@ -46,7 +46,13 @@ class UtteranceSet:
         Raises:
             AudioError: the recording, or what changes it, cannot be decoded.
         """
-        waveform = load_audio(utterance.audio, start_s=utterance.start_s, end_s=utterance.end_s, name=utterance.id)
+        waveform = load_audio(
+            utterance.audio,
+            start_s=utterance.start_s,
+            end_s=utterance.end_s,
+            channel=utterance.channel,
+            name=utterance.id,
+        )
         return waveform if self.change is None else self.change.apply(waveform, utterance)
 
     def placed(self, prediction: Prediction) -> Prediction:
@@ -69,5 +75,8 @@ def fingerprint(utterances: Sequence[Utterance]) -> str:
         audio = hashlib.sha256(utterance.audio).hexdigest() if isinstance(utterance.audio, bytes) else utterance.audio
         fields = [utterance.id, audio, utterance.start_s, utterance.end_s, utterance.duration_s]
         fields += [utterance.text, utterance.language, utterance.speaker, utterance.context]
+        fields += (
+            [] if utterance.channel is None else [utterance.channel]
+        )  # runs begun before there were channels go on
         digest.update(json.dumps(fields).encode())
     return digest.hexdigest()[:16]

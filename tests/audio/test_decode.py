@@ -408,3 +408,15 @@ def test_torchcodec_without_ffmpeg_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "torchcodec", types.ModuleType("torchcodec"))
     with pytest.raises(AudioError, match=r"does not load \(Could not load libtorchcodec.\): install ffmpeg"):
         load_audio(M4A, name="u1")
+
+
+def test_a_channel_is_taken_alone_and_one_that_is_not_there_is_named(tmp_path: Path) -> None:
+    left, right = np.full(1600, 0.25, np.float32), np.full(1600, -0.5, np.float32)
+    soundfile.write(tmp_path / "call.wav", np.stack([left, right], axis=1), 16_000, subtype="FLOAT")
+    path = str(tmp_path / "call.wav")
+    assert load_audio(path, channel=0).tolist() == left.tolist()
+    assert load_audio(path, channel=1, start_s=0.05).tolist() == right[800:].tolist()
+    with pytest.raises(
+        AudioError, match=r"call.wav \(u1\): has 2 channel\(s\), none of number 2, as they are counted from 0"
+    ):
+        load_audio(path, channel=2, name="u1")

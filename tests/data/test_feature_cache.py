@@ -92,6 +92,7 @@ def test_batches_from_the_cache_equal_those_of_the_audio_rounded_to_half(tmp_pat
 def test_a_changed_file_or_span_is_another_clip(tmp_path: Path, rows):
     cache, one = open_cache(tmp_path / "cache"), rows[0]
     keys = {cache.key(one), cache.key(replace(one, start_s=0.1)), cache.key(replace(one, start_s=0.1, end_s=0.3))}
+    keys |= {cache.key(replace(one, channel=0)), cache.key(replace(one, channel=1))}
     os.utime(str(one.audio), ns=(1, 1))
     keys.add(cache.key(one))
     write_wav(Path(str(one.audio)), tone(0.9))
@@ -99,7 +100,7 @@ def test_a_changed_file_or_span_is_another_clip(tmp_path: Path, rows):
     keys.add(cache.key(one))
     data = Path(str(one.audio)).read_bytes()
     keys |= {cache.key(replace(one, audio=data)), cache.key(replace(one, audio=data + b" "))}
-    assert len(keys) == 7 and None not in keys
+    assert len(keys) == 9 and None not in keys
     assert cache.key(replace(one, id="other", text="other words")) == cache.key(one)
 
 

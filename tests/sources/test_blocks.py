@@ -55,6 +55,7 @@ READ_IN_BLOCKS: dict[str, list[Any]] = {
         {"audio_filepath": f"f{i}.wav", "duration": 1.25, "offset": 0.1 * i, "text": "x"} for i in range(3)
     ],
     "spans": [with_id(0, start=0.25, end=0.75), with_id(1, start=None, end=2.0), with_id(2, end=1.0, duration=9.0)],
+    "channels": [with_id(0, channel=1), with_id(1, channel=0), with_id(2, channel=None)],
     "contexts": [with_id(0, context="warfarin"), with_id(1, context=""), with_id(2)],
     "lists of words": [with_id(0, context=["a", "b"]), with_id(1, context=[]), with_id(2, context=None)],
     "names of files as ids": [{"audio": f"x/y.z/u{i}.tar.wav", "text": "x"} for i in range(3)],
@@ -74,6 +75,8 @@ LEFT_TO_ROWS: dict[str, list[Any]] = {
     "official text beside other": [with_id(0, text="language English<asr_text>hello"), with_id(1)],
     "official text and a column": [with_id(0, text="language English<asr_text>hello", language="en")],
     "an id missing": [with_id(0), {"audio": "b.wav", "text": "x"}],
+    "channels as text": [with_id(0, channel="1"), with_id(1, channel="B"), with_id(2, channel=" a")],
+    "channels in lists": [with_id(0, channel_selector=[1]), with_id(1, channel_selector=0)],
     "seconds as text": [with_id(0, duration="1.5")],
     "an id that is a fraction": [with_id(0, id=1.5)],
     "another column for a row": [with_id(0, sentence="y"), {"id": "u1", "audio": "a.wav", "sentence": "z"}],
@@ -96,6 +99,9 @@ REFUSED: dict[str, list[Any]] = {
     "a text that is none": [with_id(0, text=5)],
     "half a pair": ['{"id": "a", "audio": "a.wav", "text": "\\ud800"}'],
     "no text column": [{"id": "a", "audio": "a.wav"}],
+    "several channels": [with_id(0, channel=[0, 1])],
+    "a channel below 0": [with_id(0, channel=-1)],
+    "another kind of channel": [with_id(0, channel="telephone")],
     "a true speaker": [with_id(0, speaker=True)],
 }
 

@@ -163,3 +163,38 @@ def test_a_bad_row_is_named_by_file_and_line(folder: Path, row: Any, words: str)
     with pytest.raises(DataError, match=r"m.jsonl" + words) as error:
         load(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("column", "stated", "channels"),
+    [
+        ("channel", [0, 1, ""], [0, 1, None]),
+        ("channel_selector", [1, "average", 0.0], [1, None, 0]),
+        ("channel_id", ["A", "b", " B "], [0, 1, 1]),
+        ("Channel", ["left", "right", "2"], [0, 1, 2]),
+    ],
+)
+def test_a_channel_is_found_under_its_names_and_spellings(
+    folder: Path, kind: str, column: str, stated: list[Any], channels: list[int | None]
+) -> None:
+    rows = [{"audio": f"wav/{'abc'[i]}.wav", "text": "x", column: value} for i, value in enumerate(stated)]
+    path = folder / f"m.{kind}"
+    if kind == "jsonl":
+        write_rows(path, *rows)
+    else:
+        path.write_text(f"audio,text,{column}\n" + "".join(f"{r['audio']},x,{r[column]}\n" for r in rows))
+    assert fields(load(path), "channel") == [(channel,) for channel in channels]
+    assert fields(load(path, columns={"channel": ""}), "channel") == [(None,)] * 3
+
+
+def test_columns_that_may_be_spans_are_named_once_and_not_where_they_are_used(folder: Path, caplog: Any) -> None:
+    row = {"audio": "wav/a.wav", "text": "x", "begin_time": 0.0, "end_time": 0.05}
+    path = write_rows(folder / "m.jsonl", row, row)  # the name repeats, so the rows are read a second time
+    load(path)
+    assert [r.getMessage().partition(";")[0] for r in caplog.records] == [
+        "source main: columns that are not used: begin_time, end_time"
+    ]
+    caplog.clear()
+    load(path, columns={"start_s": "begin_time", "end_s": "end_time"})
+    assert not caplog.records

@@ -68,6 +68,8 @@ def test_the_fingerprint_notices_every_change_that_matters() -> None:
         {"language": None},
         {"audio": "x.wav"},
         {"start_s": 0.5},
+        {"channel": 0},
+        {"channel": 1},
         {"context": "aspirin"},
         {"id": "c"},
     ]
