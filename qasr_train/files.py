@@ -102,6 +102,23 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, is_synced: bool
     return count
 
 
+def without_moving_links(path: str) -> str:
+    """A path of a folder with the folders themselves in the place of links beside them, as a run's `last` and `best` are.
+
+    Such a link leads elsewhere tomorrow. Links to other places stay: a disk that is mounted there may be mounted elsewhere.
+    """
+    parts = Path(path).parts
+    if not Path(path).expanduser().is_dir():
+        return path
+    known, is_changed = Path(), False
+    for part in parts:
+        link = (known / part).expanduser()
+        target = str(link.readlink()) if link.is_symlink() else part
+        is_beside = os.sep not in target and target not in (os.curdir, os.pardir)
+        known, is_changed = known / (target if is_beside else part), is_changed or (is_beside and target != part)
+    return str(known) if is_changed else path
+
+
 def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:
     """What to tell of a full disk, or of a place that may not be read or written; None for any other OSError.
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from qasr_train.files import os_error_sentence, parse_json, whole_file, write_json, write_rows, write_whole
+from qasr_train.files import (
+    os_error_sentence,
+    parse_json,
+    whole_file,
+    without_moving_links,
+    write_json,
+    write_rows,
+    write_whole,
+)
 
 
 def test_the_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -90,3 +98,19 @@ def test_what_a_failure_of_the_disk_says(number: int, sentence: str | None) -> N
 def test_json_of_any_kind_of_wrong_is_one_kind_of_error(text: str | bytes, words: str) -> None:
     with pytest.raises(json.JSONDecodeError, match=words):
         parse_json(text)
+
+
+def test_links_that_move_on_give_way_to_the_folder_they_lead_to(tmp_path: Path) -> None:
+    step, elsewhere = tmp_path / "checkpoints" / "step_000100", tmp_path / "disk"
+    (step / "adapter").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "last").symlink_to("step_000100")
+    elsewhere.symlink_to(tmp_path / "checkpoints")
+    for typed, recorded in {
+        "checkpoints/last": "checkpoints/step_000100",
+        "checkpoints/last/adapter": "checkpoints/step_000100/adapter",
+        "disk/last": "disk/step_000100",
+        "disk": "disk",  # leads to another place
+        "checkpoints/gone": "checkpoints/gone",
+    }.items():
+        assert without_moving_links(f"{tmp_path}/{typed}") == f"{tmp_path}/{recorded}"
+    assert without_moving_links("bundled:tiny") == "bundled:tiny"

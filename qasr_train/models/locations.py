@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers.utils import logging as transformers_logging
 
 from qasr_train.errors import CheckpointError
-from qasr_train.files import parse_json
+from qasr_train.files import parse_json, without_moving_links
 
 BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -23,6 +23,9 @@ SMALL_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
 _HUB_FILES = (*SMALL_FILES, "*.safetensors")
 _HUB_FILES_LEFT = ["*fp32*"]  # openai/whisper-large-v3 holds its weights a second time in float32
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SNAPSHOT = re.compile(
+    r"/models--([\w.-]+?)--([\w.-]+)/snapshots/([0-9a-f]{40})$"
+)  # how the Hub's client caches a model
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +53,19 @@ def resolve_checkpoint(path: str, revision: str | None = None, *, files: Sequenc
             "correct the path"
         )
     return _download(path, revision, files)
+
+
+def origin_of(path: str, folder: Path) -> tuple[str, str | None]:
+    """What a checkpoint is to be called by whoever needs it later and elsewhere: (path or hub id, commit of a hub id).
+
+    A link such as a run's `last` moves on, so the folder it leads to now is named; the Hub's own cache tells id and commit.
+
+    Args:
+        path: as the user gave it. folder: where it lies, from `resolve_checkpoint`.
+    """
+    if cached := _SNAPSHOT.search(folder.resolve().as_posix()):
+        return f"{cached[1]}/{cached[2]}", cached[3]
+    return without_moving_links(path), None
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -116,6 +116,15 @@ def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def read_notes(folder: Path, file_name: str) -> dict[str, str]:
+    """What is noted in the header of a single file beside its tensors; {} where there is none."""
+    try:
+        with safe_open(folder / file_name, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}  # reading its tensors says what is wrong with it
+
+
 @dataclass(frozen=True, slots=True)
 class LazyTensor:
     """A tensor made when it is written and dropped again; `read` makes it.
@@ -136,13 +145,17 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def write_tensors(
-    tensors: Mapping[str, torch.Tensor | LazyTensor], file: Path | None, *, dtype: torch.dtype | None = None
+    tensors: Mapping[str, torch.Tensor | LazyTensor],
+    file: Path | None,
+    *,
+    dtype: torch.dtype | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> None:
     """Write one safetensors file, tensor by tensor: never are two of them copied at a time (`save_file` copies all).
 
     Args:
         tensors: by name; some may share memory. file: None takes part in gathering sharded tensors and writes nothing.
-        dtype: converted to; None is each tensor's own.
+        dtype: converted to; None is each tensor's own. notes: kept in the header, see `read_notes`.
 
     Raises:
         OSError: disk full, no permission; carries the operating system's number.
@@ -156,7 +169,7 @@ def write_tensors(
     part = file.with_name(f"{file.name}.part")
     try:
         with open(part, "wb") as out:
-            out.write(_header(ordered, dtype))
+            out.write(_header(ordered, dtype, notes or {}))
             for tensor in remaining:
                 values = _read(tensor).detach().to("cpu", dtype or tensor.dtype).contiguous()
                 out.write(values.reshape(-1).view(torch.uint8).numpy().data)
@@ -173,9 +186,11 @@ def _read(tensor: torch.Tensor | LazyTensor) -> torch.Tensor:
     return tensor.read() if isinstance(tensor, LazyTensor) else whole(tensor)
 
 
-def _header(tensors: Mapping[str, torch.Tensor | LazyTensor], dtype: torch.dtype | None) -> bytes:
+def _header(
+    tensors: Mapping[str, torch.Tensor | LazyTensor], dtype: torch.dtype | None, notes: Mapping[str, str]
+) -> bytes:
     """Length and JSON of a safetensors file (github.com/huggingface/safetensors, section Format), tensors in this order."""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt", **notes}}
     begin = 0
     for name, tensor in tensors.items():
         stored = dtype or tensor.dtype

@@ -23,7 +23,7 @@ import yaml
 
 from qasr_train.config.settings import MISSING
 from qasr_train.errors import ConfigError
-from qasr_train.files import os_error_sentence, parse_json, write_json, write_whole
+from qasr_train.files import os_error_sentence, parse_json, without_moving_links, write_json, write_whole
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -214,13 +214,18 @@ def check_same_config(run_dir: Path, config: Any, ignore: Sequence[str] = ()) ->
     """
     before = _flat(defaults_of(config)) | _flat(read_run(run_dir).get("config", {}))
     after = _flat(plain_config(config))
-    names = [key for key in {**before, **after} if before.get(key, "(not set)") != after.get(key, "(not set)")]
+    names = [key for key in {**before, **after} if _differ(before.get(key, "(not set)"), after.get(key, "(not set)"))]
     names = [key for key in names if not any(key == name or key.startswith(f"{name}.") for name in ignore)]
     if names:
         changes = ", ".join(f"{n}: {_shown(before, n)} -> {_shown(after, n)}" for n in names)
         raise ConfigError(
             f"resume with another config than {run_dir} was started with ({changes}); give the same settings, or another run_dir"
         )
+
+
+def _differ(before: Any, after: Any) -> bool:
+    """Older runs recorded the link `last`; where it still leads to the same folder, that is the same setting."""
+    return before != after and not (isinstance(before, str) and without_moving_links(before) == after)
 
 
 def plain_config(config: Any) -> Any:

@@ -10,9 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
+from qasr_train.models.locations import origin_of
 from qasr_train.models.lora_files import attach_adapter, has_only_adapters, merge_adapter, save_adapter
 from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import (
+    digest_of,
     find_base,
     load_checkpoint_with_adapter,
     load_merged,
@@ -176,3 +178,55 @@ def test_an_adapter_trained_over_another_adapter_opens_over_both(saved: Path) ->
     opened, _ = load_checkpoint_with_adapter(saved / "second")
     assert torch.equal(logits(opened), logits(second))
     assert load_processor(saved / "second").tokenizer.get_vocab() == tiny_processor().tokenizer.get_vocab()
+
+
+def trained_over(folder: Path) -> Path:
+    """`adapter`, which notes the digest of `native`, its base."""
+    save_adapter(adapted_model(), folder / "adapter", base="../native", base_digest=digest_of(folder / "native"))
+    return folder / "adapter"
+
+
+@pytest.mark.parametrize("base", ["native", "original", "rounded"])
+def test_an_adapter_with_a_digest_opens_over_every_copy_of_its_base(saved: Path, base: str) -> None:
+    adapter = trained_over(saved)
+    save_native(tiny_model(), tiny_processor(), saved / "rounded", dtype=torch.bfloat16)
+    model, _ = load_checkpoint_with_adapter(adapter, base=str(saved / base))
+    assert isinstance(model, PeftModel)
+
+
+@pytest.mark.parametrize("change", ["one value", "two values change places"])
+def test_an_adapter_is_refused_over_other_weights_than_it_was_trained_over(saved: Path, change: str) -> None:
+    adapter, file = trained_over(saved), saved / "native" / "model.safetensors"
+    tensors = load_file(file)
+    weight = tensors["model.language_model.layers.0.mlp.up_proj.weight"].view(-1)
+    if change == "one value":
+        weight[5] += 1.0
+    else:
+        weight[[0, 4]] = weight[[4, 0]]  # words of four values have the same sum
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(
+        CheckpointError, match=r"trained over other weights than its base .*native holds now \(digest \w+, not"
+    ):
+        load_checkpoint_with_adapter(adapter)
+
+
+def test_an_adapter_of_an_older_run_opens_with_a_note(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_checkpoint_with_adapter(saved / "adapter")  # saved without a digest
+    assert "notes no digest of the model it was trained over, so whether" in caplog.text
+    caplog.clear()
+    load_checkpoint_with_adapter(trained_over(saved))
+    assert caplog.text == ""
+
+
+def test_an_adapter_says_its_task_and_revision_for_others(tmp_path: Path) -> None:
+    save_adapter(adapted_model(), tmp_path, base="Qwen/Qwen3-ASR-0.6B", revision="5" * 40)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (config["task_type"], config["base_model_name_or_path"]) == ("CAUSAL_LM", "Qwen/Qwen3-ASR-0.6B")
+    assert config["revision"] == "5" * 40
+
+
+def test_a_model_of_the_hubs_cache_is_named_by_id_and_commit(tmp_path: Path) -> None:
+    folder = tmp_path / "models--Qwen--Qwen3-ASR-0.6B" / "snapshots" / ("0a" * 20)
+    folder.mkdir(parents=True)
+    assert origin_of(str(folder), folder) == ("Qwen/Qwen3-ASR-0.6B", "0a" * 20)
+    assert origin_of(str(tmp_path), tmp_path) == (str(tmp_path), None)

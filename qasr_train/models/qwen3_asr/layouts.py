@@ -21,6 +21,7 @@ from transformers import (
 
 from qasr_train.errors import CheckpointError
 from qasr_train.files import write_json
+from qasr_train.models.digest import weights_digest
 from qasr_train.models.locations import (
     no_progress_bar,
     one_line,
@@ -34,10 +35,12 @@ from qasr_train.models.lora_files import (
     merge_adapter,
     merged_state,
     read_adapter_config,
+    require_base,
 )
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, require_agreement
 from qasr_train.models.safetensors_files import (
+    ADAPTER_FILE,
     MODEL_FILE,
     LazyTensor,
     read_tensors,
@@ -113,6 +116,7 @@ def load_checkpoint_with_adapter(
         CheckpointError: the adapter or its base is incomplete, or they do not belong together.
     """
     base_folder = find_base(folder, base)
+    require_base(folder, base_folder, digest_of(base_folder))
     is_adapter = detect_layout(base_folder) is Layout.ADAPTER
     model, processor = (load_merged if is_adapter else load_checkpoint)(base_folder, dtype=dtype)
     return attach_adapter(model, folder), processor
@@ -130,6 +134,22 @@ def load_merged(
     merged = merge_adapter(adapted, scale)
     assert isinstance(merged, Qwen3ASRForConditionalGeneration)
     return merged, processor
+
+
+def digest_of(folder: Path, base: str | None = None) -> str:
+    """The digest of a directory's weights, of any layout: equal for copies of one model in another layout or number format.
+
+    Args:
+        folder: a directory, see `resolve_checkpoint`. base: of an adapter, as for `load_checkpoint_with_adapter`.
+
+    Raises:
+        CheckpointError: weights are missing or damaged.
+    """
+    if detect_layout(folder) is Layout.ADAPTER:
+        adapter = read_tensors(stored_tensors(folder, ADAPTER_FILE))
+        return f"{digest_of(find_base(folder, base))}+{weights_digest(adapter)}"
+    stored = {original.native_name(name): tensor for name, tensor in stored_tensors(folder).items()}
+    return weights_digest(read_tensors({name: tensor for name, tensor in stored.items() if name not in TIED}))
 
 
 def find_base(folder: Path, base: str | None = None) -> Path:

@@ -18,7 +18,7 @@ from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
 from qasr_train.models.compiled import compile_layers
-from qasr_train.models.locations import resolve_checkpoint
+from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
@@ -28,6 +28,7 @@ from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
+    digest_of,
     find_base,
     load_checkpoint,
     load_checkpoint_with_adapter,
@@ -55,17 +56,21 @@ class Qwen3ASR(nn.Module):
         processor: Qwen3ASRProcessor,
         *,
         path: str = "",
+        revision: str | None = None,
+        digest: str | None = None,
         packing: Packing = Packing.auto,
         makes_features: bool = True,
     ) -> None:
-        """path: the directory or hub id it came from, written into adapters as their base.
+        """path: the directory or hub id it came from, written into adapters as their base; revision: of a hub id.
+
+        digest: of its weights, written there too.
 
         packing: of training batches. makes_features: whether their collator makes the log-mel, or the model on its device.
         """
         super().__init__()
         self.module = module
         self.processor = processor
-        self.path = path
+        self.path, self.revision, self.digest = path, revision, digest
         # A GPU makes the features of prompts in no time, beside a decoder that would wait for the host.
         on_gpu = self.core.device.type == "cuda"
         self.collator = Qwen3ASRCollator(processor, makes_features=makes_features, makes_prompt_features=not on_gpu)
@@ -138,7 +143,13 @@ class Qwen3ASR(nn.Module):
         """
         save_native(cast(Qwen3ASRForConditionalGeneration | PeftModel, self.module), self.processor, folder)
         if has_only_adapters(self.module):
-            save_adapter(cast(PeftModel, self.module), None if folder is None else folder / "adapter", base=self.path)
+            save_adapter(
+                cast(PeftModel, self.module),
+                None if folder is None else folder / "adapter",
+                base=self.path,
+                revision=self.revision,
+                base_digest=self.digest,
+            )
 
     def set_gradient_checkpointing(self, recompute: Recompute) -> None:
         """Recompute these activations in the backward pass instead of keeping them."""
@@ -282,8 +293,17 @@ def load(
         )
     else:
         module, processor = load_checkpoint(folder, dtype=dtype)
+    path, revision = origin_of(config.path, folder)
     cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
-    return Qwen3ASR(module.eval(), processor, path=config.path, packing=config.packing, makes_features=makes_features)
+    return Qwen3ASR(
+        module.eval(),
+        processor,
+        path=path,
+        revision=revision,
+        digest=digest_of(folder, config.base),
+        packing=config.packing,
+        makes_features=makes_features,
+    )
 
 
 def load_collator(config: Qwen3ASRConfig) -> TrainingCollator:
