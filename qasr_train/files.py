@@ -6,9 +6,10 @@ the caller knows which setting named the path.
 
 import errno
 import json
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,6 +36,8 @@ def whole_file(path: Path, *, errors: str = "strict", is_synced: bool = False) -
             part.unlink()
         raise
 
+
+log = logging.getLogger(__name__)
 
 # Control characters but tab and line feed, what turns the direction of text, halves of surrogate pairs.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -117,6 +120,31 @@ def without_moving_links(path: str) -> str:
         is_beside = os.sep not in target and target not in (os.curdir, os.pardir)
         known, is_changed = known / (target if is_beside else part), is_changed or (is_beside and target != part)
     return str(known) if is_changed else path
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The files of these suffixes in and below a folder, by name; folders behind links too, each once.
+
+    What is hidden is left out and counted in the log: `._a.wav` beside `a.wav` comes from a Mac and holds no sound.
+    """
+    found, hidden, seen = list[Path](), list[str](), set[str]()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        real = os.path.realpath(place)
+        if real in seen:  # a link to where it came from
+            folders.clear()
+            continue
+        seen.add(real)
+        wanted = [name for name in names if Path(name).suffix.lower() in suffixes and Path(place, name).is_file()]
+        hidden += [name for name in wanted if _is_hidden(name)]
+        found += [Path(place, name) for name in wanted if not _is_hidden(name)]
+    if hidden:
+        log.info("%s: %d hidden files are left out, such as %s", folder, len(hidden), sorted(hidden)[0])
+    return sorted(found)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def os_error_sentence(error: OSError, path: Path | None = None) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qasr_train.files import (
+    files_below,
     os_error_sentence,
     parse_json,
     whole_file,
@@ -114,3 +115,25 @@ def test_links_that_move_on_give_way_to_the_folder_they_lead_to(tmp_path: Path) 
     }.items():
         assert without_moving_links(f"{tmp_path}/{typed}") == f"{tmp_path}/{recorded}"
     assert without_moving_links("bundled:tiny") == "bundled:tiny"
+
+
+def test_folders_are_read_without_what_is_hidden_and_through_links(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.wav", "._a.wav", "b.WAV", "notes.txt", ".git/c.wav", "__MACOSX/d.wav", "deep/e.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "f.wav").touch()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "elsewhere").symlink_to(tmp_path / "in")  # a circle
+    (tmp_path / "in" / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    with caplog.at_level("INFO"):
+        found = files_below(tmp_path / "in", [".wav"])
+    assert [str(path.relative_to(tmp_path / "in")) for path in found] == [
+        "a.wav",
+        "b.WAV",
+        "deep/e.wav",
+        "linked/f.wav",
+    ]
+    assert caplog.messages == [f"{tmp_path / 'in'}: 1 hidden files are left out, such as ._a.wav"]

@@ -28,6 +28,7 @@ from qasr_train.audio.formats import (
     lost_start_samples,
     mp3_lengths,
     promised_samples,
+    sized_wav,
 )
 from qasr_train.errors import AudioError
 
@@ -199,6 +200,7 @@ def _open(source: Source) -> soundfile.SoundFile | None:
     suffix = Path(audio).suffix.lower() if isinstance(audio, str) else ""
     if suffix == ".raw" or (suffix == ".mp3" and source.kind not in (MP3, UNKNOWN)):
         audio = source.read_bytes()
+    audio = sized_wav(source) or audio
     try:
         return soundfile.SoundFile(_Bytes(audio) if isinstance(audio, bytes) else audio)
     except (soundfile.SoundFileError, TypeError, OSError) as error:

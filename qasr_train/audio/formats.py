@@ -126,6 +126,25 @@ def promised_samples(num_samples: int, soundfile_log: str, head: bytes) -> int:
     return max(num_samples, int(nist[1])) if nist else num_samples
 
 
+def sized_wav(source: Source) -> bytes | None:
+    """The bytes of a WAV whose header says that it holds nothing though sound follows, with the size it has; None: not so.
+
+    Recorders that lose power, and programs that write to a pipe, leave a size of 0.
+    """
+    begin = source.head.find(b"data\0\0\0\0", 12)
+    if not source.head.startswith(b"RIFF") or begin < 0:
+        return None
+    data = source.read_bytes()
+    rest = len(data) - begin - 8
+    next_size = int.from_bytes(data[begin + 12 : begin + 16], "little")
+    is_other_chunk = (
+        data[begin + 8 : begin + 12].isascii() and next_size + 8 <= rest
+    )  # as after a recording of no samples
+    if rest <= 0 or is_other_chunk:
+        return None
+    return data[: begin + 4] + min(rest, 0xFFFF_FFFF).to_bytes(4, "little") + data[begin + 8 :]
+
+
 _LOST_START = re.compile(r"extraneous header packets.*?PCM offset\s*:\s*(\d+)", re.DOTALL)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio, probe_audio
 from qasr_train.errors import AudioError, DataError
+from qasr_train.files import files_below
 from qasr_train.sources.files import AUDIO_SUFFIXES, read_csv, read_json_rows
 
 _MANIFEST_SUFFIXES = frozenset(".jsonl .json .ndjson .csv .tsv".split())
@@ -60,7 +61,7 @@ def open_sounds(path: str, key: str) -> list[Sound]:
 
 def _find(path: Path, given: str, key: str) -> Iterator[str]:
     if path.is_dir():
-        yield from (str(p) for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+        yield from map(str, files_below(path, AUDIO_SUFFIXES))
     elif path.is_file() and path.suffix.lower() in _MANIFEST_SUFFIXES:
         yield from _listed(path, key)
     elif path.is_file():

@@ -108,7 +108,7 @@ def open_sources(
         if source.streaming:
             opened[name] = stream_utterances(source, name, processes=processes, seed=seed)
         else:
-            opened[name] = load_table(source, name)
+            opened[name] = load_table(source, name, is_trained_on=True)
     tables = {name: table for name, table in opened.items() if isinstance(table, UtteranceTable)}
     # Each source gives an epoch at least one, see `epoch_indices`; a stream gives each process its window.
     num_drawn = sum(max(1, int(len(table) * sources[name].passes_per_epoch)) for name, table in tables.items())

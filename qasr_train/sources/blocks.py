@@ -138,7 +138,9 @@ def _is_text(column: pa.Array) -> bool:
 
 
 def _audio(column: pa.Array) -> pa.Array:
-    if not _is_text(column) or column.null_count or pc.any(pc.starts_with(column, "~")).as_py() or _has_empty(column):
+    if not _is_text(column) or column.null_count or _has_empty(column):
+        raise _NeedsRowsError
+    if pc.any(pc.or_(pc.starts_with(column, "~"), pc.match_substring(column, "://"))).as_py():
         raise _NeedsRowsError
     return column
 

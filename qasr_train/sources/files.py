@@ -5,7 +5,7 @@ of a stream.
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
-from qasr_train.files import TOO_DEEP, parse_json
+from qasr_train.files import TOO_DEEP, files_below, parse_json
 from qasr_train.manifest import read_jsonl, rows_of_lines
 from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
 from qasr_train.sources.blocks import jsonl_blocks
@@ -140,11 +140,12 @@ def read_csv(path: Path) -> Rows:
                 raise DataError(f"{path}: holds no header line; expected the names of the columns first")
             file.seek(0)
             delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(header_line)
+            lines = _Lines(file)
             if delimiter == "\t":
-                reader = csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+                reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
             else:
-                reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-            yield from _dict_rows(reader, path, is_quoted=delimiter != "\t")
+                reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+            yield from _dict_rows(reader, lines, path, delimiter)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path of the source") from None
     except PermissionError:
@@ -159,21 +160,60 @@ def _delimiter(header_line: str) -> str:
     return max(",;\t|", key=header_line.count)
 
 
-def _dict_rows(reader: Any, path: Path, *, is_quoted: bool) -> Rows:
+class _Lines:
+    """The lines of a file, and those given since `taken` was emptied: the ones that a row is made of."""
+
+    def __init__(self, file: Iterable[str]) -> None:
+        self._file, self.taken = iter(file), list[str]()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.taken.append(line)
+        return line
+
+
+def _dict_rows(reader: Any, lines: _Lines, path: Path, delimiter: str) -> Rows:
+    is_quoted = delimiter != "\t"
     header = [name.strip() for name in next(reader)]
+    lines.taken = []
     repeated = next((name for name in header if header.count(name) > 1), None)
     if repeated is not None:
         raise DataError(f"{path}:1: the column {repeated!r} stands twice in the header; rename one")
     for cells in reader:
         if not any(cells):
+            lines.taken = []
             continue
         where = f"{path}:{reader.line_num}"
+        taken, lines.taken = lines.taken, []
+        _refuse_swallowed_rows(taken, header, where, delimiter)
         if len(cells) != len(header):
             raise DataError(
                 f"{where}: has {len(cells)} columns, the header {len(header)} ({', '.join(header)}); check delimiter and "
                 "quotes"
             )
         yield where, dict(zip(header, cells if is_quoted else map(_unquoted, cells), strict=True))
+
+
+def _refuse_swallowed_rows(lines: list[str], header: list[str], where: str, delimiter: str) -> None:
+    """Refuse a row of several lines whose later ones look like rows: a lone quotation mark has swallowed them."""
+    for line in lines[1:]:
+        if _is_like_row(line.split(delimiter), header):
+            raise DataError(
+                f"{where}: a quotation mark in this row is closed lines later, so that what looks like a row is read as text "
+                f"({line.strip()[:40]!r}); where the mark is a character, quote the cell and double the mark, or save the table "
+                "as .tsv, which is read without quoting; where the text has line breaks, make them spaces"
+            )
+
+
+def _is_like_row(cells: list[str], header: list[str]) -> bool:
+    """Whether a line of a transcript has the columns of a row, and an id or a recording in the first, or one in another."""
+    if len(cells) < len(header) or len(header) < 2:
+        return False
+    names_audio = any(Path(cell.strip('" ')).suffix.lower() in AUDIO_SUFFIXES for cell in cells)
+    return names_audio or (bool(cells[0].strip()) and " " not in cells[0].strip())
 
 
 def _unquoted(cell: str) -> str:
@@ -184,8 +224,8 @@ def _unquoted(cell: str) -> str:
 
 
 def find_metadata(folder: Path) -> list[Path]:
-    """The metadata files of an audio folder: in the folder itself, or in each of its split folders."""
-    for pattern in ("{}", "*/{}"):
+    """The metadata files of an audio folder: in the folder itself, or in each of its split folders, which may lie in `data/`."""
+    for pattern in ("{}", "[!.]*/{}", "[!.]*/[!.]*/{}"):
         found = sorted(path for name in _METADATA for path in folder.glob(pattern.format(name)))
         if found:
             return found
@@ -201,7 +241,8 @@ def read_audio_folder(folder: Path, split: str | None = None) -> Rows:
     torchcodec to list such a folder.
     """
     found = find_metadata(folder)
-    for metadata in [path for path in found if path.parent == folder / (split or "")] or found:
+    of_split = [path for path in found if path.parent != folder and path.parent.name == split]
+    for metadata in of_split or found:
         inner = metadata.parent.relative_to(folder)
         for where, row in read_table(metadata):
             if "file_name" not in row:
@@ -212,7 +253,7 @@ def read_audio_folder(folder: Path, split: str | None = None) -> Rows:
 
 def read_recordings(folder: Path) -> Rows:
     """A row with nothing but `audio`, relative to `folder`, for every recording in and below it, by name."""
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()):
+    for path in files_below(folder, AUDIO_SUFFIXES):
         yield str(path), {"audio": str(path.relative_to(folder))}
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qasr_train.errors import DataError
+from qasr_train.files import files_below
 from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
 from qasr_train.sources.files import FileRows, find_metadata
 from qasr_train.sources.hub import HfStream, asked, dataset_rows, first_line, holds_bytes
@@ -77,7 +78,7 @@ def _batched_rows(file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
 def _parquet_files(path: Path) -> list[str]:
     if not path.exists():
         raise DataError(f"{path}: no such file; check the path of the source")
-    files = sorted(str(file) for file in path.rglob("*.parquet")) if path.is_dir() else [str(path)]
+    files = [str(file) for file in files_below(path, [".parquet"])] if path.is_dir() else [str(path)]
     if not files:
         raise DataError(f"{path}: holds no .parquet file; check the path of the source")
     return files

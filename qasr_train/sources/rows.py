@@ -157,6 +157,10 @@ class RowReader:
             raise DataError(f"{where}: {column}={_shown(value)}; expected the path or the bytes of an audio file")
         if is_arrow_reference(path):
             return path, None
+        if "://" in path:
+            raise DataError(
+                f"{where}: {column}={_shown(path)} is an address; download the recordings and name the files"
+            )
         # Not by Path: for a million rows that costs seconds.
         expanded = str(Path(path).expanduser()) if path[0] == "~" else path
         return os.path.join(self.audio_folder, expanded), path  # noqa: PTH118

@@ -34,6 +34,16 @@ from qasr_train.sources.tar import find_tar_files, open_tar
 log = logging.getLogger(__name__)
 
 _NUM_PROBED_PATHS = 20
+TRAIN = "train"  # as `prepare` and nearly every corpus call what is there to be trained on
+# Suffix -> what unpacks it.
+_COMPRESSED = {
+    ".gz": "gunzip -k",
+    ".tgz": "gunzip -k",
+    ".bz2": "bunzip2 -k",
+    ".xz": "unxz -k",
+    ".zst": "unzstd",
+    ".zip": "unzip",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,22 @@ def check_source(config: SourceConfig) -> None:
         raise DataError(f"{config.path}: no such file; check the path of the source")
 
 
+def _refuse_elsewhere(path: Path, config: SourceConfig) -> None:
+    """One sentence for what no reader reads, whatever `format` says: addresses, and compressed files."""
+    scheme, is_address, rest = config.path.partition("://")
+    if is_address and scheme.isalnum():
+        hub_id = "/".join(rest.split("/")[2:4])
+        if rest.startswith("huggingface.co/datasets/") and is_hub_id(hub_id):
+            raise DataError(f"{config.path}: is an address; of a dataset of the hub, name {hub_id}")
+        raise DataError(f"{config.path}: is an address; download it, and set path to the file or folder here")
+    if path.suffix.lower() in _COMPRESSED and path.is_file():
+        raise DataError(
+            f"{path}: is compressed; unpack it (`{_COMPRESSED[path.suffix.lower()]} {path}`) and name what comes out"
+        )
+
+
 def _format(path: Path, config: SourceConfig) -> Format:
+    _refuse_elsewhere(path, config)
     if config.revision is not None and path.exists():
         log.warning("%s: is read as it lies here; revision=%s is for hub ids", path, config.revision)
     if config.format is not SourceFormat.auto:
@@ -104,12 +129,16 @@ def _format(path: Path, config: SourceConfig) -> Format:
     raise DataError(f"{path}: no such file or folder; check the path of the source")
 
 
-def load_utterances(config: SourceConfig, name: str, *, is_one_split: bool = True) -> list[Utterance]:
+def load_utterances(
+    config: SourceConfig, name: str, *, is_one_split: bool = True, is_trained_on: bool = False
+) -> list[Utterance]:
     """As `load_table`, as a list of objects."""
-    return list(load_table(config, name, is_one_split=is_one_split))
+    return list(load_table(config, name, is_one_split=is_one_split, is_trained_on=is_trained_on))
 
 
-def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) -> UtteranceTable:
+def load_table(
+    config: SourceConfig, name: str, *, is_one_split: bool = True, is_trained_on: bool = False
+) -> UtteranceTable:
     """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
 
     Audio is not opened, except that a source of whose first files not one exists is refused.
@@ -117,6 +146,8 @@ def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) ->
     Args:
         config: the source.
         name: its name in the mixture; begins the ids of rows that have neither id nor path.
+        is_trained_on: where no split was chosen and rows of `train` stand beside others, take those alone, and say so: the others
+            were set aside.
         is_one_split: warn where no split was chosen and rows of several came, as training on test rows by oversight would.
 
     Raises:
@@ -133,6 +164,14 @@ def load_table(config: SourceConfig, name: str, *, is_one_split: bool = True) ->
     reader.check_all_columns_seen(config.path)
     reader.name_unused()
     _refuse_lost_audio(table)
+    if is_trained_on and config.split is None and len(splits) > 1 and TRAIN in splits:
+        log.warning(
+            "source %s: %s; only those of %s are trained on; split=NAME chooses others, columns.split= (empty) takes all",
+            name,
+            _splits_text(splits),
+            TRAIN,
+        )
+        return table.take(np.flatnonzero(pc.fill_null(pc.equal(table.column("split"), TRAIN), False).to_numpy()))
     if is_one_split and config.split is None and len(splits) > 1:
         log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
     return table

@@ -106,7 +106,7 @@ class TarRows:
 def find_tar_files(path: Path) -> list[Path]:
     """The tar files of a folder in the order of their names, or the file itself."""
     if path.is_dir():
-        return sorted(path.glob("*.tar"))
+        return sorted(file for file in path.glob("*.tar") if not file.name.startswith("."))
     return [path] if path.suffix.lower() == ".tar" and path.is_file() else []
 
 

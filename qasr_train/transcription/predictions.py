@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.files import write_rows
+from qasr_train.files import files_below, write_rows
 from qasr_train.manifest import MAX_SECONDS, read_jsonl
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
 
@@ -253,7 +253,7 @@ def _prediction_files(path: Path) -> list[Path]:
         raise DataError(
             f"{path}: holds an evaluation that is not finished; finish it with the same command and resume=true"
         )
-    files = sorted(file for file in path.rglob("*.jsonl") if file.name not in _NOT_PREDICTIONS)
+    files = [file for file in files_below(path, [".jsonl"]) if file.name not in _NOT_PREDICTIONS]
     named = [file for file in files if file.name.startswith("MODEL_")]
     if not files:
         raise DataError(f"{path}: holds no predictions.jsonl and no MODEL_..._DATASET_....jsonl manifest")

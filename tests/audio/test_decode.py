@@ -420,3 +420,19 @@ def test_a_channel_is_taken_alone_and_one_that_is_not_there_is_named(tmp_path: P
         AudioError, match=r"call.wav \(u1\): has 2 channel\(s\), none of number 2, as they are counted from 0"
     ):
         load_audio(path, channel=2, name="u1")
+
+
+@pytest.mark.parametrize("riff_bytes", [0, 36, 36 + 3200])
+def test_a_wav_whose_header_says_0_bytes_is_read_to_its_end(riff_bytes: int) -> None:
+    samples = np.arange(1, 1601, dtype="<i2")
+    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", riff_bytes, b"WAVE", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16)
+    wav = head + b"data" + struct.pack("<I", 0) + samples.tobytes()
+    assert load_audio(wav).tolist() == (samples / np.float32(32768)).tolist()
+    assert probe_audio(wav).duration_s == 0.1
+
+
+@pytest.mark.parametrize("rest", [b"", b"LIST" + struct.pack("<I", 4) + b"INFO"])
+def test_a_wav_that_holds_nothing_is_still_named(rest: bytes) -> None:
+    head = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36, b"WAVE", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16)
+    with pytest.raises(AudioError, match="holds no audio"):
+        load_audio(head + b"data" + struct.pack("<I", 0) + rest)

@@ -82,3 +82,49 @@ def test_an_audio_folder_with_metadata(folder: Path) -> None:
         (str(folder / "data/test/x.wav"), "hello test", "test", "x"),
         (str(folder / "data/train/x.wav"), "hello train", "train", "x-2"),
     ]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'path,sentence\nwav/a.wav,"Nande he said\nwav/b.wav,plain one\nwav/c.wav,the end"\n',
+        'path|sentence\nwav/a.wav|"Printing, he said\nwav/b.wav|plain one\n',  # never closed
+        'id;sentence;path\nu1;"x;wav/a.wav\nu2;"y";wav/b.wav\n',
+        'id,sentence,audio\nLJ001,"a\nLJ002,b,c"\n',
+    ],
+)
+def test_a_lone_quotation_mark_swallows_no_rows_without_a_word(folder: Path, table: str) -> None:
+    (folder / "m.csv").write_text(table)
+    with pytest.raises(DataError, match="a quotation mark in this row is closed lines later"):
+        load(folder / "m.csv")
+
+
+def test_the_advice_on_quotation_marks_works(folder: Path) -> None:
+    (folder / "m.csv").write_text(
+        'path,sentence\nwav/a.wav,"""Nande he said"\nwav/b.wav,plain one\nwav/c.wav,"the end"""\n'
+    )
+    expected = [('"Nande he said',), ("plain one",), ('the end"',)]
+    assert fields(load(folder / "m.csv"), "text") == expected
+    (folder / "m.tsv").write_text(
+        'path\tsentence\nwav/a.wav\t"Nande he said\nwav/b.wav\tplain one\nwav/c.wav\tthe end"\n'
+    )
+    assert fields(load(folder / "m.tsv"), "text") == expected
+
+
+def test_line_breaks_in_a_transcript_are_text_where_they_look_like_no_row(folder: Path) -> None:
+    (folder / "m.csv").write_text('path,sentence\nwav/a.wav,"Well,\nhe said, go"\nwav/b.wav,"one\ntwo"\n')
+    assert fields(load(folder / "m.csv"), "text") == [("Well,\nhe said, go",), ("one\ntwo",)]
+
+
+def test_split_folders_may_lie_in_a_folder_data(folder: Path) -> None:
+    for split, name in (("train", "a"), ("test", "b")):
+        (folder / "set" / "data" / split).mkdir(parents=True)
+        (folder / "wav" / f"{name}.wav").rename(folder / "set" / "data" / split / f"{name}.wav")
+        (folder / "set" / "data" / split / "metadata.csv").write_text(f"file_name,text\n{name}.wav,said in {split}\n")
+    rows = [
+        (str(folder / "set/data/test/b.wav"), "said in test", "test"),
+        (str(folder / "set/data/train/a.wav"), "said in train", "train"),
+    ]
+    assert fields(load(folder / "set"), "audio", "text", "split") == rows
+    assert fields(load(folder / "set", split="train"), "audio", "text", "split") == rows[1:]
+    assert fields(load(folder / "set" / "data", split="test"), "audio", "text", "split") == rows[:1]

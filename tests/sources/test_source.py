@@ -262,3 +262,50 @@ def test_many_brackets_beside_each_other_are_no_depth(folder: Path) -> None:
     words = json.dumps([[number] for number in range(5000)])  # word times, as aligners write them
     path = write_rows(folder / "m.jsonl", f'{{"audio": "wav/a.wav", "text": "x", "words": {words}}}')
     assert fields(load(path), "id", "text") == [("a", "x")]
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("s3://bucket/m.jsonl", "s3://bucket/m.jsonl: is an address; download it"),
+        ("https://example.org/m.csv", "is an address; download it, and set path to the file or folder here"),
+        ("https://huggingface.co/datasets/owner/name", "is an address; of a dataset of the hub, name owner/name"),
+        ("m.jsonl.gz", r"m.jsonl.gz: is compressed; unpack it \(`gunzip -k .*m.jsonl.gz`\)"),
+    ],
+)
+@pytest.mark.parametrize("format", ["auto", "jsonl"])
+def test_what_lies_elsewhere_or_is_packed_is_told_with_what_to_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, words: str, format: str
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "m.jsonl.gz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(DataError, match=words):
+        load(path, format=SourceFormat(format))
+
+
+def test_a_recording_at_an_address_is_told_by_its_line(folder: Path) -> None:
+    good = {"audio": "wav/a.wav", "text": "x"}
+    path = write_rows(folder / "m.jsonl", good, {"audio": "https://example.org/b.wav", "text": "y"})
+    with pytest.raises(
+        DataError, match=r"m.jsonl:2: audio='https://example.org/b.wav' \(str\) is an address; download"
+    ):
+        load(path)
+
+
+def test_rows_set_aside_are_not_trained_on_where_no_split_is_chosen(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [
+        {"audio": f"wav/{name}.wav", "text": "x", "split": split}
+        for name, split in zip("abc", ("train", "test", "train"), strict=True)
+    ]
+    path = write_rows(folder / "m.jsonl", *rows)
+    trained = load_utterances(SourceConfig(path=path), "main", is_trained_on=True)
+    assert fields(trained, "id", "split") == [("a", "train"), ("c", "train")]
+    assert caplog.messages == [
+        "source main: it holds train (2), test (1); only those of train are trained on; split=NAME chooses others, "
+        "columns.split= (empty) takes all"
+    ]
+    for chosen, ids in (({"split": "test"}, ["b"]), ({"columns": {"split": ""}}, ["a", "b", "c"])):
+        config = SourceConfig(path=path, **chosen)
+        assert [u.id for u in load_utterances(config, "main", is_trained_on=True)] == ids
