@@ -22,7 +22,7 @@ help:
 	@echo "make test      the tests, on all cores; slow ones and those without their data or GPU skip with a reason (ARGS=tests/x.py)"
 	@echo "make test-all  the slow tests too"
 	@echo "make test-gpu  the tests of what a GPU alone does; \`make test\` sees no GPU, so that it is the same everywhere"
-	@echo "make test-faults  a training killed ten times at random, against one that was left alone"
+	@echo "make test-faults  a training killed ten times at random, against one that was left alone; damaged files for minutes"
 	@echo "make test-wheel  the wheel, built, installed in an empty environment and run in an empty folder"
 	@echo "make test-extending  docs/extending.md done to the letter in a copy of the package"
 	@echo "make check     ruff (rules and format), mypy, shellcheck"
