@@ -48,4 +48,13 @@ def test_a_value_is_read_back_as_it_was(value: object) -> None:
     [override] = overrides_of([], {"key": value})
     parsed = parse_override(override)
     assert not parsed.is_sweep_override()
-    assert parsed.value() == value
+    assert parsed.value() == as_typed(value)
+
+
+def as_typed(value: object) -> object:
+    """Numbers and booleans stay as they were typed until the schema says what they are (`config/spelling.py`)."""
+    if isinstance(value, list):
+        return [as_typed(item) for item in value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, int | float) else value
