@@ -154,14 +154,14 @@ def leaderboard_english(text: str) -> str:
     text = text.lower()  # 1
     text = _SPANS.sub("", text)  # 2
     text = _PARENTHESES.sub("", text)  # 3
-    return _strip_stray(_join_letters(_fold_names(_words_and_numbers(text))))
+    return _strip_stray(join_letters(_fold_names(_words_and_numbers(text))))
 
 
 def our_english(text: str) -> str:
     """English text by our rules: the leaderboard's, but curly apostrophes count as straight ones, words in brackets stay,
     and different given names stay different."""
-    text = unicodedata.normalize("NFKC", text).lower().translate(_STRAIGHT_APOSTROPHES)
-    return _strip_stray(_join_letters(_words_and_numbers(text)))
+    text = unicodedata.normalize("NFKC", text).lower().translate(STRAIGHT_APOSTROPHES)
+    return _strip_stray(join_letters(_words_and_numbers(text)))
 
 
 @functools.cache
@@ -172,11 +172,19 @@ def given_names() -> dict[str, str]:
     return {variant: kept for kept, *variants in groups for variant in variants}
 
 
-_STRAIGHT_APOSTROPHES = str.maketrans("’‘ʼ`´＇", "''''''")
+STRAIGHT_APOSTROPHES = str.maketrans("’‘ʼ`´＇", "''''''")
 
 
 def _words_and_numbers(text: str) -> str:
     """Steps 4 to 12."""
+    text = spelt_out(text)
+    text = _DIGIT_COMMA.sub(r"\1\2", text)  # 7
+    text = plain_letters(text)
+    return american(_numbers_to_digits(text))  # 11
+
+
+def spelt_out(text: str) -> str:
+    """Steps 4 to 6: lower-case text without fillers, contractions and titles in full."""
     text = _FILLERS.sub("", text)  # 4
     has_apostrophe = "'" in text
     if has_apostrophe:
@@ -186,13 +194,20 @@ def _words_and_numbers(text: str) -> str:
     if has_apostrophe:
         for pattern, replacement in _ENDINGS:
             text = pattern.sub(replacement, text)
-    text = _DIGIT_COMMA.sub(r"\1\2", text)  # 7
+    return text
+
+
+def plain_letters(text: str) -> str:
+    """Steps 8 to 10: periods at a word's end, diacritics, punctuation go (. % $ and the like stay); `wi fi` is `wifi`."""
     text = _PERIOD_NOT_BEFORE_DIGIT.sub(r" \1", text)  # 8
     text = unicodedata.normalize("NFKD", text).translate(_ASCII_LETTERS)  # 9
-    text = _COMPOUND.sub(lambda match: _COMPOUNDS[" ".join(match[0].split())], text)  # 10
-    words = _numbers_to_digits(text)  # 11
+    return _COMPOUND.sub(lambda match: _COMPOUNDS[" ".join(match[0].split())], text)  # 10
+
+
+def american(words: list[str]) -> str:
+    """Step 12: the words in American spelling."""
     spellings = _spellings()
-    return " ".join(spellings.get(word, word) for word in words)  # 12
+    return " ".join(spellings.get(word, word) for word in words)
 
 
 def _numbers_to_digits(text: str) -> list[str]:
@@ -213,7 +228,7 @@ def _fold_names(text: str) -> str:  # 13
     return " ".join(names.get(word, word) for word in text.split())
 
 
-def _join_letters(text: str) -> str:  # 14
+def join_letters(text: str) -> str:  # 14
     """ "b b c" -> "bbc", "5 g" -> "5g"; a run that holds the words "a" or "i" is joined from three on."""
     words = text.split()
     joined: list[str] = []

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from qasr_train.errors import ConfigError
 from qasr_train.text.english import leaderboard_english, our_english
+from qasr_train.text.english_2 import english_2
 from qasr_train.text.multilingual import (
     join_compounds,
     language_code,
     leaderboard_multilingual,
     our_multilingual,
 )
+from qasr_train.text.qasr_2 import qasr_2
 
 LEADERBOARD = "leaderboard-2026-08"
 DEFAULT = "qasr-1"  # where nothing says how a run was, or is to be, scored
@@ -39,6 +41,11 @@ def _leaderboard_keeps(reference: str, normalized: str, language: str | None) ->
 def _ours(text: str, language: str | None) -> str:
     code = language_code(language)
     return our_english(text) if code == "en" else our_multilingual(text, code)
+
+
+def _ours_2(text: str, language: str | None) -> str:
+    code = language_code(language)
+    return english_2(text) if code == "en" else qasr_2(text, code)
 
 
 def _unchanged(text: str, language: str | None) -> str:
@@ -78,6 +85,8 @@ NORMALIZERS = {
         Normalizer(LEADERBOARD, _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=True),
         # Ours, sensible for all thirty languages of Qwen3-ASR.
         Normalizer(DEFAULT, _ours),
+        # Ours, with numbers, signs and spellings mended where qasr-1 punishes right words.
+        Normalizer("qasr-2", _ours_2),
         # The texts as they are: case, punctuation and digits count.
         Normalizer("none", _unchanged),
     )

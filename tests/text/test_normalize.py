@@ -249,7 +249,7 @@ def test_ours_keeps_words_in_brackets():
 
 
 @pytest.mark.parametrize("language", [*LANGUAGES, None, "Swahili"])
-@pytest.mark.parametrize("name", ["qasr-1", "leaderboard-2026-08", "none"])
+@pytest.mark.parametrize("name", ["qasr-1", "qasr-2", "leaderboard-2026-08", "none"])
 def test_no_text_breaks_a_normaliser(name, language):
     rng = random.Random(7)
     alphabet = [
@@ -280,6 +280,6 @@ def test_no_text_breaks_a_normaliser(name, language):
 
 def test_an_unknown_normaliser_is_refused_with_the_choices():
     with pytest.raises(
-        ConfigError, match="normalizer=whisper: unknown; choose one of leaderboard-2026-08, qasr-1, none"
+        ConfigError, match="normalizer=whisper: unknown; choose one of leaderboard-2026-08, qasr-1, qasr-2, none"
     ):
         get_normalizer("whisper")

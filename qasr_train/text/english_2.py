@@ -1,0 +1,252 @@
+"""Owns the English rules of `qasr-2`: those of `qasr-1` with numbers, signs and names mended where they punished right words.
+
+Input: a raw transcript. Output: lower-case words apart by single spaces, numbers as digits. Whisper's number words are kept, but
+what it sees is prepared: times, dates, fractions, phone numbers, signs, zeros. docs/evaluation.md has the list.
+"""
+
+import functools
+import re
+
+from whisper_normalizer.english import EnglishNumberNormalizer
+
+from qasr_train.text.english import STRAIGHT_APOSTROPHES, american, join_letters, plain_letters, spelt_out
+from qasr_train.text.qasr_2 import visible
+
+_DIGIT_WORDS = "zero one two three four five six seven eight nine".split()
+_MONTHS = "january february march april may june july august september october november december".split()
+_MONTH = "|".join(_MONTHS)
+_SHORT_MONTH = re.compile(
+    r"\b(jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)\.? (?=[0-3]?\d(?:st|nd|rd|th)?\b(?![.:]\d))"
+)
+_OF_SHORT = {month[:3]: month for month in _MONTHS} | {"sept": "september"}
+
+_FRACTION_SLASH = "\u2044"  # the slash of a fraction; it passes through Whisper's numbers as it is
+_DENOMINATORS = {
+    "half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4, "fifth": 5,
+    "fifths": 5, "sixth": 6, "sixths": 6, "seventh": 7, "sevenths": 7, "eighth": 8, "eighths": 8, "ninth": 9, "ninths": 9,
+    "tenth": 10, "tenths": 10,
+}  # fmt: skip
+_SPOKEN_FRACTION = re.compile(
+    rf"\b({'|'.join(_DIGIT_WORDS[1:])}|[1-9])[ -]({'|'.join(_DENOMINATORS)})\b(?! of (?:{_MONTH}))"
+)
+_LARGER_BEFORE = re.compile(
+    r"(?:\b(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|and)|\d)[ -]$"
+)
+
+# Behind a number the unit is read in full, and its plural says nothing: 5 mg, five milligrams.
+_UNITS = {
+    "mg": "milligram", "mcg": "microgram", "μg": "microgram", "kg": "kilogram", "kgs": "kilogram", "ml": "milliliter",
+    "cm": "centimeter", "mm": "millimeter", "km": "kilometer", "kms": "kilometer", "gb": "gigabyte", "mb": "megabyte",
+    "khz": "kilohertz", "mhz": "megahertz", "mph": "miles per hour", "mmhg": "millimeters of mercury",
+    "milligrammes": "milligram",
+} | {
+    f"{unit}s": unit
+    for unit in "milligram microgram kilogram milliliter centimeter millimeter kilometer gigabyte megabyte".split()
+}  # fmt: skip
+_MONEY = {"¥": "yen", "₹": "rupees", "₩": "won", "₽": "rubles", "₺": "lira", "₪": "shekels", "₫": "dong", "₱": "pesos",
+          "฿": "baht", "₴": "hryvnias", "₿": "bitcoin"}  # fmt: skip
+_OTHER_SIGN = "[" + "".join(_MONEY) + "]"
+
+_GROUPED = re.compile(r"(?<![\d.,])(?:\d{1,3}(?:,\d{3}){1,8}|\d{1,2}(?:,\d{2}){1,6},\d{3})(?![\d,])")
+
+
+def english_2(text: str) -> str:
+    """English text by the rules `qasr-2`."""
+    text = visible(text, "en").lower().translate(STRAIGHT_APOSTROPHES)
+    for pattern, replacement in _NAMES:
+        text = pattern.sub(replacement, text)
+    text = _written(spelt_out(text))
+    # The slash of fractions is a symbol, which the next step would take away.
+    letters = plain_letters(text.replace(_FRACTION_SLASH, "slashoffraction")).replace(
+        "slashoffraction", _FRACTION_SLASH
+    )
+    with_zeros = " ".join(_spoken_zero(letters.split()))
+    words = _in_full(american(_digits(_SPOKEN_FRACTION.sub(_spoken_fraction, with_zeros))).split())
+    return _finish(join_letters(" ".join(words)))
+
+
+_NAMES = (
+    (re.compile(r"\bcannot\b"), "can not"),
+    (re.compile(r"\bo' ?clock\b"), "oclock"),
+    (re.compile(r"\bo'(?=[a-z]{2})"), "o"),  # O'Brien, O'Neill: one word, and no zero
+    (re.compile(r"\bc o(?= ?(?:2|two)\b)"), "co"),
+    (re.compile(r"\bh (?:2|two) o\b"), "h2o"),
+    (re.compile(r"\bh2o\b"), "h twoo"),  # else its letter would be a zero
+)
+
+# ---------------------------------------------------------------- what is written in digits and signs
+
+
+def _written(text: str) -> str:
+    """Digits and signs in the shape that the spoken words come to."""
+    for pattern, replacement in _SIGNS:
+        text = pattern.sub(replacement, text)
+    if not any(character.isdigit() for character in text):
+        return text
+    text = _SHORT_MONTH.sub(lambda match: f"{_OF_SHORT[match[1]]} ", text)
+    text = _DATE.sub(_date, text)
+    text = _PHONE.sub(lambda match: _one_by_one(match[0]), text)
+    text = _CLOCK.sub(_clock, text)
+    text = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
+    text = re.sub(r"(?<=\d),(?=\d)", ".", text)  # a decimal comma, or it would make 25 of 2,5
+    text = _MIXED.sub(_mixed, text)
+    text = _SLASH.sub(_slash, text)
+    text = re.sub(r"(?<=\d):(?=\d)", " to ", text)  # a ratio: 2:1
+    text = re.sub(r"(?<=\d) ?[-–] ?(?=[$€£]?\d)", " to ", text)  # a range: 5-10
+    text = re.sub(r"(?<![\d.,])0\d{1,19}(?![\d.])", lambda match: _one_by_one(match[0]), text)
+    return re.sub(
+        rf"(?<![\w.$€£¢{_FRACTION_SLASH}-])\d(?![\w.%{_FRACTION_SLASH}])",
+        lambda match: _DIGIT_WORDS[int(match[0])],
+        text,
+    )
+
+
+_SIGNS = (
+    (re.compile(r"(?<![\w.,)%])[-–](?=[$€£]?\d)"), " minus "),
+    (re.compile(rf"\bnegative (?=[$€£]?\d|(?:{'|'.join(_DIGIT_WORDS)})\b)"), "minus "),
+    (re.compile(r"(?<!\w)\+(?=\d)"), "plus "),
+    (re.compile(r"(?<!\w)(?:#|no\. ?)(?=\d)"), "number "),
+    (re.compile(r"&"), " and "),
+    (re.compile(r"(?<=\d) +%"), "%"),
+    (re.compile(r"(?<!\d)%"), " percent "),
+    (re.compile(r"(?<![\d,.])(\d[\d,.]{0,20}) ?([$€£])(?!\d)"), r"\2\1"),
+    (re.compile(r"\b(?:us|usd)(?=\$\d)"), "us "),
+    (re.compile(r"\$(?!\d)"), " dollars "),
+    (re.compile(r"€(?!\d)"), " euros "),
+    (re.compile(r"£(?!\d)"), " pounds "),
+    (re.compile(r"¢(?!\d)"), " cents "),
+    (re.compile(rf"({_OTHER_SIGN}) ?(\d[\d,.]*\d|\d)"), lambda match: f"{match[2]} {_MONEY[match[1]]} "),
+    (re.compile(_OTHER_SIGN), lambda match: f" {_MONEY[match[0]]} "),
+    (re.compile(r"° ?c\b"), " degrees celsius "),
+    (re.compile(r"° ?f\b"), " degrees fahrenheit "),
+    (re.compile(r"°"), " degrees "),
+    (re.compile(r"‰"), " per mille "),
+)  # fmt: skip
+
+_DATE = re.compile(r"(?<![\d/.-])(?:(\d{4})-(\d{1,2})-(\d{1,2})|(\d{1,2})([/.-])(\d{1,2})\5(\d{4}))(?![\d/-]|\.\d)")
+_PHONE = re.compile(r"(?<![\w-])(?:\+?1[ -])?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])|(?<![\w-])\d{3}-\d{4}(?![\w-])")
+_CLOCK = re.compile(r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?![:\d])(?=( ?[ap]\.? ?m\b)?)")
+_MIXED = re.compile(r"(?<![\d./])(\d{1,4}) ([1-9]/(?:[2-9]|10))(?![\d/])")
+_SLASH = re.compile(r"(?<![\d./])(\d{1,4})/(\d{1,4})(?![\d/])")
+_LONE_DIGIT = re.compile(rf"(?<![\w.$€£¢{_FRACTION_SLASH}-])\d(?![\w.%{_FRACTION_SLASH}])")
+_SAID_TOGETHER = {"24/7": "247", "9/11": "911"}
+
+
+def _one_by_one(digits: str) -> str:
+    return " " + " ".join(_DIGIT_WORDS[int(digit)] for digit in digits if digit.isdigit()) + " "
+
+
+def _date(match: re.Match[str]) -> str:
+    """The month by its name where the numbers leave no doubt which it is; else as a fraction's parts, never one number."""
+    if match[1]:
+        year, month, day = match[1], int(match[2]), int(match[3])
+    else:
+        first, second, year = int(match[4]), int(match[6]), match[7]
+        month, day = (second, first) if first > 12 else (first, second)
+        if first <= 12 and second <= 12 and first != second:
+            return f"{first}{_FRACTION_SLASH}{second}{_FRACTION_SLASH}{year}"
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return match[0]
+    return f"{_MONTHS[month - 1]} {day} {year}"
+
+
+def _clock(match: re.Match[str]) -> str:
+    """10:30 -> 1030, as `ten thirty` comes out; a full hour without am or pm is read with o'clock."""
+    hour, minute, half = int(match[1]), match[2], match[3]
+    if minute == "00":
+        return f"{hour}" if half else f"{hour} oclock"
+    return f"{hour}{minute}"
+
+
+def _mixed(match: re.Match[str]) -> str:
+    return f"{match[1]}.5" if match[2] == "1/2" else f"{match[1]} and {match[2].replace('/', _FRACTION_SLASH)}"
+
+
+def _slash(match: re.Match[str]) -> str:
+    """3/4 stays a fraction, 120/80 is read `over`."""
+    if match[0] in _SAID_TOGETHER:
+        return _SAID_TOGETHER[match[0]]
+    above, below = int(match[1]), int(match[2])
+    return f"{above}{_FRACTION_SLASH}{below}" if 0 < above < below <= 10 else f"{match[1]} over {match[2]}"
+
+
+# ---------------------------------------------------------------- what is written in words
+
+
+def _spoken_fraction(match: re.Match[str]) -> str:
+    """Three quarters -> 3/4; `one second` is no fraction, and `twenty one third` is left to the ordinals."""
+    if (
+        _LARGER_BEFORE.search(match.string[max(0, match.start() - 12) : match.start()])
+        and "and" not in match.string[max(0, match.start() - 4) : match.start()]
+    ):
+        return match[0]
+    above = _DIGIT_WORDS.index(match[1]) if match[1] in _DIGIT_WORDS else int(match[1])
+    is_plural = match[2].endswith("s")
+    if is_plural != (above > 1):
+        return match[0]
+    return f"{above}{_FRACTION_SLASH}{_DENOMINATORS[match[2]]}"
+
+
+def _spoken_zero(words: list[str]) -> list[str]:
+    """`oh` and `o` are a zero among digits only: nine oh nine, double oh seven; `oh no` and `oh two people` keep their word."""
+    number_words = _numbers().words - {"and", "point", "per", "percent"} | {"zero"}
+
+    def is_number(place: int) -> bool:
+        return 0 <= place < len(words) and (words[place] in number_words or words[place].isdigit())
+
+    said: list[str] = []
+    for place, word in enumerate(words):
+        is_letter = word in ("o", "oh")
+        is_after = is_number(place - 1) or (place > 0 and said[-1] in ("double", "triple", "zero"))
+        is_last = place + 2 == len(words)
+        is_before = is_number(place + 1) and (is_last or is_number(place + 2) or words[place + 2] in ("o", "oh"))
+        said.append("zero" if is_letter and (is_after or is_before) else word)
+    return said
+
+
+@functools.cache
+def _numbers() -> EnglishNumberNormalizer:
+    """Whisper's, but for zeros (see _spoken_zero) and signs, which stay words: it lost the minus of `minus five dollars`."""
+    numbers = EnglishNumberNormalizer()
+    numbers.words -= {*numbers.preceding_prefixers, "o", "oh"}
+    numbers.preceding_prefixers = {}
+    numbers.zeros = {"zero"}
+    return numbers
+
+
+_HALF = re.compile(r"\b(\w+) and a half\b")
+
+
+def _digits(text: str) -> list[str]:
+    """Number words to digits by Whisper's rules; `and a half` is a point five behind a number, and stays elsewhere."""
+    numbers = _numbers()
+    is_counted = {*numbers.decimals, *numbers.multipliers}
+    text = _HALF.sub(
+        lambda match: f"{match[1]} point five" if match[1] in is_counted or match[1].isdigit() else match[0], text
+    )
+    text = re.sub(r"([a-z])([0-9])", r"\1 \2", text)
+    text = re.sub(r"([0-9])([a-z])", r"\1 \2", text)
+    text = re.sub(r"([0-9])\s+(st|nd|rd|th|s)\b", r"\1\2", text)
+    words = text.split()
+    try:
+        said = " ".join(str(word) for word in numbers.process_words(words) if word is not None)
+    except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError):
+        return words  # Whisper's code asserts and converts without looking (a run of more than 4300 digits)
+    said = re.sub(r"([€$])([0-9]+) (?:and )?¢([0-9]{1,2})\b", lambda m: f"{m[1]}{m[2]}.{int(m[3]):02d}", said)
+    said = re.sub(r"[€$]0\.([0-9]{1,2})\b", lambda m: f"¢{int(m[1])}", said)
+    said = re.sub(rf"\b({_MONTH}) ([0-3]?\d)(?:st|nd|rd|th)\b", r"\1 \2", said)
+    said = re.sub(rf"\b([0-3]?\d)(?:st|nd|rd|th)(?= (?:{_MONTH})\b)", r"\1", said)
+    return re.sub(rf"(?<![\w.$€£¢{_FRACTION_SLASH}])1(s?)(?![\w.%{_FRACTION_SLASH}])", r"one\1", said).split()
+
+
+def _in_full(words: list[str]) -> list[str]:
+    """Units behind a number by their names."""
+    return [
+        _UNITS.get(word, word) if before[:1].isdigit() or before == "one" else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
+
+def _finish(text: str) -> str:
+    """A point without a digit behind it goes; signs stay."""
+    return " ".join(re.sub(r"\.(?!\d)", " ", text).split())
