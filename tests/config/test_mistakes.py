@@ -85,7 +85,11 @@ def error_of(capsys: pytest.CaptureFixture, recipe: str, given: list[str]) -> st
     [
         ("finetune", "trainer.max_step=3", "unknown key trainer.max_step; did you mean trainer.max_steps?"),
         ("finetune", "data.train.main.pth=x", "unknown key data.train.main.pth; did you mean data.train.main.path?"),
-        ("finetune", "normalizer=qasr", "normalizer=qasr: unknown; choose one of leaderboard-2026-08, qasr-1, qasr-2, none"),
+        (
+            "finetune",
+            "normalizer=qasr",
+            "normalizer=qasr: unknown; choose one of leaderboard-2026-08, qasr-1, qasr-2, none",
+        ),
         ("evaluate", "device=gpu", "device"),
         ("finetune", "trainer.precision=fp16", "trainer.precision=fp16: the decoder of Qwen3-ASR overflows float16"),
         (
