@@ -12,6 +12,7 @@ from itertools import pairwise
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.corpus.splits import Overlap
 from qasr_train.corpus.worker import Measured
+from qasr_train.data.settings import DataConfig
 from qasr_train.manifest import Utterance
 
 SUMMARY_VERSION = 1
@@ -20,6 +21,13 @@ DURATION_EDGES_S = (0, 1, 2, 5, 10, 15, 20, 30, 60, 300)
 _MAX_LISTED = 20
 _STATED_TOLERANCE_S = 0.5
 _MAX_CHARACTERS_PER_S = 40.0  # very fast speech has some 25 letters a second; beyond this text and sound do not belong
+_TRAINED_ON_S = DataConfig(train={}).max_duration_s
+# What a model would learn to write, though nobody says it. Not `<unk>` and the like alone: any tag.
+_DEBRIS = {
+    "markup in the transcript (<b>, &amp;)": re.compile(r"</?[A-Za-z][^<>]*>|&(?:[a-z]{2,8}|#\d+|#x[0-9A-Fa-f]+);"),
+    "remarks in brackets in the transcript ([inaudible])": re.compile(r"\[[^\[\]]+\]"),
+    "runs of spaces, tabs or line breaks in the transcript": re.compile(r"\s{2,}|[\t\r\n]"),
+}
 _CLIPPED_SHARE = 1e-3  # of the samples at full scale; one peak there is no distortion
 
 
@@ -167,8 +175,15 @@ def _notes(
             odd["the stated duration is off by more than half a second"].append(utterance.id)
         if len(utterance.text or "") > _MAX_CHARACTERS_PER_S * found.duration_s:
             odd["more text than can be said in the time (over 40 characters a second)"].append(utterance.id)
+        for note, pattern in _DEBRIS.items():
+            if pattern.search(utterance.text or ""):
+                odd[note].append(utterance.id)
         if found.num_clipped_samples > _CLIPPED_SHARE * found.duration_s * SAMPLE_RATE_HZ:
             odd["clipped: over 0.1 % of the samples at full scale"].append(utterance.id)
+        if found.duration_s > _TRAINED_ON_S:
+            odd[f"longer than the {_TRAINED_ON_S:g} s that training takes unless data.max_duration_s is raised"].append(
+                utterance.id
+            )
         if found.is_scaled:
             odd["beyond full scale, written softer"].append(utterance.id)
     return dict(odd)

@@ -43,6 +43,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "confidence": (int, float),
 }
 ROLES = ("target", "guard")
+_MAX_CHARACTERS, _MAX_CELLS = 1_000_000, 10**11  # of a text; of one times the other: five hours against five hours
 
 
 @dataclass(slots=True)
@@ -121,6 +122,7 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
             is_ours = is_ours or not _OUR_MARKS.isdisjoint(row)
         merged, chunk_warnings = merge_chunks(rows)
         is_leaderboards = _name_parts(file)[1] is not None or not is_ours
+        _check_lengths(merged)
         _complete(merged, file, default_language or ("English" if is_leaderboards else None))
         predictions.extend(merged)
         warnings.extend(chunk_warnings)
@@ -337,6 +339,17 @@ def _complete(predictions: list[Prediction], file: Path, default_language: str |
         row.id = row.id or (str(row.audio_filepath) if has_unique_paths else f"row_{number}")
         row.set = row.set or dataset or file.stem
         row.language = known_language(row.language) or default_language
+
+
+def _check_lengths(predictions: Iterable[Prediction]) -> None:
+    """Refuse texts whose alignment would take hours and all memory, before any is normalised."""
+    for row in predictions:
+        lengths = len(row.text or ""), len(row.pred_text)
+        if max(lengths) > _MAX_CHARACTERS or lengths[0] * lengths[1] > _MAX_CELLS:
+            raise DataError(
+                f"{row.origin}: {row.id or 'a row'} has {lengths[0]} characters of reference and {lengths[1]} of hypothesis, "
+                "more than can be aligned (an hour of speech has some 60000); score its parts as utterances of their own"
+            )
 
 
 def _check_ids(predictions: list[Prediction]) -> None:

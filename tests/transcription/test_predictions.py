@@ -190,3 +190,13 @@ def test_references_of_chunks_are_one_text_or_are_joined_in_order(texts, whole):
     assert merged.text == whole
     have_own = len({(text or "").strip() for text in texts} - {""}) > 1 and whole != "all of it"
     assert any("have a reference each" in warning for warning in warnings) == have_own
+
+
+def test_texts_too_long_to_be_aligned_are_refused_before_they_are_normalised(tmp_path):
+    hours = "word " * 60_000  # 300,000 characters: five hours
+    path = _write(tmp_path / "p.jsonl", [_row(), _row(audio_filepath="b.wav", text=hours, pred_text=hours)])
+    assert len(load_predictions(path).predictions) == 2
+    for text, heard in (("a", "b" * 1_000_001), (hours * 2, hours * 2)):
+        _write(path, [_row(), _row(audio_filepath="b.wav", text=text, pred_text=heard)])
+        with pytest.raises(DataError, match=r"p.jsonl:2: .* more than can be aligned"):
+            load_predictions(path)
