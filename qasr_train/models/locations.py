@@ -80,6 +80,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json(file)
 
 
+def refuse_quantized(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse a config.json, or a section of one, that says its weights are quantized.
+
+    Raises:
+        CheckpointError: names the folder and the method.
+    """
+    for section in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in ("quantization_config", "compression_config"):
+            if section.get(key):
+                method = section[key].get("quant_method", "?") if isinstance(section[key], dict) else section[key]
+                raise CheckpointError(
+                    f"{folder}: config.json has a {key} (method {method!r}), and quantized weights are not computed with here; "
+                    "use the checkpoint they were made from"
+                )
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file, or a CheckpointError that names it."""
     try:

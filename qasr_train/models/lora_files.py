@@ -24,6 +24,7 @@ from qasr_train.models.safetensors_files import (
     read_notes,
     read_tensors,
     require_exactly,
+    require_finite,
     stored_tensors,
     whole,
     write_tensors,
@@ -79,7 +80,9 @@ def attach_adapter(model: PreTrainedModel, folder: Path, config: LoraConfig | No
         ) from error
     needed = {name: tensor.shape for name, tensor in _adapter_state(adapted).items()}
     require_exactly(folder, stored, needed, optional=frozenset())
-    set_peft_model_state_dict(adapted, read_tensors(stored))
+    tensors = read_tensors(stored)
+    require_finite(folder, tensors)
+    set_peft_model_state_dict(adapted, tensors)
     return adapted.eval()
 
 

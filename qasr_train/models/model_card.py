@@ -30,16 +30,19 @@ print(processor.decode(output[:, inputs["input_ids"].shape[1]:], return_format="
 import torch
 from qwen_asr import Qwen3ASRModel
 
-model = Qwen3ASRModel.from_pretrained("THIS_FOLDER", dtype=torch.bfloat16, device_map="cuda:0")
+model = Qwen3ASRModel.from_pretrained(
+    "THIS_FOLDER", dtype=torch.bfloat16, device_map="cuda:0", attn_implementation="flash_attention_2"
+)
 print(model.transcribe(audio="speech.wav", language="English")[0].text)
 ```
 
-or `vllm serve THIS_FOLDER`.""",
+FlashAttention 2 is no matter of speed here: without it qwen-asr (0.0.6) hears a clip of more than 8 s whole, where the model was
+made to hear it in windows of 8 s, and gives other output.
+
+Or `vllm serve THIS_FOLDER`.""",
     "adapter": """```python
 from peft import PeftModel
 from transformers import Qwen3ASRForConditionalGeneration
-
-from qasr_train.files import parse_json
 
 model = Qwen3ASRForConditionalGeneration.from_pretrained("BASE_MODEL")  # in the native layout
 model = PeftModel.from_pretrained(model, "THIS_FOLDER")

@@ -13,8 +13,10 @@ import torch
 import transformers
 from transformers import AutoProcessor, PreTrainedModel
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models.locations import no_progress_bar, one_line, read_config
+from qasr_train.models.locations import no_progress_bar, one_line, read_config, refuse_quantized
+from qasr_train.models.safetensors_files import require_finite
 
 
 def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:
@@ -41,6 +43,7 @@ def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, may_m
     Raises:
         CheckpointError: the files cannot be opened, or do not hold all of the model.
     """
+    refuse_quantized(folder, read_config(folder))
     try:
         with no_progress_bar():
             model, report = model_class.from_pretrained(
@@ -56,6 +59,7 @@ def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, may_m
         raise CheckpointError(
             f"{folder}: {len(wrong)} tensors are missing or of another shape, the first {wrong[0]}; use a complete copy"
         )
+    require_finite(folder, dict(model.named_parameters()))
     return model.eval()
 
 
@@ -68,13 +72,25 @@ def load_auto_processor(folder: Path) -> Any:
     """
     try:
         with naming_missing_packages(folder):
-            return AutoProcessor.from_pretrained(folder, local_files_only=True)
+            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except ConfigError:
         raise
     except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
         raise CheckpointError(
             f"{folder}: tokenizer or feature extractor cannot be opened ({one_line(error)}); copy its files again"
         ) from error
+    require_sampling_rate(folder, processor.feature_extractor if hasattr(processor, "feature_extractor") else processor)
+    return processor
+
+
+def require_sampling_rate(folder: Path, extractor: Any) -> None:
+    """Refuse a feature extractor for sound of another rate than the one everything here is read at (CheckpointError)."""
+    rate_hz = getattr(extractor, "sampling_rate", SAMPLE_RATE_HZ)
+    if rate_hz != SAMPLE_RATE_HZ:
+        raise CheckpointError(
+            f"{folder}: the processor's sampling_rate is {rate_hz}, and audio is read at {SAMPLE_RATE_HZ} Hz here; copy the "
+            "processor files from the model these weights are of"
+        )
 
 
 @contextmanager

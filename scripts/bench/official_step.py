@@ -2,7 +2,8 @@
 
 The parent imports `OfficialStep`; the child runs this file. Input: lines on stdin. Output: a StepResult as JSON a line.
 The child does what the official script does to a batch and to the model (two processor calls, its labels, the thinker's own
-loss of each microbatch's mean), but in float32 on a CPU, where the script takes bf16 weights.
+loss of each microbatch's mean), but in float32 on a CPU, where the script takes bf16 weights. Without FlashAttention 2, as
+here, its encoder attends over the whole of a clip of more than 8 s: another model than ours, see docs/systems.md.
 """
 
 import argparse

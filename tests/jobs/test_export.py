@@ -303,3 +303,8 @@ def test_a_mistake_ends_the_recipe_with_status_2_and_one_line(
     assert exit_status(lambda: run_command_line("export", arguments, PROJECT)) == 2
     hint = "did you mean checkpoints/best, checkpoints/step_000100 inside it?"
     assert capsys.readouterr().err == f"error: {run}: no config.json, so this is not a model directory; {hint}\n"
+
+
+def test_the_card_of_an_original_export_asks_for_the_attention_that_hears_windows(run: Path, tmp_path: Path) -> None:
+    out = make(run, tmp_path / "out", layout=ExportLayout.original, dtype=ExportDtype.float32)
+    assert 'attn_implementation="flash_attention_2"' in (out / "README.md").read_text()

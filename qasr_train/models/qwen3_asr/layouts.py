@@ -27,6 +27,7 @@ from qasr_train.models.locations import (
     one_line,
     read_config,
     read_json,
+    refuse_quantized,
     resolve_checkpoint,
 )
 from qasr_train.models.lora_files import (
@@ -38,19 +39,32 @@ from qasr_train.models.lora_files import (
     require_base,
 )
 from qasr_train.models.qwen3_asr import original
-from qasr_train.models.qwen3_asr.processor import build_processor, load_tokenizer, require_agreement
+from qasr_train.models.qwen3_asr.processor import (
+    build_processor,
+    load_tokenizer,
+    require_agreement,
+    require_end_tokens,
+)
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
     MODEL_FILE,
     LazyTensor,
     read_tensors,
     require_exactly,
+    require_finite,
     stored_tensors,
     write_tensors,
 )
 from qasr_train.text.languages import LANGUAGES
 
 TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
+# Sizes of which a model has at least one.
+_SIZES = {
+    "audio_config": "d_model encoder_attention_heads encoder_ffn_dim encoder_layers n_window num_mel_bins output_dim "
+    "downsample_hidden_size",
+    "text_config": "hidden_size head_dim intermediate_size num_attention_heads num_hidden_layers num_key_value_heads "
+    "vocab_size max_position_embeddings",
+}
 MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json
 
 
@@ -97,7 +111,9 @@ def load_checkpoint(
     folder = Path(folder)
     layout, config, processor = _open(folder)
     model = _load_model(folder, config, layout, dtype)
-    model.generation_config = _generation_config(folder, config, layout)
+    model.generation_config = generation = _generation_config(folder, config, layout)
+    ends = {"eos": generation.eos_token_id, "pad": generation.pad_token_id}
+    require_end_tokens(folder / "generation_config.json", ends, processor)
     return model.eval(), processor
 
 
@@ -184,6 +200,14 @@ def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
     if layout is Layout.ADAPTER:
         raise CheckpointError(f"{folder}: this is a LoRA adapter, not a whole model; open it together with its base")
     raw = read_config(folder)
+    whole_config = raw["thinker_config"] if layout is Layout.ORIGINAL else raw
+    for sections in (raw, whole_config):
+        if not isinstance(sections, dict):
+            raise CheckpointError(
+                f"{folder}: thinker_config in config.json is no object; copy it from the source again"
+            )
+        refuse_quantized(folder, sections)
+    _require_sizes(folder, whole_config)
     tokenizer = load_tokenizer(folder, is_original=layout is Layout.ORIGINAL)
     if layout is Layout.ORIGINAL:
         config = original.native_config(raw, tokenizer, where=folder / "config.json")
@@ -192,6 +216,19 @@ def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
     processor = build_processor(folder, tokenizer, config, is_original=layout is Layout.ORIGINAL)
     require_agreement(folder, config, processor)
     return layout, config, processor
+
+
+def _require_sizes(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse sizes of no model (zero heads), which transformers would divide by; other mistakes it names itself."""
+    for name, sizes in _SIZES.items():
+        section = config.get(name)
+        stated = section if isinstance(section, dict) else {}
+        for size in sizes.split():
+            value = stated.get(size, 1)
+            if isinstance(value, int) and value < 1:
+                raise CheckpointError(
+                    f"{folder}: {name}.{size} in config.json is {value}; expected at least 1, copy it from the source again"
+                )
 
 
 def save_native(
@@ -287,10 +324,16 @@ def _load_model(
     stored = stored_tensors(folder)
     if layout is Layout.ORIGINAL:
         stored = {original.native_name(name): tensor for name, tensor in stored.items()}
-    with torch.device("meta"):
-        needed = {name: t.shape for name, t in Qwen3ASRForConditionalGeneration(config).state_dict().items()}
+    try:
+        with torch.device("meta"):
+            needed = {name: t.shape for name, t in Qwen3ASRForConditionalGeneration(config).state_dict().items()}
+    except Exception as error:  # whatever a size that fits no other leads to
+        raise CheckpointError(
+            f"{folder}: config.json describes no model that can be built ({one_line(error)}); copy it from the source again"
+        ) from error
     require_exactly(folder, stored, needed, optional=TIED if config.tie_word_embeddings else frozenset())
     tensors = _without_tied_head(folder, config, read_tensors(stored))
+    require_finite(folder, tensors)
     with no_progress_bar():
         loaded: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
