@@ -33,7 +33,7 @@ _LARGER_BEFORE = re.compile(
     r"(?:\b(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|and)|\d)[ -]$"
 )
 
-# Behind a number the unit is read in full, and its plural says nothing: 5 mg, five milligrams.
+# A unit is read in full, and its plural says nothing: 5 mg, five milligrams.
 _UNITS = {
     "mg": "milligram", "mcg": "microgram", "μg": "microgram", "kg": "kilogram", "kgs": "kilogram", "ml": "milliliter",
     "cm": "centimeter", "mm": "millimeter", "km": "kilometer", "kms": "kilometer", "gb": "gigabyte", "mb": "megabyte",
@@ -234,17 +234,22 @@ def _digits(text: str) -> list[str]:
         return words  # Whisper's code asserts and converts without looking (a run of more than 4300 digits)
     said = re.sub(r"([€$])([0-9]+) (?:and )?¢([0-9]{1,2})\b", lambda m: f"{m[1]}{m[2]}.{int(m[3]):02d}", said)
     said = re.sub(r"[€$]0\.([0-9]{1,2})\b", lambda m: f"¢{int(m[1])}", said)
-    said = re.sub(rf"\b({_MONTH}) ([0-3]?\d)(?:st|nd|rd|th)\b", r"\1 \2", said)
-    said = re.sub(rf"\b([0-3]?\d)(?:st|nd|rd|th)(?= (?:{_MONTH})\b)", r"\1", said)
+    said = re.sub(
+        rf"\b({_MONTH}) ([12]?\d|3[01])(?![\w.%{_FRACTION_SLASH}])", lambda m: f"{m[1]} {_ordinal(m[2])}", said
+    )
+    said = re.sub(rf"(?<![\w.$€£¢{_FRACTION_SLASH}])([12]?\d|3[01])(?= (?:{_MONTH})\b)", lambda m: _ordinal(m[1]), said)
     return re.sub(rf"(?<![\w.$€£¢{_FRACTION_SLASH}])1(s?)(?![\w.%{_FRACTION_SLASH}])", r"one\1", said).split()
 
 
+def _ordinal(day: str) -> str:
+    """A day beside its month is read as an ordinal; the digits take its form, so an ordinal is one word wherever it stands."""
+    ending = {"1": "st", "2": "nd", "3": "rd"}.get(day[-1], "th") if day not in ("11", "12", "13") else "th"
+    return day + ending
+
+
 def _in_full(words: list[str]) -> list[str]:
-    """Units behind a number by their names."""
-    return [
-        _UNITS.get(word, word) if before[:1].isdigit() or before == "one" else word
-        for before, word in zip(["", *words], words, strict=False)
-    ]
+    """Units by their names, whatever stands before them: a wrong number must not make the right unit behind it wrong too."""
+    return [_UNITS.get(word, word) for word in words]
 
 
 def _finish(text: str) -> str:
