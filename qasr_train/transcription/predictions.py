@@ -4,6 +4,7 @@ Input: our own predictions.jsonl, a manifest of the Open ASR Leaderboard (`MODEL
 Output: `Prediction` objects, chunks of one recording merged by `parent_id`. Imports no torch, decodes no audio.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -22,6 +23,7 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 # Files that lie beside predictions in a run folder and hold something else.
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
 # A row with neither is one of the leaderboard's, whatever its file is called.
+_NOT_ENGLISH = re.compile(r"[^\W\d_a-zA-Z]")
 _OUR_MARKS = {"language", "version"}
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -123,6 +125,8 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
         merged, chunk_warnings = merge_chunks(rows)
         is_leaderboards = _name_parts(file)[1] is not None or not is_ours
         _check_lengths(merged)
+        if is_leaderboards and default_language is None:
+            warnings.extend(_assumed_english(merged, file))
         _complete(merged, file, default_language or ("English" if is_leaderboards else None))
         predictions.extend(merged)
         warnings.extend(chunk_warnings)
@@ -219,6 +223,17 @@ def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
 
 def _sum_or_none(values: list[Any]) -> Any:
     return None if any(value is None for value in values) else sum(values)
+
+
+def _assumed_english(rows: list[Prediction], file: Path) -> list[str]:
+    """What to say where rows of no language count as English, and are written in letters that English has not."""
+    foreign = [row for row in rows if row.language is None and _NOT_ENGLISH.search(row.text or "")]
+    if not foreign:
+        return []
+    return [
+        f"{file.name}: {len(foreign)} of {len(rows)} rows name no language and are written in letters that English has not; they "
+        "are scored by the rules for English, as the leaderboard's manifests are: give language=NAME"
+    ]
 
 
 def _command_line_language(language: str | None) -> str | None:

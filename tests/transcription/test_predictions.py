@@ -200,3 +200,13 @@ def test_texts_too_long_to_be_aligned_are_refused_before_they_are_normalised(tmp
         _write(path, [_row(), _row(audio_filepath="b.wav", text=text, pred_text=heard)])
         with pytest.raises(DataError, match=r"p.jsonl:2: .* more than can be aligned"):
             load_predictions(path)
+
+
+def test_rows_of_no_language_in_foreign_letters_are_a_warning(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "má mà", "pred_text": "ma ma"}\n{"text": "a cat", "pred_text": "a cat"}\n')
+    assert load_predictions(file).warnings == [
+        "a.jsonl: 1 of 2 rows name no language and are written in letters that English has not; they are scored by the rules "
+        "for English, as the leaderboard's manifests are: give language=NAME"
+    ]
+    assert load_predictions(file, language="vi").warnings == []
