@@ -198,7 +198,7 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self.is_cuda = device.type == "cuda"
         self._stretches: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self._total_s = 0.0
+        self._total_s, self._began_s = 0.0, 0.0
 
     def __enter__(self) -> "Stopwatch":
         if self.is_cuda:

@@ -15,10 +15,9 @@ import pytest
 import torch
 from transformers import Qwen3ASRForConditionalGeneration
 
-from qasr_train.manifest import Utterance
 from qasr_train.training.checkpoint import checkpoint_path, find_fault
 from tests.helpers import ROOT
-from tests.helpers_trainer import gradients_of_one_step, held_to_base, make_clips, make_trainer, make_validator, weights
+from tests.helpers_trainer import gradients_of_one_step, held_to_base, make_trainer, make_validator, weights
 from tests.training import worker
 from tests.training.worker import ADAPT, REPLAYED, SPLITS
 
@@ -43,11 +42,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr[-6000:]
     (folder / "stderr.txt").write_text(done.stderr)
     return folder
-
-
-@pytest.fixture(scope="module")
-def utterances(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
-    return make_clips(tmp_path_factory.mktemp("clips"))
 
 
 def read(out: Path, kind: str, name: str) -> Any:
