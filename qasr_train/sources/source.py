@@ -164,7 +164,7 @@ def load_table(
     reader.check_all_columns_seen(config.path)
     reader.name_unused()
     _refuse_lost_audio(table)
-    if is_trained_on and config.split is None and len(splits) > 1 and TRAIN in splits:
+    if is_trained_on and config.split is None and TRAIN in splits and set(splits) - {TRAIN, ""}:
         log.warning(
             "source %s: %s; only those of %s are trained on; split=NAME chooses others, columns.split= (empty) takes all",
             name,
