@@ -30,7 +30,7 @@ JOBS = {
     "compare": (
         "qasr_train.jobs.compare",
         "compare",
-        ["baseline={out}/tested", "candidate={out}/scored", "out={out}/compared", "num_resamples=100"],
+        ["baseline={out}/tested", "candidate={out}/scored", "out={out}/compared"],
     ),
     "check_transcripts": (
         "qasr_train.jobs.check_transcripts",

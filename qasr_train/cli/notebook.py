@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # brings torch
 class ErrorRate:
     """A pooled error rate. percent: None where the references hold nothing to divide by.
 
-    num_errors, num_reference: in words (wer) or characters (cer), after normalising. interval: 95 %, by bootstrap.
+    num_errors, num_reference: in words (wer) or characters (cer), after normalising. interval: 95 %.
     num_not_scored: rows that the normaliser leaves out. normalizer: name and version of the rules.
     """
 

@@ -41,9 +41,7 @@ def compare_one(config: CompareConfig) -> Comparison:
     """Pair two runs, test the differences, judge, write OUT/comparison.json; raises as `compare`."""
     assert config.candidate is not None, "several candidates: see compare_several"
     baseline, candidate = _runs(config, config.baseline, config.candidate)
-    comparison = compare_runs(
-        baseline, candidate, config.gate, num_resamples=config.num_resamples, seed=config.seed, note=config.note
-    )
+    comparison = compare_runs(baseline, candidate, config.gate, resample_by=config.resample_by, note=config.note)
     write_comparison(config.out, comparison)
     return comparison
 
@@ -55,8 +53,7 @@ def compare_several(config: CompareConfig) -> dict[str, Comparison]:
         baseline,
         dict(zip(short_names(config.candidates), candidates, strict=True)),
         config.gate,
-        num_resamples=config.num_resamples,
-        seed=config.seed,
+        resample_by=config.resample_by,
         note=config.note,
     )
     for name, comparison in comparisons.items():

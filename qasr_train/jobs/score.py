@@ -43,7 +43,7 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
         loaded.predictions,
         get_normalizer(config.normalizer),
         failed_as_empty=config.failed_as_empty,
-        resampling=Resampling(config.confidence, config.num_resamples, config.seed),
+        resampling=Resampling(config.confidence, config.resample_by),
         num_workers=config.num_workers or len(os.sched_getaffinity(0)),
         terms=terms,
     )

@@ -23,16 +23,15 @@ from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import (
     Interval,
     PairedTest,
+    ResampleBy,
     error_rate_interval,
     paired_test,
-    segment_differences,
 )
 from qasr_train.evaluation.scoring.systems import System, system_of_rows
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.text.normalize import Normalizer
-from qasr_train.text.tokens import tokens
 
-COMPARISON_VERSION = 1
+COMPARISON_VERSION = 2  # 2: p_value in place of p_bootstrap and p_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,7 @@ def compare_runs(
     candidate: ScoredRun,
     gate: GateConfig | None = None,
     *,
-    num_resamples: int = 10_000,
-    seed: int = 0,
+    resample_by: ResampleBy = ResampleBy.auto,
     note: str | None = None,
 ) -> Comparison:
     """Compare two runs utterance by utterance, paired by (set, id).
@@ -95,8 +93,8 @@ def compare_runs(
     gate = gate or GateConfig()
     rules = _common_rules(baseline, candidate)
     pairs, warnings = pair_runs(baseline, candidate)
-    resampling = Resampling(1 - gate.alpha, num_resamples, seed)
-    groups = Groups(pairs, _Differences(rules, resampling).measure)
+    resampling = Resampling(1 - gate.alpha, resample_by)
+    groups = Groups(pairs, lambda part: _difference(part, resampling))
     terms, term_warnings = compare_terms(baseline, candidate, pairs, resampling)
     sets = groups.by(lambda pair: pair.set)
     roles = _roles(pairs, gate)
@@ -152,49 +150,22 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     return {"version": COMPARISON_VERSION, **row}
 
 
-class _Differences:
-    """Compares a part of the pairs; the segments of an utterance are found once, however many parts it is in."""
-
-    def __init__(self, normalizer: Normalizer, resampling: Resampling) -> None:
-        self._normalizer = normalizer
-        self._resampling = resampling
-        self._segments: dict[tuple[tuple[str, str], str], list[int]] = {}
-
-    def measure(self, pairs: Sequence[Pair]) -> GroupComparison:
-        """The comparison of a part."""
-        metric = primary_metric_of({pair.candidate.prediction.language for pair in pairs})
-        ours = counts_of([pair.baseline for pair in pairs], metric)
-        theirs = counts_of([pair.candidate for pair in pairs], metric)
-        segments = [difference for pair in pairs for difference in self._segments_of(pair, metric)]
-        speakers = [pair.candidate.prediction.speaker for pair in pairs]
-        options = dataclasses.asdict(self._resampling)
-        return GroupComparison(
-            metric=metric,
-            num_utterances=len(pairs),
-            num_better=int((theirs[0] < ours[0]).sum()),
-            num_worse=int((theirs[0] > ours[0]).sum()),
-            test=paired_test(ours, theirs, speakers, segments, **options),
-            baseline_interval=error_rate_interval(*ours, speakers, **options),
-            candidate_interval=error_rate_interval(*theirs, speakers, **options),
-        )
-
-    def _segments_of(self, pair: Pair, metric: str) -> list[int]:
-        key = (pair.candidate.key, metric)
-        if key not in self._segments:
-            self._segments[key] = self._find_segments(pair, metric)
-        return self._segments[key]
-
-    def _find_segments(self, pair: Pair, metric: str) -> list[int]:
-        ours, theirs = pair.baseline.counts, pair.candidate.counts
-        language = pair.candidate.prediction.language
-        texts = [ours.normalized_reference, ours.normalized_hypothesis, theirs.normalized_hypothesis]
-        if ours.normalized_reference != theirs.normalized_reference:  # each joined its own compounds: undo that
-            before, after = pair.baseline.prediction, pair.candidate.prediction
-            raw = (before.text or "", before.pred_text, after.pred_text)
-            texts = [self._normalizer.normalize(text, language) for text in raw]
-        reference, first, second = (tokens(text, language if metric == "cer" else None) for text in texts)
-        merges = self._normalizer.merges_compounds and metric == "wer"
-        return segment_differences(reference, first, second, merges_compounds=merges)
+def _difference(pairs: Sequence[Pair], resampling: Resampling) -> GroupComparison:
+    """The comparison of a part of the pairs."""
+    metric = primary_metric_of({pair.candidate.prediction.language for pair in pairs})
+    ours = counts_of([pair.baseline for pair in pairs], metric)
+    theirs = counts_of([pair.candidate for pair in pairs], metric)
+    speakers = [pair.candidate.prediction.speaker for pair in pairs]
+    options = resampling.options()
+    return GroupComparison(
+        metric=metric,
+        num_utterances=len(pairs),
+        num_better=int((theirs[0] < ours[0]).sum()),
+        num_worse=int((theirs[0] > ours[0]).sum()),
+        test=paired_test(ours, theirs, speakers, **options),
+        baseline_interval=error_rate_interval(*ours, speakers, **options),
+        candidate_interval=error_rate_interval(*theirs, speakers, **options),
+    )
 
 
 def _roles(pairs: Sequence[Pair], gate: GateConfig) -> dict[str, str | None]:

@@ -57,11 +57,11 @@ def _target(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
     if test is None:
         return Check(name, "target", False, "no reference words to compare on")
     is_better = test.delta_percent < 0
-    is_sure = test.p_bootstrap < gate.alpha
+    is_sure = test.p_value < gate.alpha
     if is_better and is_sure:
-        sentence = f"improved by {-test.delta_percent:.2f} points (p {p_text(test.p_bootstrap)})"
+        sentence = f"improved by {-test.delta_percent:.2f} points (p {p_text(test.p_value)})"
     elif is_better:
-        sentence = f"{-test.delta_percent:.2f} points better, but that may be chance (p {p_text(test.p_bootstrap)})"
+        sentence = f"{-test.delta_percent:.2f} points better, but that may be chance (p {p_text(test.p_value)})"
     else:
         sentence = f"did not improve ({test.delta_percent:+.2f} points)"
     return Check(name, "target", is_better and is_sure, sentence)

@@ -11,6 +11,7 @@ from typing import Any
 from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, compare_runs
 from qasr_train.evaluation.scoring.run_files import write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
+from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import GateConfig
 
 
@@ -19,8 +20,7 @@ def compare_with_each(
     candidates: Mapping[str, ScoredRun],
     gate: GateConfig,
     *,
-    num_resamples: int = 10_000,
-    seed: int = 0,
+    resample_by: ResampleBy = ResampleBy.auto,
     note: str | None = None,
 ) -> dict[str, Comparison]:
     """One comparison per candidate, by its name, each with alpha divided by their number (Bonferroni).
@@ -33,7 +33,7 @@ def compare_with_each(
     """
     each = replace(gate, alpha=gate.alpha / len(candidates))
     return {
-        name: compare_runs(baseline, candidate, each, num_resamples=num_resamples, seed=seed, note=note)
+        name: compare_runs(baseline, candidate, each, resample_by=resample_by, note=note)
         for name, candidate in candidates.items()
     }
 

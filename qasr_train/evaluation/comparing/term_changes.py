@@ -1,11 +1,11 @@
 """Owns how the recognition of terms changed between two runs: recall, precision, F1, context recall and echo, paired.
 
-Input: two runs, and their utterances in pairs. Output: `TermChange`s with paired bootstrap intervals and p values.
+Input: two runs, and their utterances in pairs. Output: `TermChange`s with paired intervals and p values.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from qasr_train.evaluation.comparing.pairs import Pair
 from qasr_train.evaluation.scoring.context_echo import context_counts, context_ratios
@@ -89,7 +89,7 @@ def _changes(
     speakers = [pair.candidate.prediction.speaker for pair in pairs]
     return [
         TermChange(
-            label, set_name, len(pairs), paired_test(before[name], after[name], speakers, [], **asdict(resampling))
+            label, set_name, len(pairs), paired_test(before[name], after[name], speakers, **resampling.options())
         )
         for name, label in names.items()
     ]

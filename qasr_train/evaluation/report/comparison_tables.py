@@ -40,12 +40,13 @@ def comparison_table(comparison: Comparison) -> Table:
         "change",
         "interval",
         "p",
-        "p (segments)",
+        "units",
         "better/worse",
     ]
     note = (
-        "Change in points, below 0 is better; interval and p: paired bootstrap; p (segments): matched-pairs sentence-segment "
-        "test; better/worse: utterances with fewer and more errors. A star says that p is below the gate's alpha."
+        "Change in points, below 0 is better; interval (two-sided) and p: paired t test over units, what is taken to be "
+        "independent; better/worse: utterances with fewer and more errors. A star says that p, by which a target of the gate is "
+        "decided, is below the gate's alpha; a guard goes by a one-sided bound."
     )
     return Table("Gain and loss against the baseline", headers, rows, note)
 
@@ -54,7 +55,12 @@ def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
     first = [name, role, str(group.num_utterances), group.metric.upper()]
     if group.test is None:
         return [*first, *[ABSENT] * 6, ""]
-    return [*first, *_test_cells(group.test), p_text(group.test.p_segments), f"{group.num_better}/{group.num_worse}"]
+    return [*first, *_test_cells(group.test), _units_text(group.test), f"{group.num_better}/{group.num_worse}"]
+
+
+def _units_text(test: PairedTest) -> str:
+    """ "12 speakers"."""
+    return f"{test.interval.num_units} {test.interval.unit}{'' if test.interval.num_units == 1 else 's'}"
 
 
 def term_change_tables(comparison: Comparison) -> list[Table]:
@@ -69,8 +75,8 @@ def term_change_tables(comparison: Comparison) -> list[Table]:
         return []
     headers = ["rate", "set", "utterances", "baseline %", "candidate %", "difference", "interval", "p"]
     note = (
-        "Difference in points: above 0 is better for recall, precision and F1, below 0 for echo. Paired bootstrap; a star says "
-        "that p is below the gate's alpha. The gate does not look at these."
+        "Difference in points: above 0 is better for recall, precision and F1, below 0 for echo. Paired t test over units; a "
+        "star says that p is below the gate's alpha. The gate does not look at these."
     )
     return [Table("Terms: gain and loss", headers, rows, note)]
 
@@ -135,7 +141,7 @@ def _test_cells(test: PairedTest) -> list[str]:
     return [
         number(test.baseline_percent),
         number(test.candidate_percent),
-        f"{test.delta_percent:+.2f}" + (" *" if test.p_bootstrap < 1 - test.interval.confidence else ""),
+        f"{test.delta_percent:+.2f}" + (" *" if test.p_value < 1 - test.interval.confidence else ""),
         f"{test.interval.low_percent:+.2f} to {test.interval.high_percent:+.2f}",
-        p_text(test.p_bootstrap),
+        p_text(test.p_value),
     ]

@@ -62,7 +62,10 @@ def trouble_table(run: ScoredRun) -> Table:
     return Table("Other ways to go wrong", _headers(TROUBLE), _rows(TROUBLE, run.sets), note)
 
 
-_SCORE_NOTE = "The metric that is primary for the language carries a star; the bootstrap interval is of that metric."
+_SCORE_NOTE = (
+    "The metric that is primary for the language carries a star; the two-sided interval is of that metric, over speakers where "
+    "two or more are named, else utterances; scores.json says which and why."
+)
 
 
 def _headers(table: str) -> list[str]:

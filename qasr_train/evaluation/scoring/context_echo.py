@@ -31,7 +31,7 @@ class ContextScore:
     """Figures of one group. Each term counts once for every utterance it was offered to.
 
     num_utterances: scored rows to which terms were offered. num_with_echo: those of them with an echo.
-    context_recall_percent: found / spoken. context_echo_percent: echoed / unspoken. *_interval: their bootstrap intervals.
+    context_recall_percent: found / spoken. context_echo_percent: echoed / unspoken. *_interval: their intervals.
     """
 
     num_utterances: int
@@ -146,7 +146,7 @@ def context_ratios(counts: Sequence[ContextCounts]) -> dict[str, tuple[Counts, C
 def _context_score(rows: Sequence[UtteranceScore], resampling: Resampling) -> ContextScore:
     ones = [row.context_terms for row in rows if row.context_terms is not None]
     counts = [context_counts(one) for one in ones]
-    speakers, options = [row.prediction.speaker for row in rows], dataclasses.asdict(resampling)
+    speakers, options = [row.prediction.speaker for row in rows], resampling.options()
     intervals = {
         name: error_rate_interval(*ratio, speakers, **options) for name, ratio in context_ratios(counts).items()
     }

@@ -39,7 +39,7 @@ class TermScore:
     on_terms_percent, off_terms_percent: error rate over words of the reference inside and outside terms; an inserted word
         counts as on when it is inside a term of the output. metric: "wer", or "cer" in CER languages.
     num_not_aligned: utterances too long to align, left out of those two rates.
-    *_interval: bootstrap intervals of recall, precision and F1.
+    *_interval: intervals of recall, precision and F1.
     """
 
     num_utterances: int
@@ -182,7 +182,7 @@ def _term_score(rows: Sequence[UtteranceScore], resampling: Resampling) -> TermS
     counts = [term_counts(one) for one in found]
     num_spoken, num_written = sum(one.num_spoken for one in counts), sum(one.num_written for one in counts)
     num_found = sum(one.num_found for one in counts)
-    speakers, options = [row.prediction.speaker for row in rows], dataclasses.asdict(resampling)
+    speakers, options = [row.prediction.speaker for row in rows], resampling.options()
     intervals = {name: error_rate_interval(*ratio, speakers, **options) for name, ratio in term_ratios(counts).items()}
     errors_on, errors_off = sum(one.num_errors_on for one in errors), sum(one.num_errors_off for one in errors)
     words_on, words_off = sum(one.num_words_on for one in errors), sum(one.num_words_off for one in errors)

@@ -12,18 +12,26 @@ from functools import cached_property
 from typing import Any, Literal
 
 from qasr_train.evaluation.scoring.rates import Ratio, counts_of, percent, primary_metric_of
-from qasr_train.evaluation.scoring.significance import Interval, error_rate_interval, interval_text
+from qasr_train.evaluation.scoring.significance import (
+    Interval,
+    ResampleBy,
+    error_rate_interval,
+    interval_text,
+)
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.pages.table import number
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How intervals are made: share inside, number of resamples, seed."""
+    """How intervals are made: how often they should hold the true figure (share), and what is taken to be independent."""
 
     confidence: float = 0.95
-    num_resamples: int = 2000
-    seed: int = 0
+    resample_by: ResampleBy = ResampleBy.auto
+
+    def options(self) -> dict[str, Any]:
+        """As `error_rate_interval` and `paired_test` take them."""
+        return {"confidence": self.confidence, "resample_by": self.resample_by}
 
 
 class Group:
@@ -74,9 +82,9 @@ class Group:
         return sum(getattr(row.counts, name) for row in self.scored)
 
     def interval(self, ratio: Ratio) -> Interval | None:
-        """Bootstrap interval of a rate over the scored rows."""
+        """Interval of a rate over the scored rows."""
         speakers = [row.prediction.speaker for row in self.scored]
-        return error_rate_interval(*ratio, speakers, **dataclasses.asdict(self._resampling))
+        return error_rate_interval(*ratio, speakers, **self._resampling.options())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,34 +1,43 @@
-"""Owns how sure a figure is: bootstrap intervals of one run, paired bootstrap and matched-pairs test of two.
+"""Owns how sure a figure is: t intervals over speakers (or utterances) of one run's rate, and of the difference of two.
 
-Input: error and length counts per utterance (numpy), or token alignments. Output: intervals in percent, p values. All seeded.
+Input: error and length counts per utterance (numpy), and who spoke them. Output: intervals in percent, p values. What they hold
+of what they promise is simulated by scripts/bench/coverage.py; its table stands in docs/evaluation.md.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qasr_train.evaluation.scoring.word_pairs import word_pairs
+from qasr_train.evaluation.scoring.distributions import exact_binomial, t_of_p, t_p_value, t_quantile
 from qasr_train.pages.table import ABSENT
 
 Counts = NDArray[np.int64]
 Rates = NDArray[np.float64]
 
-# With fewer speakers than this, resampling whole speakers understates how much a figure would vary.
-MIN_SPEAKERS = 10
-_MAX_CELLS = 4_000_000  # numbers drawn at once; 32 MB
+# With fewer units no test is surer than one of signs, whatever the spread between them happens to be.
+MIN_UNITS_FOR_T = 5
+_SUREST = 1e-12  # no p value of a test of signs is said to be below it
+POWER = 0.8  # how often a difference of the smallest size that is called detectable is found
+
+
+class ResampleBy(str, Enum):
+    """What is taken to be independent."""
+
+    auto = "auto"  # speakers where two or more are named, else utterances
+    speaker = "speaker"
+    utterance = "utterance"
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Percentile bootstrap interval.
+    """Two-sided interval of a rate, or of a difference of two.
 
-    low_percent, high_percent: its ends, of an error rate or of a difference of two.
-    confidence: e.g. 0.95.
-    unit: what was resampled, "speaker" or "utterance".
-    num_units, num_resamples, seed: how.
+    low_percent, high_percent: its ends. confidence: e.g. 0.95.
+    unit: what is taken to be independent, "speaker" or "utterance". num_units: how many there are. because: why these.
     """
 
     low_percent: float
@@ -36,8 +45,7 @@ class Interval:
     confidence: float
     unit: str
     num_units: int
-    num_resamples: int
-    seed: int
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +53,11 @@ class PairedTest:
     """Two systems on the same utterances; differences are candidate minus baseline, so below 0 is better.
 
     baseline_percent, candidate_percent, delta_percent: pooled error rates, and their difference in points.
-    interval: of that difference.
+    interval: of that difference, two-sided.
     upper_percent: the difference is below this with the interval's confidence (one-sided bound): how bad it may be.
-    p_bootstrap: two-sided p value of the paired bootstrap.
-    p_segments: two-sided p value of the matched-pairs sentence-segment test; None if no segment differs enough to tell.
-    num_segments: stretches of speech in which at least one system erred.
+    p_value: two-sided, of the t test over units; it is below 1 - confidence where the interval is without 0.
+    error_points: standard error of the difference. detectable_points: the smallest difference that such a set shows in four of
+    five cases. Both None of a single unit, whose spread nobody knows.
     """
 
     baseline_percent: float
@@ -57,9 +65,18 @@ class PairedTest:
     delta_percent: float
     interval: Interval
     upper_percent: float
-    p_bootstrap: float
-    p_segments: float | None
-    num_segments: int
+    p_value: float
+    error_points: float | None
+    detectable_points: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is taken to be independent: the unit's number per utterance, what it is, and why."""
+
+    numbers: Counts
+    unit: str
+    because: str
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -67,27 +84,25 @@ def interval_text(interval: Interval | None) -> str:
     return ABSENT if interval is None else f"{interval.low_percent:.2f} to {interval.high_percent:.2f}"
 
 
-def resampling_units(speakers: Sequence[str | None]) -> tuple[Counts, str]:
-    """(unit number per utterance, "speaker" or "utterance").
+def independent_units(speakers: Sequence[str | None], resample_by: ResampleBy = ResampleBy.auto) -> Units:
+    """Speakers where two or more are named, since errors of one hang together, else utterances.
 
-    Speakers are resampled whole where at least MIN_SPEAKERS are named, since errors of one speaker hang together; an utterance
-    without a speaker is then a unit of its own. Otherwise every utterance is one.
+    An utterance without a speaker, among others with one, is a unit of its own.
     """
     numbers: dict[str, int] = {}
     for speaker in speakers:
         if speaker is not None:
             numbers.setdefault(speaker, len(numbers))
-    if len(numbers) < MIN_SPEAKERS:
-        return np.arange(len(speakers)), "utterance"
-    units = []
-    next_unit = len(numbers)
-    for speaker in speakers:
-        if speaker is None:
-            units.append(next_unit)
-            next_unit += 1
-        else:
-            units.append(numbers[speaker])
-    return np.asarray(units, dtype=np.int64), "speaker"
+    if resample_by is ResampleBy.utterance:
+        return Units(np.arange(len(speakers)), "utterance", "resample_by=utterance")
+    if len(numbers) < 2:
+        who = "one speaker is named" if numbers else "no speakers are named"
+        return Units(np.arange(len(speakers)), "utterance", f"{who}; if several spoke, the interval is too narrow")
+    num_nameless = sum(speaker is None for speaker in speakers)
+    others = iter(range(len(numbers), len(numbers) + num_nameless))
+    units = [next(others) if speaker is None else numbers[speaker] for speaker in speakers]
+    because = f"{len(numbers)} speakers are named" + (f", {num_nameless} utterances have none" if num_nameless else "")
+    return Units(np.asarray(units, dtype=np.int64), "speaker", because)
 
 
 def error_rate_interval(
@@ -96,172 +111,156 @@ def error_rate_interval(
     speakers: Sequence[str | None],
     *,
     confidence: float = 0.95,
-    num_resamples: int = 2000,
-    seed: int = 0,
+    resample_by: ResampleBy = ResampleBy.auto,
 ) -> Interval | None:
-    """Bootstrap interval of sum(errors) / sum(lengths); None where there is nothing to divide by.
+    """t interval of sum(errors) / sum(lengths), on the scale of its logit; None where there is nothing to divide by.
 
-    Source: Bisani & Ney 2004, with units of `resampling_units` and percentiles instead of a normal approximation.
+    The spread is the jackknife's over units, or what lognormal rates of speakers make likely where that is more (Cox: few
+    speakers seldom hold a bad one); half an error is added. Degrees of freedom go by the effective number of units (Kish).
+    Without any error the upper end is Clopper and Pearson's for utterances. Where an utterance has more errors than words the
+    scale is the log. Of a single unit it is Clopper and Pearson's for words, as if they were independent.
 
     Args:
         errors, lengths: (utterances,) int; errors and reference length of each.
     """
     if lengths.sum() == 0:
         return None
-    units, unit = resampling_units(speakers)
-    sums = np.stack([_per_unit(errors, units), _per_unit(lengths, units)], axis=1)
-    resampled = _resampled_sums(sums, num_resamples, seed)
-    rates = _rates(resampled[:, 0], resampled[:, 1])
-    return _interval(rates, confidence, unit, len(sums), num_resamples, seed)
+    units = independent_units(speakers, resample_by)
+    is_share = bool((errors <= lengths).all())
+    sums = _per_unit((errors, lengths), units)
+    rate = float(errors.sum() / lengths.sum())
+    if len(sums) == 1:
+        low, high = exact_binomial(int(min(errors.sum(), lengths.sum())), int(lengths.sum()), confidence)
+    else:
+        low, high = _rate_ends(sums, confidence, is_share, units.unit == "speaker")
+    if errors.sum() == 0:
+        low, high = 0.0, max(high, _share_where_none(lengths, confidence))
+    ends = (100 * min(low, rate), 100 * max(high, rate))
+    return Interval(round(ends[0], 4), round(ends[1], 4), confidence, units.unit, len(sums), units.because)
 
 
 def paired_test(
     baseline: tuple[Counts, Counts],
     candidate: tuple[Counts, Counts],
     speakers: Sequence[str | None],
-    differences: Sequence[int],
     *,
     confidence: float = 0.95,
-    num_resamples: int = 10_000,
-    seed: int = 0,
+    resample_by: ResampleBy = ResampleBy.auto,
 ) -> PairedTest | None:
-    """Compare two systems on the same utterances; None where a reference has no word to divide by.
+    """Compare two systems on the same utterances by a t test over units; None where a reference has no word to divide by.
 
-    The interval is a paired bootstrap: one draw of utterances (or speakers) for both systems. p_bootstrap is twice the smaller
-    share of resamples in which the difference is at least 0, or at most 0 (one added to each count, so it is never 0).
+    The spread is the jackknife's. With fewer than five units, or where all differ alike, the p value is at least that of the
+    test of signs, 2 / 2**units, and the interval as wide as that p value says. Where no utterance differs, the interval holds
+    what Clopper and Pearson's says of none in so many.
 
     Args:
         baseline, candidate: (errors, reference lengths) of each system, each (utterances,) int.
-        differences: of all segments of all utterances, from `segment_differences`.
     """
     if baseline[1].sum() == 0 or candidate[1].sum() == 0:
         return None
-    units, unit = resampling_units(speakers)
-    sums = np.stack([_per_unit(counts, units) for counts in (*baseline, *candidate)], axis=1)
-    resampled = _resampled_sums(sums, num_resamples, seed)
-    resampled = resampled[(resampled[:, 1] > 0) & (resampled[:, 3] > 0)]
-    deltas = _rates(resampled[:, 2], resampled[:, 3]) - _rates(resampled[:, 0], resampled[:, 1])
-    smaller = min(int((deltas >= 0).sum()), int((deltas <= 0).sum()))
+    units = independent_units(speakers, resample_by)
+    sums = _per_unit((*baseline, *candidate), units)
+    n = len(sums)
     rates = [100.0 * float(errors.sum()) / float(lengths.sum()) for errors, lengths in (baseline, candidate)]
+    delta = rates[1] - rates[0]
+    (p_value, error), alpha = _difference(sums, delta), 1 - confidence
+    if n > 1 and error == 0:
+        half, bound = (100 * _share_where_none(baseline[1], one) for one in (confidence, 1 - 2 * alpha))
+    else:
+        half, bound = (error * t_quantile(1 - tail, n - 1) if n > 1 else math.inf for tail in (alpha / 2, alpha))
+    # No rate is below 0, and none above 100 % unless words were inserted.
+    most = 100 - rates[0] if all((errors <= lengths).all() for errors, lengths in (baseline, candidate)) else math.inf
+    most = max(most, delta) if n > 1 else max(100.0, rates[1]) - rates[0]
+    interval = Interval(
+        round(max(delta - half, -rates[0]), 4),
+        round(min(delta + half, most), 4),
+        confidence,
+        units.unit,
+        n,
+        units.because,
+    )
     return PairedTest(
         baseline_percent=round(rates[0], 4),
         candidate_percent=round(rates[1], 4),
-        delta_percent=round(rates[1] - rates[0], 4),
-        interval=_interval(deltas, confidence, unit, len(sums), num_resamples, seed),
-        upper_percent=round(float(np.quantile(deltas, confidence)), 4),
-        p_bootstrap=min(1.0, 2 * (smaller + 1) / (len(deltas) + 1)),
-        p_segments=matched_pairs_p_value(differences),
-        num_segments=len(differences),
+        delta_percent=round(delta, 4),
+        interval=interval,
+        upper_percent=round(min(delta + bound, most), 4),
+        p_value=p_value,
+        error_points=round(error, 4) if n > 1 else None,
+        detectable_points=round(half + error * t_quantile(POWER, n - 1), 4) if n > 1 else None,
     )
 
 
-def matched_pairs_p_value(differences: Sequence[int]) -> float | None:
-    """Two-sided p value of the mean of error differences per segment, by the normal approximation.
+def _difference(sums: Counts, delta: float) -> tuple[float, float]:
+    """(two-sided p value, standard error in points) of a difference, from (units, 4) sums."""
+    n = len(sums)
+    if n == 1:
+        return 1.0, math.inf
+    before, after = (_without_each(sums[:, columns]) for columns in ([0, 1], [2, 3]))
+    error = _jackknife_error(100 * (after - before) - delta)
+    if error < 1e-9 * max(1.0, abs(delta)):
+        error = 0.0
+    if abs(delta) < 1e-12:
+        return 1.0, error
+    p_value = t_p_value(delta / error, n - 1) if error else 0.0
+    by_signs = max(_SUREST, 2.0 ** (1 - n)) if n < MIN_UNITS_FOR_T or not error else 0.0
+    if p_value < by_signs:
+        return by_signs, abs(delta) / t_of_p(by_signs, n - 1)
+    return p_value, error
 
-    Source: Gillick & Cox 1989, "Some statistical issues in the comparison of speech recognition algorithms".
 
-    Args:
-        differences: errors of the candidate minus errors of the baseline, one per segment.
+def _rate_ends(sums: Counts, confidence: float, is_share: bool, are_speakers: bool) -> tuple[float, float]:
+    """Ends of the interval of a rate (a share, not percent), from (units, 2) sums of errors and lengths of two units or more."""
+    errors, lengths = sums.T.astype(np.float64)
+    n = len(sums)
 
-    Returns: None with fewer than two segments. Where all segments differ alike: 1.0 if by nothing, else 0.0.
+    def scaled(errors: Rates, lengths: Rates) -> Rates:
+        rates = (errors + 0.5) / (lengths + 1)
+        if not is_share:
+            return np.log(rates)
+        rates = np.minimum(rates, 1 - 0.5 / (lengths + 1))
+        return np.log(rates / (1 - rates))
+
+    center = float(scaled(errors.sum(), lengths.sum()))
+    error = _jackknife_error(scaled(errors.sum() - errors, lengths.sum() - lengths) - center)
+    if are_speakers:
+        error = max(error * math.sqrt(n / (n - 1)), _lognormal_error(errors, lengths))
+    freedom = max(1.0, float(lengths.sum() ** 2 / (lengths**2).sum()) - 1)
+    half = t_quantile((1 + confidence) / 2, freedom) * error
+    low, high = (math.exp(min(max(end, -700.0), 700.0)) for end in (center - half, center + half))
+    return (low / (1 + low), high / (1 + high)) if is_share else (low, high)
+
+
+def _lognormal_error(errors: Rates, lengths: Rates) -> float:
+    """Standard error of the log of a mean of lognormal rates, from the spread of their logs less that of counting.
+
+    Source: Cox's method, in Zhou & Gao 1997, "Confidence intervals for the log-normal mean".
     """
-    if len(differences) < 2:
-        return None
-    values = np.asarray(differences, dtype=np.float64)
-    mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    if deviation == 0:
-        return 1.0 if mean == 0 else 0.0
-    z = abs(mean) / (deviation / math.sqrt(len(values)))
-    return math.erfc(z / math.sqrt(2))
+    n = len(errors)
+    logs = np.log((errors + 0.5) / (lengths + 1))
+    variance = max(0.0, float(logs.var(ddof=1) - (1 / (errors + 0.5)).mean()))
+    return math.sqrt(variance / n + variance**2 / (2 * (n - 1)))
 
 
-def segment_differences(
-    reference: Sequence[str], baseline: Sequence[str], candidate: Sequence[str], *, merges_compounds: bool = False
-) -> list[int]:
-    """Errors of candidate minus baseline in each stretch of one utterance in which either erred.
-
-    Stretches are apart where both systems have two reference words or more in a row right, so that what one system does in one
-    hardly bears on the next (Gillick & Cox 1989).
-
-    Args:
-        reference, baseline, candidate: tokens (words, or characters).
-    """
-    if baseline == candidate == reference:
-        return []
-    ours = _errors_by_place(reference, baseline, merges_compounds)
-    theirs = _errors_by_place(reference, candidate, merges_compounds)
-    return [sum(theirs[start:end]) - sum(ours[start:end]) for start, end in _segments(ours, theirs)]
+def _share_where_none(lengths: Counts, confidence: float) -> float:
+    """Errors per word that may be there though no utterance has any: the most utterances that may have one, one in each."""
+    num_utterances = int((lengths > 0).sum())
+    return exact_binomial(0, num_utterances, confidence)[1] * num_utterances / float(lengths.sum())
 
 
-def _errors_by_place(reference: Sequence[str], hypothesis: Sequence[str], merges_compounds: bool) -> list[int]:
-    """Errors at each place of the reference: gap 0, word 0, gap 1, word 1 ... last gap; insertions stand in gaps."""
-    errors = [0] * (2 * len(reference) + 1)
-    word = 0
-    for expected, _, is_right in word_pairs(reference, hypothesis, merges_compounds=merges_compounds):
-        if expected == "":
-            errors[2 * word] += 1
-            continue
-        num_words = expected.count(" ") + 1 if merges_compounds else 1
-        if not is_right:
-            errors[2 * word + 1] += 1
-        word += num_words
-    return errors
+def _without_each(sums: Counts) -> Rates:
+    """The rate of all units but one, for each: (units,); where the others have no words, that of all."""
+    left, total = sums.sum(axis=0) - sums, sums.sum(axis=0)
+    return np.where(left[:, 1] > 0, left[:, 0] / np.maximum(1, left[:, 1]), total[0] / total[1])
 
 
-def _segments(ours: list[int], theirs: list[int]) -> Iterator[tuple[int, int]]:
-    """(start, end) of places between runs of two or more words that both have right, with nothing inserted between them."""
-    wrong = [index for index in range(len(ours)) if ours[index] or theirs[index]]
-    start = previous = -1
-    for index in wrong:
-        if start >= 0 and _num_words_between(previous, index) >= 2:
-            yield start, previous + 1
-            start = index
-        start = index if start < 0 else start
-        previous = index
-    if start >= 0:
-        yield start, previous + 1
+def _jackknife_error(parts: Rates) -> float:
+    """Standard error, from what a figure changes by when each unit is left out."""
+    n = len(parts)
+    return math.sqrt((n - 1) / n * float((parts**2).sum()))
 
 
-def _num_words_between(first: int, last: int) -> int:
-    """Words (odd places) strictly between two places."""
-    return last // 2 - (first + 1) // 2
-
-
-def _per_unit(counts: Counts, units: Counts) -> Counts:
-    return np.bincount(units, weights=counts).astype(np.int64)
-
-
-def _resampled_sums(sums: Counts, num_resamples: int, seed: int) -> Counts:
-    """Column sums of `num_resamples` bootstrap samples: (resamples, columns) from (units, columns).
-
-    Units with equal counts are alike, so how often each kind is drawn is one multinomial draw: exact, and much less work.
-    """
-    rng = np.random.default_rng(seed)
-    kinds, how_often = np.unique(sums, axis=0, return_counts=True)
-    num_units = len(sums)
-    if 2 * len(kinds) <= num_units:
-        rows = max(1, _MAX_CELLS // len(kinds))
-        draws = (
-            rng.multinomial(num_units, how_often / num_units, size=min(rows, num_resamples - first))
-            for first in range(0, num_resamples, rows)
-        )
-        return np.concatenate([draw @ kinds for draw in draws])
-    rows = max(1, _MAX_CELLS // num_units)
-    columns = [np.ascontiguousarray(column) for column in sums.T]
-    parts = []
-    for first in range(0, num_resamples, rows):
-        drawn = rng.integers(0, num_units, size=(min(rows, num_resamples - first), num_units), dtype=np.int32)
-        parts.append(np.stack([column[drawn].sum(axis=1) for column in columns], axis=1))
-    return np.concatenate(parts)
-
-
-def _rates(errors: Counts, lengths: Counts) -> Rates:
-    """Percent per resample; a resample that drew no reference word at all says nothing and is left out."""
-    drawn = lengths > 0
-    return 100.0 * errors[drawn] / lengths[drawn]
-
-
-def _interval(values: Rates, confidence: float, unit: str, num_units: int, num_resamples: int, seed: int) -> Interval:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(round(float(low), 4), round(float(high), 4), confidence, unit, num_units, num_resamples, seed)
+def _per_unit(counts: Sequence[Counts], units: Units) -> Counts:
+    """Sums (units, columns) over the utterances of each unit; units in which there is nothing to count are left out."""
+    sums = np.stack([np.bincount(units.numbers, weights=one).astype(np.int64) for one in counts], axis=1)
+    return sums[sums.any(axis=1)]

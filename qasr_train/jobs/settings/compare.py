@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import GateConfig, ReportConfig
 from qasr_train.text.normalize import get_normalizer
 
@@ -33,8 +34,10 @@ class CompareConfig:
         None, help="sentences for the head of the report: what the figures show or do not. null: none"
     )
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
-    num_resamples: int = setting(10_000, ge=100, help="bootstrap samples behind intervals and p values")
-    seed: int = setting(0, ge=0, help="seed of the bootstrap")
+    resample_by: ResampleBy = setting(
+        ResampleBy.auto,
+        help="what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "compare")

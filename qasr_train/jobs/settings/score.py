@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import ReportConfig
 from qasr_train.text.normalize import get_normalizer
 
@@ -30,8 +31,10 @@ class ScoreConfig:
     )
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     confidence: float = setting(0.95, gt=0, lt=1, help="share; how often an interval should hold the true figure")
-    num_resamples: int = setting(2000, ge=100, help="bootstrap samples behind an interval")
-    seed: int = setting(0, ge=0, help="seed of the bootstrap")
+    resample_by: ResampleBy = setting(
+        ResampleBy.auto,
+        help="what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance",
+    )
     num_workers: int | None = setting(None, ge=1, help="processes that normalise and align. null: one per core")
 
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ def test_a_part_of_a_recording_is_cut_by_the_manifest(tmp_path):
 
 def test_a_comparison_may_hold_recordings(tmp_path):
     before, after = (_scores(tmp_path, 1.0, 1.0, hypothesis=hypothesis) for hypothesis in ("b", "a"))
-    comparison = compare_runs(before, after, num_resamples=100)
+    comparison = compare_runs(before, after)
     page = write_comparison_report(tmp_path / "out", comparison, ReportConfig(embed_audio=True)).read_text("utf-8")
     assert all("p" in row for row in _rows_of(page).values())
 

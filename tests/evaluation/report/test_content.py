@@ -140,7 +140,7 @@ def test_the_explorer_holds_the_worst_rows_when_there_are_too_many():
 
 
 def test_plots_escape_labels_and_draw_intervals():
-    interval = Interval(4.0, 6.0, 0.95, "utterance", 9, 100, 0)
+    interval = Interval(4.0, 6.0, 0.95, "utterance", 9, "no speakers are named")
     svg = error_rate_plot([Bar("<b>$x_$</b>", "", 5.0, interval), Bar("plain", "", 0.0)], "WER in percent")
     assert svg.startswith("<svg")
     assert "&lt;b&gt;$x_$&lt;/b&gt;" in svg

@@ -76,7 +76,7 @@ def test_files_and_report_hold_the_figures_per_set(tmp_path):
     }
     report = scores_report(scores)
     assert {row["i"]: row["f"] for row in report.explored} == {"a": ["context echoed"], "b": []}
-    assert "| s | 1 | 2 | 1 | 1 | 100.00 | 100.00 to 100.00 | 1 | 1 | 100.00 | 100.00 to 100.00 |" in render_markdown(
+    assert "| s | 1 | 2 | 1 | 1 | 100.00 | 2.50 to 100.00 | 1 | 1 | 100.00 | 2.50 to 100.00 |" in render_markdown(
         report
     )
     assert "echo %" in score_summary(scores, "out")

@@ -116,7 +116,7 @@ def test_files_and_report_hold_the_terms(tmp_path):
     report = scores_report(scores)
     by_id = {row["i"]: row for row in report.explored}
     assert (by_id["a"]["f"], by_id["a"]["t"], by_id["b"]["f"]) == (["term missed"], ["metformin"], ["term added"])
-    assert "| one | 1 | 0 | 0 | 0.00 | 0.00 to 0.00 | – | 0.00 | 0.00 to 0.00 | 100.00 | 0.00 |" in render_markdown(
+    assert "| one | 1 | 0 | 0 | 0.00 | 0.00 to 97.50 | – | 0.00 | 0.00 to 97.50 | 100.00 | 0.00 |" in render_markdown(
         report
     )
     assert "<h2>Terms</h2>" in render_html(report)

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from qasr_train.evaluation.scoring.significance import (
-    MIN_SPEAKERS,
+    ResampleBy,
     error_rate_interval,
-    matched_pairs_p_value,
+    independent_units,
     paired_test,
-    resampling_units,
-    segment_differences,
 )
 
 
@@ -21,20 +19,21 @@ def _counts(*values):
     return np.asarray(values, dtype=np.int64)
 
 
-def test_one_utterance_has_no_width_and_equal_rates_neither():
-    interval = error_rate_interval(_counts(1, 1, 1), _counts(4, 4, 4), [None] * 3)
-    assert (interval.low_percent, interval.high_percent) == (25.0, 25.0)
+def _speakers(num_speakers, num_utterances):
+    return [f"s{number % num_speakers}" for number in range(num_utterances)]
 
 
-def test_interval_equals_the_exact_bootstrap_of_two_utterances():
-    # Rates 0 and 100 %, equal lengths: a resample of two is 0, 50 or 100 % with chances 1/4, 1/2, 1/4.
-    interval = error_rate_interval(_counts(0, 4), _counts(4, 4), [None, None])
-    assert (interval.low_percent, interval.high_percent) == (0.0, 100.0)
-    narrow = error_rate_interval(_counts(0, 4), _counts(4, 4), [None, None], confidence=0.4)
-    assert (narrow.low_percent, narrow.high_percent) == (50.0, 50.0)
+def test_interval_of_three_utterances_by_hand():
+    # Errors 1 2 3 of 10 words each. Half an error added: logit(6.5 / 31) = ln(6.5 / 24.5) = -1.326919; without each unit
+    # ln(5.5 / 15.5) = -1.036092, ln(4.5 / 16.5) = -1.299283, ln(3.5 / 17.5) = -1.609438. Squares of what that changes:
+    # 0.084580 + 0.000764 + 0.079817 = 0.165161; times 2 / 3, root: 0.331824. t(2) 4.302653: -1.326919 -+ 1.427724.
+    interval = error_rate_interval(_counts(1, 2, 3), _counts(10, 10, 10), [None] * 3)
+    assert interval.low_percent == pytest.approx(100 / (1 + math.exp(1.326919 + 1.427724)), abs=0.01)
+    assert interval.high_percent == pytest.approx(100 / (1 + math.exp(1.326919 - 1.427724)), abs=0.01)
+    assert (interval.unit, interval.num_units) == ("utterance", 3)
 
 
-@pytest.mark.parametrize("max_length", [20, 20_000])  # many utterances alike, and all different: two ways of drawing
+@pytest.mark.parametrize("max_length", [20, 20_000])
 def test_interval_agrees_with_the_normal_formula(max_length):
     rng = np.random.default_rng(5)
     lengths = rng.integers(5, max_length, 1500)
@@ -42,7 +41,7 @@ def test_interval_agrees_with_the_normal_formula(max_length):
     rate = errors.sum() / lengths.sum()
     # Variance of a ratio estimate (Cochran): sum of squared residuals over the squared total length.
     deviation = math.sqrt(((errors - rate * lengths) ** 2).sum()) / lengths.sum()
-    interval = error_rate_interval(errors, lengths, [None] * 1500, num_resamples=4000)
+    interval = error_rate_interval(errors, lengths, [None] * 1500)
     half_width = (interval.high_percent - interval.low_percent) / 2
     assert half_width == pytest.approx(100 * 1.96 * deviation, rel=0.05)
     assert interval.low_percent < 100 * rate < interval.high_percent
@@ -53,112 +52,114 @@ def test_interval_agrees_with_kaldialigns():
     references = [[rng.choice("abcdefgh") for _ in range(rng.randint(3, 20))] for _ in range(300)]
     hypotheses = [[word if rng.random() > 0.15 else "x" for word in reference] for reference in references]
     errors = [kaldialign.edit_distance(*pair)["total"] for pair in zip(references, hypotheses, strict=True)]
-    ours = error_rate_interval(_counts(*errors), _counts(*map(len, references)), [None] * 300, num_resamples=10_000)
+    ours = error_rate_interval(_counts(*errors), _counts(*map(len, references)), [None] * 300)
     theirs = kaldialign.bootstrap_wer_ci(references, hypotheses)
     assert ours.low_percent == pytest.approx(100 * theirs["ci95min"], abs=0.3)
     assert ours.high_percent == pytest.approx(100 * theirs["ci95max"], abs=0.3)
 
 
-def test_speakers_are_resampled_whole_once_there_are_enough():
-    few = ["a", "b"] * 10
-    many = [f"speaker {number % MIN_SPEAKERS}" for number in range(20)]
-    assert resampling_units(few)[1] == "utterance"
-    units, unit = resampling_units(many)
-    assert unit == "speaker"
-    assert units.tolist() == [number % MIN_SPEAKERS for number in range(20)]
-    units, _ = resampling_units([*many, None, None])
-    assert units.tolist()[-2:] == [MIN_SPEAKERS, MIN_SPEAKERS + 1]
+def test_speakers_are_the_units_once_there_are_two():
+    units = independent_units(["a", "b", "a", None])
+    assert (units.numbers.tolist(), units.unit) == ([0, 1, 0, 2], "speaker")
+    assert units.because == "2 speakers are named, 1 utterances have none"
+    alone = independent_units(["a", "a"])
+    assert (alone.numbers.tolist(), alone.unit) == ([0, 1], "utterance")
+    assert independent_units([None, None]).because.startswith("no speakers are named")
+    assert independent_units(["a", "b"], ResampleBy.utterance).unit == "utterance"
 
 
 def test_errors_that_hang_together_by_speaker_widen_the_interval():
-    # Twelve speakers of 50 utterances; six always err, six never do.
-    speakers = [f"s{number // 50}" for number in range(600)]
-    errors = _counts(*[number // 50 % 2 for number in range(600)])
-    lengths = _counts(*[1] * 600)
+    # Four speakers of 50 utterances; two err often, two seldom.
+    speakers = _speakers(4, 200)
+    errors, lengths = _counts(*[(1, 6)[number % 2] for number in range(200)]), _counts(*[10] * 200)
     by_speaker = error_rate_interval(errors, lengths, speakers)
-    by_utterance = error_rate_interval(errors, lengths, [None] * 600)
-    assert by_speaker.num_units == 12
+    by_utterance = error_rate_interval(errors, lengths, [None] * 200)
+    assert by_speaker.num_units == 4
     assert by_speaker.high_percent - by_speaker.low_percent > 5 * (by_utterance.high_percent - by_utterance.low_percent)
 
 
-def test_the_same_seed_gives_the_same_interval_and_no_words_none():
-    errors, lengths = _counts(0, 1, 2, 0, 3), _counts(5, 6, 7, 8, 9)
-    first = error_rate_interval(errors, lengths, [None] * 5, seed=4)
-    assert first == error_rate_interval(errors, lengths, [None] * 5, seed=4)
+def test_no_error_is_not_no_doubt():
+    # Clopper-Pearson: none of 50 utterances, so at most 1 - 0.025 ** (1 / 50) = 7.11 % of them, an error in each, of ten words.
+    interval = error_rate_interval(_counts(*[0] * 50), _counts(*[10] * 50), [None] * 50)
+    assert (interval.low_percent, interval.high_percent) == (0.0, pytest.approx(0.711, abs=0.001))
+    one = error_rate_interval(_counts(0), _counts(10), [None])
+    assert (one.low_percent, one.high_percent) == (0.0, pytest.approx(100 * (1 - 0.025**0.1), abs=0.001))
     assert error_rate_interval(_counts(1), _counts(0), [None]) is None
 
 
-def test_paired_bootstrap_sees_a_steady_small_gain_that_unpaired_intervals_do_not():
+def test_a_rate_above_100_percent_has_an_interval_around_it():
+    interval = error_rate_interval(_counts(12, 15, 11, 14, 13), _counts(10, 10, 10, 10, 10), [None] * 5)
+    assert 100 < interval.low_percent < 130 < interval.high_percent < 170
+
+
+def test_paired_test_by_hand():
+    # Differences per speaker of 10 words: -1 -2 0 -1 -1; mean -1, sample deviation sqrt(0.5), so -10 points with a standard
+    # error of 3.1623, t = sqrt(10) with 4 degrees of freedom. Closed form of the t distribution: p = 0.034109.
+    lengths = _counts(5, 5).repeat(5)
+    speakers = ["a", "b", "c", "d", "e"] * 2
+    baseline = _counts(2, 2, 1, 1, 2, 1, 2, 1, 2, 1)
+    candidate = _counts(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    test = paired_test((baseline, lengths), (candidate, lengths), speakers)
+    assert (test.baseline_percent, test.candidate_percent, test.delta_percent) == (30.0, 20.0, -10.0)
+    assert test.error_points == pytest.approx(3.1623, abs=1e-4)
+    assert test.p_value == pytest.approx(0.034109, abs=1e-6)
+    # t(4) is 2.776445 at 97.5 %, 2.131847 at 95 %, 0.940965 at 80 %.
+    assert (test.interval.low_percent, test.interval.high_percent) == pytest.approx((-18.7799, -1.2201), abs=1e-3)
+    assert test.upper_percent == pytest.approx(-3.2585, abs=1e-3)
+    assert test.detectable_points == pytest.approx(11.7555, abs=1e-3)
+    assert (test.interval.unit, test.interval.num_units) == ("speaker", 5)
+
+
+@pytest.mark.parametrize("num_units", [1, 2, 3, 4, 7, 60])
+def test_nothing_that_differs_alike_is_surer_than_signs(num_units):
+    lengths = _counts(*[5] * num_units)
+    test = paired_test((lengths // 2, lengths), (0 * lengths, lengths), [None] * num_units)
+    assert test.p_value == pytest.approx(max(1e-12, 2 / 2**num_units))
+    assert (test.interval.high_percent < 0) is (test.p_value < 0.05)
+    assert test.interval.low_percent < test.interval.high_percent
+
+
+def test_a_system_with_itself_is_no_difference_within_what_so_many_utterances_show():
+    errors, lengths = _counts(1, 0, 2, 1), _counts(5, 5, 5, 5)
+    test = paired_test((errors, lengths), (errors, lengths), [None] * 4)
+    assert (test.delta_percent, test.p_value) == (0.0, 1.0)
+    # None of 4 utterances: at most 1 - 0.025 ** (1 / 4) = 60.24 % of them, an error each, of five words: 12.05 points.
+    assert test.interval.high_percent == pytest.approx(12.05, abs=0.01)
+    assert paired_test((errors, 0 * lengths), (errors, 0 * lengths), [None] * 4) is None
+
+
+def test_units_without_anything_to_count_are_none():
+    test = paired_test(
+        (_counts(1, 0, 2, 0), _counts(2, 0, 2, 0)), (_counts(1, 0, 0, 0), _counts(2, 0, 2, 0)), [None] * 4
+    )
+    assert test.interval.num_units == 2
+
+
+def test_a_steady_small_gain_is_seen_that_unpaired_intervals_do_not_show():
     rng = np.random.default_rng(0)
     lengths = rng.integers(5, 20, 400)
     baseline = rng.binomial(lengths, rng.beta(1, 4, size=400))  # utterances differ widely
     candidate = np.maximum(baseline - (np.arange(400) % 10 == 0), 0)  # one error fewer in every tenth
-    test = paired_test((baseline, lengths), (candidate, lengths), [None] * 400, [])
+    test = paired_test((baseline, lengths), (candidate, lengths), [None] * 400)
     assert test.delta_percent == round(100 * (candidate.sum() - baseline.sum()) / lengths.sum(), 4)
-    assert test.interval.high_percent < 0
-    assert test.delta_percent < test.upper_percent < test.interval.high_percent
-    assert test.p_bootstrap < 0.001
+    assert test.delta_percent < test.upper_percent < test.interval.high_percent < 0
+    assert test.p_value < 0.001
     alone = [error_rate_interval(errors, lengths, [None] * 400) for errors in (baseline, candidate)]
     assert alone[1].high_percent > alone[0].low_percent
 
 
-def test_paired_bootstrap_of_a_system_with_itself_is_no_difference():
-    errors, lengths = _counts(1, 0, 2), _counts(5, 5, 5)
-    test = paired_test((errors, lengths), (errors, lengths), [None] * 3, [])
-    assert (test.interval.low_percent, test.interval.high_percent, test.p_bootstrap, test.p_segments) == (
-        0.0,
-        0.0,
-        1.0,
-        None,
-    )
-    assert paired_test((errors, 0 * lengths), (errors, 0 * lengths), [None] * 3, []) is None
-
-
-def test_paired_bootstrap_is_wrong_about_equal_systems_one_time_in_twenty():
-    rng = np.random.default_rng(11)
-    lengths = np.full(200, 10)
-    p_values = []
-    for _ in range(200):
-        pair = rng.binomial(10, 0.1, size=(2, 200))
-        test = paired_test((pair[0], lengths), (pair[1], lengths), [None] * 200, [], num_resamples=500)
-        p_values.append(test.p_bootstrap)
-    assert 0.01 <= np.mean(np.asarray(p_values) < 0.05) <= 0.10
-
-
-def test_matched_pairs_by_hand():
-    # Differences -1 -1 0 -1 1: mean -0.4, sample deviation sqrt(0.8), z = 0.4 / (sqrt(0.8) / sqrt(5)) = 1.0, p = 0.31731.
-    assert matched_pairs_p_value([-1, -1, 0, -1, 1]) == pytest.approx(0.3173105, abs=1e-6)
-    assert matched_pairs_p_value([1, -1]) == 1.0
-    assert matched_pairs_p_value([2, 2, 2]) == 0.0
-    assert matched_pairs_p_value([3]) is None
-
-
-@pytest.mark.parametrize(
-    ("baseline", "candidate", "expected"),
-    [
-        ("a b c d e f g h", "a b c d e f g h", []),
-        ("a x c d e y g h", "a b c d e f g h", [-1, -1]),  # three right words apart
-        ("a x c y e f g h", "a b c d e f g h", [-2]),  # one right word between: still one stretch
-        ("a x c d y f g h", "a b c d e f g h", [-1, -1]),  # two right words apart
-        ("a b c d e f g h", "z a b c d e f g h z", [1, 1]),  # insertions at both ends
-        ("b c d e f g h", "a b c d e f g", [-1, 1]),
-        ("", "a b c d e f g h", [-8]),
-    ],
-)
-def test_segments_of_one_utterance(baseline, candidate, expected):
-    reference = "a b c d e f g h".split()
-    assert segment_differences(reference, baseline.split(), candidate.split()) == expected
-
-
-def test_segment_differences_add_up_to_the_difference_of_errors():
-    rng = random.Random(1)
-    for merges in (False, True):
-        for _ in range(300):
-            reference, first, second = (
-                rng.choices(["a", "b", "ab", "c", "abc", "d"], k=rng.randint(0, 12)) for _ in range(3)
-            )
-            total = sum(segment_differences(reference, first, second, merges_compounds=merges))
-            errors = [
-                kaldialign.edit_distance(reference, hyp, merge_compounds=merges)["total"] for hyp in (first, second)
-            ]
-            assert total == errors[1] - errors[0]
+@pytest.mark.parametrize("num_speakers", [3, 5, 9])
+def test_what_is_promised_is_held_with_few_speakers(num_speakers):
+    """A small sister of scripts/bench/coverage.py, through the functions themselves: speakers differ by a log sd of 0.5."""
+    rng = np.random.default_rng(num_speakers)
+    num_runs, speakers = 300, _speakers(num_speakers, 10 * num_speakers)
+    lengths = np.full(len(speakers), 40)
+    held = alarms = 0
+    for _ in range(num_runs):
+        rates = 0.1 * np.exp(0.5 * rng.standard_normal((2, num_speakers)) - 0.125)
+        ours, theirs = rng.binomial(lengths, np.tile(rates, 10))
+        interval = error_rate_interval(ours, lengths, speakers)
+        held += interval.low_percent <= 10.0 <= interval.high_percent
+        alarms += paired_test((ours, lengths), (theirs, lengths), speakers).p_value < 0.05
+    assert held / num_runs > 0.91
+    assert alarms / num_runs < (0.01 if num_speakers < 5 else 0.085)
