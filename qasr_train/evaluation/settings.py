@@ -152,6 +152,9 @@ class GateConfig:
         "(max_guard_loss_points of sweep_strength.py, 0.5, goes by the figures as measured)",
     )
     alpha: float = setting(0.05, gt=0, lt=0.5, help="share; how often a check may pass by chance alone")
+    min_units: int = setting(
+        5, ge=2, help="speakers (utterances where none are named) that a set must have to be judged; else undecided"
+    )
     target: list[str] | None = setting(
         None, help="names of sets that must improve. null: those whose rows say role=target"
     )

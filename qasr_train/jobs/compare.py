@@ -1,7 +1,8 @@
 """Owns the job of `recipes/compare.py`: a baseline and one candidate or several on the same utterances, judged by the gate.
 
 Input: CompareConfig. Output in out: comparison.json, report.md and report.html (of several candidates also comparisons.json, and
-for each a folder with those three); tables and verdicts on stdout. Exit status 1 where a gate fails. Needs no model and no GPU.
+for each a folder with those three); tables and verdicts on stdout. Exit status 1 where a gate fails,
+3 where one is undecided. Needs no model and no GPU.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from qasr_train.text.terms import read_terms
 
 
 def compare(config: CompareConfig) -> int:
-    """Compare, write the reports, print the tables and the verdicts; 1 if the gate of a candidate fails, else 0.
+    """Compare, write the reports, print the tables and the verdicts; 1 if a gate fails, 3 if one is undecided, else 0.
 
     Raises:
         UserError: a run or a term list cannot be read; the runs cannot be compared; the directory cannot be written.
@@ -30,11 +31,12 @@ def compare(config: CompareConfig) -> int:
             write_comparison_report(Path(config.out) / name, comparison, config.report)
         write_several_report(config.out, comparisons)
         print(several_summary(comparisons, config.out))
-        return int(any(one.verdict.passed is False for one in comparisons.values()))
+        statuses = {one.verdict.exit_status for one in comparisons.values()}
+        return 1 if 1 in statuses else max(statuses)
     comparison = compare_one(config)
     write_comparison_report(config.out, comparison, config.report)
     print(comparison_summary(comparison, config.out))
-    return int(comparison.verdict.passed is False)
+    return comparison.verdict.exit_status
 
 
 def compare_one(config: CompareConfig) -> Comparison:

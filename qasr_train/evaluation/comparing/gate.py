@@ -12,25 +12,30 @@ from qasr_train.evaluation.settings import GateConfig
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One set against its rule."""
+    """One set against its rule. passed: None where the set is too small to say."""
 
     set: str
     role: str
-    passed: bool
+    passed: bool | None
     sentence: str
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All checks. passed is None where there was nothing to check: no set is a target or a guard."""
+    """All checks. passed is None where nothing was decided: no target or guard, or some too small and none failed."""
 
     passed: bool | None
     checks: list[Check]
 
     @property
     def word(self) -> str:
-        """ "passed", "failed" or "not judged"."""
-        return {True: "passed", False: "failed", None: "not judged"}[self.passed]
+        """ "passed", "failed", "undecided" or "not judged"."""
+        return {True: "passed", False: "failed", None: "undecided" if self.checks else "not judged"}[self.passed]
+
+    @property
+    def exit_status(self) -> int:
+        """1 where it failed, 3 where it is undecided, else 0."""
+        return {"failed": 1, "undecided": 3}.get(self.word, 0)
 
 
 def judge(tests: Mapping[str, PairedTest | None], roles: Mapping[str, str | None], gate: GateConfig) -> Verdict:
@@ -46,11 +51,21 @@ def judge(tests: Mapping[str, PairedTest | None], roles: Mapping[str, str | None
     checks = []
     for name, test in tests.items():
         role = roles.get(name)
-        if role == "target":
+        if role in ("target", "guard") and test is not None and test.interval.num_units < gate.min_units:
+            checks.append(_too_small(name, role, test, gate))
+        elif role == "target":
             checks.append(_target(name, test, gate))
         elif role == "guard":
             checks.append(_guard(name, test, gate))
-    return Verdict(all(check.passed for check in checks) if checks else None, checks)
+    said = {check.passed for check in checks}
+    return Verdict(False if False in said else True if said == {True} else None, checks)
+
+
+def _too_small(name: str, role: str, test: PairedTest, gate: GateConfig) -> Check:
+    units = f"{test.interval.num_units} {test.interval.unit}{'' if test.interval.num_units == 1 else 's'}"
+    shown = test.detectable_points
+    smallest = "" if shown is None else f"; with so few only a difference of {shown:.2f} points would have shown"
+    return Check(name, role, None, f"undecided: {units}, gate.min_units={gate.min_units}{smallest}")
 
 
 def _target(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
@@ -81,16 +96,16 @@ def _guard(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
     return Check(name, "guard", passed, sentence)
 
 
+_MARKS = {True: "ok  ", False: "FAIL", None: "?   "}
+
+
 def verdict_text(verdict: Verdict) -> str:
     """The verdict in words, a line per set."""
-    if verdict.passed is None:
+    if not verdict.checks:
         return (
             "gate: not judged, since no set is a target or a guard; name them with gate.target=[...] gate.guard=[...]"
         )
-    lines = [
-        f"  {'ok  ' if check.passed else 'FAIL'}  {check.role} {check.set}: {check.sentence}"
-        for check in verdict.checks
-    ]
+    lines = [f"  {_MARKS[check.passed]}  {check.role} {check.set}: {check.sentence}" for check in verdict.checks]
     return "\n".join([f"gate: {verdict.word}", *lines])
 
 

@@ -107,13 +107,16 @@ def _json(content: Any) -> str:
     return text
 
 
+_WORDS = {True: "ok", False: "fail", None: "undecided"}
+
+
 def _verdict(verdict: Verdict | None) -> str:
     if verdict is None:
         return ""
-    if verdict.passed is None:
+    if not verdict.checks:
         return f'<div class="gate"><b>Gate not judged</b>: {_text(verdict_text(verdict).partition(", ")[2])}</div>'
     checks = "".join(
-        f'<li class="{"good" if check.passed else "bad"}"><b>{"ok" if check.passed else "fail"}</b> '
+        f'<li class="{"good" if check.passed else "bad"}"><b>{_WORDS[check.passed]}</b> '
         f"{_text(check.role)} {_text(check.set)}: {_text(check.sentence)}</li>"
         for check in verdict.checks
     )

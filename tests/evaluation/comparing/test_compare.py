@@ -191,3 +191,17 @@ def test_a_note_stands_at_the_head_of_the_report(tmp_path):
     write_comparison_report(config.out, compare_one(config))
     html = (tmp_path / "out" / "report.html").read_text()
     assert html.index("Synthetic &lt;voices&gt; only.") < html.index("<table")
+
+
+def test_a_set_of_few_units_is_undecided_and_says_what_would_have_shown():
+    before, after = (
+        _run("base", _rows(["a b c x"] * 4, role="target")),
+        _run("cand", _rows(["a b c d"] * 4, role="target")),
+    )
+    verdict = compare_runs(before, after).verdict
+    assert (verdict.word, verdict.passed, verdict.exit_status) == ("undecided", None, 3)
+    assert verdict.checks[0].sentence.startswith("undecided: 4 utterances, gate.min_units=5; with so few only")
+    # Four of four better: 2 / 2**4 = 0.125 even where it is judged.
+    assert compare_runs(before, after, GateConfig(min_units=2)).verdict.exit_status == 1
+    enough = [_run(name, _rows([text] * 7, role="target")) for name, text in (("base", "a b c x"), ("cand", "a b c d"))]
+    assert compare_runs(*enough).verdict.exit_status == 0
