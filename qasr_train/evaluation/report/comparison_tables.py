@@ -141,7 +141,7 @@ def _test_cells(test: PairedTest) -> list[str]:
     return [
         number(test.baseline_percent),
         number(test.candidate_percent),
-        f"{test.delta_percent:+.2f}" + (" *" if test.p_value < 1 - test.interval.confidence else ""),
-        f"{test.interval.low_percent:+.2f} to {test.interval.high_percent:+.2f}",
+        f"{test.delta_percent:+z.2f}" + (" *" if test.p_value < 1 - test.interval.confidence else ""),
+        f"{test.interval.low_percent:+z.2f} to {test.interval.high_percent:+z.2f}",
         p_text(test.p_value),
     ]
