@@ -80,8 +80,11 @@ class Units:
 
 
 def interval_text(interval: Interval | None) -> str:
-    """ "4.10 to 5.32", or a dash."""
-    return ABSENT if interval is None else f"{interval.low_percent:.2f} to {interval.high_percent:.2f}"
+    """ "4.10 to 5.32", or a dash. Of two or three units the upper end may lie anywhere: "over 1000"."""
+    if interval is None:
+        return ABSENT
+    high = f"{interval.high_percent:.2f}" if interval.high_percent <= 1000 else "over 1000"
+    return f"{interval.low_percent:.2f} to {high}"
 
 
 def independent_units(speakers: Sequence[str | None], resample_by: ResampleBy = ResampleBy.auto) -> Units:

@@ -1,5 +1,6 @@
 """Intervals and tests of significance against hand-made figures, formulas, kaldialign, and simulation."""
 
+import dataclasses
 import math
 import random
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 
 from qasr_train.evaluation.scoring.significance import (
+    Interval,
     ResampleBy,
     error_rate_interval,
     independent_units,
+    interval_text,
     paired_test,
 )
 
@@ -163,3 +166,9 @@ def test_what_is_promised_is_held_with_few_speakers(num_speakers):
         alarms += paired_test((ours, lengths), (theirs, lengths), speakers).p_value < 0.05
     assert held / num_runs > 0.91
     assert alarms / num_runs < (0.01 if num_speakers < 5 else 0.085)
+
+
+def test_an_end_that_may_lie_anywhere_is_said_so() -> None:
+    wide = Interval(0.0, 2576323.6, 0.95, "utterance", 2, "no speakers are named")
+    assert interval_text(wide) == "0.00 to over 1000"
+    assert interval_text(dataclasses.replace(wide, high_percent=117.666)) == "0.00 to 117.67"
