@@ -86,7 +86,7 @@ def _guard(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
     if test is None:
         return Check(name, "guard", False, "no reference words to compare on")
     passed = test.upper_percent <= gate.max_guard_loss_points
-    bound = f"{test.delta_percent:+z.2f} points, surely below {test.upper_percent:+z.2f}; allowed {gate.max_guard_loss_points:+z.2f}"
+    bound = f"{test.delta_percent:+z.2f} points, surely below {test.upper_percent:+z.2f}; allowed {gate.max_guard_loss_points:+.2f}"
     if passed:
         sentence = f"kept ({bound})"
     elif test.delta_percent <= gate.max_guard_loss_points:
