@@ -86,7 +86,8 @@ def _guard(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
     if test is None:
         return Check(name, "guard", False, "no reference words to compare on")
     passed = test.upper_percent <= gate.max_guard_loss_points
-    bound = f"{test.delta_percent:+z.2f} points, surely below {test.upper_percent:+z.2f}; allowed {gate.max_guard_loss_points:+.2f}"
+    lost, surely = f"{test.delta_percent:+z.2f} points", f"surely below {test.upper_percent:+z.2f}"
+    bound = f"{lost}, {surely}; allowed {gate.max_guard_loss_points:+.2f}"
     if passed:
         sentence = f"kept ({bound})"
     elif test.delta_percent <= gate.max_guard_loss_points:
