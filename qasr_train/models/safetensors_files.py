@@ -31,7 +31,8 @@ _DTYPE_NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-_WEIGHT_DTYPES = ("F64", "F32", "F16", "BF16")
+# Wide integers are no weights: a batch norm counts its batches in one.
+_PLAIN_DTYPES = ("F64", "F32", "F16", "BF16", "I64", "I32", "BOOL")
 _NUM_NAMED = 3  # names listed in an error, of what may be hundreds
 
 
@@ -79,7 +80,7 @@ def require_exactly(
     Raises:
         CheckpointError: names the folder, counts and the first few tensors of each kind.
     """
-    quantized = [f"{name} is {one.dtype}" for name, one in stored.items() if one.dtype not in _WEIGHT_DTYPES]
+    quantized = [f"{name} is {one.dtype}" for name, one in stored.items() if one.dtype not in _PLAIN_DTYPES]
     if quantized:
         raise CheckpointError(
             f"{folder}: {len(quantized)} tensors are no plain floating-point weights ({_some(quantized)}); their scales are not "
