@@ -6,9 +6,7 @@ Input: a text in NFKC and the ISO code of its language. Output: the text with th
 import re
 from collections.abc import Callable, Mapping
 
-from num2words import num2words
-
-from qasr_train.text.spoken_numbers import say, say_ordinal
+from qasr_train.text.spoken_numbers import by_num2words, say, say_ordinal
 
 _Speak = Callable[[re.Match[str]], str]
 
@@ -38,10 +36,7 @@ def _ordinal(code: str, endings: Mapping[str, str] | None = None) -> _Speak:
 
 def _russian(case: str, gender: str) -> _Speak:
     def replace(match: re.Match[str]) -> str:
-        try:
-            return str(num2words(int(match[1]), lang="ru", to="ordinal", case=case, gender=gender))
-        except Exception:
-            return match[0]
+        return by_num2words(int(match[1]), "ru", to="ordinal", case=case, gender=gender) or match[0]
 
     return replace
 

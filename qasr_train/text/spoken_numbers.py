@@ -25,10 +25,10 @@ def say(value: int, code: str | None) -> str | None:
         return _OURS[code](value)
     if code not in _NUM2WORDS:
         return None
-    try:
-        words = str(num2words(value, lang=code)).lower()
-    except Exception:  # it raises NotImplementedError, OverflowError, IndexError ... by language and size
+    words = by_num2words(value, code)
+    if words is None:
         return None
+    words = words.lower()
     for pattern, replacement in _MENDED.get(code, ()):
         words = pattern.sub(replacement, words)
     return words
@@ -49,9 +49,17 @@ def say_ordinal(value: int, code: str) -> str | None:
         return None
     if code == "tr":
         return _turkish_ordinal(value)
+    words = by_num2words(value, code, to="ordinal")
+    return None if words is None else words.lower()
+
+
+def by_num2words(value: float, code: str, **form: str) -> str | None:
+    """What num2words says, in the form asked for (`to`, `case`, `gender`); None where it knows no such thing."""
     try:
-        return str(num2words(value, lang=code, to="ordinal")).lower()
-    except Exception:
+        return str(num2words(value, lang=code, **form))
+    except (
+        Exception
+    ):  # NotImplementedError, OverflowError, IndexError, ... by language and size: it names no kind of its own
         return None
 
 

@@ -12,10 +12,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from importlib.resources import files
 
-from num2words import num2words
-
 from qasr_train.text.number_context import beside_words, korean_native
-from qasr_train.text.spoken_numbers import WITHOUT_SPACES, say, say_digits
+from qasr_train.text.spoken_numbers import WITHOUT_SPACES, by_num2words, say, say_digits
 
 DECIMAL_COMMA = frozenset("de fr es pt id it ru vi tr nl sv da fi pl cs el ro hu mk".split())
 _SPACE_THOUSANDS = frozenset("fr es pt ru sv fi pl cs hu mk".split())
@@ -205,10 +203,7 @@ def _quantity(plain: str, mark: str, code: str | None) -> str:
 
 def _by_num2words(plain: str, code: str) -> str:
     """Two whole, five tenths: how Russian and Hungarian say a decimal."""
-    try:
-        return str(num2words(float(plain), lang=code))
-    except Exception:
-        return plain
+    return by_num2words(float(plain), code) or plain
 
 
 def _with_coins(plain: str, sign: str, code: str | None) -> str | None:

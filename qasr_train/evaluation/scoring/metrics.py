@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from qasr_train.evaluation.scoring.rates import Ratio, counts_of, percent, primary_metric_of
 from qasr_train.evaluation.scoring.significance import (
@@ -121,7 +121,6 @@ class GroupScore:
 
 
 RESULTS, TROUBLE = "results", "trouble"  # the tables that figures stand in
-Direction = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ class Figure:
     """One figure of a group.
 
     name: in scores.json and in the tracker. of_group: what it is there, anything JSON can hold or an `Interval`; rates in percent
-    are None where there is nothing to divide by. direction: which is better; None: neither.
+    are None where there is nothing to divide by.
     table, place, title: the table whose column it is (None: none), the column's place among the others, and its head.
     text: its cell; None: rates to two places, anything else as it is.
     tracked: its place among what a tracker gets of each set and language; None: it gets none.
@@ -137,7 +136,6 @@ class Figure:
 
     name: str
     of_group: Callable[[Group], Any]
-    direction: Direction | None = None
     table: str | None = None
     place: int = 0
     title: str = ""
@@ -217,7 +215,6 @@ FIGURES = [
     Figure(
         "wer_percent",
         lambda group: _rate(group.words),
-        direction="lower",
         table=RESULTS,
         place=3,
         title="WER %",
@@ -227,7 +224,6 @@ FIGURES = [
     Figure(
         "cer_percent",
         lambda group: _rate(group.characters),
-        direction="lower",
         table=RESULTS,
         place=5,
         title="CER %",
@@ -240,28 +236,23 @@ FIGURES = [
     Figure(
         "primary_percent",
         lambda group: _rate(group.characters if group.primary_metric == "cer" else group.words),
-        direction="lower",
     ),
     Figure(
         "substitutions",
         lambda group: group.total("substitutions"),
-        direction="lower",
         table=RESULTS,
         place=6,
         title="sub",
     ),
-    Figure("deletions", lambda group: group.total("deletions"), direction="lower", table=RESULTS, place=7, title="del"),
-    Figure(
-        "insertions", lambda group: group.total("insertions"), direction="lower", table=RESULTS, place=8, title="ins"
-    ),
+    Figure("deletions", lambda group: group.total("deletions"), table=RESULTS, place=7, title="del"),
+    Figure("insertions", lambda group: group.total("insertions"), table=RESULTS, place=8, title="ins"),
     Figure("num_reference_words", lambda group: int(group.words[1].sum()), table=RESULTS, place=2, title="words"),
-    Figure("num_character_errors", lambda group: int(group.characters[0].sum()), direction="lower"),
+    Figure("num_character_errors", lambda group: int(group.characters[0].sum())),
     Figure("num_reference_characters", lambda group: int(group.characters[1].sum())),
     Figure("num_utterances", lambda group: len(group.scored), table=RESULTS, place=1, title="utterances", tracked=8),
     Figure(
         "num_not_scored",
         lambda group: len(group.rows) - len(group.scored),
-        direction="lower",
         table=RESULTS,
         place=9,
         title="left out",
@@ -280,11 +271,10 @@ FIGURES = [
     ),
     Figure("cer_interval", lambda group: group.interval(group.characters)),
     Figure("audio_s", lambda group: group.audio_s),
-    Figure("inference_s", lambda group: group.inference_s, direction="lower"),
+    Figure("inference_s", lambda group: group.inference_s),
     Figure(
         "rtfx",
         _rtfx,
-        direction="higher",
         table=RESULTS,
         place=10,
         title="RTFx",
@@ -296,7 +286,6 @@ FIGURES = [
     Figure(
         "language_accuracy_percent",
         lambda group: _share([one.language == one.predicted_language for one in group.told]),
-        direction="higher",
         table=TROUBLE,
         place=5,
         title="language right %",
@@ -306,7 +295,6 @@ FIGURES = [
     Figure(
         "empty_output_percent",
         lambda group: _share([not counts.normalized_hypothesis for counts in group.speech]),
-        direction="lower",
         table=TROUBLE,
         place=1,
         title="empty output %",
@@ -316,7 +304,6 @@ FIGURES = [
     Figure(
         "loop_percent",
         lambda group: _share([row.counts.has_loop for row in group.heard]),
-        direction="lower",
         table=TROUBLE,
         place=2,
         title="loops %",
@@ -325,7 +312,6 @@ FIGURES = [
     Figure(
         "num_truncated",
         lambda group: sum(bool(row.prediction.is_truncated) for row in group.rows),
-        direction="lower",
         table=TROUBLE,
         place=3,
         title="cut off",
@@ -334,7 +320,6 @@ FIGURES = [
     Figure(
         "num_failed",
         lambda group: len(group.rows) - len(group.heard),
-        direction="lower",
         table=TROUBLE,
         place=4,
         title="failed",
@@ -345,7 +330,6 @@ FIGURES = [
     Figure(
         "hallucination_percent",
         lambda group: _share([counts.normalized_hypothesis for counts in group.nonspeech]),
-        direction="lower",
         table=TROUBLE,
         place=7,
         title="with words %",
@@ -354,7 +338,6 @@ FIGURES = [
     Figure(
         "num_nonspeech_words",
         lambda group: sum(counts.insertions for counts in group.nonspeech),
-        direction="lower",
         table=TROUBLE,
         place=8,
         title="words there",

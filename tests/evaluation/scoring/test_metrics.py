@@ -44,7 +44,7 @@ def lost(monkeypatch):
     def of_group(group):
         return 100.0 * group.total("deletions") / int(group.words[1].sum())
 
-    figure = Figure("lost_percent", of_group, "lower", table=RESULTS, place=11, title="lost %", tracked=11)
+    figure = Figure("lost_percent", of_group, table=RESULTS, place=11, title="lost %", tracked=11)
     monkeypatch.setattr(metrics, "FIGURES", [*FIGURES, figure])
 
 
