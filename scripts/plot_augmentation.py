@@ -38,7 +38,7 @@ from qasr_train.augment.settings import (
 from qasr_train.augment.spectrum import cover
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
-from qasr_train.models.qwen3_asr.log_mel import LogMel
+from qasr_train.models.blocks.log_mel import LogMel
 from scripts.demo.synthesis import Delivery, Synthesizer
 
 SENTENCES = ("The patient takes two small pills a day.", "No fever since Sunday.")

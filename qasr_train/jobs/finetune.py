@@ -16,7 +16,7 @@ from qasr_train.data.opening import DevSets, TrainingSources, check_sources, ope
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
 from qasr_train.jobs.settings.finetune import FinetuneConfig
-from qasr_train.models.compiled import refuse_compiling
+from qasr_train.models.blocks.compiled import refuse_compiling
 from qasr_train.run.device import choose_device
 from qasr_train.run.heartbeat import Peers
 from qasr_train.run.processes import processes_of

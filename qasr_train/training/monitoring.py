@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from qasr_train.models.compiled import num_compilations
+from qasr_train.models.blocks.compiled import num_compilations
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.checkpoint import TrainState
 from qasr_train.training.deepspeed_zero import ZeroOptimizer

@@ -23,7 +23,7 @@ from qasr_train.augment.sounds import open_sounds
 from qasr_train.augment.spectrum import cover, draw_masks
 from qasr_train.augment.variants import change_speed
 from qasr_train.augment.waveform import Background, Gain, Noise, Reverb, Telephone
-from qasr_train.models.qwen3_asr.log_mel import LogMel
+from qasr_train.models.blocks.log_mel import LogMel
 
 
 def main() -> None:

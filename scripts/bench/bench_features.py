@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import Qwen3ASRFeatureExtractor
 
-from qasr_train.models.qwen3_asr.log_mel import LogMel
+from qasr_train.models.blocks.log_mel import LogMel
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
-from qasr_train.models.compiled import num_compilations
+from qasr_train.models.blocks.compiled import num_compilations
 from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import save_original
 from qasr_train.models.qwen3_asr.model import Qwen3ASR

@@ -13,10 +13,10 @@ import torch
 from qasr_train.audio.decode import DECODING_VERSION, SAMPLE_RATE_HZ, load_audio
 from qasr_train.batch import Recording
 from qasr_train.data.feature_cache import mel_kind
-from qasr_train.models.qwen3_asr import log_mel as log_mel_module
+from qasr_train.models.blocks import log_mel as log_mel_module
+from qasr_train.models.blocks.log_mel import FEATURES_VERSION
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION
-from qasr_train.models.qwen3_asr.log_mel import FEATURES_VERSION
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from tests.helpers import utterance
 from tests.helpers_model import tiny_model, tiny_processor

@@ -13,7 +13,7 @@ from qasr_train.batch import Batch
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.finetune import finetune
 from qasr_train.jobs.recipes import load_config
-from qasr_train.models.compiled import compile_layers, num_compilations, refuse_compiling
+from qasr_train.models.blocks.compiled import compile_layers, num_compilations, refuse_compiling
 from qasr_train.models.qwen3_asr import model as qwen3_asr_model
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.qwen3_asr.model import Qwen3ASR

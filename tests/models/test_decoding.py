@@ -12,9 +12,10 @@ from peft.tuners.lora import LoraLayer
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import Hypothesis, RowDecoder, confidence_of
+from qasr_train.models.blocks.greedy import RowTokens
 from qasr_train.models.qwen3_asr import decoding, prefill, step_graphs
 from qasr_train.models.qwen3_asr.config import PARTS
-from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
+from qasr_train.models.qwen3_asr.decoding import decode_greedily
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.qwen3_asr.packing import pack
 from qasr_train.models.settings import AdaptConfig, Engine, LoraSettings

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import Qwen3ASRFeatureExtractor
 
-from qasr_train.models.qwen3_asr.log_mel import LogMel
+from qasr_train.models.blocks.log_mel import LogMel
 
 LENGTHS = [1, 400, 7999, 8000, 8159, 16_000, 81_921, 82_080, 123_457]  # around 0.5 s and around blocks of 512 frames
 
@@ -74,5 +74,5 @@ def test_rows_of_a_batch_on_a_device_equal_the_extractor_on_each_clip(log_mel: L
 def test_a_large_batch_is_made_in_parts(log_mel: LogMel, monkeypatch: pytest.MonkeyPatch):
     waveforms, num_samples = as_rows(log_mel, [clip(n) for n in (9000, 16_000, 12_345)])
     whole = log_mel.of_batch(waveforms, num_samples, num_frames=100)
-    monkeypatch.setattr("qasr_train.models.qwen3_asr.log_mel._DEVICE_FRAMES", 100)
+    monkeypatch.setattr("qasr_train.models.blocks.log_mel._DEVICE_FRAMES", 100)
     assert (log_mel.of_batch(waveforms, num_samples, num_frames=100) - whole).abs().max() <= 1e-5

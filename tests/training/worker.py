@@ -19,7 +19,7 @@ from accelerate.utils import gather_object
 from qasr_train.config.command_line import end_process
 from qasr_train.errors import CheckpointError, TrainingError
 from qasr_train.manifest import Utterance
-from qasr_train.models.compiled import compile_layers, num_compilations
+from qasr_train.models.blocks.compiled import compile_layers, num_compilations
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.run.heartbeat import leave_processes
 from qasr_train.run.settings import Precision

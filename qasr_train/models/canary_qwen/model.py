@@ -13,9 +13,9 @@ from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.files import write_json
 from qasr_train.models.base import Collator, Hypothesis, Recogniser
+from qasr_train.models.blocks.fastconformer import log_mel
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.canary_qwen.published import Sizes, SpeechLanguageModel, load_module, read_sizes
-from qasr_train.models.fastconformer import log_mel
 from qasr_train.models.locations import SMALL_FILES, one_line, read_config, resolve_checkpoint
 from qasr_train.models.pretrained import naming_missing_packages
 from qasr_train.models.safetensors_files import MODEL_FILE, write_tensors

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import ParakeetEncoder, ParakeetEncoderConfig, Qwen3Config, Qwen3ForCausalLM
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.fastconformer import encoder_name, encoder_settings, is_frontend_constant
+from qasr_train.models.blocks.fastconformer import encoder_name, encoder_settings, is_frontend_constant
 from qasr_train.models.locations import read_config
 from qasr_train.models.lora_files import put_lora
 from qasr_train.models.safetensors_files import read_tensors, require_exactly, stored_tensors

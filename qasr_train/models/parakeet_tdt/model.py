@@ -16,7 +16,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.models.base import Collator, Hypothesis, Recogniser
-from qasr_train.models.fastconformer import log_mel
+from qasr_train.models.blocks.fastconformer import log_mel
 from qasr_train.models.locations import read_config, resolve_checkpoint
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained

@@ -24,7 +24,7 @@ from transformers import (
 from transformers.convert_slow_tokenizer import ParakeetConverter
 
 from qasr_train.errors import CheckpointError
-from qasr_train.models.fastconformer import encoder_name, encoder_settings, is_frontend_constant
+from qasr_train.models.blocks.fastconformer import encoder_name, encoder_settings, is_frontend_constant
 from qasr_train.models.pretrained import naming_missing_packages, save_pretrained
 
 BLANK = "<blank>"

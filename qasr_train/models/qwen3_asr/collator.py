@@ -16,7 +16,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
-from qasr_train.models.qwen3_asr.log_mel import LogMel
+from qasr_train.models.blocks.log_mel import LogMel
 
 ASR_TEXT = "<asr_text>"
 NO_LANGUAGE = "None"

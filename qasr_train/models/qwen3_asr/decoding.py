@@ -6,45 +6,15 @@ engine, in model.py. A step is run operation by operation, or replayed as a CUDA
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, RowTokens, Steps, choose, finish_rows
 from qasr_train.models.qwen3_asr.prefill import prefill
 
 CACHE_BLOCK = 64  # positions by which the cache grows at the least
-# Done rows are dropped when they are a quarter of the batch: each time the cache of the others is copied once.
-KEPT_FRACTION = 0.75
-# Looking at the tokens makes a GPU wait for the host; there it is done every so many steps, and a row runs on meanwhile.
-STEPS_BETWEEN_LOOKS = 8
-
-
-class RowTokens(NamedTuple):
-    """What was decoded of one row: ids, and the natural logarithm of the probability the model gave each of them."""
-
-    ids: list[int]
-    log_probs: list[float]
-
-
-class Chosen(NamedTuple):
-    """The tokens of one step: int64 [B], and float32 [B], the logarithm of the probability of each."""
-
-    ids: torch.Tensor
-    log_probs: torch.Tensor
-
-
-class Steps(Protocol):
-    """What decodes the rows of a batch step by step, with the keys and values of the tokens so far."""
-
-    def advance(self, tokens: torch.Tensor, num_steps: int) -> list[Chosen]:
-        """The tokens of the next steps, after int64 [B]; what was given before is not valid any more."""
-
-    def keep(self, kept: torch.Tensor) -> None:
-        """Go on with these rows alone; int64, places in the batch as it is."""
-
-    def should_drop(self, num_pending: int) -> bool:
-        """Whether it pays to leave the done rows out, so many being left."""
 
 
 class StepMaker(Protocol):
@@ -76,55 +46,8 @@ def decode_greedily(
         maker: what runs the steps; None: operation by operation.
         steps_between_looks: how often done rows are looked for; None: STEPS_BETWEEN_LOOKS on a GPU, every step on a CPU.
     """
-    num_steps = steps_between_looks or (STEPS_BETWEEN_LOOKS if embeds.is_cuda else 1)
     steps, last = (maker or EagerStepMaker(core)).begin(embeds, lengths)
-    run = _Run(len(lengths), limits, end_ids)
-    new = [choose(core.lm_head(last))]
-    while not run.take(new):
-        tokens = new[-1].ids
-        if steps.should_drop(len(run.pending)):
-            kept = run.drop_done().to(tokens.device)
-            tokens = tokens[kept]
-            steps.keep(kept)
-        new = steps.advance(tokens, num_steps)
-    return run.done
-
-
-def choose(logits: torch.Tensor) -> Chosen:
-    """The likeliest token of each row of float [B, V]."""
-    ids = logits.argmax(-1)
-    logits = logits.float()  # of bfloat16 a sum over the vocabulary would be too coarse
-    return Chosen(ids, logits.gather(-1, ids[:, None])[:, 0] - logits.logsumexp(-1))
-
-
-class _Run:
-    """What is known of the rows while they are decoded; the batch holds those in `rows`, some of which may be done."""
-
-    def __init__(self, num_rows: int, limits: Sequence[int], end_ids: Collection[int]) -> None:
-        self.limits, self.end_ids = limits, frozenset(end_ids)
-        self.done = [RowTokens([], []) for _ in range(num_rows)]
-        self.rows = list(range(num_rows))
-        self.pending = set(self.rows)
-
-    def take(self, new: Sequence[Chosen]) -> bool:
-        """Note the tokens of the last steps; True when all rows are done."""
-        ids, log_probs = (torch.stack(one).tolist() for one in zip(*new, strict=True))
-        for step_ids, step_log_probs in zip(ids, log_probs, strict=True):
-            for row, token, log_prob in zip(self.rows, step_ids, step_log_probs, strict=True):
-                if row not in self.pending:
-                    continue
-                done = self.done[row]
-                done.ids.append(token)
-                done.log_probs.append(log_prob)
-                if token in self.end_ids or len(done.ids) == self.limits[row]:
-                    self.pending.discard(row)
-        return not self.pending
-
-    def drop_done(self) -> torch.Tensor:
-        """int64: places in the batch of the rows that stay in it."""
-        kept = [place for place, row in enumerate(self.rows) if row in self.pending]
-        self.rows = [self.rows[place] for place in kept]
-        return torch.tensor(kept)
+    return finish_rows(steps, choose(core.lm_head(last)), limits, end_ids, steps_between_looks=steps_between_looks)
 
 
 class EagerStepMaker:

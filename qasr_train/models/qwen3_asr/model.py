@@ -17,12 +17,14 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
-from qasr_train.models.compiled import compile_layers
+from qasr_train.models.blocks.compiled import compile_layers
+from qasr_train.models.blocks.greedy import RowTokens
+from qasr_train.models.blocks.recompute import checkpoint_layers
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
-from qasr_train.models.qwen3_asr.decoding import RowTokens, decode_greedily
+from qasr_train.models.qwen3_asr.decoding import decode_greedily
 from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, encode_audio
 from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
@@ -155,11 +157,11 @@ class Qwen3ASR(nn.Module):
         """Recompute these activations in the backward pass instead of keeping them."""
         core = self.core.model
         self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
-        _checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
-        _checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
+        checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
+        checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
 
     def compile_layers(self) -> None:
-        """Compile the layers of encoder and decoder for training; see models/compiled.py."""
+        """Compile the layers of encoder and decoder for training; see models/blocks/compiled.py."""
         core = self.core.model
         compile_layers([*core.audio_tower.layers, *core.language_model.layers])
 
@@ -312,16 +314,6 @@ def load_collator(config: Qwen3ASRConfig) -> TrainingCollator:
     if detect_layout(folder) is Layout.ADAPTER:
         folder = find_base(folder, config.base)
     return Qwen3ASRCollator(load_processor(folder))
-
-
-def _checkpoint_layers(part: Any, enabled: bool) -> None:
-    """Turn gradient checkpointing of the layers of the encoder or decoder on or off."""
-    if enabled == part.gradient_checkpointing:
-        return
-    # Newer transformers call the pair `activation_...` and warn of the old name.
-    new = f"activation_checkpointing_{'enable' if enabled else 'disable'}"
-    name = new if hasattr(part, new) else new.replace("activation", "gradient")
-    getattr(part, name)(*({"use_reentrant": False},) * enabled)
 
 
 def _forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:

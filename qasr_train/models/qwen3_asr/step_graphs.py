@@ -22,7 +22,7 @@ from torch import nn
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-from qasr_train.models.qwen3_asr.decoding import STEPS_BETWEEN_LOOKS, Chosen, choose
+from qasr_train.models.blocks.greedy import STEPS_BETWEEN_LOOKS, Chosen, choose
 from qasr_train.models.qwen3_asr.prefill import Store, prefill
 
 COLUMN_BLOCK = 128  # cached columns are rounded up to a multiple of it
