@@ -21,6 +21,10 @@ _SHORT_MONTH = re.compile(
 _OF_SHORT = {month[:3]: month for month in _MONTHS} | {"sept": "september"}
 
 _FRACTION_SLASH = "\u2044"  # the slash of a fraction; it passes through Whisper's numbers as it is
+_CLOCK_COLON = "\ue006"  # the colon of a time, for the same reason: a private character
+_POINT_ZERO = "\ue007"  # the point of 2.0, which Whisper's rules would make 2
+_INSIDE = _FRACTION_SLASH + _CLOCK_COLON + _POINT_ZERO
+_GAP = "numbergap"  # between two numbers that were written apart, until Whisper's rules can no longer join them
 _DENOMINATORS = {
     "half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4, "fifth": 5,
     "fifths": 5, "sixth": 6, "sixths": 6, "seventh": 7, "sevenths": 7, "eighth": 8, "eighths": 8, "ninth": 9, "ninths": 9,
@@ -60,8 +64,9 @@ def english_2(text: str) -> str:
     letters = plain_letters(text.replace(_FRACTION_SLASH, "slashoffraction")).replace(
         "slashoffraction", _FRACTION_SLASH
     )
-    with_zeros = " ".join(_spoken_zero(letters.split()))
-    words = _in_full(american(_digits(_SPOKEN_FRACTION.sub(_spoken_fraction, with_zeros))).split())
+    with_zeros = " ".join(_pairs_apart(_spoken_zero(letters.split())))
+    with_clocks = _SPOKEN_CLOCK.sub(_spoken_clock, with_zeros)
+    words = _in_full(american(_digits(_SPOKEN_FRACTION.sub(_spoken_fraction, with_clocks))).split())
     return _finish(join_letters(" ".join(words)))
 
 
@@ -86,19 +91,17 @@ def _written(text: str) -> str:
     text = _SHORT_MONTH.sub(lambda match: f"{_OF_SHORT[match[1]]} ", text)
     text = _DATE.sub(_date, text)
     text = _PHONE.sub(lambda match: _one_by_one(match[0]), text)
-    text = _CLOCK.sub(_clock, text)
+    text = _CLOCK.sub(_clock, _CLOCK_OF_HALF.sub(r"\1:\2", text))
     text = _GROUPED.sub(lambda match: match[0].replace(",", ""), text)
     text = re.sub(r"(?<=\d),(?=\d)", ".", text)  # a decimal comma, or it would make 25 of 2,5
+    text = _WHOLE_DECIMAL.sub(rf"\1{_POINT_ZERO}\2", text)
     text = _MIXED.sub(_mixed, text)
     text = _SLASH.sub(_slash, text)
     text = re.sub(r"(?<=\d):(?=\d)", " to ", text)  # a ratio: 2:1
     text = re.sub(r"(?<=\d) ?[-–] ?(?=[$€£]?\d)", " to ", text)  # a range: 5-10
-    text = re.sub(r"(?<![\d.,])0\d{1,19}(?![\d.])", lambda match: _one_by_one(match[0]), text)
-    return re.sub(
-        rf"(?<![\w.$€£¢{_FRACTION_SLASH}-])\d(?![\w.%{_FRACTION_SLASH}])",
-        lambda match: _DIGIT_WORDS[int(match[0])],
-        text,
-    )
+    text = re.sub(rf"(?<![\d.,{_INSIDE}])0\d{{1,19}}(?![\d.])", lambda match: _one_by_one(match[0]), text)
+    text = _APART.sub(_apart, text)
+    return _LONE_DIGIT.sub(lambda match: _DIGIT_WORDS[int(match[0])], text)
 
 
 _SIGNS = (
@@ -126,9 +129,13 @@ _SIGNS = (
 _DATE = re.compile(r"(?<![\d/.-])(?:(\d{4})-(\d{1,2})-(\d{1,2})|(\d{1,2})([/.-])(\d{1,2})\5(\d{4}))(?![\d/-]|\.\d)")
 _PHONE = re.compile(r"(?<![\w-])(?:\+?1[ -])?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?![\w-])|(?<![\w-])\d{3}-\d{4}(?![\w-])")
 _CLOCK = re.compile(r"(?<![\d:])([01]?\d|2[0-4]):([0-5]\d)(?![:\d])(?=( ?[ap]\.? ?m\b)?)")
+_WHOLE_DECIMAL = re.compile(r"(?<![\w.$€£¢])(\d{1,15})\.(0{1,9})(?![\d.])(?! ?(?:hundred|thousand|[mbt]r?illion))")
+# 1030 am, 10 30 am and the British 10.30 am are times too.
+_CLOCK_OF_HALF = re.compile(r"(?<![\w.,:$€£¢/-])(1[0-2]|[1-9])[ .]?([0-5]\d)(?= ?[ap]\.? ?m\b)")
 _MIXED = re.compile(r"(?<![\d./])(\d{1,4}) ([1-9]/(?:[2-9]|10))(?![\d/])")
 _SLASH = re.compile(r"(?<![\d./])(\d{1,4})/(\d{1,4})(?![\d/])")
-_LONE_DIGIT = re.compile(rf"(?<![\w.$€£¢{_FRACTION_SLASH}-])\d(?![\w.%{_FRACTION_SLASH}])")
+_LONE_DIGIT = re.compile(rf"(?<![\w.$€£¢{_INSIDE}-])\d(?![\w.%{_INSIDE}])")
+_APART = re.compile(r"(?<=\d)([^\w$€£¢%]{0,3}\s[^\w$€£¢%]{0,3})(?=[$€£¢]?\d)")
 _SAID_TOGETHER = {"24/7": "247", "9/11": "911"}
 
 
@@ -151,11 +158,18 @@ def _date(match: re.Match[str]) -> str:
 
 
 def _clock(match: re.Match[str]) -> str:
-    """10:30 -> 1030, as `ten thirty` comes out; a full hour without am or pm is read with o'clock."""
+    """10:30 stays one word, and is not the number 1030; a full hour without am or pm is read with o'clock."""
     hour, minute, half = int(match[1]), match[2], match[3]
     if minute == "00":
         return f"{hour}" if half else f"{hour} oclock"
-    return f"{hour}{minute}"
+    return f"{hour}{_CLOCK_COLON}{minute}"
+
+
+def _apart(match: re.Match[str]) -> str:
+    """A mark between two written numbers, so that 20 5 is not 25; not between lone digits, which are read one by one: 9 1 1."""
+    before, after = match.string[: match.start()][-2:], match.string[match.end() : match.end() + 2]
+    is_one_by_one = not before[:-1].isalnum() and before[:1] not in tuple("$€£¢.") and after[0].isdigit()
+    return match[1] if is_one_by_one and not after[1:].isalnum() else f" {_GAP} "
 
 
 def _mixed(match: re.Match[str]) -> str:
@@ -171,6 +185,39 @@ def _slash(match: re.Match[str]) -> str:
 
 
 # ---------------------------------------------------------------- what is written in words
+
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+_BELOW_TWENTY = _DIGIT_WORDS + _TEENS
+_HOUR = "|".join([*_BELOW_TWENTY[1:], "twenty(?: (?:one|two|three))?"])
+_FROM_ONE = "|".join(_DIGIT_WORDS[1:])
+_MINUTE = rf"zero (?:{_FROM_ONE})|{'|'.join(_TEENS)}|(?:twenty|thirty|forty|fifty)(?: (?:{_FROM_ONE}))?"
+_NOT_OF_TIMES = (
+    "over|hundred|thousand|million|billion|point|percent|and a half|dollars?|euros?|pounds?|cents?|miles|degrees|feet|meters|"
+    "kilometers|people"
+)
+# Ten thirty is a time where the words beside it say so; elsewhere it is the number 1030, as Whisper has it (in ten sixty six).
+_SPOKEN_CLOCK = re.compile(
+    rf"\b(?P<at>(?:at|until|till|before|after) )?(?P<hour>{_HOUR}) (?P<minute>{_MINUTE})\b"
+    rf"(?! (?:{_NOT_OF_TIMES}|{'|'.join(_BELOW_TWENTY)}|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)\b)"
+    r"(?P<half> (?:am|pm|in the (?:morning|afternoon|evening)|at night|train|bus|flight|meeting|appointment)\b)?"
+)
+
+
+def _spoken_clock(match: re.Match[str]) -> str:
+    if not (match["at"] or match["half"]) or _LARGER_BEFORE.search(
+        match.string[max(0, match.start() - 12) : match.start()]
+    ):
+        return match[0]
+    hour = _number_below_sixty(match["hour"])
+    minute = _number_below_sixty(match["minute"].removeprefix("zero "))
+    return f"{match['at'] or ''}{hour}{_CLOCK_COLON}{minute:02d}{match['half'] or ''}"
+
+
+def _number_below_sixty(words: str) -> int:
+    first, _, second = words.partition(" ")
+    if first in _BELOW_TWENTY:
+        return _BELOW_TWENTY.index(first)
+    return 10 * (2 + "twenty thirty forty fifty".split().index(first)) + (_DIGIT_WORDS.index(second) if second else 0)
 
 
 def _spoken_fraction(match: re.Match[str]) -> str:
@@ -204,6 +251,21 @@ def _spoken_zero(words: list[str]) -> list[str]:
     return said
 
 
+def _pairs_apart(words: list[str]) -> list[str]:
+    """Two lone digits are no tens: three four years, 3 4 years are not 34 years. More are read one by one."""
+    if not any(word in _DIGIT_WORDS for word in words):
+        return words
+    numbers = _numbers().words - {"and", "per", "percent"} | {"double", "triple", "point"}
+    is_number = [word in numbers or word[0].isdigit() for word in words] + [False]
+    kept: list[str] = []
+    for place, word in enumerate(words):
+        is_pair = is_number[place] and is_number[place - 1] and not is_number[place + 1] and not is_number[place - 2]
+        if place and is_pair and word in _DIGIT_WORDS and words[place - 1] in _DIGIT_WORDS[1:]:
+            kept.append(_GAP)
+        kept.append(word)
+    return kept
+
+
 @functools.cache
 def _numbers() -> EnglishNumberNormalizer:
     """Whisper's, but for zeros (see _spoken_zero) and signs, which stay words: it lost the minus of `minus five dollars`."""
@@ -234,11 +296,9 @@ def _digits(text: str) -> list[str]:
         return words  # Whisper's code asserts and converts without looking (a run of more than 4300 digits)
     said = re.sub(r"([€$])([0-9]+) (?:and )?¢([0-9]{1,2})\b", lambda m: f"{m[1]}{m[2]}.{int(m[3]):02d}", said)
     said = re.sub(r"[€$]0\.([0-9]{1,2})\b", lambda m: f"¢{int(m[1])}", said)
-    said = re.sub(
-        rf"\b({_MONTH}) ([12]?\d|3[01])(?![\w.%{_FRACTION_SLASH}])", lambda m: f"{m[1]} {_ordinal(m[2])}", said
-    )
-    said = re.sub(rf"(?<![\w.$€£¢{_FRACTION_SLASH}])([12]?\d|3[01])(?= (?:{_MONTH})\b)", lambda m: _ordinal(m[1]), said)
-    return re.sub(rf"(?<![\w.$€£¢{_FRACTION_SLASH}])1(s?)(?![\w.%{_FRACTION_SLASH}])", r"one\1", said).split()
+    said = re.sub(rf"\b({_MONTH}) ([12]?\d|3[01])(?![\w.%{_INSIDE}])", lambda m: f"{m[1]} {_ordinal(m[2])}", said)
+    said = re.sub(rf"(?<![\w.$€£¢{_INSIDE}])([12]?\d|3[01])(?= (?:{_MONTH})\b)", lambda m: _ordinal(m[1]), said)
+    return re.sub(rf"(?<![\w.$€£¢{_INSIDE}])1(s?)(?![\w.%{_INSIDE}])", r"one\1", said).split()
 
 
 def _ordinal(day: str) -> str:
@@ -253,5 +313,6 @@ def _in_full(words: list[str]) -> list[str]:
 
 
 def _finish(text: str) -> str:
-    """A point without a digit behind it goes; signs stay."""
-    return " ".join(re.sub(r"\.(?!\d)", " ", text).split())
+    """A point without a digit behind it goes; signs stay, a time has its colon again and 2.0 its point."""
+    text = re.sub(r"\.(?!\d)", " ", text).replace(_CLOCK_COLON, ":").replace(_POINT_ZERO, ".")
+    return " ".join(word for word in text.split() if word != _GAP)

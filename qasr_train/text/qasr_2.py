@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from qasr_train.text.respelling import respell, thai
-from qasr_train.text.written_numbers import KEPT_POINT, KEPT_SLASH, speak_numbers
+from qasr_train.text.written_numbers import APART, KEPT_PLUS, KEPT_POINT, KEPT_SLASH, speak_numbers
 
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 # What NFKC would make plain letters of, though it is said otherwise; kept aside in the private area.
@@ -17,7 +17,7 @@ _KEPT = str.maketrans("ºª№", "\ue001\ue002\ue003")
 _BACK = str.maketrans("\ue001\ue002\ue003", "ºª№")
 _TATWEEL = "\u0640"  # stretches an Arabic word on the page, and is a letter to Unicode
 _ONE_SHAPE = str.maketrans("\u2010\u2011\u2012\u2212\ufe63\uff0d٪؉", "------%‰")
-_SHOWN = str.maketrans({KEPT_POINT: ".", KEPT_SLASH: "/"})
+_SHOWN = str.maketrans({KEPT_POINT: ".", KEPT_SLASH: "/", KEPT_PLUS: "+", APART: ","})
 _SIGNS_OF_VALUE = frozenset("%‰")  # and all of money (Sc): they are said, so they never become spaces
 
 # Spellings that one text has and another lacks, though nobody hears them.

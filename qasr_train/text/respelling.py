@@ -8,10 +8,10 @@ worse fault: two words that are said or meant differently stay apart.
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 
-from qasr_train.text.spoken_numbers import say
+from qasr_train.text.spoken_numbers import WITHOUT_SPACES, say
 
 _MAX_WORDS = 3  # in one line of respelled.tsv
 
@@ -53,13 +53,69 @@ def _by_table(text: str, table: Mapping[str, str]) -> str:
     while place < len(words):
         for length in range(_MAX_WORDS, 0, -1):
             phrase = " ".join(words[place : place + length])
-            if phrase in table:
-                kept.append(table[phrase])
+            if phrase in table or (phrase[:1] == "و" and phrase[1:] in table):
+                kept.append(table[phrase] if phrase in table else "و" + table[phrase[1:]])
                 break
             if length == 1:
-                kept.append("و" + table[phrase[1:]] if phrase[:1] == "و" and phrase[1:] in table else phrase)
+                kept.append(phrase)
         place += length
     return " ".join(kept)
+
+
+# ---------------------------------------------------------------- two numbers as one
+
+_HUNDREDS = (1, 10, 100)
+_THOUSANDS = (1000, 10**6, 10**9, 10**12)
+_POWERS = dict.fromkeys(("zh", "yue", "ja", "ko"), (1000, 10**4, 10**8, 10**12)) | {"hi": (1000, 10**5, 10**7)}
+
+
+@functools.lru_cache(maxsize=65536)
+def are_one_when_said(first: int, second: int, code: str | None) -> bool:
+    """Whether two whole numbers, one said after the other, are the words of others: 20 5 of 25 in Turkish, 10 500 of 15 100."""
+    if say(first, code) is None or say(second, code) is None:
+        return False
+    spelt = _spelt((first, second), code)
+    others = [(value,) for value in _sums(first, second, _POWERS.get(code or "", _THOUSANDS))]
+    return any(_spelt(numbers, code) == spelt for numbers in [*others, *_moved(first, second)])
+
+
+def _sums(first: int, second: int, powers: Sequence[int]) -> set[int]:
+    """Numbers that may be said as the first and then the second: 20 5 -> 25; 5 100 -> 500; 10 2025 -> 12025."""
+    found: set[int] = set()
+    for power in (*_HUNDREDS, *powers):
+        count, rest = divmod(second, power)
+        if not count:
+            break
+        # What of the first is multiplied or added to; the rest, in larger powers, stays before it.
+        for part in {first, *(first % larger for larger in powers if power < larger <= first)}:
+            kept = first - part
+            is_counted = power not in (10, 100)  # twenty three hundred: no language here says so
+            if is_counted and part and part % 10 == 0 and count < 10 ** _trailing_zeros(part):
+                found.add(kept + (part + count) * power + rest)
+            if count == 1 and 0 < part < (power if is_counted else 10):
+                found.add(kept + part * power + rest)
+    return found
+
+
+def _trailing_zeros(value: int) -> int:
+    digits = str(value)
+    return len(digits) - len(digits.rstrip("0"))
+
+
+def _moved(first: int, second: int) -> set[tuple[int, int]]:
+    """Pairs in which the count of the second was moved to the first: 10 500 -> 15 100."""
+    found: set[tuple[int, int]] = set()
+    for power in (10, 100, 1000, 10**4, 10**5, 10**6):
+        count, rest = divmod(second, power)
+        if first and first % 10 == 0 and 0 < count < 10 ** _trailing_zeros(first):
+            found.add((first + count, power + rest))
+    return found
+
+
+def _spelt(numbers: Sequence[int], code: str | None) -> str:
+    """The words of numbers side by side, as a text without digits would be left."""
+    spelt = respell(" ".join(say(number, code) or "?" for number in numbers).casefold().replace("-", " "), code)
+    return spelt.replace(" ", "") if code in WITHOUT_SPACES else spelt
 
 
 # ---------------------------------------------------------------- Vietnamese
@@ -183,7 +239,7 @@ def _joined(text: str, code: str) -> str:
     words = text.split(" ")
     for place, word in enumerate(words):
         before = kept[-1] if kept else ""
-        is_number = len(word) < 60 and bool(number.fullmatch(word))
+        is_number = len(word) < 60 and _is_number(word, code)
         following = words[place + 1] if place + 1 < len(words) else ""
         if word == _JOINTS.get(code) and ends_big.fullmatch(before) and number.fullmatch(following[:60]):
             continue
@@ -191,7 +247,12 @@ def _joined(text: str, code: str) -> str:
             kept[-1] = before + word
         else:
             kept.append(word)
-    return " ".join(_one_way(word, code) if len(word) < 120 and number.fullmatch(word) else word for word in kept)
+    return " ".join(_one_way(word, code) if len(word) < 120 and _is_number(word, code) else word for word in kept)
+
+
+@functools.lru_cache(maxsize=65536)
+def _is_number(word: str, code: str) -> bool:
+    return bool(_joinable(code)[0].fullmatch(word))
 
 
 def _meets(
@@ -200,6 +261,7 @@ def _meets(
     return bool(ends_big.fullmatch(before)) or (bool(begins_big.fullmatch(word)) and bool(number.fullmatch(before)))
 
 
+@functools.lru_cache(maxsize=65536)
 def _one_way(word: str, code: str) -> str:
     """Of a number word: without the one of one hundred, the joint behind hundreds, and Danish, Dutch, Italian doublets."""
     if code in _LONE_ONE:

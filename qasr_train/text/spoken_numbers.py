@@ -65,7 +65,10 @@ def by_num2words(value: float, code: str, **form: str) -> str | None:
 
 # What num2words 0.5.14 writes otherwise than the language does.
 _MENDED: dict[str, Sequence[tuple[re.Pattern[str], str]]] = {
-    "ar": [(re.compile(r"\bو "), "و")],  # the conjunction is one letter and joined to what follows
+    "ar": [
+        (re.compile(r"\bو "), "و"),  # the conjunction is one letter and joined to what follows
+        (re.compile(r"(ألف|مئت|مليون|مليار)ا$"), r"\1ان"),  # two thousand, and not the thousand of "three thousand and"
+    ],
     "da": [(re.compile(r"^en millioner"), "en million")],
     "pt": [
         (re.compile("dezass"), "dezess"),

@@ -6,20 +6,24 @@ digits stay digits, and a sign of money or per cent stays that sign; neither van
 """
 
 import functools
+import itertools
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from qasr_train.text.number_context import beside_words, korean_native
+from qasr_train.text.respelling import are_one_when_said
 from qasr_train.text.spoken_numbers import WITHOUT_SPACES, by_num2words, say, say_digits
 
 DECIMAL_COMMA = frozenset("de fr es pt id it ru vi tr nl sv da fi pl cs el ro hu mk".split())
 _SPACE_THOUSANDS = frozenset("fr es pt ru sv fi pl cs hu mk".split())
 _SIGNS = "%‰$€£¥¢₹₽₺₩฿₫₱₪₴₿°№§"
-# A decimal point and a fraction's slash where no words are known: private characters, so that they are not taken for punctuation.
-KEPT_POINT, KEPT_SLASH = "\ue004", "\ue005"
+# A decimal point, a fraction's slash, a plus where no words are known: private characters, not to be taken for punctuation.
+KEPT_POINT, KEPT_SLASH, KEPT_PLUS = "\ue004", "\ue005", "\ue007"
+# Between two numbers that were written apart and would be said as one: 20 5 in Turkish, as 25. A comma in the end.
+APART = "\ue006"
 _COINS = frozenset("de fr nl sv da".split())  # 5,50 € is said with the coins behind: fünf Euro fünfzig
 
 # One pattern for all that digits can be. Every repetition is bounded or begins at a digit and takes it, so it is linear.
@@ -30,10 +34,10 @@ _GROUPS = {
     "quote": r"\d{1,3}(?:['’]\d{3}){1,5}(?![\d])",
 }
 _DATE = r"(?P<date>\d{1,2}(?P<dot>[./-])\d{1,2}(?P=dot)\d{4}|\d{4}(?P<dash>[./-])\d{1,2}(?P=dash)\d{1,2})(?!\d)"
-_PHONE = r"(?P<phone>\+\d{1,3}(?:[ -]?\d{1,4}){2,6}|\d{2,4}(?:-\d{2,4}){2,4})(?![\d])"
+_PHONE = r"(?P<phone>\+\d{1,3}(?:[ -]\d{1,4}){2,6}|\+\d{7,15}|\d{2,4}(?:-\d{2,4}){2,4})(?![\d])"
 _CLOCK = r"(?P<clock>(?:[01]?\d|2[0-4]):[0-5]\d)(?![\d:])"
 _SLASH = r"(?P<slash>\d{1,4}/\d{1,4})(?![\d/])"
-_MINUS = r"(?P<minus>(?<![\w.,)%])(?<!\d )[-–](?=[\d$€£¥₹₽₺₩]))?"
+_SIGN = r"(?P<sign>(?<![\w.,)%])(?<!\d )(?:[-–]|\+(?!\d{1,3}(?:[ -]\d{1,4}){2}|\d{7}))(?=[\d$€£¥₹₽₺₩]))?"
 _BEFORE = r"(?P<before>(?:US|A|C|R)?[$€£¥₹₽₺₩฿₫₱₪₴₿¢№§] ?)?"
 _AFTER = r"(?P<after> ?(?:°[CF]|R\$|[" + re.escape(_SIGNS) + r"])(?!\d))?"
 
@@ -50,7 +54,7 @@ def speak_numbers(text: str, code: str | None) -> str:
         text = text.replace("٬", ",").replace("٫", ".")
     if any(character.isdigit() for character in text):
         text = beside_words(text, code)
-        text = _pattern(code).sub(lambda match: _said(match, code), text)
+        text = _speak_all(text, code)
     return _STRAY.sub(lambda match: f" {_stray(match[0], code)} ", text)
 
 
@@ -123,7 +127,7 @@ def _pattern(code: str | None) -> re.Pattern[str]:
     decimal = r"(?:,\d+(?![,.]?\d))?" if style != "comma" else r"(?:\.\d+(?!\.?\d))?"
     number = rf"(?P<number>(?:{groups}){decimal}|\d+(?:[.,]\d+(?![.,]?\d))?)"
     return re.compile(
-        rf"{_MINUS}{_BEFORE}(?:{_DATE}|{_PHONE}|{_CLOCK}|{_SLASH}|{number}){_AFTER}{_TAIL.get(code or '', '')}"
+        rf"{_SIGN}{_BEFORE}(?:{_DATE}|{_PHONE}|{_CLOCK}|{_SLASH}|{number}){_AFTER}{_TAIL.get(code or '', '')}"
     )
 
 
@@ -139,16 +143,57 @@ def _said(match: re.Match[str], code: str | None) -> str:
     before, after = (match["before"] or "").strip(), (match["after"] or "").strip()
     kind = match.lastgroup if match.lastgroup in _KINDS else next(name for name in _KINDS if match[name])
     tail = match["tail"] if code in _TAIL else None
-    return _words(kind, match[kind], bool(match["minus"]), before, after, tail, code)
+    return _words(kind, match[kind], match["sign"] or "", before, after, tail, code)
 
 
 _KINDS = ("number", "date", "phone", "clock", "slash")
+_GAP = re.compile(r"[^\w$€£¥¢₹₽₺₩%‰°+]{1,4}")
+
+
+def _speak_all(text: str, code: str | None) -> str:
+    """Every number of the text in words, and a mark between two that were written apart but would be said as one."""
+    pieces: list[str] = []
+    before, end = None, 0
+    for match in _pattern(code).finditer(text):
+        gap = text[end : match.start()]
+        if before is not None and _GAP.fullmatch(gap) and _are_one(before, match, code):
+            gap = f" {APART} "
+        pieces += [gap, _said(match, code)]
+        before, end = match, match.end()
+    return "".join([*pieces, text[end:]])
+
+
+def _are_one(first: re.Match[str], second: re.Match[str], code: str | None) -> bool:
+    """Whether the last number of one match and the first of the next would be said as a third number."""
+    is_named = first["slash"] and _word(code, first["slash"])  # 1/2 ends with a word of its own
+    if not first[0][-1].isdigit() or is_named or first["phone"] or second["phone"] or second["before"]:
+        return False
+    value, other = _last_value(first["number"], first[0], code), _first_value(second["number"], second[0], code)
+    return value is not None and other is not None and are_one_when_said(value, other, code)
 
 
 @functools.lru_cache(maxsize=65536)
-def _words(kind: str, written: str, is_minus: bool, before: str, after: str, tail: str | None, code: str | None) -> str:
+def _last_value(number: str | None, written: str, code: str | None) -> int | None:
+    """The whole number that the words of a match end with; None where they end otherwise (decimals, digits one by one)."""
+    if number:
+        plain, mark = _plain(number, code)
+        return None if mark or plain[0] == "0" or len(plain) > 15 else int(plain)
+    return int(re.split(r"\D", written)[-1])
+
+
+@functools.lru_cache(maxsize=65536)
+def _first_value(number: str | None, written: str, code: str | None) -> int | None:
+    """The whole number that the words of a match begin with; None where they begin with a zero that is read."""
+    if number:
+        whole = _plain(number, code)[0].partition(".")[0]
+        return None if whole[0] == "0" or len(whole) > 15 else int(whole)
+    return int(re.split(r"\D", written.lstrip("-– "))[0] or 0)
+
+
+@functools.lru_cache(maxsize=65536)
+def _words(kind: str, written: str, sign: str, before: str, after: str, tail: str | None, code: str | None) -> str:
     gap = "" if code in WITHOUT_SPACES else " "
-    value, is_decimal, signs = None, False, [sign for sign in (before, after) if sign]
+    value, is_decimal, signs = None, False, [unit for unit in (before, after) if unit]
     if kind == "number":
         plain, mark = _plain(written, code)
         value, is_decimal = int(plain.split(".")[0][:20]), bool(mark)
@@ -156,10 +201,11 @@ def _words(kind: str, written: str, is_minus: bool, before: str, after: str, tai
         said, signs = (with_coins, []) if with_coins else (_quantity(plain, mark, code), signs)
     else:
         said = _SAID_BY_KIND[kind](written, code)
-    if is_minus:
-        said = f"{_word(code, 'minus') or 'minus'}{gap}{said}"
-    for sign in signs:
-        place, words = _sign(sign, code, value, is_decimal)
+    if sign:
+        word = _word(code, "plus") or KEPT_PLUS if sign == "+" else _word(code, "minus") or "minus"
+        said = f"{word}{gap}{said}"
+    for unit in signs:
+        place, words = _sign(unit, code, value, is_decimal)
         said = words + gap + said if place == "before" else said + gap + words
     return f" {_with_tail(said, tail, code)} " if tail else f"{gap}{said}{gap}"
 
@@ -191,7 +237,7 @@ def _quantity(plain: str, mark: str, code: str | None) -> str:
         return plain.replace(".", KEPT_POINT)
     if not decimals:
         return said
-    if code in ("ru", "hu") and mark == "," and len(plain) < 12:
+    if code in ("ru", "hu") and mark == "," and len(plain) < 12 and decimals[-1] != "0":  # else 6,0 would be said as 6
         return _by_num2words(plain, code)
     point = _word(code, "comma" if mark == "," else "point")
     if point is None:
@@ -222,8 +268,16 @@ def _phone(written: str, code: str | None) -> str:
 
 def _date(written: str, code: str | None) -> str:
     """The three numbers of a date, each by itself and without its zero; never one decimal number."""
-    numbers = [say(int(part), code) or part for part in re.split(r"[./-]", written)]
-    return " ".join(numbers)
+    return _side_by_side([int(part) for part in re.split(r"[./-]", written)], code)
+
+
+def _side_by_side(numbers: Sequence[int], code: str | None) -> str:
+    """Their words, with the mark between two that would be said as one."""
+    said = [say(numbers[0], code) or str(numbers[0])]
+    for before, number in itertools.pairwise(numbers):
+        said += [APART] if are_one_when_said(before, number, code) else []
+        said.append(say(number, code) or str(number))
+    return " ".join(said)
 
 
 def _clock(written: str, code: str | None) -> str:
@@ -234,7 +288,10 @@ def _clock(written: str, code: str | None) -> str:
     said_minute = say(minute, code)
     if said_hour is None or said_minute is None:
         return written.replace(":", " ")
-    template = _word(code, "clock") or "{h} {m}"
+    template = _word(code, "clock")
+    if template is None:
+        template = "{h} {m}"
+        said_minute = f"{say(0, code)} {said_minute}" if 0 < minute < 10 else said_minute  # 3:08 is no three, eight
     if hour == 1:
         template, said_hour = (
             _word(code, "clock_one") or template,
