@@ -4,9 +4,11 @@ Input: clips and limits. Output: the clips to go on with, and a `Reject` with it
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+from qasr_train.corpus.debris import Debris, mended
 from qasr_train.corpus.summary import OTHER_TEXT, Reject
 from qasr_train.corpus.worker import Measured
 from qasr_train.manifest import Utterance
@@ -55,6 +57,30 @@ def _fault(clip: Clip, min_duration_s: float, max_duration_s: float) -> str | No
     return f"its transcript holds {token[0]!r}, a token of the model" if token else None
 
 
+def mend_transcripts(
+    clips: Sequence[Clip], kinds: Collection[Debris]
+) -> tuple[list[Clip], list[Reject], dict[Debris, int]]:
+    """(clips whose transcripts hold no debris of these kinds, rejects, kind -> transcripts it was taken out of).
+
+    A transcript of remarks alone is rejected: whether somebody speaks there, it does not say.
+    """
+    good, rejects, counts = [], [], Counter[Debris]()
+    for clip in clips:
+        text = clip.utterance.text
+        found = [kind for kind in kinds if text and kind.is_in(text)]
+        if text is None or not found:
+            good.append(clip)
+            continue
+        rest = mended(text, frozenset(found))
+        if not rest:
+            reason = f"its transcript is nothing but {found[0].value} ({text[:40]!r}); whether anybody speaks it does not say"
+            rejects.append(Reject.of(clip.utterance, reason))
+            continue
+        counts.update(found)
+        good.append(replace(clip, utterance=replace(clip.utterance, text=rest)))
+    return good, rejects, dict(counts)
+
+
 def find_duplicates(clips: Sequence[Clip]) -> tuple[list[Clip], list[Reject]]:
     """(the first clip of each sound, the others as rejects)."""
     first: dict[str, Clip] = {}
@@ -65,5 +91,6 @@ def find_duplicates(clips: Sequence[Clip]) -> tuple[list[Clip], list[Reject]]:
             continue
         has_same_text = original.utterance.text == clip.utterance.text
         what = "same sound and text" if has_same_text else OTHER_TEXT
-        repeated.append(Reject.of(clip.utterance, f"{what} as {original.utterance.id}"))
+        where = f" ({original.utterance.origin})" if original.utterance.origin else ""
+        repeated.append(Reject.of(clip.utterance, f"{what} as {original.utterance.id}{where}"))
     return list(first.values()), repeated

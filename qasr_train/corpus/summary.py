@@ -5,15 +5,18 @@ Input: the prepared utterances and what was measured. Output: a `Summary`, as JS
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
+from qasr_train.corpus.debris import Debris
 from qasr_train.corpus.splits import Overlap
 from qasr_train.corpus.worker import Measured
 from qasr_train.data.settings import DataConfig
 from qasr_train.manifest import Utterance
+from qasr_train.sources.intake import NOT_USABLE, Intake
 
 SUMMARY_VERSION = 1
 OTHER_TEXT = "same sound and another text"  # how the reason of such a duplicate begins
@@ -22,12 +25,7 @@ _MAX_LISTED = 20
 _STATED_TOLERANCE_S = 0.5
 _MAX_CHARACTERS_PER_S = 40.0  # very fast speech has some 25 letters a second; beyond this text and sound do not belong
 _TRAINED_ON_S = DataConfig(train={}).max_duration_s
-# What a model would learn to write, though nobody says it. Not `<unk>` and the like alone: any tag.
-_DEBRIS = {
-    "markup in the transcript (<b>, &amp;)": re.compile(r"</?[A-Za-z][^<>]*>|&(?:[a-z]{2,8}|#\d+|#x[0-9A-Fa-f]+);"),
-    "remarks in brackets in the transcript ([inaudible])": re.compile(r"\[[^\[\]]+\]"),
-    "runs of spaces, tabs or line breaks in the transcript": re.compile(r"\s{2,}|[\t\r\n]"),
-}
+_HOW_TO_MEND = {kind.note: f"; mend=[{kind.value}] takes it out" for kind in Debris}
 _CLIPPED_SHARE = 1e-3  # of the samples at full scale; one peak there is no distortion
 
 
@@ -48,7 +46,7 @@ class Reject:
     @property
     def kind(self) -> str:
         """The reason without what differs from clip to clip: names, numbers."""
-        reason = re.sub(r"^(same sound.* as) .*", r"\1 another", self.reason)
+        reason = re.sub(r"^(same sound.*? as) .*", r"\1 another", self.reason)
         return re.sub(r"\b\d[\d.]*", "N", re.sub(r"'[^']*'|\([^)]*\)", "...", reason))
 
 
@@ -73,7 +71,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a prepared corpus is made of. Durations in seconds; `examples` hold the ids of the first few clips."""
+    """What a prepared corpus is made of. Durations in seconds; `examples` hold the ids of the first few clips.
+
+    rows: what became of the rows of the source, as `Intake.record` has it. other_texts: the first few clips whose sound another
+    has with another text, each with its line and the other's. mended: kind of debris -> transcripts it was taken out of.
+    """
 
     total: Part
     splits: dict[str, Part]
@@ -88,6 +90,9 @@ class Summary:
     num_duplicates_with_other_text: int
     overlaps: list[Overlap]
     notes: dict[str, int]
+    rows: dict[str, Any]
+    other_texts: list[str]
+    mended: dict[str, int]
     examples: dict[str, list[str]] = field(default_factory=dict)
     version: int = SUMMARY_VERSION
 
@@ -104,16 +109,34 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """One line for everything a person should look at, in the recordings above all."""
-        lines = [f"characters: {len(self.characters)} different, most often {''.join(list(self.characters)[:30])!r}"]
+        lines = [self._rows_line()]
+        lines += [f"characters: {len(self.characters)} different, most often {''.join(list(self.characters)[:30])!r}"]
         lines += [f"rejected {kind.count}, e.g. {kind.example}: {kind.reason}" for kind in self.rejects]
         if self.num_duplicates:
-            other = f", {self.num_duplicates_with_other_text} of them with another text"
-            lines.append(f"same sound as an earlier clip: {self.num_duplicates}{other}")
+            lines.append(
+                f"same sound as an earlier clip: {self.num_duplicates}, {self.num_duplicates_with_other_text} of them with "
+                f"another text{self._other_texts()}"
+            )
         for overlap in self.overlaps:
             lines += _overlap_remarks(overlap)
+        lines += [f"mended: {note}: {count} transcripts" for note, count in self.mended.items()]
         return lines + [
-            f"{note}: {count} (e.g. {', '.join(self.examples[note][:3])})" for note, count in self.notes.items()
+            f"{note}: {count} (e.g. {', '.join(self.examples[note][:3])}){_HOW_TO_MEND.get(note, '')}"
+            for note, count in self.notes.items()
         ]
+
+    def _rows_line(self) -> str:
+        """Rows in, clips out, and what became of the others."""
+        parts = [f"{number} {reason}" for reason, number in self.rows["left_out"].items() if reason != NOT_USABLE]
+        left_out = f", {', '.join(parts)} left out" if parts else ""
+        ended = f"; {self.rows['ended']}" if "ended" in self.rows else ""
+        return (
+            f"rows: {self.rows['num_rows']} read, {self.total.num_clips} in the manifest, {self.num_rejected} rejected"
+            f"{left_out}{ended}"
+        )
+
+    def _other_texts(self) -> str:
+        return f" (e.g. {'; '.join(self.other_texts[:3])})" if self.other_texts else ""
 
     def markdown(self) -> str:
         """The whole as a page."""
@@ -140,11 +163,15 @@ def summarize(
     rejects: Sequence[Reject],
     duplicates: Sequence[Reject],
     overlaps: Sequence[Overlap],
+    intake: Intake,
+    mended: Mapping[Debris, int],
 ) -> Summary:
     """Count what there is. `measured` and `stated_durations_s` go with `utterances`; there is at least one.
 
-    `duplicates` are the clips whose sound an earlier clip has, whether they were kept or not.
+    `duplicates` are the clips whose sound an earlier clip has, whether they were kept or not; `mended` the transcripts that held
+    debris which is no longer there.
     """
+    other_texts = [one for one in duplicates if one.reason.startswith(OTHER_TEXT)]
     durations_s = [found.duration_s for found in measured]
     examples = _notes(utterances, measured, stated_durations_s)
     return Summary(
@@ -158,9 +185,15 @@ def summarize(
         num_rejected=len(rejects),
         rejects=_reject_kinds(rejects),
         num_duplicates=len(duplicates),
-        num_duplicates_with_other_text=sum(d.reason.startswith(OTHER_TEXT) for d in duplicates),
+        num_duplicates_with_other_text=len(other_texts),
         overlaps=list(overlaps),
         notes={note: len(ids) for note, ids in examples.items()},
+        rows=intake.record(),
+        other_texts=[
+            f"{one.id} ({one.origin}) as {one.reason.removeprefix(OTHER_TEXT + ' as ')}"
+            for one in other_texts[:_MAX_LISTED]
+        ],
+        mended={kind.note: number for kind, number in mended.items()},
         examples={note: ids[:_MAX_LISTED] for note, ids in examples.items()},
     )
 
@@ -175,9 +208,9 @@ def _notes(
             odd["the stated duration is off by more than half a second"].append(utterance.id)
         if len(utterance.text or "") > _MAX_CHARACTERS_PER_S * found.duration_s:
             odd["more text than can be said in the time (over 40 characters a second)"].append(utterance.id)
-        for note, pattern in _DEBRIS.items():
-            if pattern.search(utterance.text or ""):
-                odd[note].append(utterance.id)
+        for kind in Debris:
+            if kind.is_in(utterance.text or ""):
+                odd[kind.note].append(utterance.id)
         if found.num_clipped_samples > _CLIPPED_SHARE * found.duration_s * SAMPLE_RATE_HZ:
             odd["clipped: over 0.1 % of the samples at full scale"].append(utterance.id)
         if found.duration_s > _TRAINED_ON_S:

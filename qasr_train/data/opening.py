@@ -112,7 +112,7 @@ def open_dev_sets(
     for name, source in config.dev.items():
         if source.streaming:
             raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
-        utterances = limits(measure_durations(load_table(source, name)), name)
+        utterances = limits(measure_durations(load_table(source, name, key=f"data.dev.{name}")), name)
         num_kept = min(len(utterances), max_utterances or len(utterances))
         dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
     for line in limits.describe("data.dev"):

@@ -106,9 +106,9 @@ def open_sources(
     opened: dict[str, SourceContent] = {}
     for name, source in sources.items():
         if source.streaming:
-            opened[name] = stream_utterances(source, name, processes=processes, seed=seed)
+            opened[name] = stream_utterances(source, name, processes=processes, seed=seed, key=f"data.train.{name}")
         else:
-            opened[name] = load_table(source, name, is_trained_on=True)
+            opened[name] = load_table(source, name, is_trained_on=True, key=f"data.train.{name}")
     tables = {name: table for name, table in opened.items() if isinstance(table, UtteranceTable)}
     # Each source gives an epoch at least one, see `epoch_indices`; a stream gives each process its window.
     num_drawn = sum(max(1, int(len(table) * sources[name].passes_per_epoch)) for name, table in tables.items())

@@ -16,7 +16,7 @@ from pathlib import Path
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.corpus.audit import audit_corpus
 from qasr_train.corpus.audit_page import audit_page
-from qasr_train.corpus.clips import Clip, find_duplicates, reject_unusable
+from qasr_train.corpus.clips import Clip, find_duplicates, mend_transcripts, reject_unusable
 from qasr_train.corpus.measurements import Measurements, utterance_key
 from qasr_train.corpus.recordings import check_recordings, flac_path
 from qasr_train.corpus.splits import assign_splits, find_overlaps
@@ -25,10 +25,11 @@ from qasr_train.errors import DataError
 from qasr_train.files import write_rows, write_whole
 from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance, write_manifest
-from qasr_train.sources.source import load_utterances
+from qasr_train.sources.source import load_table
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
 AUDIT, FLACS = "audit.html", "audio"
+NEW = "; if it is to be learned, name it in source.new_languages"  # of a language
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +40,7 @@ def prepare(config: PrepareConfig) -> None:
         DataError: the source is unusable, every clip was rejected, duplicates where none may be, an unusable `out`.
     """
     # 1. The rows.
-    utterances = load_utterances(config.source, "prepare", is_one_split=False)
+    utterances = load_table(config.source, "prepare", is_one_split=False, takes_refused=True, key="source")
     # 2. The recordings: decoded once, remembered in the journal.
     out = claim_folder(config)
     settings = {"source.path": str(Path(config.source.path).resolve()), "convert": config.convert}
@@ -47,10 +48,12 @@ def prepare(config: PrepareConfig) -> None:
     num_workers = (os.cpu_count() or 1) if config.num_workers is None else config.num_workers
     with Measurements(out / ".prepare" / "journal.jsonl", settings) as known:
         clips, rejects = check_recordings(utterances, known, flac_folder=flac_folder, num_workers=num_workers)
-    # 3. What fits the limits, and is no duplicate.
+    rejects = [Reject.of(one.utterance, f"{one.reason}{NEW}") for one in utterances.intake.refused] + rejects
+    # 3. Transcripts as they are wanted; what fits the limits, and is no duplicate.
+    clips, without_text, mended = mend_transcripts(clips, config.mend)
     clips, too_bad = reject_unusable(clips, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s)
     clips, duplicates = handle_duplicates(clips, config.duplicates)
-    rejects = rejects + too_bad + (duplicates if config.duplicates is Duplicates.drop else [])
+    rejects = rejects + without_text + too_bad + (duplicates if config.duplicates is Duplicates.drop else [])
     write_rejects(out / REJECTS, rejects)
     refuse_nothing_left(clips, rejects, out)
     # 4. Splits.
@@ -60,7 +63,14 @@ def prepare(config: PrepareConfig) -> None:
     write_manifest(out / MANIFEST, prepared)
     stated_s = [clip.utterance.duration_s for clip in clips]
     summary = summarize(
-        prepared, [clip.measured for clip in clips], stated_s, rejects, duplicates, find_overlaps(prepared, digests)
+        prepared,
+        [clip.measured for clip in clips],
+        stated_s,
+        rejects,
+        duplicates,
+        find_overlaps(prepared, digests),
+        utterances.intake,
+        mended,
     )
     write_whole(out / SUMMARY_JSON, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=1) + "\n")
     write_whole(out / SUMMARY_MD, summary.markdown())

@@ -75,7 +75,7 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     _refuse_unknown_confidence(config)
     machine = join_machine(config.device, config.precision)
     source = replace(config.source, columns=config.source.columns | {"text": ""})
-    sets = [UtteranceSet(SET_NAME, load_utterances(source, SET_NAME, is_one_split=False))]
+    sets = [UtteranceSet(SET_NAME, load_utterances(source, SET_NAME, is_one_split=False, key="source"))]
     others = _transcripts_of(config.agree_with) if config.agree_with else None
 
     # 2 transcripts, resumable like those of an evaluation

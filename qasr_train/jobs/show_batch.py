@@ -95,9 +95,12 @@ def choose_utterances(config: ShowBatchConfig, collator: TrainingCollator) -> li
 
 def _read(source: SourceConfig, name: str, config: ShowBatchConfig) -> list[Utterance]:
     """All utterances of a source; of a streamed one the first, which are a window where some are asked for by id."""
+    key = f"data.train.{name}"
     if not source.streaming:
-        return load_utterances(source, name, is_trained_on=True)
-    return stream_utterances(source, name).take(config.data.stream_window if config.ids else config.num_utterances)
+        return load_utterances(source, name, is_trained_on=True, key=key)
+    return stream_utterances(source, name, key=key).take(
+        config.data.stream_window if config.ids else config.num_utterances
+    )
 
 
 def describe_row(batch: Batch, row: int, collator: TrainingCollator) -> dict[str, object]:

@@ -17,12 +17,20 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import COLUMN_NAMES, UNCERTAIN_TIMES, check_columns
-from qasr_train.text.languages import resolve_language
+from qasr_train.text.languages import UnknownLanguageError, resolve_language
 
 log = logging.getLogger(__name__)
 
 _REQUIRED = ("audio", "text")
 _OFFICIAL_TEXT = re.compile(r"\s*language\s+(.+?)\s*<asr_text>(.*)", re.DOTALL)
+
+
+class RefusedRowError(DataError):
+    """A row that cannot be used though it was read. utterance: without what is wrong with it. reason: without the place."""
+
+    def __init__(self, message: str, utterance: Utterance, reason: str) -> None:
+        super().__init__(message)
+        self.utterance, self.reason = utterance, reason
 
 
 class RowReader:
@@ -37,6 +45,7 @@ class RowReader:
         audio_folder: str,
         source_name: str,
         has_unique_ids: bool,
+        key: str = "",
     ) -> None:
         """
         Args:
@@ -46,10 +55,11 @@ class RowReader:
             audio_folder: where relative paths start.
             source_name: begins the ids of rows that have neither id nor path.
             has_unique_ids: refuse an id that stands twice; off for streams, which cannot remember every id.
+            key: where the settings of the source stand, e.g. "data.train.main"; begins those that messages name.
         """
         check_columns(columns)
         self.columns, self.audio_folder, self.source_name = columns, audio_folder, source_name
-        self.new_languages = new_languages
+        self.new_languages, self.key = new_languages, f"{key}." if key else ""
         self.default_language = resolve_language(language, where="source.language", new_languages=new_languages)
         self.ids: set[str] | None = set() if has_unique_ids else None
         self.seen_columns: set[str] = set()
@@ -68,19 +78,26 @@ class RowReader:
             number: of the row within the source (of a stream: of its shard); ends the id of a row that has neither id nor path.
 
         Raises:
-            DataError: a column is missing, a value is of the wrong type or range, a language is unknown, an id repeats.
+            RefusedRowError: the row names a language that is unknown.
+            DataError: a column is missing, a value is of the wrong type or range, an id repeats.
         """
         plan = self._plans.get(tuple(row)) or self._plan(row, where)
         value = {field: row[column] for field, column in plan.items()}
         audio, path = self._audio(value["audio"], where, plan["audio"])
-        text, language = self._text_and_language(value.get("text"), value.get("language"), where)
-        start_s, end_s = (_seconds(value.get(field), where, plan.get(field)) for field in ("start_s", "end_s"))
-        duration_s = _seconds(value.get("duration_s"), where, plan.get("duration_s"))
+        unknown: UnknownLanguageError | None = None
+        try:
+            text, language = self._text_and_language(value.get("text"), value.get("language"), where)
+        except UnknownLanguageError as error:
+            unknown, text, language = error, str(value.get("text") or ""), None
+        start_s, end_s, duration_s = (
+            _seconds(value.get(field), f"{where}: {plan.get(field)}", f"{self.key}columns.{field}")
+            for field in ("start_s", "end_s", "duration_s")
+        )
         if start_s is not None and end_s is None and duration_s is not None:
             end_s = start_s + duration_s  # NeMo: `offset` and `duration` cut the recording
         if end_s is not None:
             duration_s = max(0.0, end_s - (start_s or 0.0))
-        return Utterance(
+        utterance = Utterance(
             id=self._id(_short(value.get("id"), where, plan.get("id")), path, where, number),
             audio=audio,
             text=text,
@@ -89,18 +106,21 @@ class RowReader:
             duration_s=duration_s,
             start_s=start_s,
             end_s=end_s,
-            channel=_channel(value.get("channel"), where, plan.get("channel")),
+            channel=_channel(value.get("channel"), f"{where}: {plan.get('channel')}", f"{self.key}columns.channel"),
             context=_context(value.get("context"), where),
             split=_short(value.get("split"), where, plan.get("split")),
             origin=where,
         )
+        if unknown is not None:
+            raise RefusedRowError(str(unknown), utterance, unknown.reason)
+        return utterance
 
     def check_all_columns_seen(self, where: str) -> None:
         """Refuse a mapping to an optional column that no row had: a typo would lose it without a word."""
         for field, column in self.columns.items():
             if column and field not in self.seen_columns:
                 raise DataError(
-                    f"{where}: no row has the column {column!r} that columns.{field} names; correct the setting"
+                    f"{where}: no row has the column {column!r} that {self.key}columns.{field} names; correct the setting"
                 )
 
     def _plan(self, row: Mapping[str, Any], where: str) -> dict[str, str]:
@@ -116,10 +136,12 @@ class RowReader:
                 plan[field] = column
                 self.seen_columns.add(field)
             elif field in _REQUIRED:
-                wanted = f"the column {asked!r} that columns.{field} names" if asked else f"a column for `{field}`"
+                wanted = (
+                    f"the column {asked!r} that {self.key}columns.{field} names" if asked else f"a column for `{field}`"
+                )
                 raise DataError(
                     f"{where}: lacks {wanted}; it has {', '.join(map(str, row)) or 'none'}; "
-                    f"name the right one with columns.{field}=COLUMN"
+                    f"name the right one with {self.key}columns.{field}=COLUMN"
                 )
         self._plans[tuple(row)] = plan
         self.note_unused(row, plan.values())
@@ -137,10 +159,12 @@ class RowReader:
         if self.unused and not self._has_named_unused:
             self._has_named_unused = True
             log.warning(
-                "source %s: columns that are not used: %s; where they give the part of the recording to use, set columns.start_s "
-                "and columns.end_s to them",
+                "source %s: columns that are not used: %s; where they give the part of the recording to use, set "
+                "%scolumns.start_s and %scolumns.end_s to them",
                 self.source_name,
                 ", ".join(sorted(self.unused)),
+                self.key,
+                self.key,
             )
 
     def _audio(self, value: Any, where: str, column: str) -> tuple[str | bytes, str | None]:
@@ -190,8 +214,8 @@ class RowReader:
             return stated or f"{_stem(path) or self.source_name}-{number}"
         if stated in self.ids:
             raise DataError(
-                f"{where}: the id {stated!r} stands twice in this source; make the ids unique, or set columns.id='' to "
-                "name the rows after their audio files"
+                f"{where}: the id {stated!r} stands twice in this source; make the ids unique, or set "
+                f"{self.key}columns.id='' to name the rows after their audio files"
             )
         new = stated or _stem(path) or f"{self.source_name}-{number}"
         stem = new
@@ -207,7 +231,8 @@ def _stem(path: str | None) -> str:
     return (path or "").rpartition("/")[2].rpartition("\\")[2].rpartition(".")[0] or (path or "").rpartition("/")[2]
 
 
-def _seconds(value: Any, where: str, column: str | None) -> float | None:
+def _seconds(value: Any, place: str, key: str) -> float | None:
+    """Seconds, or None where nothing is stated. place: "file:line: column". key: of the setting that leaves the column out."""
     if value is None or value == "":
         return None
     try:
@@ -216,14 +241,14 @@ def _seconds(value: Any, where: str, column: str | None) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"{where}: {column}={_shown(value)}; expected seconds (if this is another thing, set columns to leave it out)"
+            f"{place}={_shown(value)}; expected seconds (if this is another thing, set {key}='' to leave it out)"
         ) from None
 
 
 _CHANNELS = {"a": 0, "b": 1, "left": 0, "right": 1, "average": None}  # Kaldi's, and one of NeMo's
 
 
-def _channel(value: Any, where: str, column: str | None) -> int | None:
+def _channel(value: Any, place: str, key: str) -> int | None:
     """A channel counted from 0, as a number or as text; a list of one is that one; "average" is what None is."""
     only = value[0] if isinstance(value, list) and len(value) == 1 else value
     if only is None or only == "":
@@ -236,8 +261,8 @@ def _channel(value: Any, where: str, column: str | None) -> int | None:
         return int(float(only))  # tables made with pandas say 0.0
     except (TypeError, ValueError, OverflowError):
         raise DataError(
-            f"{where}: {column}={_shown(value)}; expected one channel, counted from 0, or A or B (if this is another thing, set "
-            "columns.channel='' to leave it out)"
+            f"{place}={_shown(value)}; expected one channel, counted from 0, or A or B (if this is another thing, set "
+            f"{key}='' to leave it out)"
         ) from None
 
 

@@ -7,8 +7,8 @@ their meaning, `streams.py` deals streams out to processes.
 
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,9 @@ from qasr_train.sources.base import OpenSource
 from qasr_train.sources.blocks import read_block
 from qasr_train.sources.files import open_csv, open_json
 from qasr_train.sources.hub import is_hub_id, open_hf
+from qasr_train.sources.intake import NO_SPLIT, Intake, RefusedRow, of_split
 from qasr_train.sources.parquet import open_parquet
-from qasr_train.sources.rows import RowReader
+from qasr_train.sources.rows import RefusedRowError, RowReader
 from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.sources.streams import UtteranceStream
 from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable
@@ -130,69 +131,107 @@ def _format(path: Path, config: SourceConfig) -> Format:
 
 
 def load_utterances(
-    config: SourceConfig, name: str, *, is_one_split: bool = True, is_trained_on: bool = False
+    config: SourceConfig, name: str, *, is_one_split: bool = True, is_trained_on: bool = False, key: str = ""
 ) -> list[Utterance]:
     """As `load_table`, as a list of objects."""
-    return list(load_table(config, name, is_one_split=is_one_split, is_trained_on=is_trained_on))
+    return list(load_table(config, name, is_one_split=is_one_split, is_trained_on=is_trained_on, key=key))
 
 
 def load_table(
-    config: SourceConfig, name: str, *, is_one_split: bool = True, is_trained_on: bool = False
+    config: SourceConfig,
+    name: str,
+    *,
+    is_one_split: bool = True,
+    is_trained_on: bool = False,
+    takes_refused: bool = False,
+    key: str = "",
 ) -> UtteranceTable:
     """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
 
-    Audio is not opened, except that a source of whose first files not one exists is refused.
+    Audio is not opened, except that a source of whose first files not one exists is refused. Where not all rows are taken, a line
+    says how many and why; the table's `intake` has it too.
 
     Args:
         config: the source.
         name: its name in the mixture; begins the ids of rows that have neither id nor path.
-        is_trained_on: where no split was chosen and rows of `train` stand beside others, take those alone, and say so: the others
-            were set aside.
         is_one_split: warn where no split was chosen and rows of several came, as training on test rows by oversight would.
+        is_trained_on: where no split was chosen and rows of `train` stand beside others, set the others aside, and say so.
+        takes_refused: put rows of a language that is unknown into the intake instead of raising.
+        key: where the settings of the source stand, e.g. "data.train.main"; begins those that messages name.
 
     Raises:
         DataError: missing or empty source, a row that is no utterance (names file, line, column), no row of the split.
     """
     source = open_source(config)
-    table, splits, reader = _load_blocks(source, config, name) or _load_rows(source, config, name)
-    if not splits:
+    reader = _reader(source, config, name, has_unique_ids=True, key=key)
+    table = _load_blocks(source, config, reader)
+    if table is None:
+        reader = _reader(source, config, name, has_unique_ids=True, key=key)
+        table = _load_rows(source, config, reader, takes_refused=takes_refused)
+    intake = table.intake
+    if not intake.num_rows:
         raise DataError(f"{config.path}: holds no rows; expected one row for each utterance")
-    if not len(table) and config.only:
-        raise DataError(f"{config.path}: no row matches only={config.only}; {_splits_text(splits)}")
-    if not len(table):
-        raise DataError(f"{config.path}: no row is of split {config.split!r}; {_splits_text(splits)}")
+    if not len(table) and not intake.refused:
+        wanted = f"matches {reader.key}only={config.only}" if config.only else f"is of split {config.split!r}"
+        raise DataError(f"{config.path}: no row {wanted}; {_splits_text(intake.splits)}")
     reader.check_all_columns_seen(config.path)
     reader.name_unused()
-    _refuse_lost_audio(table)
-    if is_trained_on and config.split is None and TRAIN in splits and set(splits) - {TRAIN, ""}:
+    _refuse_lost_audio(table, reader.key)
+    if intake.num_taken < intake.num_rows or intake.end:
+        log.info("source %s: %s", name, intake.describe())
+    if config.split is not None:
+        return table
+    return _chosen(table, name, reader.key, is_one_split=is_one_split, is_trained_on=is_trained_on)
+
+
+def _chosen(table: UtteranceTable, name: str, key: str, *, is_one_split: bool, is_trained_on: bool) -> UtteranceTable:
+    """What is taken of a source of which no split was chosen."""
+    splits = table.intake.splits
+    others = set(splits) - {TRAIN, ""}
+    if is_trained_on and TRAIN in splits and others:
         log.warning(
-            "source %s: %s; only those of %s are trained on; split=NAME chooses others, columns.split= (empty) takes all",
-            name,
-            _splits_text(splits),
-            TRAIN,
+            "source %s: %s; only those of %s are trained on; %ssplit=NAME chooses others, %scolumns.split= (empty) takes all",
+            name, _splits_text(splits), f"{TRAIN} and of no split" if "" in splits else TRAIN, key, key,
+        )  # fmt: skip
+        stated = table.column("split")
+        is_kept = pc.fill_null(pc.equal(stated, TRAIN), True).to_numpy()
+        for split in pc.value_counts(stated.filter(pa.array(~is_kept))).to_pylist():
+            table.intake.leave_out(of_split(split["values"]), split["counts"])
+        return table.take(np.flatnonzero(is_kept))
+    if is_one_split and len(splits) > 1:
+        log.warning(
+            "source %s: all its splits are used; %s; choose one with %ssplit=NAME", name, _splits_text(splits), key
         )
-        return table.take(np.flatnonzero(pc.fill_null(pc.equal(table.column("split"), TRAIN), False).to_numpy()))
-    if is_one_split and config.split is None and len(splits) > 1:
-        log.warning("source %s: all its splits are used; %s; choose one with split=NAME", name, _splits_text(splits))
     return table
 
 
-_Loaded = tuple[UtteranceTable, dict[str, int], RowReader]
-
-
-def _load_rows(source: OpenSource, config: SourceConfig, name: str) -> _Loaded:
-    """(the utterances wanted, split -> rows read of it, the reader), row by row, from any format."""
-    reader = _reader(source, config, name, has_unique_ids=True)
-    builder, splits = TableBuilder(), dict[str, int]()
+def _load_rows(
+    source: OpenSource, config: SourceConfig, reader: RowReader, *, takes_refused: bool = False
+) -> UtteranceTable:
+    """The utterances wanted, row by row, from any format."""
+    builder, intake = TableBuilder(), Intake()
     for number, (where, row) in enumerate(source.rows(), start=1):
-        utterance = reader(row, where, number)
-        _take(utterance, config, builder, splits)
+        refused = None
+        try:
+            utterance = reader(row, where, number)
+        except RefusedRowError as error:
+            if not takes_refused:
+                raise
+            utterance, refused = error.utterance, RefusedRow(error.utterance, error.reason)
+        intake.see(utterance.split)
+        if (reason := reason_against(utterance, config.split, config.only)) is not None:
+            intake.leave_out(reason)
+        elif refused is not None:
+            intake.refused.append(refused)
+        else:
+            builder.add(utterance)
         if builder.num_rows == config.max_utterances:
+            intake.end = f"reading ended at max_utterances={config.max_utterances}"
             break
-    return builder.finish(), splits, reader
+    return replace(builder.finish(), intake=intake)
 
 
-def _load_blocks(source: OpenSource, config: SourceConfig, name: str) -> _Loaded | None:
+def _load_blocks(source: OpenSource, config: SourceConfig, reader: RowReader) -> UtteranceTable | None:
     """As `_load_rows`, ten times as fast, from blocks; None where ids repeat or only reading row by row can tell what is wrong.
 
     A block with anything unusual in it is read row by row, under the same rules.
@@ -200,26 +239,29 @@ def _load_blocks(source: OpenSource, config: SourceConfig, name: str) -> _Loaded
     # The first rows of a large file, or a pattern for each row: nothing to be gained.
     if config.max_utterances is not None or config.only or (blocks := source.blocks()) is None:
         return None
-    reader = _reader(source, config, name, has_unique_ids=True)
-    builder, splits = TableBuilder(reader.audio_folder, str(source.path)), dict[str, int]()
+    builder, intake = TableBuilder(reader.audio_folder, str(source.path)), Intake()
     ids: list[pa.Array] = []
     try:
         for first_line, block in blocks:
             found = read_block(block, first_line, reader)
             if found is not None:
                 ids.append(found[0]["id"])
-                _take_block(*found, config, builder, splits)
+                _take_block(*found, config.split, builder, intake)
                 continue
             utterances = _utterances_of_block(block, source.path, first_line, reader, num_before=sum(map(len, ids)))
             ids.append(pa.array([u.id for u in utterances], pa.string()))
             for utterance in utterances:
-                _take(utterance, config, builder, splits)
+                intake.see(utterance.split)
+                if (reason := reason_against(utterance, config.split, config.only)) is not None:
+                    intake.leave_out(reason)
+                else:
+                    builder.add(utterance)
     except (DataError, UnicodeError, OSError):
         return None  # told by `_load_rows`, which reads it in the order of the file
     num_rows = sum(map(len, ids))
     has_unique_ids = not num_rows or pc.count_distinct(pa.chunked_array(ids)).as_py() == num_rows
     pa.default_memory_pool().release_unused()  # what parsing took; a hundred megabytes for a million rows
-    return (builder.finish(), splits, reader) if has_unique_ids else None
+    return replace(builder.finish(), intake=intake) if has_unique_ids else None
 
 
 def _utterances_of_block(
@@ -229,55 +271,55 @@ def _utterances_of_block(
     return [reader(row, where, number) for number, (where, row) in enumerate(rows, start=num_before + 1)]
 
 
-def _take(utterance: Utterance, config: SourceConfig, builder: TableBuilder, splits: dict[str, int]) -> None:
-    """Count a row's split, and keep it if it is wanted."""
-    splits[utterance.split or ""] = splits.get(utterance.split or "", 0) + 1
-    if (config.split is None or utterance.split == config.split) and _is_wanted(utterance, config.only):
-        builder.add(utterance)
-
-
 def _take_block(
-    columns: Columns, durations_s: np.ndarray, config: SourceConfig, builder: TableBuilder, splits: dict[str, int]
+    columns: Columns, durations_s: np.ndarray, split: str | None, builder: TableBuilder, intake: Intake
 ) -> None:
+    """Count the splits of a block's rows, and keep those that are wanted."""
     stated = columns.get("split")
-    if stated is None:
-        counts = {"": len(durations_s)}
-    else:
-        counts = {entry["values"] or "": entry["counts"] for entry in pc.value_counts(stated).to_pylist()}
-    for split, count in counts.items():
-        splits[split] = splits.get(split, 0) + count
-    if config.split is None:
+    counts: dict[str | None, int] = {None: len(durations_s)}
+    if stated is not None:
+        counts = {entry["values"]: entry["counts"] for entry in pc.value_counts(stated).to_pylist()}
+    for name, count in counts.items():
+        intake.see(name, count)
+        if split is not None and name != split:
+            intake.leave_out(of_split(name), count)
+    if split is None:
         builder.add_block(columns, durations_s)
-    elif config.split in counts:
-        kept = pc.fill_null(pc.equal(stated, config.split), False)
+    elif split in counts:
+        kept = pc.fill_null(pc.equal(stated, split), False)
         builder.add_block(
             {k: c.filter(kept) for k, c in columns.items()}, durations_s[kept.to_numpy(zero_copy_only=False)]
         )
 
 
-def _is_wanted(utterance: Utterance, only: dict[str, str]) -> bool:
-    return all(
-        matches(f"source.only.{field}", pattern, str(getattr(utterance, field) or ""))
-        for field, pattern in only.items()
-    )
+def reason_against(utterance: Utterance, split: str | None, only: Mapping[str, str]) -> str | None:
+    """Why an utterance is not of the split (None: any will do), or does not match the patterns; None: it is chosen."""
+    if split is not None and utterance.split != split:
+        return of_split(utterance.split)
+    for field, pattern in only.items():
+        if not matches(f"source.only.{field}", pattern, str(getattr(utterance, field) or "")):
+            return f"without {field} like {pattern}"
+    return None
 
 
-def _reader(source: OpenSource, config: SourceConfig, name: str, *, has_unique_ids: bool) -> RowReader:
+def _reader(source: OpenSource, config: SourceConfig, name: str, *, has_unique_ids: bool, key: str) -> RowReader:
     return RowReader(
         config.columns,
         language=config.language,
         new_languages=config.new_languages,
-        audio_folder=_audio_folder(source.path, config.audio_root),
+        audio_folder=_audio_folder(source.path, config.audio_root, key),
         source_name=name,
         has_unique_ids=has_unique_ids,
+        key=key,
     )
 
 
-def _audio_folder(path: Path, audio_root: str | None) -> str:
+def _audio_folder(path: Path, audio_root: str | None, key: str) -> str:
     if audio_root is not None:
         root = Path(audio_root).expanduser()
         if not root.is_dir():
-            raise DataError(f"audio_root={audio_root}: no such folder; relative audio paths start there")
+            setting = f"{key}.audio_root" if key else "audio_root"
+            raise DataError(f"{setting}={audio_root}: no such folder; relative audio paths start there")
         return str(root)
     return str(path if path.is_dir() else path.parent)
 
@@ -285,10 +327,10 @@ def _audio_folder(path: Path, audio_root: str | None) -> str:
 def _splits_text(splits: dict[str, int]) -> str:
     if set(splits) == {""}:
         return "its rows name no split"
-    return "it holds " + ", ".join(f"{split or 'no split named'} ({count})" for split, count in splits.items())
+    return "it holds " + ", ".join(f"{split or NO_SPLIT} ({count})" for split, count in splits.items())
 
 
-def _refuse_lost_audio(utterances: UtteranceTable) -> None:
+def _refuse_lost_audio(utterances: UtteranceTable, key: str) -> None:
     """One sentence now instead of a million rejects later, where every path is wrong."""
     paths = [
         u.audio for u in utterances[:_NUM_PROBED_PATHS] if isinstance(u.audio, str) and not is_arrow_reference(u.audio)
@@ -297,15 +339,16 @@ def _refuse_lost_audio(utterances: UtteranceTable) -> None:
     if paths and not any(os.path.exists(path) for path in paths):  # noqa: PTH110
         raise DataError(
             f"{utterances[0].origin}: audio file {paths[0]} does not exist, nor does that of any of the first {len(paths)} "
-            "rows; set audio_root to the folder where the paths start"
+            f"rows; set {key}audio_root to the folder where the paths start"
         )
 
 
 def stream_utterances(
-    config: SourceConfig, name: str, *, processes: Processes = ALONE, seed: int | None = None
+    config: SourceConfig, name: str, *, processes: Processes = ALONE, seed: int | None = None, key: str = ""
 ) -> UtteranceStream:
     """One process's share of a source as a stream; opens it, reads nothing yet.
 
+    Where no split is chosen, rows of another than `train` are set aside; a stream cannot know whether there are rows of `train`.
     Ids are the row's own, or the name of its audio file with the number of the row: a stream cannot know what repeats.
 
     Args:
@@ -313,20 +356,18 @@ def stream_utterances(
         name: its name in the mixture.
         processes: which share the source without overlap.
         seed: of the order of shards in each pass; None: their own order.
+        key: as of `load_table`.
 
     Raises:
         DataError: as `load_utterances`, here or when the row is reached.
     """
-
-    def is_wanted(utterance: Utterance) -> bool:
-        is_of_split = config.split is None or utterance.split in (None, config.split)
-        return is_of_split and _is_wanted(utterance, config.only)
-
     source = open_source(config)
     return UtteranceStream(
-        _reader(source, config, name, has_unique_ids=False),
+        _reader(source, config, name, has_unique_ids=False, key=key),
         source.shards(),
-        is_wanted=is_wanted,
+        # What names no split is of the one chosen: of a hub dataset only its files are read.
+        reason_against=lambda utterance: reason_against(utterance, utterance.split and config.split, config.only),
+        main_split=TRAIN if config.split is None else None,
         max_utterances=config.max_utterances,
         processes=processes,
         seed=seed,

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from qasr_train.errors import ConfigError
+from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.base import Shards
+from qasr_train.sources.intake import Intake, of_split
 from qasr_train.sources.rows import RowReader
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class UtteranceStream:
         reader: RowReader,
         shards: Shards,
         *,
-        is_wanted: Callable[[Utterance], bool],
+        reason_against: Callable[[Utterance], str | None],
+        main_split: str | None = None,
         max_utterances: int | None = None,
         processes: Processes = ALONE,
         seed: int | None = None,
@@ -37,12 +39,14 @@ class UtteranceStream:
         Args:
             reader: gives rows their meaning.
             shards: the source.
-            is_wanted: whether an utterance is of the split and matches the patterns.
+            reason_against: why an utterance is not of the split or does not match the patterns; None: it is taken.
+            main_split: rows that name another are set aside; None: none are.
             max_utterances: a pass ends after so many of all processes; shards then come in their own order.
             processes: which share the source.
             seed: of the order of shards in each pass; None: their own order.
         """
-        self.reader, self.shards, self.is_wanted = reader, shards, is_wanted
+        self.reader, self.shards, self.reason_against, self.main_split = reader, shards, reason_against, main_split
+        self.intake, self._has_told = Intake(), False
         self.max_utterances, self.processes = max_utterances, processes
         self.seed = seed if max_utterances is None else None
         self.is_dealt = max_utterances is None and shards.num_shards >= processes.num_processes
@@ -70,7 +74,11 @@ class UtteranceStream:
         return list(self.processes.share(order.tolist())) if self.is_dealt else order.tolist()
 
     def take(self, count: int) -> list[Utterance]:
-        """The next `count` utterances; fewer, or none, only where a whole pass holds none."""
+        """The next `count` utterances; fewer, or none, only where a whole pass holds none.
+
+        Raises:
+            DataError: a row cannot be read; no row of a whole pass is of the split that is trained on.
+        """
         taken: list[Utterance] = []
         while len(taken) < count:
             fresh = self._next()
@@ -79,8 +87,19 @@ class UtteranceStream:
             elif self.num_given:
                 self._start_pass(self.pass_number + 1)
             else:
+                self._refuse_none_of_split()
                 break
         return taken
+
+    def _refuse_none_of_split(self) -> None:
+        """Where all rows of a pass were set aside, say which splits there are."""
+        others = [split for split in self.intake.splits if split not in ("", self.main_split)]
+        if self.main_split is not None and others and not self.num_wanted:
+            key = self.reader.key
+            raise DataError(
+                f"source {self.reader.source_name}: no row is of split {self.main_split!r}, which alone is trained on where none "
+                f"is chosen; it holds {', '.join(others[:10])}: set {key}split=NAME, or {key}columns.split= (empty) for all"
+            )
 
     def _next(self) -> Utterance | None:
         """The next utterance of this process in this pass, None at its end."""
@@ -101,11 +120,33 @@ class UtteranceStream:
             if row is None:
                 return None
             utterance = self._utterance(*row, shard)
-            if self.is_wanted(utterance):
+            if self._is_wanted(utterance):
                 self.num_wanted += 1
                 if self.is_dealt or (self.num_wanted - 1) % self.processes.num_processes == self.processes.rank:
                     return utterance
+                self.intake.leave_out("for other processes")
         return None
+
+    def _is_wanted(self, utterance: Utterance) -> bool:
+        """Whether it is taken, by some process; counts it."""
+        self.intake.see(utterance.split)
+        reason = self.reason_against(utterance)
+        is_set_aside = reason is None and self.main_split is not None and utterance.split not in (None, self.main_split)
+        if is_set_aside:
+            reason = of_split(utterance.split)
+            self._tell_of_others(utterance)
+        if reason is not None:
+            self.intake.leave_out(reason)
+        return reason is None
+
+    def _tell_of_others(self, utterance: Utterance) -> None:
+        if not self._has_told:
+            self._has_told = True
+            log.warning(
+                "source %s: it holds rows of %s (%s); only those of %s, and of no split, are trained on; %ssplit=NAME chooses "
+                "others, %scolumns.split= (empty) takes all",
+                self.reader.source_name, utterance.split, utterance.origin, self.main_split, self.reader.key, self.reader.key,
+            )  # fmt: skip
 
     def _utterance(self, where: str, row: dict[str, Any], shard: int) -> Utterance:
         self.num_rows += 1
@@ -123,6 +164,7 @@ class UtteranceStream:
             "num_given": self.num_given,
             "shard": self._inner if self._rows is None else self.shards.state_dict(),
             "num_shards": self.shards.num_shards,
+            "main_split": self.main_split,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -136,6 +178,12 @@ class UtteranceStream:
                 f"source {self.reader.source_name}: had {state['num_shards']} shards when the checkpoint was written and has "
                 f"{self.shards.num_shards} now; bring back the same files, or start a new run"
             )
+        if self.main_split is not None and "main_split" not in state:
+            log.info(
+                "source %s: this run began before rows of other splits than %s were set aside; it goes on with all of them",
+                self.reader.source_name, self.main_split,
+            )  # fmt: skip
+        self.main_split = state.get("main_split")
         self._start_pass(state["pass"])
         self._start_shard(state["position"])
         self.num_rows, self.num_wanted, self.num_given = state["num_rows"], state["num_wanted"], state["num_given"]

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
+from qasr_train.sources.intake import Intake
 
 Columns = Mapping[str, pa.Array]
 
@@ -51,6 +52,7 @@ class UtteranceTable(Sequence[Utterance]):
     durations_s: float64 [N]; NaN where a duration is not known yet.
     audio_folder, path: where the audio paths of rows with a `line` start, and the file whose lines these are. Other rows have an
         `origin`, and their paths are whole.
+    intake: what became of all rows of the source.
     """
 
     columns: pa.Table
@@ -58,6 +60,7 @@ class UtteranceTable(Sequence[Utterance]):
     durations_s: np.ndarray
     audio_folder: str = ""
     path: str = ""
+    intake: Intake = field(default_factory=Intake)
 
     def __len__(self) -> int:
         return len(self.rows)

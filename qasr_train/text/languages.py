@@ -60,6 +60,17 @@ _BY_SPELLING = (
 )
 
 
+class UnknownLanguageError(DataError):
+    """A language that maps to none of the model's. reason: the same without the place and the choices."""
+
+    def __init__(self, value: str | None, meaning: str, where: str) -> None:
+        self.reason = f"unknown language {value!r}{meaning}"
+        super().__init__(
+            f"{where}: {self.reason}; use one of {', '.join(LANGUAGES)}, its ISO code, or leave it empty if unknown (a language "
+            "the model does not have yet goes into `new_languages` of the source)"
+        )
+
+
 def resolve_language(value: str | None, *, where: str, new_languages: Collection[str] = ()) -> str | None:
     """The model's name of a language, or None where the language is unknown.
 
@@ -71,7 +82,7 @@ def resolve_language(value: str | None, *, where: str, new_languages: Collection
     A code of a language that was added finds its name too: "nb" with "Norwegian" in `new_languages`.
 
     Raises:
-        DataError: the spelling is not known; names the value, the place and the choices.
+        UnknownLanguageError: the spelling is not known; names the value, the place and the choices.
     """
     spelling = (value or "").strip().lower()
     if spelling in _UNKNOWN:
@@ -84,10 +95,7 @@ def resolve_language(value: str | None, *, where: str, new_languages: Collection
             return _BY_SPELLING[key]
         if (other := OTHER_LANGUAGES.get(key, "").lower()) in added:
             return added[other]
-    raise DataError(
-        f"{where}: unknown language {value!r}{_meaning(spelling)}; use one of {', '.join(LANGUAGES)}, its ISO code, or leave it "
-        "empty if unknown (a language the model does not have yet goes into `new_languages` of the source)"
-    )
+    raise UnknownLanguageError(value, _meaning(spelling), where)
 
 
 def _primary(spelling: str) -> str:

@@ -12,6 +12,7 @@ from qasr_train.corpus.audit_page import audit_page
 from qasr_train.corpus.summary import Part, Summary
 from qasr_train.jobs.recipes import PROJECT
 from qasr_train.manifest import Utterance
+from qasr_train.sources.intake import Intake
 from tests.helpers import tone, utterance, write_wav
 
 LONG = "the patient was admitted to the ward last night with chest pain"
@@ -82,7 +83,9 @@ def test_the_same_speaker_saying_the_same_again_is_counted() -> None:
 def test_the_page_escapes_what_the_corpus_holds() -> None:
     rows = corpus(*["a" * 30] * 40, "<script>alert(1)</script>" * 9)
     part = Part(41, 0.1, 1, 0)
-    summary = Summary(part, {}, {"<b>": part}, 2.0, 2.0, {"2-5 s": 41}, {}, 0, [], 0, 0, [], {})
+    summary = Summary(
+        part, {}, {"<b>": part}, 2.0, 2.0, {"2-5 s": 41}, {}, 0, [], 0, 0, [], {}, Intake().record(), [], {}
+    )
     page = audit_page(summary, audit_corpus(rows), ["LEAK: <i>"])
     assert "<script>" not in page and "&lt;script&gt;" in page and "<i>" not in page and "<td>&lt;b&gt;</td>" in page
     assert page.count("<svg") == 2 and "src=" not in page and 'href="http' not in page

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from qasr_train.corpus.clips import Clip, find_duplicates, reject_unusable
+from qasr_train.corpus.clips import Clip, find_duplicates, mend_transcripts, reject_unusable
+from qasr_train.corpus.debris import Debris
 from qasr_train.corpus.worker import Measured
 from tests.helpers import utterance
 
@@ -37,6 +38,23 @@ def test_the_first_of_a_sound_is_kept_and_silence_is_no_sound() -> None:
     unique, repeated = find_duplicates([*clips, *silent])
     assert [found.utterance.id for found in unique] == ["a", "b", "e", "f"]
     assert [(reject.id, reject.reason) for reject in repeated] == [
-        ("c", "same sound and text as a"),
-        ("d", "same sound and another text as a"),
+        ("c", "same sound and text as a (test.jsonl:1)"),
+        ("d", "same sound and another text as a (test.jsonl:1)"),
     ]
+
+
+def test_debris_is_taken_out_of_the_kinds_asked_for_and_counted() -> None:
+    clips = [
+        clip("a", text="so <b>bold</b>  &amp; [laughs] brave"),
+        clip("b", text="[inaudible]"),
+        clip("c", text="plain"),
+        clip("d", text=None),
+        clip("e", text="two  spaces"),
+    ]
+    good, rejects, counts = mend_transcripts(clips, [Debris.markup, Debris.remarks])
+    assert [found.utterance.text for found in good] == ["so bold  & brave", "plain", None, "two  spaces"]
+    assert counts == {Debris.markup: 1, Debris.remarks: 1}
+    assert [(one.id, one.reason) for one in rejects] == [
+        ("b", "its transcript is nothing but remarks ('[inaudible]'); whether anybody speaks it does not say")
+    ]
+    assert mend_transcripts(clips, []) == (clips, [], {})

@@ -4,6 +4,7 @@ import pytest
 
 from qasr_train.corpus.summary import Reject, summarize
 from qasr_train.corpus.worker import Measured
+from qasr_train.sources.intake import Intake
 from tests.helpers import utterance
 
 
@@ -30,7 +31,7 @@ def test_kinds_of_reasons_do_not_depend_on_names_and_numbers() -> None:
     ],
 )
 def test_what_nobody_says_in_a_transcript_is_noted_with_examples(text: str, note: str | None) -> None:
-    summary = summarize([utterance(text=text)], [Measured(5.0, 0.5, "x")], [None], [], [], [])
+    summary = summarize([utterance(text=text)], [Measured(5.0, 0.5, "x")], [None], [], [], [], Intake(), {})
     assert [found.startswith(note or "") for found in summary.notes] == ([True] if note else [])
     assert list(summary.examples.values()) == ([["u1"]] if note else [])
 
@@ -38,6 +39,6 @@ def test_what_nobody_says_in_a_transcript_is_noted_with_examples(text: str, note
 def test_clips_that_training_would_leave_out_are_counted() -> None:
     clips = [utterance(id="short"), utterance(id="long")]
     measured = [Measured(30.0, 0.5, "x"), Measured(30.5, 0.5, "y")]
-    summary = summarize(clips, measured, [None, None], [], [], [])
+    summary = summarize(clips, measured, [None, None], [], [], [], Intake(), {})
     assert summary.notes == {"longer than the 30 s that training takes unless data.max_duration_s is raised": 1}
     assert list(summary.examples.values()) == [["long"]]

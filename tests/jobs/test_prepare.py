@@ -161,6 +161,64 @@ def test_rejects_say_why(tmp_path: Path) -> None:
     assert summary["num_rejected"] == 7
 
 
+LEARN = "; if it is to be learned, name it in source.new_languages"
+
+
+def test_a_row_of_an_unknown_language_is_rejected_and_the_others_are_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[dict[str, Any]] = [{}, {"language": "nb"}, {"language": "Klingon"}, {"text": None}]
+    path = write_corpus(tmp_path, *rows, {"language": None, "text": "language Klingon<asr_text>nuqneH"})
+    manifest, rejects, summary = run(path, tmp_path / "out")
+    assert [row["id"] for row in manifest] == ["clip0"]
+    assert [(row["id"], row["origin"], row["reason"]) for row in rejects] == [
+        ("clip1", f"{path}:2", f"unknown language 'nb' (Norwegian, a language the model was not trained on){LEARN}"),
+        ("clip2", f"{path}:3", f"unknown language 'Klingon'{LEARN}"),
+        ("clip4", f"{path}:5", f"unknown language 'Klingon'{LEARN}"),
+        ("clip3", f"{path}:4", 'has no transcript (text is null); set it to "" where nobody speaks'),
+    ]
+    assert summary["rows"] == {"num_rows": 5, "num_taken": 2, "left_out": {"no utterance as it stands": 3}}
+    assert "rows: 5 read, 1 in the manifest, 4 rejected\n" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"all 1 clips were rejected, 1 of them like clip0: unknown language 'tlh';"):
+        run(write_corpus(tmp_path, {"language": "tlh"}), tmp_path / "none")
+
+
+def test_rows_in_are_rows_out_rejects_and_what_was_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_corpus(tmp_path, {"split": "train"}, {"split": "test"}, {"split": "train", "text": None})
+    source = SourceConfig(path=str(path), split="train")
+    prepare(PrepareConfig(source=source, out=str(tmp_path / "out"), num_workers=0))
+    assert "rows: 3 read, 1 in the manifest, 1 rejected, 1 of split test left out\n" in capsys.readouterr().out
+    assert "- rows: 3 read, 1 in the" in (tmp_path / "out" / "summary.md").read_text()
+
+
+def test_debris_stays_to_the_letter_unless_it_is_to_be_mended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["so <b>bold</b>", "two  spaces &amp; [laughs] more", "plain"]
+    path = write_corpus(tmp_path, *({"text": text} for text in texts))
+    manifest, _, summary = run(path, tmp_path / "as it is")
+    assert [row["text"] for row in manifest] == texts
+    note = "markup in the transcript (<b>, &amp;)"
+    assert summary["notes"][note] == 2 and summary["mended"] == {}
+    assert f"{note}: 2 (e.g. clip0, clip1); mend=[markup] takes it out" in capsys.readouterr().out
+
+    arguments = [f"source.path={path}", f"out={tmp_path / 'mended'}", "num_workers=0", "mend=[markup,spaces]"]
+    assert run_command_line("prepare", arguments, PROJECT) == 0
+    mended = [row["text"] for row in rows_of(tmp_path / "mended" / "manifest.jsonl")]
+    assert mended == ["so bold", "two spaces & [laughs] more", "plain"]
+    printed = capsys.readouterr().out
+    assert f"mended: {note}: 2 transcripts" in printed
+    assert "mended: runs of spaces, tabs or line breaks in the transcript: 1 transcripts" in printed
+    assert "remarks in brackets in the transcript ([inaudible]): 1 (e.g. clip1); mend=[remarks] takes it out" in printed
+
+
+def test_columns_that_are_missing_are_told_by_the_key_that_prepare_has(tmp_path: Path) -> None:
+    path = tmp_path / "raw.jsonl"
+    path.write_text('{"audio": "a.wav", "words": "x"}\n')
+    with pytest.raises(DataError, match=r"name the right one with source.columns.text=COLUMN"):
+        run(path, tmp_path / "out")
+
+
 def test_all_clips_rejected_is_an_error_that_names_the_commonest_reason(tmp_path: Path) -> None:
     path = write_corpus(tmp_path, {}, {}, {"text": None})
     run(path, tmp_path / "out")
@@ -194,13 +252,23 @@ def test_duplicates_are_found_across_formats(tmp_path: Path) -> None:
     manifest, rejects, summary = run(path, tmp_path / "dropped", duplicates=Duplicates.drop)
     assert [row["id"] for row in manifest] == ["clip0", "clip3"]
     assert [row["reason"] for row in rejects] == [
-        "same sound and text as clip0",
-        "same sound and another text as clip0",
+        f"same sound and text as clip0 ({path}:1)",
+        f"same sound and another text as clip0 ({path}:1)",
     ]
     with pytest.raises(
-        DataError, match=r"raw.jsonl:2: same has the same sound and text as clip0 \(2 such clips in all\)"
+        DataError,
+        match=r"raw.jsonl:2: same has the same sound and text as clip0 \(.*raw.jsonl:1\) \(2 such clips in all\)",
     ):
         run(path, tmp_path / "refused", duplicates=Duplicates.error)
+
+
+def test_the_same_sound_with_another_text_is_named_with_both_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = corpus_with_duplicates(tmp_path)
+    _, _, summary = run(path, tmp_path / "kept")
+    assert summary["other_texts"] == [f"clip0-2 ({path}:3) as clip0 ({path}:1)"]
+    assert f"2, 1 of them with another text (e.g. clip0-2 ({path}:3) as clip0 ({path}:1))" in capsys.readouterr().out
 
 
 def test_shares_that_change_nothing_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -463,7 +531,6 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
         ('{"audio": "clip0.wav", "text": "x"}\n{"audio": \n', "raw.jsonl:2: this line is not JSON"),
         ('{"audio": "clip0.wav", "words": "x"}\n', "raw.jsonl:1: lacks a column for `text`; it has audio, words"),
         ("\n", "raw.jsonl: holds no rows"),
-        ('{"audio": "clip0.wav", "text": "x", "language": "Klingon"}\n', "raw.jsonl:1: unknown language 'Klingon'"),
         ('{"audio": "clip0.wav", "text": "x", "duration": -2}\n', "raw.jsonl:1: utterance 'clip0' has duration_s=-2.0"),
     ],
 )

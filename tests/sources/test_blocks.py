@@ -1,6 +1,7 @@
 """Reading a manifest in blocks gives what reading it row by row gives, or leaves it to that."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from qasr_train.errors import DataError
 from qasr_train.sources.blocks import jsonl_blocks, read_block
 from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.sources.source import _load_blocks, _load_rows, load_table, load_utterances, open_source
+from qasr_train.sources.source import _load_blocks, _load_rows, _reader, load_table, load_utterances, open_source
 from tests.helpers import write_wav
 
 PLAIN = [
@@ -34,11 +35,19 @@ def is_read_in_blocks(path: Path, config: SourceConfig) -> bool:
 
 
 def in_blocks(config: SourceConfig):
-    return _load_blocks(open_source(config), config, "main")
+    """(table, what became of the rows, the reader) by blocks; None: left to the rows."""
+    return read_by(_load_blocks, config)
 
 
 def by_rows(config: SourceConfig):
-    return _load_rows(open_source(config), config, "main")
+    return read_by(_load_rows, config)
+
+
+def read_by(load: Callable[..., Any], config: SourceConfig):
+    source = open_source(config)
+    reader = _reader(source, config, "main", has_unique_ids=True, key="")
+    table = load(source, config, reader)
+    return None if table is None else (table, table.intake, reader)
 
 
 def with_id(i: int, **fields: Any) -> dict[str, Any]:

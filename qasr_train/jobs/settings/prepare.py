@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.corpus.debris import Debris
 from qasr_train.corpus.splits import SplitBy
 from qasr_train.errors import ConfigError
 from qasr_train.sources.settings import SourceConfig
@@ -49,6 +50,9 @@ class PrepareConfig:
     max_duration_s: float = setting(1200.0, gt=0, help="seconds; longer clips are rejected. The models hear 20 minutes")
     duplicates: Duplicates = setting(
         Duplicates.keep, help="the same sound twice: keep and count, drop all but one, stop"
+    )
+    mend: list[Debris] = setting(
+        [], help="markup, remarks ([inaudible]), spaces; what is taken out of transcripts. []: they stay as they are"
     )
     split: SplitConfig = setting(SplitConfig(), help="dividing into train, dev and test; off while both shares are 0")
 
