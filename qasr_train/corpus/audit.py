@@ -14,6 +14,7 @@ from functools import cache
 from qasr_train.manifest import Utterance
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.style import SetStyle, set_style, style_remarks
+from qasr_train.text.tokens import script_of
 
 UNKNOWN = "unknown language"
 NGRAM = 8  # words (characters where no spaces are written): shorter runs of words meet by chance
@@ -194,7 +195,7 @@ def _foreign(by_language: dict[str, list[Utterance]]) -> list[ForeignCharacter]:
         ids: dict[str, list[str]] = defaultdict(list)
         for utterance in utterances:
             for character, number in Counter(utterance.text or "").items():
-                if _script(character) not in expected:
+                if script_of(character) not in expected:
                     counts[character] += number
                     ids[character].append(utterance.id)
         found += [
@@ -203,11 +204,6 @@ def _foreign(by_language: dict[str, list[Utterance]]) -> list[ForeignCharacter]:
             if _is_wrong(c)
         ]
     return sorted(found, key=lambda one: -one.count)
-
-
-@cache
-def _script(character: str) -> str:
-    return unicodedata.name(character, "?").split(" ")[0]
 
 
 @cache

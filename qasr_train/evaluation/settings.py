@@ -10,6 +10,14 @@ from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import NORMALIZERS, Normalizer
 from qasr_train.text.terms import TermList
 
+# At or above this error rate, in percent, a model that was trained on a set has learned nothing of it.
+NOTHING_LEARNED_PERCENT = 90.0
+# More of its outputs are not broken by accident, percent.
+MAX_BROKEN_PERCENT = 30.0
+NOTHING_LEARNED = (
+    "nothing was learned; try another rate (optim.lr), more steps (trainer.max_steps, trainer.num_epochs) or adapt=full"
+)
+
 
 class Offer(str, Enum):
     """What stands in the system turn; the value ends the name of the set under this condition."""
@@ -154,6 +162,21 @@ class GateConfig:
     alpha: float = setting(0.05, gt=0, lt=0.5, help="share; how often a check may pass by chance alone")
     min_units: int = setting(
         5, ge=2, help="speakers (utterances where none are named) that a set must have to be judged; else undecided"
+    )
+    max_broken_percent: float = setting(
+        MAX_BROKEN_PERCENT,
+        ge=0,
+        le=100,
+        help="percent; the most outputs of a target or guard that may be broken: empty, garbled, looping, cut off, "
+        "in another language",
+    )
+    max_broken_growth_points: float = setting(
+        5.0, ge=0, le=100, help="points; by how much that share may be above the baseline's"
+    )
+    max_target_percent: float = setting(
+        NOTHING_LEARNED_PERCENT,
+        gt=0,
+        help="percent of WER or CER; a target that stays at or above it was not learned, however far it fell",
     )
     target: list[str] | None = setting(
         None, help="names of sets that must improve. null: those whose rows say role=target"

@@ -32,7 +32,7 @@ class TrainState:
 
     num_skipped, num_skipped_in_row: steps left out because loss or gradient was not finite; in all, and since the last good one.
     value_before: of the figure that decides on the dev sets, before the first step. best: its values at the best
-    checkpoints that are kept, as [value, step], the best one first.
+    checkpoints that are kept, as [value, step], the best one first. dev_at_best: all figures of the dev sets at that one.
     """
 
     step: int = 0
@@ -46,6 +46,7 @@ class TrainState:
     value_before: float | None = None
     best: list[list[float]] = field(default_factory=list)
     num_validations_without_gain: int = 0
+    dev_at_best: dict[str, float] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -4,7 +4,7 @@ Input: where the run stands. Output: folders in `run_dir/checkpoints` (checkpoin
 as one of them has them, and what came out in a sentence.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
 from qasr_train.errors import UserError
+from qasr_train.evaluation.settings import MAX_BROKEN_PERCENT, NOTHING_LEARNED, NOTHING_LEARNED_PERCENT
 from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
 from qasr_train.training.checkpoint import (
     TrainState,
@@ -129,6 +130,7 @@ def describe_result(run_dir: Path, state: TrainState) -> str:
     best, before = state.best_value, state.value_before
     if best is not None and before is not None and best >= before:
         parts.append("warning: no checkpoint is better on the dev sets than the model was before training")
+    parts += _collapsed(state.dev_at_best)
     if state.num_failed:
         listed = run_dir / "failed_audio*.jsonl"  # one for each process that met any
         parts.append(
@@ -138,6 +140,18 @@ def describe_result(run_dir: Path, state: TrainState) -> str:
         parts.append(f"best at step {state.best_step}")
     folder = run_dir / "checkpoints" / ("last" if best is None else "best")
     return "; ".join([*parts, f"evaluate it with model.path={folder}"])
+
+
+def _collapsed(figures: Mapping[str, float]) -> list[str]:
+    """What says of the best checkpoint that nothing was learned, a sentence for each dev set that says so."""
+    found = []
+    for name in (key.split("/")[1] for key in figures if key.endswith("/error_rate") and key.count("/") == 2):
+        rate, broken = figures[f"dev/{name}/error_rate"], figures.get(f"dev/{name}/broken_percent", 0.0)
+        said = [f"the error rate stays at {rate:.1f} %"] if rate >= NOTHING_LEARNED_PERCENT else []
+        said += [f"{broken:.1f} % of the outputs are broken"] if broken > MAX_BROKEN_PERCENT else []
+        if said:
+            found.append(f"warning: on dev set {name} {' and '.join(said)}: {NOTHING_LEARNED}")
+    return found
 
 
 def _nothing(folder: Path | None) -> None:

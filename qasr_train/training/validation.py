@@ -68,6 +68,9 @@ class Validator:
             overall = score_predictions(predictions, self.normalizer).overall
             figures[f"dev/{name}/wer_percent"] = _rate(overall["wer_percent"])
             figures[f"dev/{name}/cer_percent"] = _rate(overall["cer_percent"])
+            if overall.primary_percent is not None:
+                figures[f"dev/{name}/error_rate"] = overall.primary_percent
+            figures[f"dev/{name}/broken_percent"] = overall["broken_percent"] or 0.0
             rates.append(_rate(overall.primary_percent))
             self._keep_samples(name, predictions, step)
         figures["dev/loss_nats"] = total_nats / max(1, num_targets)
@@ -128,20 +131,23 @@ class Selection:
     def begin(self, state: TrainState) -> None:
         """Validate before the first step, for a baseline, where that is wanted."""
         if self.measures_start:
-            state.value_before = self._measure(state)
+            state.value_before = self._measure(state)[self.figure]
 
     def take(self, state: TrainState) -> None:
         """Validate after a step; the state remembers the best."""
-        state.note_value(self._measure(state), num_kept=self.num_kept)
+        figures = self._measure(state)
+        state.note_value(figures[self.figure], num_kept=self.num_kept)
+        if state.best_step == state.step:
+            state.dev_at_best = dict(figures)
 
     def is_over(self, state: TrainState) -> bool:
         """Whether patience is out."""
         return self.patience is not None and state.num_validations_without_gain >= self.patience
 
-    def _measure(self, state: TrainState) -> float:
+    def _measure(self, state: TrainState) -> Mapping[str, float]:
         figures = self.validate(state.step)
         self.tracker.log(figures, step=state.step)
-        return figures[self.figure]
+        return figures
 
 
 def _in_training(engine: Engine) -> Engine:

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.errors import ConfigError
-from qasr_train.training.checkpoint import TrainState
+from qasr_train.training.checkpoint import TrainState, read_state
 from qasr_train.training.saving import claim_run, describe_result
 from tests.helpers_trainer import launch, make_trainer
 
@@ -37,6 +37,47 @@ def test_the_result_says_whether_it_is_better_than_the_model_before(before: floa
     told = describe_result(Path("runs/x"), state)
     assert said in told and told.endswith("; best at step 5; evaluate it with model.path=runs/x/checkpoints/best")
     assert ("warning" in told) is (before == 3.0)
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"dev/a/error_rate": 40.0, "dev/a/broken_percent": 30.0}, None),
+        (
+            {"dev/a/error_rate": 90.0},
+            "on dev set a the error rate stays at 90.0 %: nothing was learned; try another rate",
+        ),
+        (
+            {"dev/b/error_rate": 55.0, "dev/b/broken_percent": 30.5},
+            "on dev set b 30.5 % of the outputs are broken: nothing was learned; try another rate",
+        ),
+        (
+            {"dev/error_rate": 60.0, "dev/a/error_rate": 100.0, "dev/a/broken_percent": 88.0, "dev/b/error_rate": 5.0},
+            "on dev set a the error rate stays at 100.0 % and 88.0 % of the outputs are broken: nothing was learned; try",
+        ),
+    ],
+)
+def test_the_result_says_that_nothing_was_learned(figures: dict[str, float], said: str | None):
+    told = describe_result(Path("runs/x"), TrainState(step=7, best=[[60.0, 5]], dev_at_best=figures))
+    assert (said is not None and said in told) or (said is None and "nothing was learned" not in told)
+    assert told.count("warning") == (said is not None)
+
+
+def test_the_figures_at_the_best_step_are_kept(tmp_path: Path, utterances):
+    rates = iter([95.0, 91.0, 93.0])
+    trainer = make_trainer(
+        tmp_path,
+        utterances,
+        num_steps=3,
+        validate_every=1,
+        keep_best=1,
+        validate=lambda step: {"dev/error_rate": (rate := next(rates)), "dev/s/error_rate": rate, "dev/loss_nats": 0.0},
+        validate_at_start=False,
+    )
+    state = trainer.train()
+    assert (state.best_step, state.dev_at_best["dev/s/error_rate"]) == (2, 91.0)
+    assert read_state(tmp_path / "checkpoints" / "last").dev_at_best == state.dev_at_best
+    assert "on dev set s the error rate stays at 91.0 %" in describe_result(tmp_path, state)
 
 
 def test_the_best_k_are_kept_beside_the_last(tmp_path: Path, utterances):

@@ -136,6 +136,15 @@ def test_a_set_without_words_counts_as_all_wrong_and_not_as_perfect(tmp_path: Pa
     silent = [replace(u, text="") for u in dev_sets["english"]]
     figures = make_validator(tmp_path, {"silent": silent})(0)
     assert figures["dev/error_rate"] == 100.0
+    assert "dev/silent/error_rate" not in figures  # it says nothing of what was learned
+
+
+def test_outputs_that_are_broken_are_counted(tmp_path: Path, dev_sets):
+    english = [replace(u, text="четыре слова по русски") if u.id == "e1" else u for u in dev_sets["english"]]
+    figures = make_validator(tmp_path, {"english": english})(0)
+    # "the quick brown fox" is in another script than its reference; the other two outputs are not broken.
+    assert figures["dev/english/broken_percent"] == 33.33
+    assert figures["dev/english/error_rate"] == pytest.approx(70.0)  # 4 + 3 of 10 words
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.comparing.gate import Verdict, judge
+from qasr_train.evaluation.comparing.gate import Evidence, Verdict, judge
+from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because, compare_outputs
 from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
 from qasr_train.evaluation.comparing.term_changes import TermChange, compare_terms
 from qasr_train.evaluation.scoring.groups import Groups
@@ -41,6 +42,7 @@ class GroupComparison:
     metric: "wer" or "cer", the primary one of the group's languages. test: None if there are no reference words.
     baseline_interval, candidate_interval: of each rate by itself, for pictures.
     num_better, num_worse: utterances with fewer and with more errors than under the baseline.
+    outputs: the broken ones (empty, garbled ...) and their change, by way.
     """
 
     metric: str
@@ -50,6 +52,7 @@ class GroupComparison:
     test: PairedTest | None
     baseline_interval: Interval | None
     candidate_interval: Interval | None
+    outputs: dict[str, OutputChange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,11 @@ def compare_runs(
         sets=sets,
         languages=groups.by(lambda pair: pair.candidate.prediction.language or "unknown"),
         roles=roles,
-        verdict=judge({name: group.test for name, group in sets.items()}, roles, gate),
+        verdict=judge(
+            {name: Evidence(one.test, one.outputs, one.num_utterances) for name, one in sets.items()}, roles, gate
+        ),
         gate=gate,
-        warnings=warnings + term_warnings,
+        warnings=[*warnings, *term_warnings, *_collapsed(sets, roles, gate)],
         versions=library_versions(),
         terms=terms,
         systems={
@@ -165,7 +170,18 @@ def _difference(pairs: Sequence[Pair], resampling: Resampling) -> GroupCompariso
         test=paired_test(ours, theirs, speakers, **options),
         baseline_interval=error_rate_interval(*ours, speakers, **options),
         candidate_interval=error_rate_interval(*theirs, speakers, **options),
+        outputs=compare_outputs(pairs),
     )
+
+
+def _collapsed(sets: dict[str, GroupComparison], roles: dict[str, str | None], gate: GateConfig) -> list[str]:
+    """What would be refused in sets that the gate does not judge."""
+    found = {
+        name: collapsed_because(one.outputs, one.test, gate, should_improve=True)
+        for name, one in sets.items()
+        if roles[name] not in ("target", "guard") and one.num_utterances >= gate.min_units
+    }
+    return [f"set {name}: {because}" for name, because in found.items() if because is not None]
 
 
 def _roles(pairs: Sequence[Pair], gate: GateConfig) -> dict[str, str | None]:

@@ -1,11 +1,14 @@
 """Owns the gate: whether a candidate may replace the baseline. Targets must improve, guards must not lose more than a margin.
 
-Input: the paired tests per set and which sets are which. Output: `Verdict`, one check per set with its sentence.
+A candidate whose outputs collapsed is refused on both.
+
+Input: paired tests and broken outputs per set, and which sets are which. Output: `Verdict`, a check per set, with its sentence.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because
 from qasr_train.evaluation.scoring.significance import PairedTest
 from qasr_train.evaluation.settings import GateConfig
 
@@ -38,39 +41,53 @@ class Verdict:
         return {"failed": 1, "undecided": 3}.get(self.word, 0)
 
 
-def judge(tests: Mapping[str, PairedTest | None], roles: Mapping[str, str | None], gate: GateConfig) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the gate looks at in one set. test: None where there is nothing to compare. outputs: the broken ones, by way."""
+
+    test: PairedTest | None
+    outputs: Mapping[str, OutputChange]
+    num_utterances: int
+
+
+def judge(sets: Mapping[str, Evidence], roles: Mapping[str, str | None], gate: GateConfig) -> Verdict:
     """Judge a candidate set by set.
 
     Every target must have a lower error rate with a two-sided p below alpha; every guard an upper bound of its loss (one-sided,
     confidence 1 - alpha: a test of non-inferiority) of at most the margin. All must pass, so no correction for their number.
+    A set of `min_units` utterances on which the candidate collapsed is failed first, however many units they are of.
 
     Args:
-        tests: per set; their confidence is 1 - alpha. None: nothing to compare.
+        sets: by name; the confidence of their tests is 1 - alpha.
         roles: per set, "target", "guard" or None.
     """
-    checks = []
-    for name, test in tests.items():
-        role = roles.get(name)
-        if role in ("target", "guard") and test is not None and test.interval.num_units < gate.min_units:
-            checks.append(_too_small(name, role, test, gate))
-        elif role == "target":
-            checks.append(_target(name, test, gate))
-        elif role == "guard":
-            checks.append(_guard(name, test, gate))
+    checks = [_check(name, str(role), sets[name], gate) for name, role in roles.items() if role in _RULES]
     said = {check.passed for check in checks}
     return Verdict(False if False in said else True if said == {True} else None, checks)
 
 
-def _too_small(name: str, role: str, test: PairedTest, gate: GateConfig) -> Check:
+def _check(name: str, role: str, found: Evidence, gate: GateConfig) -> Check:
+    passed, sentence = _RULES[role](found.test, gate)
+    is_small = found.test is not None and found.test.interval.num_units < gate.min_units
+    if found.num_utterances >= gate.min_units:
+        collapsed = collapsed_because(found.outputs, found.test, gate, should_improve=role == "target")
+        if collapsed is not None:
+            return Check(name, role, False, collapsed if is_small else f"{collapsed}; by error rate alone: {sentence}")
+    if is_small and found.test is not None:
+        return Check(name, role, None, _too_small(found.test, gate))
+    return Check(name, role, passed, sentence)
+
+
+def _too_small(test: PairedTest, gate: GateConfig) -> str:
     units = f"{test.interval.num_units} {test.interval.unit}{'' if test.interval.num_units == 1 else 's'}"
     shown = test.detectable_points
     smallest = "" if shown is None else f"; with so few only a difference of {shown:.2f} points would have shown"
-    return Check(name, role, None, f"undecided: {units}, gate.min_units={gate.min_units}{smallest}")
+    return f"undecided: {units}, gate.min_units={gate.min_units}{smallest}"
 
 
-def _target(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
+def _target(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
     if test is None:
-        return Check(name, "target", False, "no reference words to compare on")
+        return False, "no reference words to compare on"
     is_better = test.delta_percent < 0
     is_sure = test.p_value < gate.alpha
     if is_better and is_sure:
@@ -79,12 +96,12 @@ def _target(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
         sentence = f"{-test.delta_percent:.2f} points better, but that may be chance (p {p_text(test.p_value)})"
     else:
         sentence = f"did not improve ({test.delta_percent:+z.2f} points)"
-    return Check(name, "target", is_better and is_sure, sentence)
+    return is_better and is_sure, sentence
 
 
-def _guard(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
+def _guard(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
     if test is None:
-        return Check(name, "guard", False, "no reference words to compare on")
+        return False, "no reference words to compare on"
     passed = test.upper_percent <= gate.max_guard_loss_points
     lost, surely = f"{test.delta_percent:+z.2f} points", f"surely below {test.upper_percent:+z.2f}"
     bound = f"{lost}, {surely}; allowed {gate.max_guard_loss_points:+.2f}"
@@ -94,9 +111,10 @@ def _guard(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
         sentence = f"cannot be told from a loss beyond the margin ({bound}); more utterances would tell"
     else:
         sentence = f"lost too much ({bound})"
-    return Check(name, "guard", passed, sentence)
+    return passed, sentence
 
 
+_RULES = {"target": _target, "guard": _guard}
 _MARKS = {True: "ok  ", False: "FAIL", None: "?   "}
 
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from qasr_train.evaluation.comparing.compare import Comparison, GroupComparison
 from qasr_train.evaluation.comparing.gate import p_text, verdict_text
 from qasr_train.evaluation.comparing.term_changes import ALL_SETS
+from qasr_train.evaluation.report.tables import BROKEN_NOTE
 from qasr_train.evaluation.scoring.significance import PairedTest
+from qasr_train.evaluation.scoring.utterance import ANY
 from qasr_train.pages.table import ABSENT, Table, number, text_table
 
 POOLED = "all sets, pooled"
@@ -16,7 +18,8 @@ POOLED = "all sets, pooled"
 
 def comparison_summary(comparison: Comparison, directory: str) -> str:
     """What recipes/compare.py prints."""
-    parts = [text_table(comparison_table(comparison)), *map(text_table, term_change_tables(comparison))]
+    tables = [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]
+    parts = [text_table(table) for table in tables]
     parts.append(verdict_text(comparison.verdict))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append(f"normalizer {comparison.normalizer.name}; comparison and report in {directory}")
@@ -81,9 +84,28 @@ def term_change_tables(comparison: Comparison) -> list[Table]:
     return [Table("Terms: gain and loss", headers, rows, note)]
 
 
+def output_table(comparison: Comparison) -> Table:
+    """Broken outputs under both systems: over all, and of each set that has any; each way in which there are any."""
+    groups = dict(comparison.sets)
+    if len(groups) > 1:
+        groups[POOLED] = comparison.overall
+    total = POOLED if len(groups) > 1 else next(iter(groups), None)
+    rows = [
+        [name, way, number(one.baseline_percent), number(one.candidate_percent), f"{one.change_points:+z.2f}"]
+        for name, group in groups.items()
+        for way, one in group.outputs.items()
+        if (way == ANY and name == total) or one.num_baseline or one.num_candidate
+    ]
+    note = (
+        f"Percent of the outputs, and the change in points: above 0 is worse; sets without any are left out. {BROKEN_NOTE} The "
+        f'gate refuses a candidate by "{ANY}".'
+    )
+    return Table("Broken outputs", ["set", "broken outputs", "baseline %", "candidate %", "growth"], rows, note)
+
+
 def several_summary(comparisons: Mapping[str, Comparison], directory: str) -> str:
     """What recipes/compare.py prints of several candidates."""
-    parts = [text_table(several_table(comparisons))]
+    parts = [text_table(several_table(comparisons)), text_table(several_change_tables(comparisons)[-1])]
     for name, comparison in comparisons.items():
         parts.append(f"{name}: {verdict_text(comparison.verdict)}")
         parts.extend(f"warning: {name}: {warning}" for warning in comparison.warnings)
@@ -119,12 +141,24 @@ def several_table(comparisons: Mapping[str, Comparison]) -> Table:
     return Table("Candidates against the baseline", headers, rows, correction_text(comparisons))
 
 
-def several_terms_tables(comparisons: Mapping[str, Comparison]) -> list[Table]:
-    """As `term_change_tables`, the candidates below each other."""
-    tables = {name: term_change_tables(comparison) for name, comparison in comparisons.items()}
-    rows = [[name, *row] for name, found in tables.items() for table in found for row in table.rows]
-    first = next((table for found in tables.values() for table in found), None)
-    return [Table(first.title, ["candidate", *first.headers], rows, first.note)] if first else []
+def several_change_tables(comparisons: Mapping[str, Comparison]) -> list[Table]:
+    """As `term_change_tables` and `output_table`, the candidates below each other."""
+    of_each = {name: [*term_change_tables(one), output_table(one)] for name, one in comparisons.items()}
+    return [
+        Table(
+            first.title,
+            ["candidate", *first.headers],
+            [
+                [name, *row]
+                for name, tables in of_each.items()
+                for one in tables
+                if one.title == title
+                for row in one.rows
+            ],
+            first.note,
+        )
+        for title, first in {one.title: one for tables in of_each.values() for one in tables}.items()
+    ]
 
 
 def correction_text(comparisons: Mapping[str, Comparison]) -> str:

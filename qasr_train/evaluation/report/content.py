@@ -12,6 +12,7 @@ from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.report.clips import LoadClip, clip_of_file, embed_clips
 from qasr_train.evaluation.report.comparison_tables import (
     comparison_table,
+    output_table,
     term_change_tables,
 )
 from qasr_train.evaluation.report.document import Report, render_markdown
@@ -78,7 +79,7 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None) -> Repor
     tables = [headline_table(run)]
     lead = [f"Normaliser {run.normalizer.name}; {len(run.rows)} utterances in {len(run.sets)} sets."]
     if comparison is not None:
-        tables += [comparison_table(comparison), *term_change_tables(comparison)]
+        tables += [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]
         lead.append(f"Baseline: {comparison.baseline}")
     tables.append(_systems_table(run, comparison, placed := [*noise_placements(run), *placements(run)]))
     tables += [language_table(run)] if len(run.languages) > 1 else []
@@ -120,6 +121,7 @@ def comparison_report(comparison: Comparison) -> Report:
         tables=[
             comparison_table(comparison),
             *term_change_tables(comparison),
+            output_table(comparison),
             systems_table(list(comparison.systems.values())),
             *[table for table in confusion_tables(confusions) if table.rows],
         ],
@@ -180,17 +182,18 @@ def explorer_row(row: UtteranceScore, normalizer: Normalizer, baseline: Utteranc
 def _flags(row: UtteranceScore) -> list[str]:
     heard, counts = row.prediction, row.counts
     is_speech, is_written = bool(counts.normalized_reference), bool(counts.normalized_hypothesis)
-    has_languages = bool(heard.language and heard.predicted_language)
+    is_told_other = bool(heard.language and heard.predicted_language) and heard.language != heard.predicted_language
     return [
         name
         for name, is_set in (
-            ("failed", heard.failed is not None),
+            ("failed", not row.is_heard),
             ("left out", not row.is_scored),
-            ("empty", heard.failed is None and is_speech and not is_written),
+            ("empty", row.is_empty),
+            ("garbled", row.is_garbled),
             ("loop", counts.has_loop),
-            ("cut off", bool(heard.is_truncated)),
+            ("cut off", row.is_cut_off),
             ("words in non-speech", not is_speech and is_written),
-            ("wrong language", has_languages and heard.language != heard.predicted_language),
+            ("wrong language", is_told_other or row.is_in_other_language),
             ("term missed", row.terms is not None and bool(row.terms.missed)),
             ("term added", row.terms is not None and bool(row.terms.added)),
             ("context echoed", row.context_terms is not None and bool(row.context_terms.echoed)),

@@ -35,6 +35,7 @@ _LEFT_ALIGNED = frozenset(
         "candidate",
         "set",
         "rate",
+        "broken outputs",
     }
 )
 _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.comparing.gate import Verdict
-from qasr_train.evaluation.report.comparison_tables import several_table, several_terms_tables
+from qasr_train.evaluation.report.comparison_tables import several_change_tables, several_table
 from qasr_train.evaluation.report.content import axis_label, write_files
 from qasr_train.evaluation.report.document import Report
 from qasr_train.evaluation.report.plots import Bar, error_rate_plot
@@ -44,7 +44,7 @@ def several_report(comparisons: Mapping[str, Comparison]) -> Report:
             *([first.note] if first.note else []),
             "Each candidate has a report of its own, with its utterances, in the folder of its name.",
         ],
-        tables=[several_table(comparisons), *several_terms_tables(comparisons), systems_table(systems)],
+        tables=[several_table(comparisons), *several_change_tables(comparisons), systems_table(systems)],
         plot=error_rate_plot(bars, axis_label({group.metric for group in first.sets.values()})),
         explored=[],
         num_utterances=0,
@@ -59,8 +59,9 @@ def several_report(comparisons: Mapping[str, Comparison]) -> Report:
     )
 
 
+_MARKS = {True: "ok", False: "FAIL", None: "undecided"}
+
+
 def _verdict_sentence(verdict: Verdict) -> str:
-    checks = "; ".join(
-        f"{'ok' if one.passed else 'FAIL'}, {one.role} {one.set}: {one.sentence}" for one in verdict.checks
-    )
+    checks = "; ".join(f"{_MARKS[one.passed]}, {one.role} {one.set}: {one.sentence}" for one in verdict.checks)
     return f"Gate {verdict.word}{f' ({checks})' if checks else ''}."

@@ -55,13 +55,16 @@ def role_table(run: ScoredRun) -> Table:
 
 def trouble_table(run: ScoredRun) -> Table:
     """The ways to go wrong that an error rate hides."""
-    note = (
-        "Loops: a unit of up to 20 words stands 4 times or more in a row, and not in the reference. "
-        "Cut off: the limit of new tokens was hit. Non-speech clips have an empty reference."
-    )
+    note = f"{BROKEN_NOTE} Language right: of outputs whose language the model told. Non-speech clips have an empty reference."
     return Table("Other ways to go wrong", _headers(TROUBLE), _rows(TROUBLE, run.sets), note)
 
 
+BROKEN_NOTE = (
+    "Empty: no letter where something was said. Garbled: U+FFFD, control or private characters. Looping: a unit of up to 20 "
+    "words stands 4 times or more in a row, and not in the reference. Cut off: the limit of new tokens was met, or less than a "
+    "third of the reference was written. Another language: over half is wrong, and it is in a script that the reference has not, "
+    "or the model told another language."
+)
 _SCORE_NOTE = (
     "The metric that is primary for the language carries a star; the two-sided interval is of that metric, over speakers where "
     "two or more are named, else utterances; scores.json says which and why."

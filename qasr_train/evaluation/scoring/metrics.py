@@ -18,7 +18,7 @@ from qasr_train.evaluation.scoring.significance import (
     error_rate_interval,
     interval_text,
 )
-from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.scoring.utterance import ANY, UtteranceScore, broken_outputs
 from qasr_train.pages.table import number
 
 
@@ -45,8 +45,8 @@ class Group:
         self.rows = rows
         self._resampling = resampling
         self.scored = [row for row in rows if row.is_scored]
-        self.heard = [row for row in rows if row.prediction.failed is None]
-        self.speech = [row.counts for row in self.heard if row.counts.normalized_reference]
+        self.heard = [row for row in rows if row.is_heard]
+        self.speech = [row for row in self.heard if row.counts.normalized_reference]
         with_text = [(row.counts, row.prediction.text) for row in self.heard]
         self.nonspeech = [counts for counts, text in with_text if text is not None and not text.strip()]
         heard = [row.prediction for row in self.heard]
@@ -66,6 +66,11 @@ class Group:
     def primary_metric(self) -> str:
         """ "cer" where every language of the scored rows is one of CER_LANGUAGES, else "wer"."""
         return primary_metric_of({row.prediction.language for row in self.scored})
+
+    @cached_property
+    def broken(self) -> dict[str, float | None]:
+        """Percent of the outputs, by the way in which they are broken, and in any."""
+        return {way: _share(found) for way, found in broken_outputs(self.heard).items()}
 
     @cached_property
     def audio_s(self) -> float | None:
@@ -287,14 +292,14 @@ FIGURES = [
         "language_accuracy_percent",
         lambda group: _share([one.language == one.predicted_language for one in group.told]),
         table=TROUBLE,
-        place=5,
+        place=8,
         title="language right %",
         tracked=4,
     ),
     # Of rows with speech, for how many nothing was written.
     Figure(
         "empty_output_percent",
-        lambda group: _share([not counts.normalized_hypothesis for counts in group.speech]),
+        lambda group: _share([row.is_empty for row in group.speech]),
         table=TROUBLE,
         place=1,
         title="empty output %",
@@ -303,35 +308,59 @@ FIGURES = [
     # How many hypotheses repeat themselves as the reference does not.
     Figure(
         "loop_percent",
-        lambda group: _share([row.counts.has_loop for row in group.heard]),
+        lambda group: group.broken["looping"],
         table=TROUBLE,
-        place=2,
+        place=3,
         title="loops %",
         tracked=6,
     ),
     Figure(
-        "num_truncated",
-        lambda group: sum(bool(row.prediction.is_truncated) for row in group.rows),
+        "garbled_percent",
+        lambda group: group.broken["garbled"],
         table=TROUBLE,
-        place=3,
-        title="cut off",
-        tracked=10,
+        place=2,
+        title="garbled %",
     ),
+    Figure(
+        "cut_off_percent",
+        lambda group: group.broken["cut off"],
+        table=TROUBLE,
+        place=4,
+        title="cut off %",
+    ),
+    Figure(
+        "other_language_percent",
+        lambda group: group.broken["in another language"],
+        table=TROUBLE,
+        place=5,
+        title="other language %",
+    ),
+    # Any of the five.
+    Figure(
+        "broken_percent",
+        lambda group: group.broken[ANY],
+        table=TROUBLE,
+        place=6,
+        title="any of these %",
+        tracked=11,
+    ),
+    # Of those cut off, the ones that met the limit of new tokens.
+    Figure("num_truncated", lambda group: sum(bool(row.prediction.is_truncated) for row in group.rows), tracked=10),
     Figure(
         "num_failed",
         lambda group: len(group.rows) - len(group.heard),
         table=TROUBLE,
-        place=4,
+        place=7,
         title="failed",
         tracked=9,
     ),
-    Figure("num_nonspeech", lambda group: len(group.nonspeech), table=TROUBLE, place=6, title="non-speech clips"),
+    Figure("num_nonspeech", lambda group: len(group.nonspeech), table=TROUBLE, place=9, title="non-speech clips"),
     # Of those, for how many something was written, and how many words.
     Figure(
         "hallucination_percent",
         lambda group: _share([counts.normalized_hypothesis for counts in group.nonspeech]),
         table=TROUBLE,
-        place=7,
+        place=10,
         title="with words %",
         tracked=7,
     ),
@@ -339,7 +368,7 @@ FIGURES = [
         "num_nonspeech_words",
         lambda group: sum(counts.insertions for counts in group.nonspeech),
         table=TROUBLE,
-        place=8,
+        place=11,
         title="words there",
     ),
 ]

@@ -1,14 +1,22 @@
 """Owns `UtteranceScore`, a prediction with its errors: what every figure is made of, and a row of utterances.jsonl.
 
-Input: a prediction and what was counted in its texts; or a row of the file. Output: the noun; the row.
+Input: a prediction and what was counted in its texts; or a row of the file. Output: the noun, and in which ways its output is
+broken; the row.
 """
 
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from qasr_train.text.tokens import is_in_other_script, tokens
 from qasr_train.transcription.predictions import Prediction
+
+# What no transcript holds: the replacement character of bytes that are no text, control and private characters, half characters.
+_NO_TEXT = re.compile(r"[\ufffd\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ue000-\uf8ff]")
+# Less than one token for three of the reference is an end too early, where there are enough of them to say so.
+_MIN_TOKENS, _TOKENS_FOR_ONE = 6, 3
 
 
 class ErrorCounts(NamedTuple):
@@ -100,9 +108,74 @@ class UtteranceScore:
         return self.not_scored_because is None
 
     @property
+    def is_heard(self) -> bool:
+        """Whether the model gave an output at all."""
+        return self.prediction.failed is None
+
+    @property
+    def is_empty(self) -> bool:
+        """No letter or digit was written where something was said, after normalising."""
+        counts = self.counts
+        return (
+            self.is_heard and _has_words(counts.normalized_reference) and not _has_words(counts.normalized_hypothesis)
+        )
+
+    @property
+    def is_garbled(self) -> bool:
+        """The output has characters that are no text (U+FFFD, control and private ones), and the reference has none."""
+        return _has_no_text(self.prediction.pred_text) and not _has_no_text(self.prediction.text or "")
+
+    @property
+    def is_cut_off(self) -> bool:
+        """It met the limit of new tokens, or is under a third of a reference of six tokens or more (but not empty)."""
+        if self.prediction.is_truncated:
+            return True
+        counts, language = self.counts, self.prediction.language
+        num_written = len(tokens(counts.normalized_hypothesis, language))
+        num_said = len(tokens(counts.normalized_reference, language))
+        is_short = num_said >= _MIN_TOKENS and _TOKENS_FOR_ONE * num_written < num_said
+        return is_short and _has_words(counts.normalized_hypothesis) and not self.is_in_other_language
+
+    @property
+    def is_in_other_language(self) -> bool:
+        """Over half of its characters are wrong, and it is in a script the reference has not, or heard as another language."""
+        counts, stated, told = self.counts, self.prediction.language, self.prediction.predicted_language
+        if not counts.normalized_hypothesis or 2 * counts.num_character_errors <= counts.num_reference_characters:
+            return False
+        is_told = stated is not None and told is not None and stated != told
+        return is_told or is_in_other_script(counts.normalized_hypothesis, counts.normalized_reference)
+
+    @property
     def key(self) -> tuple[str, str]:
         """(set, id): no two utterances of a run have the same."""
         return self.prediction.set, self.prediction.id
+
+
+# The ways in which an output is broken, rather than a transcript with errors. An output may be several of them.
+BROKEN: dict[str, Callable[[UtteranceScore], bool]] = {
+    "empty": lambda row: row.is_empty,
+    "garbled": lambda row: row.is_garbled,
+    "looping": lambda row: row.counts.has_loop,
+    "cut off": lambda row: row.is_cut_off,
+    "in another language": lambda row: row.is_in_other_language,
+}
+ANY = "any of these"
+
+
+def broken_outputs(rows: Sequence[UtteranceScore]) -> dict[str, list[bool]]:
+    """Which outputs are broken, by the way, as BROKEN names them, and in any of them (ANY)."""
+    ways = {name: [is_so(row) for row in rows] for name, is_so in BROKEN.items()}
+    return ways | {ANY: [any(each) for each in zip(*ways.values(), strict=True)]}
+
+
+def _has_words(text: str) -> bool:
+    return any(map(str.isalnum, text))
+
+
+def _has_no_text(text: str) -> bool:
+    if text.isprintable() and "\ufffd" not in text:  # most of them, told without a search
+        return False
+    return bool(_NO_TEXT.search(text))
 
 
 UTTERANCE_FIELDS = (

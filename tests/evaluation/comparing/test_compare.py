@@ -7,7 +7,7 @@ import pytest
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.comparing.compare import compare_runs, comparison_row
-from qasr_train.evaluation.comparing.gate import judge
+from qasr_train.evaluation.comparing.gate import Evidence, judge
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
 from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
@@ -112,7 +112,8 @@ def test_gate_rules_set_by_set():
     roles = dict.fromkeys(["better", "maybe", "worse"], "target") | dict.fromkeys(
         ["kept", "unsure", "lost", "empty"], "guard"
     )
-    verdict = judge(tests, roles, GateConfig())
+    sets = {name: Evidence(test, {}, 10) for name, test in tests.items()}
+    verdict = judge(sets, roles, GateConfig())
     assert {check.set: check.passed for check in verdict.checks} == {
         "better": True, "maybe": False, "worse": False, "kept": True, "unsure": False, "lost": False, "empty": False,
     }  # fmt: skip
@@ -120,8 +121,8 @@ def test_gate_rules_set_by_set():
     sentences = {check.set: check.sentence for check in verdict.checks}
     assert sentences["maybe"] == "2.00 points better, but that may be chance (p 0.200)"
     assert sentences["unsure"].startswith("cannot be told from a loss beyond the margin")
-    assert judge(tests, {"better": "target", "kept": "guard"}, GateConfig()).passed is True
-    assert judge(tests, {}, GateConfig()).passed is None
+    assert judge(sets, {"better": "target", "kept": "guard"}, GateConfig()).passed is True
+    assert judge(sets, {}, GateConfig()).passed is None
 
 
 def test_roles_come_from_the_rows_or_the_gate():

@@ -79,11 +79,12 @@ def test_columns_and_what_is_tracked_stand_in_their_places():
         "utterances,words,WER %,interval,CER %,sub,del,ins,left out,RTFx".split(",")
     )
     assert [figure.title for figure in columns(TROUBLE)] == (
-        "empty output %,loops %,cut off,failed,language right %,non-speech clips,with words %,words there".split(",")
+        "empty output %,garbled %,loops %,cut off %,other language %,any of these %,failed,language right %,non-speech clips,"
+        "with words %,words there".split(",")
     )
     assert [figure.name for figure in tracked_figures()] == (
         "wer_percent cer_percent rtfx language_accuracy_percent empty_output_percent loop_percent hallucination_percent "
-        "num_utterances num_failed num_truncated"
+        "num_utterances num_failed num_truncated broken_percent"
     ).split()
 
 
