@@ -61,8 +61,8 @@ class Batch:
     attention_mask: int64 [B, T]; 1 where a token stands, 0 where the row is padded.
     labels: int64 [B, T]; the token itself where it is supervised, IGNORED everywhere else. Aligned with
         `input_ids` (not shifted). None in a batch made for transcription.
-    input_features: float32 [B, M, F]; log-mel, zero past each row's own end. Of width 0 where `waveforms` or `encoded`
-        stands for it.
+    input_features: float32 [B, M, F]; log-mel, past each row's own end zero or what the family has for silence. Of width 0 where
+        `waveforms` or `encoded` stands for it.
     input_features_mask: int64 [B, F]; 1 on the row's own frames.
     duration_s: float32 [B]; seconds of audio of each row, before padding.
     waveforms, num_samples: float32 [B, S] and int64 [B]; the audio, where features are made on the device

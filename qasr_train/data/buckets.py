@@ -15,10 +15,14 @@ LENGTH_JITTER = 0.04  # so that the same clips do not meet in every epoch; keeps
 
 @dataclass(frozen=True, slots=True)
 class BatchBudget:
-    """How much a batch may hold. seconds: its rows times its longest clip. max_rows: most rows; None: no such limit."""
+    """How much a batch may hold. seconds: its rows times its longest clip. max_rows: most rows; None: no such limit.
+
+    least_s: what a shorter clip counts as, where a model hears so much of every clip.
+    """
 
     seconds: float
     max_rows: int | None = None
+    least_s: float = 0.0
 
 
 def plan_batches(
@@ -81,11 +85,11 @@ def _fill(order: np.ndarray, durations: np.ndarray, budget: BatchBudget) -> list
     current: list[int] = []
     longest = 0.0
     for index in order.tolist():
-        grown = max(longest, float(durations[index]))
+        grown = max(longest, float(durations[index]), budget.least_s)
         is_full = current and (grown * (len(current) + 1) > budget.seconds or len(current) == budget.max_rows)
         if is_full:
             batches.append(current)
-            current, grown = [], float(durations[index])
+            current, grown = [], max(float(durations[index]), budget.least_s)
         current.append(index)
         longest = grown
     return [*batches, current] if current else batches

@@ -23,17 +23,18 @@ class PlanShape:
 
     def state_dict(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
-        return {
+        state = {
             "num_processes": self.num_processes,
             "num_microbatches": self.num_microbatches,
             "batch_seconds": self.budget.seconds,
             "max_batch_rows": self.budget.max_rows,
         }
+        return state | ({"least_clip_s": self.budget.least_s} if self.budget.least_s else {})
 
     @staticmethod
     def of_state_dict(state: Mapping[str, Any]) -> "PlanShape":
         """What `state_dict` was given for."""
-        budget = BatchBudget(state["batch_seconds"], state["max_batch_rows"])
+        budget = BatchBudget(state["batch_seconds"], state["max_batch_rows"], state.get("least_clip_s", 0.0))
         return PlanShape(state["num_processes"], state["num_microbatches"], budget)
 
 

@@ -39,6 +39,8 @@ class Limits:
         self.config, self.collator = config, collator
         self.max_duration_s = min(config.max_duration_s, model_max_duration_s)
         self.duration_key = "data" if config.max_duration_s <= model_max_duration_s else "model"
+        most = collator.max_target_tokens
+        self.max_target_tokens = config.max_target_tokens if most is None else min(most, config.max_target_tokens)
         self.dropped: dict[str, int] = {}
 
     def __call__(self, utterances: Sequence[Utterance], source: str) -> Sequence[Utterance]:
@@ -77,7 +79,7 @@ class Limits:
             num_bytes = utterances.text_bytes()
         else:
             num_bytes = np.array([len((u.text or "").encode()) for u in utterances], dtype=np.int64)
-        return num_bytes + 16 > self.config.max_target_tokens
+        return num_bytes + 16 > self.max_target_tokens
 
     def _drops(self, utterance: Utterance) -> bool:
         duration_s = utterance.duration_s or 0.0
@@ -86,10 +88,15 @@ class Limits:
                 utterance, f"lasts {duration_s:.1f} s, over {self.duration_key}.max_duration_s={self.max_duration_s:g}"
             )
             return self._count(f"longer than {self.max_duration_s:g} s")
-        limit = self.config.max_target_tokens
+        limit = self.max_target_tokens
         num_tokens = self.collator.num_target_tokens(utterance)
         if num_tokens > limit:
-            self._refuse(utterance, f"has {num_tokens} target tokens, over data.max_target_tokens={limit}")
+            whose = (
+                "data.max_target_tokens="
+                if limit == self.config.max_target_tokens
+                else "what the model's decoder takes, "
+            )
+            self._refuse(utterance, f"has {num_tokens} target tokens, over {whose}{limit}")
             return self._count(f"more than {limit} target tokens")
         return False
 

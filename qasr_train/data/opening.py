@@ -4,7 +4,7 @@ Input: the settings of `data`, later a model. Output: `TrainingData` and dev set
 said.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qasr_train.augment.clip_changes import Changes
@@ -19,6 +19,7 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable, TrainingCollator
 from qasr_train.run.processes import Processes
 from qasr_train.sources.source import check_source, load_table
+from qasr_train.sources.table import UNKNOWN, languages_of
 from qasr_train.text.style import set_style, style_remarks
 
 DevSets = dict[str, list[Utterance]]
@@ -70,6 +71,9 @@ class TrainingSources:
             mix_temperature=config.mix_temperature,
             mix_by=config.mix_by,
         )
+        for name, pool in pools.items():
+            if isinstance(pool, ListPool):
+                _require_languages(model.collator, pool.utterances, f"data.train.{name.partition('/')[0]}")
         for line in (*describe_pools(pools), *limits.describe("data.train")):
             say(line)
         load = open_cache(config.cache, model, pools, run)
@@ -113,11 +117,17 @@ def open_dev_sets(
         if source.streaming:
             raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
         utterances = limits(measure_durations(load_table(source, name, key=f"data.dev.{name}")), name)
+        _require_languages(collator, utterances, f"data.dev.{name}")
         num_kept = min(len(utterances), max_utterances or len(utterances))
         dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
     for line in limits.describe("data.dev"):
         say(line)
     return dev_sets
+
+
+def _require_languages(collator: TrainingCollator, utterances: Sequence[Utterance], where: str) -> None:
+    """Refuse a source in a language the model cannot be taught, before the first step; a stream's rows are met in training."""
+    collator.require_languages(set(languages_of(utterances)[0]) - {UNKNOWN}, where)
 
 
 def describe_pools(pools: Mapping[str, Pool]) -> list[str]:

@@ -4,6 +4,7 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 """
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -158,10 +159,10 @@ def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) 
         recompute=config.trainer.gradient_checkpointing,
         compiles=config.trainer.compile,
     )
-    budget = config.data.budget
+    budget = replace(config.data.budget, least_s=learner.model.collator.window_s)
     if config.trainer.find_batch_seconds:
         longest_s = min(config.data.max_duration_s, config.model.max_duration_s)
-        budget = find_budget(run_dir, learner, budget, max_duration_s=longest_s)
+        budget = find_budget(run_dir, learner, budget, max_duration_s=max(longest_s, budget.least_s))
     accelerator.print(learner.parameter_counts())
     return learner, budget
 

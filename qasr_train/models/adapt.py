@@ -129,7 +129,8 @@ def optimizer_groups(model: nn.Module, parts: Parts) -> dict[str, list[tuple[str
 
 
 def _chosen_parameters(model: nn.Module, config: AdaptConfig, parts: Parts) -> set[str]:
-    shown = {".".join(parts.locate(name)): name for name, _ in model.named_parameters()}
+    names = [name for name, _ in model.named_parameters() if name not in parts.constants]
+    shown = {".".join(parts.locate(name)): name for name in names}
     chosen = _matching("adapt.trainable", config.trainable, shown)
     return {shown[name] for name in chosen - _matching("adapt.frozen", config.frozen, shown)}
 

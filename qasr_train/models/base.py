@@ -5,7 +5,7 @@ Each has a collator of its role. Input: batches. Output: a `Hypothesis` a row; i
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -116,6 +116,17 @@ class TrainingCollator(Collator, Protocol):
     @property
     def audio_id(self) -> int | None:
         """The token that stands for audio in `input_ids`; None where audio takes no positions there."""
+
+    @property
+    def window_s(self) -> float:
+        """Seconds that the encoder is given of every clip, however short; 0 where it is given no more than the clip."""
+
+    @property
+    def max_target_tokens(self) -> int | None:
+        """The most supervised tokens that the decoder has positions for; None: more than any transcript has."""
+
+    def require_languages(self, languages: Collection[str], where: str) -> None:
+        """Refuse languages that the model cannot be taught (ConfigError naming `where`, a key such as data.train.main)."""
 
     def for_training(self, recordings: Sequence[Recording]) -> Batch:
         """Prompt and target, with labels on the target alone."""

@@ -47,8 +47,8 @@ FAMILIES: dict[str, Family] = {
     "whisper": Family(
         WhisperConfig,
         "qasr_train.models.whisper.model",
-        Role.RECOGNISER,
-        frozenset({Capability.LANGUAGE}),
+        Role.TRAINABLE,
+        frozenset(Capability),
         Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
     ),
     "parakeet_tdt": Family(
@@ -146,7 +146,7 @@ def find_trainable(name: str) -> Family:
     family = find_family(name)
     if family.role is not Role.TRAINABLE:
         raise ConfigError(
-            f"model.family={name}: models of this family can be evaluated but not trained; train model=qwen3_asr_0.6b or "
-            "another Qwen3-ASR"
+            f"model.family={name}: models of this family can be evaluated but not trained; train a Qwen3-ASR or "
+            "a Whisper, such as model=qwen3_asr_0.6b or model=whisper_small"
         )
     return family

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.files import parse_json
+from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
     LazyTensor,
@@ -56,6 +57,34 @@ def read_adapter_config(folder: Path) -> LoraConfig:
     if not isinstance(config, LoraConfig):
         raise CheckpointError(f"{file}: peft_type is {kind!r}, and only LORA adapters are supported")
     return config
+
+
+def find_base(folder: Path, base: str | None = None) -> Path:
+    """The directory of an adapter's base model; `base` where one is given, else the one it names.
+
+    Args:
+        folder: of the adapter. base: directory or hub id; None is the one the adapter names, where a relative path is looked for
+            from here and from the adapter's folder.
+
+    Raises:
+        CheckpointError: it names none, or the one it names is not there.
+    """
+    if base is not None:
+        return resolve_checkpoint(base)
+    config = read_adapter_config(folder)
+    named = config.base_model_name_or_path
+    if not named:
+        raise CheckpointError(
+            f"{folder}: {ADAPTER_CONFIG} names no base model; say which with model.base=PATH_OR_HUB_ID"
+        )
+    if (folder / named).is_dir():
+        return folder / named
+    try:
+        return resolve_checkpoint(named, config.revision)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{folder}: the base model of this adapter is not there ({error}); say where it is with model.base=PATH"
+        ) from error
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path, config: LoraConfig | None = None) -> PeftModel:

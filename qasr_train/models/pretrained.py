@@ -3,6 +3,7 @@
 Input: a checkpoint folder. Output: the model or its processor, or a CheckpointError naming the folder.
 """
 
+import copy
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -11,12 +12,14 @@ from typing import Any
 
 import torch
 import transformers
+from peft import PeftModel
 from transformers import AutoProcessor, PreTrainedModel
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.locations import no_progress_bar, one_line, read_config, refuse_quantized
-from qasr_train.models.safetensors_files import require_finite
+from qasr_train.models.lora_files import merged_state
+from qasr_train.models.safetensors_files import MODEL_FILE, require_finite, write_tensors
 
 
 def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:
@@ -115,4 +118,45 @@ def save_pretrained(module: PreTrainedModel, processor: Any, folder: Path) -> No
     """Write model and processor as `from_pretrained` of transformers takes them; OSError as the disk gives it."""
     folder.mkdir(parents=True, exist_ok=True)
     module.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def save_whole(
+    model: PreTrainedModel | PeftModel,
+    processor: Any,
+    folder: Path | None,
+    *,
+    dtype: torch.dtype | None = None,
+    tied: Collection[str] = (),
+) -> None:
+    """Write a directory that plain `from_pretrained` of transformers loads, processor and tokenizer included.
+
+    Args:
+        model: an adapter around it is merged into what is written, layer by layer; the model is untouched.
+        processor: with its tokenizer.
+        folder: made where missing; files of the same names are replaced. Not atomic by itself. None takes part in
+            gathering sharded weights and writes nothing.
+        dtype: of the weights on disk; None is the model's own. tied: names of weights that stand under another name too.
+
+    Raises:
+        CheckpointError: the adapter holds numbers that are not finite. OSError: disk full or no permission.
+    """
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    tensors = merged_state(model) if isinstance(model, PeftModel) else base.state_dict()
+    if base.config.tie_word_embeddings:
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in tied}
+    if folder is None:
+        write_tensors(tensors, None)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    config = copy.deepcopy(base.config)
+    config.architectures = [type(base).__name__]
+    config.dtype = str(dtype or base.dtype).removeprefix("torch.")
+    for name in config.sub_configs:
+        getattr(config, name).dtype = None  # one statement of it, as in the published files
+    write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
+    config.save_pretrained(folder)
+    base.generation_config.save_pretrained(folder)
+    for name in ("is_local", "local_files_only"):  # how this process opened it; transformers would write them down
+        processor.tokenizer.init_kwargs.pop(name, None)
     processor.save_pretrained(folder)

@@ -87,6 +87,7 @@ class Parts:
 
     Each is the name of a module that holds others: audio encoder, projector (None where there is none), decoder; and of the
     token embeddings, in the decoder, and the head that makes logits, which is tied to them and counts as decoder.
+    constants: names of parameters that are no weights and are never trained, such as sines that tell positions.
     """
 
     encoder: str
@@ -94,6 +95,7 @@ class Parts:
     embeddings: str
     head: str
     projector: str | None = None
+    constants: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

@@ -11,11 +11,10 @@ from safetensors.torch import load_file, save_file
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
 from qasr_train.models.locations import origin_of
-from qasr_train.models.lora_files import attach_adapter, has_only_adapters, merge_adapter, save_adapter
+from qasr_train.models.lora_files import attach_adapter, find_base, has_only_adapters, merge_adapter, save_adapter
 from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import (
     digest_of,
-    find_base,
     load_checkpoint_with_adapter,
     load_merged,
     load_processor,

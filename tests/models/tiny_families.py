@@ -87,7 +87,16 @@ def save_tiny_whisper(folder: Path, *, is_multilingual: bool = True) -> None:
     tokenizer = WhisperTokenizer(vocab=dict(vocab), merges=list(merges))
     languages = [f"<|{code}|>" for code in WHISPER_LANGUAGES] if is_multilingual else []
     tokenizer.add_tokens(
-        ["<|endoftext|>", "<|startoftranscript|>", *languages, "<|translate|>", "<|transcribe|>", "<|notimestamps|>"],
+        [
+            "<|endoftext|>",
+            "<|startoftranscript|>",
+            *languages,
+            "<|translate|>",
+            "<|transcribe|>",
+            "<|startofprev|>",
+            "<|nospeech|>",
+            "<|notimestamps|>",
+        ],
         special_tokens=True,
     )
     ids = tokenizer.convert_tokens_to_ids

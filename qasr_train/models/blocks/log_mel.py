@@ -1,5 +1,7 @@
 """Owns the log-mel of a clip by itself, as Qwen3ASRFeatureExtractor computes it for that clip alone (within 1e-5).
 
+A family that pads otherwise says so in a subclass: `num_frames`, `_padded` for one clip, `_gathered` for rows of a batch.
+
 Input: float32 samples at 16 kHz, one clip on a CPU core or a padded batch on any device. Output: float32 [M, F] or [B, M, F].
 """
 
@@ -46,13 +48,9 @@ class LogMel:
 
     def __call__(self, waveform: np.ndarray) -> torch.Tensor:
         """float32 [S] at 16 kHz -> float32 [M, F], contiguous, F = num_frames(S)."""
-        samples = torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32))
-        if (missing := self.min_samples - len(samples)) > 0:
-            samples = torch.nn.functional.pad(samples, (0, missing))
-        half = self.n_fft // 2
-        reflected = torch.cat([samples[1 : half + 1].flip(0), samples, samples[-half - 1 : -1].flip(0)])
-        num_frames = self.num_frames(len(samples))
-        frames = reflected.unfold(0, self.n_fft, self.hop_samples)[:num_frames]
+        num_frames = self.num_frames(len(waveform))
+        samples = self._padded(torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)))
+        frames = samples.unfold(0, self.n_fft, self.hop_samples)[:num_frames]
         mel = torch.empty(self.num_mels, num_frames)
         for first in range(0, num_frames, _BLOCK_FRAMES):
             power = self._power(frames[first : first + _BLOCK_FRAMES])
@@ -87,19 +85,31 @@ class LogMel:
             ]
         return torch.cat(parts)
 
-    def _of_rows(self, waveforms: torch.Tensor, num_samples: torch.Tensor, num_frames: int) -> torch.Tensor:
-        device, half = waveforms.device, self.n_fft // 2
-        width = (num_frames - 1) * self.hop_samples + self.n_fft
-        position = (torch.arange(width, device=device) - half).abs()[None]
+    def _padded(self, samples: torch.Tensor) -> torch.Tensor:
+        """float32 [S] with what stands before and after it for the first and last frames: half a window, reflected."""
+        half = self.n_fft // 2
+        samples = torch.nn.functional.pad(samples, (0, max(0, self.min_samples - len(samples))))
+        return torch.cat([samples[1 : half + 1].flip(0), samples, samples[-half - 1 : -1].flip(0)])
+
+    def _gathered(self, waveforms: torch.Tensor, num_samples: torch.Tensor, width: int) -> torch.Tensor:
+        """float32 [B, width]: `_padded` of every row of [B, S], its start; past a row's last frame anything."""
+        position = (torch.arange(width, device=waveforms.device) - self.n_fft // 2).abs()[None]
         last = num_samples[:, None] - 1
         position = torch.where(position > last, 2 * last - position, position).clamp(min=0)
-        frames = waveforms.gather(1, position).unfold(1, self.n_fft, self.hop_samples)
-        mel = self._power(frames) @ self.filters.to(device)
-        log_mel = mel.clamp(min=_FLOOR).log10().transpose(1, 2)
-        is_own = torch.arange(num_frames, device=device) < (num_samples // self.hop_samples)[:, None]
+        return waveforms.gather(1, position)
+
+    def _of_rows(self, waveforms: torch.Tensor, num_samples: torch.Tensor, num_frames: int) -> torch.Tensor:
+        width = (num_frames - 1) * self.hop_samples + self.n_fft
+        log_mel = self._log_power(self._gathered(waveforms, num_samples, width))
+        is_own = torch.arange(num_frames, device=waveforms.device) < (num_samples // self.hop_samples)[:, None]
         is_own = is_own[:, None]
         loudest = log_mel.masked_fill(~is_own, -torch.inf).amax(dim=(1, 2), keepdim=True)
         return ((torch.maximum(log_mel, loudest - 8.0) + 4.0) / 4.0).masked_fill(~is_own, 0.0).contiguous()
+
+    def _log_power(self, samples: torch.Tensor) -> torch.Tensor:
+        """float32 [B, width] -> [B, M, F]: decadic logarithms of the power in each mel band."""
+        frames = samples.unfold(1, self.n_fft, self.hop_samples)
+        return (self._power(frames) @ self.filters.to(samples.device)).clamp(min=_FLOOR).log10().transpose(1, 2)
 
     def _power(self, frames: torch.Tensor) -> torch.Tensor:
         """float32 [..., n_fft] -> float32 [..., n_fft / 2 + 1]."""

@@ -5,7 +5,7 @@ Labels come from structure: ids are assembled from known pieces, and exactly the
 no padding side, context or companion can move the mask (the faults of other collators: docs/training.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,9 @@ class Qwen3ASRCollator:
     Raises:
         ValueError: the tokenizer lacks one of the model's special tokens.
     """
+
+    window_s = 0.0
+    max_target_tokens = None
 
     def __init__(
         self, processor: Qwen3ASRProcessor, *, makes_features: bool = True, makes_prompt_features: bool = True
@@ -90,6 +93,9 @@ class Qwen3ASRCollator:
     def num_target_tokens(self, utterance: Utterance) -> int:
         """Supervised tokens of an utterance: language tag, transcript and end token."""
         return len(self._sequences([0], [target_text(utterance)], [""], supervised=True)[0].target)
+
+    def require_languages(self, languages: Collection[str], where: str) -> None:
+        """Any can be taught: their names are words of the target."""
 
     def token_text(self, token_id: int) -> str:
         """One token for reading, special ones by their names."""

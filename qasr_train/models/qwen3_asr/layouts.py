@@ -4,11 +4,10 @@ Input: a directory or hub id. Output: the transformers model and processor, or a
 Weights are loaded strictly: transformers alone opens an original directory as a randomly initialised model of default size.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -28,16 +27,15 @@ from qasr_train.models.locations import (
     read_config,
     read_json,
     refuse_quantized,
-    resolve_checkpoint,
 )
 from qasr_train.models.lora_files import (
     ADAPTER_CONFIG,
     attach_adapter,
+    find_base,
     merge_adapter,
-    merged_state,
-    read_adapter_config,
     require_base,
 )
+from qasr_train.models.pretrained import save_whole
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import (
     build_processor,
@@ -48,7 +46,6 @@ from qasr_train.models.qwen3_asr.processor import (
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
     MODEL_FILE,
-    LazyTensor,
     read_tensors,
     require_exactly,
     require_finite,
@@ -168,26 +165,6 @@ def digest_of(folder: Path, base: str | None = None) -> str:
     return weights_digest(read_tensors({name: tensor for name, tensor in stored.items() if name not in TIED}))
 
 
-def find_base(folder: Path, base: str | None = None) -> Path:
-    """The directory of an adapter's base model; arguments and errors as for `load_checkpoint_with_adapter`."""
-    if base is not None:
-        return resolve_checkpoint(base)
-    config = read_adapter_config(folder)
-    named = config.base_model_name_or_path
-    if not named:
-        raise CheckpointError(
-            f"{folder}: {ADAPTER_CONFIG} names no base model; say which with model.base=PATH_OR_HUB_ID"
-        )
-    if (folder / named).is_dir():
-        return folder / named
-    try:
-        return resolve_checkpoint(named, config.revision)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{folder}: the base model of this adapter is not there ({error}); say where it is with model.base=PATH"
-        ) from error
-
-
 def load_processor(folder: Path) -> Qwen3ASRProcessor:
     """The processor of a directory, weights unread; an adapter has its base's. Raises as `load_checkpoint` does."""
     folder = Path(folder)
@@ -238,39 +215,8 @@ def save_native(
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write a directory that plain `from_pretrained` of transformers loads, processor and tokenizer included.
-
-    Args:
-        model: an adapter around it is merged into what is written, layer by layer; the model is untouched.
-        processor: as `load_checkpoint` gave it.
-        folder: made where missing; files of the same names are replaced. Not atomic by itself. None takes part in
-            gathering sharded weights and writes nothing.
-        dtype: of the weights on disk; None is the model's own.
-
-    Raises:
-        CheckpointError: the adapter holds numbers that are not finite. OSError: disk full or no permission.
-    """
-    tensors: Mapping[str, torch.Tensor | LazyTensor]
-    if isinstance(model, PeftModel):
-        tensors, model = merged_state(model), cast(Qwen3ASRForConditionalGeneration, model.get_base_model())
-    else:
-        tensors = _plain_state(model)
-    config: Any = copy.deepcopy(model.config)
-    if config.tie_word_embeddings:
-        tensors = {name: tensor for name, tensor in tensors.items() if name not in TIED}
-    if folder is None:
-        write_tensors(tensors, None)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    config.architectures = [type(model).__name__]
-    config.dtype = str(dtype or model.dtype).removeprefix("torch.")
-    config.audio_config.dtype = config.text_config.dtype = None  # one statement of it, as in the published native files
-    write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
-    config.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
-    for name in ("is_local", "local_files_only"):  # how this process opened it; transformers would write them down
-        processor.tokenizer.init_kwargs.pop(name, None)
-    processor.save_pretrained(folder)
+    """Write a native directory; see `save_whole`, which raises as well."""
+    save_whole(model, processor, folder, dtype=dtype, tied=TIED)
 
 
 def save_original(

@@ -21,7 +21,7 @@ from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens
 from qasr_train.models.blocks.recompute import checkpoint_layers
 from qasr_train.models.locations import origin_of, resolve_checkpoint
-from qasr_train.models.lora_files import has_only_adapters, save_adapter
+from qasr_train.models.lora_files import find_base, has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.decoding import decode_greedily
@@ -31,7 +31,6 @@ from qasr_train.models.qwen3_asr.layouts import (
     Layout,
     detect_layout,
     digest_of,
-    find_base,
     load_checkpoint,
     load_checkpoint_with_adapter,
     load_processor,

@@ -1,202 +1,330 @@
-"""Owns Whisper as evaluation sees it: the prompt of language and task, log-mel of 30 s, greedy transcripts.
+"""Owns Whisper as training and evaluation see it: states before the head, greedy transcripts, saving.
 
-The encoder runs once a batch, and language detection reads its output; transformers' own `generate` runs it twice.
+Composes transformers' modules (encoder.py, decoding.py), so that the encoder may be given the clip alone instead of 30 s, frozen
+parts run without autograd, and the head sees supervised positions only. Opening and saving: checkpoints.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from torch import nn
-from transformers import GenerationConfig, GenerationMixin, WhisperForConditionalGeneration
-from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPER_LANGUAGES
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, WhisperForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
 
-from qasr_train.audio.decode import SAMPLE_RATE_HZ
-from qasr_train.batch import Batch, Recording
-from qasr_train.errors import CheckpointError, ConfigError, DataError
-from qasr_train.models.base import Collator, Hypothesis, Recogniser
-from qasr_train.models.locations import read_json, resolve_checkpoint
-from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type, save_pretrained
-from qasr_train.models.settings import Capability
-from qasr_train.models.whisper.config import WhisperConfig
-from qasr_train.text.languages import resolve_language
+from qasr_train.batch import IGNORED, Batch
+from qasr_train.errors import ConfigError
+from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.blocks.compiled import compile_layers
+from qasr_train.models.blocks.greedy import RowTokens, finish_rows
+from qasr_train.models.blocks.recompute import checkpoint_layers
+from qasr_train.models.locations import origin_of, resolve_checkpoint
+from qasr_train.models.lora_files import has_only_adapters, save_adapter
+from qasr_train.models.pretrained import save_whole
+from qasr_train.models.settings import Capability, Engine, Recompute
+from qasr_train.models.whisper.checkpoints import (
+    FAMILY,
+    TIED,
+    digest_of,
+    open_tokens,
+    open_whisper,
+    say_other_window,
+)
+from qasr_train.models.whisper.collator import WhisperCollator
+from qasr_train.models.whisper.config import PARTS, WhisperConfig
+from qasr_train.models.whisper.decoding import Suppression, WhisperSteps, decode_at_once
+from qasr_train.models.whisper.encoder import ENCODER_VERSION, encode_windows, flattened, mask_of, padded
 
-FAMILY = "whisper"
 
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from, for adapters made over it.
 
-def language_name(token: str) -> str:
-    """The name of Whisper's language token: ours where we have one ("<|tl|>" is Filipino), else Whisper's own."""
-    code = token.strip("<|>")
-    try:
-        return resolve_language(code, where="whisper") or code
-    except DataError:
-        return WHISPER_LANGUAGES.get(code, code).title()
+    path: directory or hub id. revision: of a hub id. digest: of its weights.
+    """
 
-
-class WhisperCollator:
-    """Log-mel padded to 30 s, and the prompt: start, then language and task where the language is forced."""
-
-    def __init__(self, processor: Any, generation: Mapping[str, Any]) -> None:
-        """generation: the checkpoint's generation_config.json; `lang_to_id` is missing in English-only checkpoints."""
-        self.tokenizer = processor.tokenizer
-        self.extractor = processor.feature_extractor
-        self.start_id = int(generation["decoder_start_token_id"])
-        self.no_timestamps_id = generation.get("no_timestamps_token_id")
-        self.transcribe_id = (generation.get("task_to_id") or {}).get("transcribe")
-        self.language_ids = {language_name(token): id_ for token, id_ in (generation.get("lang_to_id") or {}).items()}
-
-    @property
-    def is_multilingual(self) -> bool:
-        """Whether the checkpoint knows languages besides English."""
-        return bool(self.language_ids)
-
-    def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
-        """input_ids [B, 1] where the model is to tell the language, else [B, T] the whole prompt; features [B, M, 3000].
-
-        Raises:
-            ConfigError: the checkpoint does not know the language.
-            DataError: a recording is longer than the window of 30 s, of which the extractor would drop the rest.
-        """
-        for one in recordings:
-            if len(one.waveform) > self.extractor.n_samples:
-                raise DataError(
-                    f"utterance {one.utterance.id!r} lasts {len(one.waveform) / SAMPLE_RATE_HZ:.1f} s, more than Whisper's "
-                    f"window of {self.extractor.n_samples / SAMPLE_RATE_HZ:g} s; transcribe it through evaluation, which "
-                    "cuts it at silences"
-                )
-        prompt = [self.start_id] if language is None and self.is_multilingual else self.prompt(language)
-        features = self.extractor(
-            [recording.waveform for recording in recordings],
-            sampling_rate=SAMPLE_RATE_HZ,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        input_ids = torch.tensor([prompt] * len(recordings), dtype=torch.int64)
-        return Batch(
-            ids=[recording.utterance.id for recording in recordings],
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            input_features=features["input_features"].to(torch.float32),
-            input_features_mask=features["attention_mask"].to(torch.int64),
-            duration_s=torch.tensor([len(r.waveform) / SAMPLE_RATE_HZ for r in recordings], dtype=torch.float32),
-        )
-
-    def prompt(self, language: str | None) -> list[int]:
-        """Start, language and task (multilingual checkpoints only), no timestamps."""
-        return self.prompt_ids(self._language_id(language))
-
-    def prompt_ids(self, language_id: int | None) -> list[int]:
-        """The prompt with a language token, or without where the checkpoint has none."""
-        spoken = [self.start_id] if language_id is None else [self.start_id, language_id, self.transcribe_id]
-        return [id_ for id_ in (*spoken, self.no_timestamps_id) if id_ is not None]
-
-    def _language_id(self, language: str | None) -> int | None:
-        if not self.is_multilingual:
-            if language in (None, "English"):
-                return None
-            raise ConfigError(f"decode.language={language}: this Whisper checkpoint knows English only; use auto")
-        if language not in self.language_ids:
-            raise ConfigError(
-                f"decode.language={language}: this Whisper checkpoint does not know it; use auto, or one of "
-                f"{', '.join(sorted(self.language_ids))}"
-            )
-        return self.language_ids[language]
+    path: str = ""
+    revision: str | None = None
+    digest: str | None = None
 
 
 class Whisper(nn.Module):
-    """A loaded Whisper; transcribes, and cannot be trained here."""
+    """A loaded Whisper. `module` is the transformers model, or the PEFT model around it once LoRA is on."""
 
     family = FAMILY
+    parts = PARTS
+    encoder_version = ENCODER_VERSION
+    module: PreTrainedModel | PeftModel
 
-    def __init__(self, module: WhisperForConditionalGeneration, processor: Any, generation: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        module: PreTrainedModel | PeftModel,
+        processor: Any,
+        generation: Mapping[str, Any],
+        collator: WhisperCollator,
+        *,
+        source: Source = Source(),
+        no_speech_threshold: float | None = None,
+    ) -> None:
+        """generation: the checkpoint's generation_config.json. no_speech_threshold: see `WhisperConfig`."""
         super().__init__()
-        self.module = module
-        self.processor = processor
-        self.collator = WhisperCollator(processor, generation)
-        can_tell = self.collator.is_multilingual
-        self.capabilities = frozenset({Capability.LANGUAGE}) if can_tell else frozenset[Capability]()
-        self.generation = generation
-        self.language_names = {id_: name for name, id_ in self.collator.language_ids.items()}
+        self.module, self.processor, self.collator = module, processor, collator
+        self.generation, self.source, self.no_speech_threshold = generation, source, no_speech_threshold
+        self.tokens = collator.tokens
+        told = frozenset(Capability) if self.tokens.is_multilingual else frozenset(Capability) - {Capability.LANGUAGE}
+        self.capabilities = told
+        self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
+        self._recompute_convolutions = False
 
-    @torch.inference_mode()
+    @property
+    def core(self) -> WhisperForConditionalGeneration:
+        """The transformers model itself; adapters, if any, sit inside its layers."""
+        inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
+        return cast(WhisperForConditionalGeneration, inner)
+
+    @property
+    def audio_modules(self) -> nn.Module:
+        """All that `encode` computes with.
+
+        Raises:
+            ConfigError: some training batches are given another window, so that a clip has not one encoding.
+        """
+        if self.collator.full_window_fraction:
+            raise ConfigError(
+                f"model.full_window_fraction={self.collator.full_window_fraction:g}: gives the encoder another window in some "
+                "batches, and data.cache.encoder_outputs keeps one encoding of a clip; set one of them to 0 or false"
+            )
+        return self.core.model.encoder
+
+    def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
+        """What `reduce` makes of the states before the head at the supervised positions; see `Trainable`."""
+        core, host = self.core, batch.host or batch
+        num_positions = self.num_encoded(host)
+        states = padded(self.encode(batch), num_positions).to(core.dtype)
+        mask = mask_of(num_positions, states.device)
+        ids = self.fill_languages(batch, states, mask)
+        hidden = decode_at_once(core.model.decoder, ids[:, :-1], states, mask)
+        assert batch.labels is not None and host.labels is not None
+        row, column = (index.to(hidden.device) for index in (host.labels != IGNORED).nonzero(as_tuple=True))
+        targets = batch.labels[row, column]
+        return reduce(TargetStates(hidden[row, column - 1], core.proj_out, targets=targets, row=row))
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """float [A, D]: the encoder's states of all rows, in row order; without autograd where nothing of it is trained."""
+        if batch.encoded is not None:
+            return batch.encoded
+        encoder, num_positions = self.core.model.encoder, self.num_encoded(batch.host or batch)
+        batch = self.collator.with_features(batch)
+        is_trained = any(parameter.requires_grad for parameter in encoder.parameters())
+        with nullcontext() if is_trained else torch.no_grad():
+            states = encode_windows(
+                encoder,
+                batch.input_features.to(self.core.dtype),
+                num_positions,
+                recompute_convolutions=self._recompute_convolutions and is_trained and encoder.training,
+            )
+        return flattened(states, num_positions)
+
+    def num_encoded(self, batch: Batch) -> list[int]:
+        """Positions of the encoder of each row of a batch on the host."""
+        return self.collator.num_positions(batch.input_features_mask)
+
+    def fill_languages(self, batch: Batch, states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """The batch's ids, a second start token being the language that the model hears now; see `WhisperTokens.training_row`."""
+        host, sot_id = (batch.host or batch).input_ids, self.tokens.sot_id
+        row, column = ((host[:, 1:] == sot_id) & (host[:, :-1] == sot_id)).nonzero(as_tuple=True)
+        if not len(row) or not self.tokens.is_multilingual:
+            return batch.input_ids
+        rows = row.to(states.device)
+        start = torch.full((len(row), 1), sot_id, device=states.device)
+        with torch.no_grad():
+            some = None if mask is None else mask[rows]
+            heard = self._heard(
+                self.core.proj_out(decode_at_once(self.core.model.decoder, start, states[rows], some)[:, -1])
+            )
+        return batch.input_ids.index_put((rows, column.to(rows.device) + 1), heard)
+
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts without timestamps, in row order; at most as many tokens as the decoder has positions."""
-        encoded = self.module.model.encoder(batch.input_features.to(self.module.dtype))
-        prompt = batch.input_ids
-        if self.collator.is_multilingual and prompt.shape[1] == 1:
-            prompt = self._detected_prompt(encoded)
-        eos_id, num_positions = int(self.collator.tokenizer.eos_token_id), self.module.config.max_target_positions
+        return self.transcribe_rows(batch, max_new_tokens=[max_new_tokens] * len(batch))
+
+    @torch.inference_mode()
+    def transcribe_rows(
+        self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
+    ) -> list[Hypothesis]:
+        """`transcribe` with a limit of new tokens for each row, by the engine that is asked for.
+
+        Raises:
+            ConfigError: the engine cannot do what is asked.
+        """
+        core = self.core
+        was_training = core.training
+        core.eval()
+        try:
+            num_positions = self.num_encoded(batch.host or batch)
+            states = padded(self.encode(batch), num_positions).to(core.dtype)
+            steps = WhisperSteps(
+                core,
+                states,
+                mask_of(num_positions, states.device),
+                self._suppression(states.device),
+                num_positions=self.tokens.num_positions,
+            )
+            prompt, last, is_silent = self._begin(batch, steps)
+            room = self.tokens.num_positions - prompt.shape[1]
+            limits = [1 if silent else min(most, room) for most, silent in zip(max_new_tokens, is_silent, strict=True)]
+            if engine is Engine.generate:
+                rows = self._generate(states, prompt, limits)
+            else:
+                rows = finish_rows(steps, steps.first(last), limits, [self.tokens.end_id])
+        finally:
+            core.train(was_training)
+        return [
+            self._hypothesis(utterance_id, row, told, silent)
+            for utterance_id, row, told, silent in zip(batch.ids, rows, prompt.tolist(), is_silent, strict=True)
+        ]
+
+    def save(self, folder: Path | None) -> None:
+        """Write a complete directory that plain `from_pretrained` loads, LoRA merged into it; the live model is untouched.
+
+        Where LoRA is all that was trained, `adapter/` holds it too. folder: None takes part in gathering weights that are
+        sharded over processes, and writes nothing.
+
+        Raises:
+            CheckpointError: the adapter holds numbers that are not finite. OSError: the disk is full or cannot be written.
+        """
+        save_whole(self.module, self.processor, folder, tied=TIED)
+        if has_only_adapters(self.module):
+            save_adapter(
+                cast(PeftModel, self.module),
+                None if folder is None else folder / "adapter",
+                base=self.source.path,
+                revision=self.source.revision,
+                base_digest=self.source.digest,
+            )
+
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        """Recompute these activations in the backward pass instead of keeping them."""
+        core = self.core.model
+        self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
+        checkpoint_layers(core.encoder, recompute in (Recompute.encoder, Recompute.all))
+        checkpoint_layers(core.decoder, recompute in (Recompute.decoder, Recompute.all))
+
+    def compile_layers(self) -> None:
+        """Compile the layers of encoder and decoder for training; see models/blocks/compiled.py."""
+        core = self.core.model
+        compile_layers([*core.encoder.layers, *core.decoder.layers])
+
+    def flop_counter(self) -> None:
+        """Not worked out for this family."""
+        return
+
+    def _begin(self, batch: Batch, steps: WhisperSteps) -> tuple[torch.Tensor, torch.Tensor, list[bool]]:
+        """int64 [B, T] the whole prompts, float [B, D] the states after them, and which rows hold no speech by the threshold."""
+        prompt, sot_id = batch.input_ids, self.tokens.sot_id
+        hidden = steps.extend(prompt, batch.attention_mask.bool())
+        at_start = (prompt == sot_id).int().argmax(1)
+        started = hidden[torch.arange(len(prompt), device=prompt.device), at_start]
+        is_silent = [False] * len(prompt)
+        tells_language = self.tokens.is_multilingual and int(at_start[0]) == prompt.shape[1] - 1
+        if not tells_language and self.no_speech_threshold is None:
+            return prompt, hidden[:, -1], is_silent
+        logits = steps.logits(started)
+        if self.no_speech_threshold is not None and self.tokens.no_speech_id is not None:
+            silence = logits.softmax(-1)[:, self.tokens.no_speech_id]
+            is_silent = (silence > self.no_speech_threshold).tolist()
+        if not tells_language:
+            return prompt, hidden[:, -1], is_silent
+        heard = self._heard(logits)
+        rest = torch.tensor([self.tokens.after_language(0)] * len(prompt), device=prompt.device)
+        rest[:, 0] = heard
+        hidden = steps.extend(rest, torch.ones_like(rest, dtype=torch.bool))
+        return torch.cat([prompt, rest], dim=1), hidden[:, -1], is_silent
+
+    def _heard(self, logits: torch.Tensor) -> torch.Tensor:
+        """int64 [B]: the likeliest language token of each row of float [B, V]."""
+        candidates = torch.tensor(sorted(self.language_names), device=logits.device)
+        return candidates[logits[:, candidates].argmax(dim=-1)]
+
+    def _suppression(self, device: torch.device) -> Suppression:
+        always, at_begin = self.generation.get("suppress_tokens"), self.generation.get("begin_suppress_tokens")
+        return Suppression(always or [], at_begin or [], device)
+
+    def _generate(self, states: torch.Tensor, prompt: torch.Tensor, limits: Sequence[int]) -> list[RowTokens]:
+        """The same ids by transformers: every row runs until the last is done, and is then cut at its own limit."""
+        starts = (prompt == self.tokens.sot_id).int().argmax(1)
+        if states.shape[1] != self.core.config.max_source_positions or bool((starts != 0).any()):
+            raise ConfigError(
+                "decode.engine=generate: transformers generates from whole windows without contexts alone; use engine=loop, "
+                "or model.window=full and decode.use_context=false"
+            )
         settings = GenerationConfig(
-            max_new_tokens=min(max_new_tokens, num_positions - prompt.shape[1]),
+            max_new_tokens=max(limits),
             do_sample=False,
             num_beams=1,
-            decoder_start_token_id=self.collator.start_id,
-            eos_token_id=eos_id,
-            pad_token_id=eos_id,
+            decoder_start_token_id=self.tokens.sot_id,
+            eos_token_id=self.tokens.end_id,
+            pad_token_id=self.tokens.end_id,
             suppress_tokens=self.generation.get("suppress_tokens"),
             begin_suppress_tokens=self.generation.get("begin_suppress_tokens"),
         )
-        # Whisper's own generate() would detect, encode and pad again; the general one is all that a 30 s window needs.
+        # Whisper's own generate() would detect, encode and pad again; the general one is all that a window needs.
         generate = cast(Any, GenerationMixin).generate
-        generated = generate(self.module, encoder_outputs=encoded, decoder_input_ids=prompt, generation_config=settings)
-        rows = generated[:, prompt.shape[1] :].tolist()
-        return [
-            self._hypothesis(utterance_id, ids, told, eos_id)
-            for utterance_id, ids, told in zip(batch.ids, rows, prompt.tolist(), strict=True)
-        ]
+        encoded = BaseModelOutput(last_hidden_state=states)
+        ids = generate(self.core, encoder_outputs=encoded, decoder_input_ids=prompt, generation_config=settings)
+        rows = ids[:, prompt.shape[1] :].tolist()
+        return [RowTokens(row[:limit], []) for row, limit in zip(rows, limits, strict=True)]
 
-    def save(self, folder: Path) -> None:
-        """Write a complete directory that plain `from_pretrained` loads."""
-        save_pretrained(self.module, self.processor, folder)
-
-    def _detected_prompt(self, encoded: Any) -> torch.Tensor:
-        """int64 [B, T]: each row's prompt with the likeliest language token after the start token."""
-        states = encoded.last_hidden_state
-        start = torch.full((len(states), 1), self.collator.start_id, device=states.device)
-        logits = self.module(encoder_outputs=encoded, decoder_input_ids=start, use_cache=False).logits[:, -1]
-        candidates = torch.tensor(sorted(self.language_names), device=logits.device)
-        heard = candidates[logits[:, candidates].argmax(dim=-1)].tolist()
-        return torch.tensor([self.collator.prompt_ids(id_) for id_ in heard], device=states.device)
-
-    def _hypothesis(self, utterance_id: str, ids: list[int], prompt: list[int], eos_id: int) -> Hypothesis:
-        is_ended = eos_id in ids
-        kept = ids[: ids.index(eos_id)] if is_ended else ids
-        raw_text = self.collator.tokenizer.decode(kept, skip_special_tokens=True)
-        language = self.language_names.get(prompt[1]) if self.language_names and len(prompt) > 1 else "English"
+    def _hypothesis(self, utterance_id: str, row: RowTokens, prompt: list[int], is_silent: bool) -> Hypothesis:
+        end_id, start = self.tokens.end_id, prompt.index(self.tokens.sot_id)
+        is_ended = is_silent or end_id in row.ids
+        kept = [] if is_silent else row.ids[: row.ids.index(end_id)] if end_id in row.ids else row.ids
+        raw_text = self.tokens.tokenizer.decode(kept, skip_special_tokens=True)
+        told = prompt[start + 1] if self.language_names and start + 1 < len(prompt) else None
         return Hypothesis(
             id=utterance_id,
             text=raw_text.strip(),
-            language=language,
+            language=self.language_names.get(told) if told is not None else "English",
             raw_text=raw_text,
             num_tokens=len(kept) + is_ended,
             is_truncated=not is_ended,
+            log_probs=tuple(row.log_probs[: len(kept) + 1]) if row.log_probs and not is_silent else None,
         )
 
 
-def load(config: WhisperConfig, *, device: torch.device | str, dtype: torch.dtype) -> Recogniser:
-    """Load a checkpoint onto a device.
+def load(
+    config: WhisperConfig, *, device: torch.device | str, dtype: torch.dtype, makes_features: bool | None = None
+) -> Trainable:
+    """Load a checkpoint, or an adapter over one, onto a device. makes_features: see `load_trainable`; None: to transcribe with.
 
     Raises:
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
+        ConfigError: the settings ask for what the checkpoint has not.
     """
     folder = resolve_checkpoint(config.path, config.revision)
-    processor, generation = _open(folder)
-    module = load_pretrained(WhisperForConditionalGeneration, folder, dtype=dtype)
-    return Whisper(module.to(device), processor, generation)
+    module, processor, generation = open_whisper(folder, base=config.base, dtype=dtype)
+    core: Any = module.get_base_model() if isinstance(module, PeftModel) else module
+    if makes_features is None:
+        say_other_window(config.path, config.window, getattr(core.config, "trained_windows", None))
+    else:  # written with every checkpoint of the run: who evaluates it can tell
+        core.config.trained_windows = config.trained_windows
+    cast(nn.Module, module).to(device)
+    path, revision = origin_of(config.path, folder)
+    return Whisper(
+        module.eval(),
+        processor,
+        generation,
+        WhisperCollator.of(config, processor, generation, core.config, makes_features=makes_features is not False),
+        source=Source(path, revision, digest_of(folder, config.base)),
+        no_speech_threshold=config.no_speech_threshold,
+    )
 
 
-def load_collator(config: WhisperConfig) -> Collator:
+def load_collator(config: WhisperConfig) -> TrainingCollator:
     """The collator of a checkpoint, without its weights; raises as `load` does."""
-    return WhisperCollator(*_open(resolve_checkpoint(config.path, config.revision)))
-
-
-def _open(folder: Path) -> tuple[Any, dict[str, Any]]:
-    require_model_type(folder, FAMILY, {"whisper"})
-    file = folder / "generation_config.json"
-    generation = read_json(file) if file.is_file() else {}
-    if "decoder_start_token_id" not in generation:
-        raise CheckpointError(
-            f"{file}: missing, or without decoder_start_token_id, so the prompt is not known; copy it from the source"
-        )
-    return load_auto_processor(folder), generation
+    processor, generation, settings = open_tokens(resolve_checkpoint(config.path, config.revision), base=config.base)
+    return WhisperCollator.of(config, processor, generation, settings)

@@ -1,6 +1,6 @@
 """Owns what a toy is given and what it is taught: energies of frames, and the bytes of the text."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -16,6 +16,11 @@ PAD, START, END = 0, 1, 2
 class ToyCollator:
     log_mel = None  # its features are no log-mel, so nothing keeps them
     audio_id = None
+    window_s = 0.0  # it is given no more than the clip
+    max_target_tokens = None
+
+    def require_languages(self, languages: Collection[str], where: str) -> None:
+        """It writes bytes, whatever the language."""
 
     def for_training(self, recordings: Sequence[Recording]) -> Batch:
         return self._collate(recordings, [[START, *self._target(one.utterance)] for one in recordings], supervised=True)

@@ -1,0 +1,102 @@
+"""Owns opening Whisper checkpoints: transformers' layout, or a LoRA adapter over one; and what a checkpoint was trained for.
+
+Input: a directory. Output: the transformers model, its processor and generation_config.json, or one sentence naming the folder.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+
+from qasr_train.models.digest import weights_digest
+from qasr_train.models.locations import read_config, read_json
+from qasr_train.models.lora_files import ADAPTER_CONFIG, attach_adapter, find_base, merge_adapter, require_base
+from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type
+from qasr_train.models.safetensors_files import ADAPTER_FILE, read_tensors, stored_tensors
+from qasr_train.models.whisper.config import Window
+from qasr_train.models.whisper.tokens import require_generation
+
+FAMILY = "whisper"
+TIED = frozenset({"proj_out.weight"})  # the same tensor as the token embeddings; files leave it out
+_log = logging.getLogger(__name__)
+
+
+def open_whisper(
+    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[WhisperForConditionalGeneration | PeftModel, Any, dict[str, Any]]:
+    """(model in evaluation mode on the CPU, processor, generation_config.json) of a checkpoint, or of an adapter over its base.
+
+    Args:
+        folder: a directory, see `resolve_checkpoint`. base: of an adapter; None is the one it names.
+        dtype: of the weights in memory, whatever they are on disk; an adapter's stay float32.
+
+    Raises:
+        CheckpointError: the directory is incomplete, damaged, of another family, or an adapter that does not belong to its base.
+    """
+    if is_adapter(folder):
+        base_folder = find_base(folder, base)
+        require_base(folder, base_folder, digest_of(base_folder))
+        model, processor, generation = open_whisper(base_folder, dtype=dtype)
+        whole = merge_adapter(model) if isinstance(model, PeftModel) else model
+        return attach_adapter(whole, folder), processor, generation
+    processor, generation, _ = open_tokens(folder)
+    model = load_pretrained(WhisperForConditionalGeneration, folder, dtype=dtype)
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+    return model, processor, generation
+
+
+def open_tokens(folder: Path, *, base: str | None = None) -> tuple[Any, dict[str, Any], WhisperConfig]:
+    """(processor, generation_config.json, configuration) of a checkpoint or of an adapter's base; no weights. Raises as above."""
+    if is_adapter(folder):
+        return open_tokens(find_base(folder, base))
+    require_model_type(folder, FAMILY, {"whisper"})
+    file = folder / "generation_config.json"
+    generation = read_json(file) if file.is_file() else {}
+    require_generation(file, generation)
+    return load_auto_processor(folder), generation, WhisperConfig.from_dict(read_config(folder))
+
+
+def digest_of(folder: Path, base: str | None = None) -> str:
+    """The digest of a directory's weights: equal for copies in another number format. base: of an adapter, as for `open_whisper`.
+
+    Raises:
+        CheckpointError: weights are missing or damaged.
+    """
+    if is_adapter(folder):
+        adapter = read_tensors(stored_tensors(folder, ADAPTER_FILE))
+        return f"{digest_of(find_base(folder, base))}+{weights_digest(adapter)}"
+    stored = stored_tensors(folder)
+    return weights_digest(read_tensors({name: tensor for name, tensor in stored.items() if name not in TIED}))
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a directory holds a LoRA adapter instead of a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def say_other_window(path: str, window: Window, trained: Sequence[str] | None) -> None:
+    """Warn where a checkpoint transcribes through another window than it was trained with. trained: None for a published one.
+
+    The figures are whisper-base's on the Arabic commands of docs/real_weights.md.
+    """
+    seen = list(trained or [Window.full.value])
+    if window.value in seen:
+        return
+    if window is Window.clip:
+        _log.warning(
+            "%s: was never trained with model.window=clip, and an untrained Whisper repeats itself there (whisper-base on "
+            "commands of a second: 272 %% of the words wrong, 62 %% with the full one); set model.window=full, or train it so",
+            path,
+        )
+        return
+    _log.warning(
+        "%s: was trained with model.window=%s, and is given the full 30 s now; it hears best what it was trained with: "
+        "model.window=%s, or train with model.full_window_fraction=0.1",
+        path,
+        seen[0],
+        seen[0],
+    )

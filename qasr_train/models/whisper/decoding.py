@@ -1,0 +1,156 @@
+"""Owns Whisper's decoder: all tokens at once in training, step by step with its keys and values in transcription.
+
+Input: states of the encoder and token ids. Output: states before the head, or `Steps` of greedy decoding. The arithmetic of a
+layer is written out for transcription, so that rows may have prompts and windows of their own and leave when they are done.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, choose
+
+_STORE_BLOCK = 64  # positions by which the store of keys and values grows
+
+
+def decode_at_once(decoder: Any, ids: torch.Tensor, states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """float [B, T, D]: the states before the head after each token, for training.
+
+    Args:
+        decoder: transformers' WhisperDecoder with attention by torch (sdpa), which is causal without a mask.
+        ids: int64 [B, T], padded on the right. states: float [B, S, D] of the encoder. mask: as `mask_of` gives it.
+    """
+    positions = decoder.embed_positions.weight[: ids.shape[1]]
+    hidden = decoder.embed_tokens(ids)
+    hidden = F.dropout(hidden + positions.to(hidden.dtype), p=decoder.dropout, training=decoder.training)
+    for layer in decoder.layers:
+        hidden = layer(hidden, None, states, mask)
+    return decoder.layer_norm(hidden)
+
+
+class Suppression:
+    """Tokens that are never chosen, and those that are not the first of a transcript. Both as generation_config.json has them."""
+
+    def __init__(self, always: Sequence[int], at_begin: Sequence[int], device: torch.device) -> None:
+        self.always = torch.tensor(list(always), dtype=torch.int64, device=device)
+        self.at_begin = torch.tensor(list(at_begin), dtype=torch.int64, device=device)
+
+    def __call__(self, logits: torch.Tensor, *, is_first: bool = False) -> torch.Tensor:
+        """float [B, V] with the logits of those tokens at minus infinity; in place."""
+        logits.index_fill_(-1, self.always, -torch.inf)
+        return logits.index_fill_(-1, self.at_begin, -torch.inf) if is_first else logits
+
+
+class WhisperSteps:
+    """The rows of a batch while they are decoded; see `Steps` of blocks/greedy.py. `extend` takes the prompts first."""
+
+    def __init__(
+        self, core: Any, states: torch.Tensor, mask: torch.Tensor | None, suppress: Suppression, *, num_positions: int
+    ) -> None:
+        """core: transformers' WhisperForConditionalGeneration in eval mode. states, mask: as `decode_at_once` has them."""
+        self.core, self.decoder, self.suppress = core, core.model.decoder, suppress
+        self.mask, self.num_positions = mask, num_positions
+        self.layers = [_LayerStore(layer, states) for layer in self.decoder.layers]
+        self.seen = torch.zeros(len(states), 0, dtype=torch.bool, device=states.device)  # columns that hold a token
+
+    def extend(self, ids: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
+        """float [B, n, D]: the states after each of these next tokens.
+
+        Args:
+            ids: int64 [B, n]. is_token: bool [B, n]; False where a row is padded, on the left of its first token.
+        """
+        begin, num_new = self.seen.shape[1], ids.shape[1]
+        positions = self.seen.sum(1, keepdim=True) + is_token.cumsum(1) - 1
+        self.seen = torch.cat([self.seen, is_token], dim=1)
+        hidden = self.decoder.embed_tokens(ids) + self.decoder.embed_positions.weight[
+            positions.clamp(0, self.num_positions - 1)
+        ].to(self.decoder.embed_tokens.weight.dtype)
+        columns = torch.arange(self.seen.shape[1], device=ids.device)
+        own = columns[begin:, None]
+        # Padding sees itself alone: a row of a softmax that sees nothing is not a number.
+        visible = (columns <= own) & self.seen[:, None] | (columns == own)
+        for layer in self.layers:
+            hidden = layer(hidden, visible[:, None], self.mask)
+        assert hidden.shape[1] == num_new
+        return self.decoder.layer_norm(hidden)
+
+    def logits(self, state: torch.Tensor) -> torch.Tensor:
+        """float32 [B, V] of the token after states [B, D]."""
+        return self.core.proj_out(state).float()
+
+    def first(self, state: torch.Tensor) -> Chosen:
+        """The first token of each transcript, after the states [B, D] of the prompts' last tokens."""
+        return choose(self.suppress(self.logits(state), is_first=True))
+
+    def advance(self, tokens: torch.Tensor, num_steps: int) -> list[Chosen]:
+        """See `Steps`."""
+        new: list[Chosen] = []
+        for _ in range(num_steps):
+            last = (new[-1].ids if new else tokens)[:, None]
+            state = self.extend(last, torch.ones_like(last, dtype=torch.bool))[:, -1]
+            new.append(choose(self.suppress(self.logits(state))))
+        return new
+
+    def keep(self, kept: torch.Tensor) -> None:
+        """See `Steps`."""
+        self.seen = self.seen[kept]
+        self.mask = None if self.mask is None else self.mask[kept]
+        for layer in self.layers:
+            layer.keep(kept)
+
+    def should_drop(self, num_pending: int) -> bool:
+        """See `Steps`."""
+        return num_pending <= KEPT_FRACTION * len(self.seen)
+
+
+class _LayerStore:
+    """A layer of the decoder with the keys and values of its rows: of the sound once, of the tokens as they come."""
+
+    def __init__(self, layer: Any, states: torch.Tensor) -> None:
+        self.layer = layer
+        attention = layer.encoder_attn
+        self.sound = (self._heads(attention.k_proj(states)), self._heads(attention.v_proj(states)))
+        self.length = 0
+        self.store = torch.stack(self.sound)[..., :0, :]  # [keys and values, B, heads, positions, width]
+
+    def __call__(self, hidden: torch.Tensor, visible: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """float [B, n, D] -> the same after this layer. visible: bool [B, 1, n, positions]; mask: of the sound."""
+        layer = self.layer
+        normed = layer.self_attn_layer_norm(hidden)
+        keys, values = self._append(
+            self._heads(layer.self_attn.k_proj(normed)), self._heads(layer.self_attn.v_proj(normed))
+        )
+        hidden = hidden + self._attend(layer.self_attn, normed, keys, values, visible)
+        normed = layer.encoder_attn_layer_norm(hidden)
+        hidden = hidden + self._attend(layer.encoder_attn, normed, *self.sound, mask)
+        normed = layer.final_layer_norm(hidden)
+        return hidden + layer.fc2(layer.activation_fn(layer.fc1(normed)))
+
+    def keep(self, kept: torch.Tensor) -> None:
+        self.store = self.store[:, kept]
+        self.sound = (self.sound[0][kept], self.sound[1][kept])
+
+    def _append(self, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        begin, self.length = self.length, self.length + keys.shape[-2]
+        if self.length > self.store.shape[-2]:
+            shape = list(self.store.shape)
+            shape[-2] = self.length + max(_STORE_BLOCK, begin // 4)
+            grown = self.store.new_empty(shape)
+            grown[..., :begin, :] = self.store[..., :begin, :]
+            self.store = grown
+        self.store[0, ..., begin : self.length, :] = keys
+        self.store[1, ..., begin : self.length, :] = values
+        return self.store[..., : self.length, :]
+
+    def _heads(self, states: torch.Tensor) -> torch.Tensor:
+        """float [B, n, D] -> [B, heads, n, width]."""
+        return states.unflatten(-1, (self.layer.self_attn.num_heads, -1)).transpose(1, 2)
+
+    def _attend(
+        self, attention: Any, normed: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        queries = self._heads(attention.q_proj(normed) * attention.scaling)
+        heard = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=1.0)
+        return attention.out_proj(heard.transpose(1, 2).flatten(2))

@@ -1,0 +1,63 @@
+"""Owns the audio side of Whisper's forward pass: log-mel of windows of any length -> states, rows that do not see each other's.
+
+Composes transformers' own modules. Its own encoder refuses all but 30 s; a shorter window has the first of the positions.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+# Raise it with every change of what `encode_windows` computes: it tells encodings in caches of another code apart.
+ENCODER_VERSION = 1
+
+
+def encode_windows(
+    encoder: Any, features: torch.Tensor, num_positions: Sequence[int], *, recompute_convolutions: bool
+) -> torch.Tensor:
+    """float [B, S, D]: the encoder's states of each row, S being the most positions of a row; past its own, a row's are rubbish.
+
+    Args:
+        encoder: transformers' WhisperEncoder.
+        features: float [B, M, F], F at least 2 S; what stands after 2 S is seen by the convolutions alone.
+        num_positions: of each row, on the host.
+        recompute_convolutions: run them again in the backward pass instead of keeping what is between them.
+    """
+    width = max(num_positions)
+    convolve = _convolve(encoder, features) if not recompute_convolutions else _recomputed(encoder, features)
+    hidden = convolve[:, :width] + encoder.embed_positions.weight[:width].to(convolve.dtype)
+    hidden = F.dropout(hidden, p=encoder.dropout, training=encoder.training)
+    mask = mask_of(num_positions, hidden.device)
+    for layer in encoder.layers:
+        hidden = layer(hidden, mask)
+    return encoder.layer_norm(hidden)
+
+
+def mask_of(num_positions: Sequence[int], device: torch.device) -> torch.Tensor | None:
+    """bool [B, 1, 1, S]: which states of each row are its own; None where all are."""
+    width = max(num_positions)
+    if min(num_positions) == width:
+        return None
+    own = torch.arange(width) < torch.tensor(num_positions)[:, None]
+    return own[:, None, None].to(device, non_blocking=True)
+
+
+def flattened(states: torch.Tensor, num_positions: Sequence[int]) -> torch.Tensor:
+    """float [A, D]: the rows' own states, of [B, S, D]."""
+    return torch.cat([row[:own] for row, own in zip(states, num_positions, strict=True)])
+
+
+def padded(states: torch.Tensor, num_positions: Sequence[int]) -> torch.Tensor:
+    """float [B, S, D] again, zero past a row's own, of [A, D]."""
+    return torch.nn.utils.rnn.pad_sequence(list(states.split(list(num_positions))), batch_first=True)
+
+
+def _convolve(encoder: Any, features: torch.Tensor) -> torch.Tensor:
+    """float [B, M, F] -> [B, F / 2, D]."""
+    return F.gelu(encoder.conv2(F.gelu(encoder.conv1(features)))).transpose(1, 2)
+
+
+def _recomputed(encoder: Any, features: torch.Tensor) -> torch.Tensor:
+    return checkpoint(_convolve, encoder, features, use_reentrant=False)
