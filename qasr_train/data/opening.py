@@ -71,9 +71,8 @@ class TrainingSources:
             mix_temperature=config.mix_temperature,
             mix_by=config.mix_by,
         )
-        for name, pool in pools.items():
-            if isinstance(pool, ListPool):
-                _require_languages(model.collator, pool.utterances, f"data.train.{name.partition('/')[0]}")
+        for pool in _lists(pools):
+            _require_languages(model.collator, pool.utterances, f"data.train.{pool.name.partition('/')[0]}")
         for line in (*describe_pools(pools), *limits.describe("data.train")):
             say(line)
         load = open_cache(config.cache, model, pools, run)
@@ -133,8 +132,12 @@ def _require_languages(collator: TrainingCollator, utterances: Sequence[Utteranc
 def describe_pools(pools: Mapping[str, Pool]) -> list[str]:
     """Lines on what is in each, on their shares of an epoch, and on styles of writing that differ between them."""
     lines = [pool.describe() for pool in pools.values()]
-    lists = [pool for pool in pools.values() if isinstance(pool, ListPool)]
+    lists = _lists(pools)
     if shares := describe_shares(lists):
         lines.append(shares)
     remarks = style_remarks({pool.name: set_style(pool.sampled_texts()) for pool in lists})
     return lines + [f"note: {remark}" for remark in remarks]
+
+
+def _lists(pools: Mapping[str, Pool]) -> list[ListPool]:
+    return [pool for pool in pools.values() if isinstance(pool, ListPool)]

@@ -226,10 +226,11 @@ def take(utterances: Sequence[Utterance], indices: np.ndarray) -> Sequence[Utter
 
 def languages_of(utterances: Sequence[Utterance]) -> tuple[list[str], np.ndarray]:
     """(names, int64 [N]: which of them each utterance of a list or a table is in); "unknown" where none is stated."""
-    column = pa.chunked_array([pa.nulls(len(utterances), _TYPES["language"])])
+    if isinstance(utterances, UtteranceTable) and "language" not in utterances.columns.column_names:
+        return [UNKNOWN] * bool(len(utterances)), np.zeros(len(utterances), dtype=np.int64)
     if not isinstance(utterances, UtteranceTable):
         column = pa.chunked_array([pa.array([u.language for u in utterances], pa.string()).dictionary_encode()])
-    elif "language" in utterances.columns.column_names:
+    else:
         column = utterances.columns.column("language")
     encoded = column.unify_dictionaries().combine_chunks()
     names = encoded.dictionary.to_pylist()

@@ -180,6 +180,8 @@ def test_limits_treat_a_table_as_they_treat_a_list():
     from qasr_train.data.settings import DataConfig, TooLong
 
     class Tokens:
+        max_target_tokens = None
+
         def num_target_tokens(self, one) -> int:
             return len(one.text.split())
 

@@ -60,6 +60,8 @@ class Thread(Processes):
 
 
 class NoTokens:
+    max_target_tokens = None
+
     def num_target_tokens(self, one: Any) -> int:
         return 1
 

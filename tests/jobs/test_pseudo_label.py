@@ -15,10 +15,10 @@ from qasr_train.jobs.pseudo_label import pseudo_label
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.pseudo_label import PseudoLabelConfig
 from qasr_train.models.base import Hypothesis
+from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.settings import Engine
-from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
 from qasr_train.transcription import run as transcription
@@ -188,9 +188,9 @@ def test_confidence_is_not_asked_of_what_gives_none(make: Make, folder: Path) ->
     generate = replace(make(SureModel()).decode, engine=Engine.generate)
     with pytest.raises(ConfigError, match=r"decode\.engine=generate gives no confidence; set min_confidence=null"):
         pseudo_label(make(SureModel(), decode=generate))
-    whisper = replace(make(SureModel()), model=WhisperConfig(path="x"))
-    with pytest.raises(ConfigError, match="models of family whisper give no confidence"):
-        pseudo_label(whisper)
+    parakeet = replace(make(SureModel()), model=ParakeetTDTConfig(path="x"))
+    with pytest.raises(ConfigError, match="models of family parakeet_tdt give no confidence"):
+        pseudo_label(parakeet)
     assert not (folder / "run").exists()
     with pytest.raises(ConfigError, match="the model gives no confidence .*resume=true min_confidence=null"):
         pseudo_label(make(FakeModel()))

@@ -34,3 +34,11 @@ def test_a_table_in_another_process_is_the_same(folder: Path):
     rows = [{"audio": f"wav/{name}.wav", "text": name, "language": "en", "duration_s": 1.5} for name in "abc"]
     table = load_table(SourceConfig(path=write_rows(folder / "m.jsonl", *rows)), "main")
     assert list(pickle.loads(pickle.dumps(table))) == list(table)
+
+
+def test_languages_of_some_rows_of_a_table_that_states_none():
+    builder = TableBuilder()
+    for number in range(4):
+        builder.add(utterance(id=f"u{number}", language=None))
+    names, codes = languages_of(builder.finish().take(np.array([3, 1])))
+    assert (names, codes.tolist()) == ([UNKNOWN], [0, 0])

@@ -7,7 +7,7 @@ from qasr_train.augment.settings import AugmentConfig, ContextConfig
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.settings import DataConfig, FeaturesOn
 from qasr_train.errors import ConfigError
-from qasr_train.models.families import find_family, find_trainable
+from qasr_train.models.families import find_trainable
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.run.settings import TrackingConfig
@@ -40,7 +40,7 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         check_settings(self, "finetune")
         get_normalizer(self.normalizer)
-        family = find_family(self.model.family)
+        family = find_trainable(self.model.family)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
         check_objective(
@@ -50,7 +50,6 @@ class FinetuneConfig:
             sources=list(self.data.train),
             is_sharded=is_sharding_asked_for(),
         )
-        find_trainable(self.model.family)
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
