@@ -8,7 +8,7 @@ import pytest
 
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
-from qasr_train.sources.table import TableBuilder
+from qasr_train.sources.table import UNKNOWN, TableBuilder, languages_of
 from tests.helpers import utterance
 from tests.helpers_sources import write_rows
 
