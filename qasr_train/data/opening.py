@@ -6,6 +6,7 @@ said.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from qasr_train.augment.clip_changes import Changes
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
@@ -17,12 +18,15 @@ from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable, TrainingCollator
+from qasr_train.run.directory import read_run, record_in_run
 from qasr_train.run.processes import Processes
+from qasr_train.sources.intake import Intake
 from qasr_train.sources.source import check_source, load_table
 from qasr_train.sources.table import UNKNOWN, languages_of
 from qasr_train.text.style import set_style, style_remarks
 
 DevSets = dict[str, list[Utterance]]
+ROWS = "rows"  # of run.json: what became of the rows of each source
 
 
 def check_sources(config: DataConfig) -> None:
@@ -33,12 +37,27 @@ def check_sources(config: DataConfig) -> None:
 
 @dataclass(frozen=True)
 class TrainingSources:
-    """The sources of a run, opened as far as no model is needed for it. seed: of the run."""
+    """The sources of a run, opened as far as no model is needed for it.
+
+    seed: of the run. takes_all: whether the run began before rows of other splits than train were set aside.
+    """
 
     config: DataConfig
     opened: Mapping[str, SourceContent]
     processes: Processes
     seed: int
+    takes_all: bool = False
+
+    @property
+    def intakes(self) -> dict[str, Intake]:
+        """What became of the rows of each source; of a stream, of those read so far."""
+        return {f"train.{name}": content.intake for name, content in self.opened.items()}
+
+    def record_streams(self, run_dir: Path) -> None:
+        """Put into run.json what was read of streamed sources; the first process does, of what it has read."""
+        streamed = {f"train.{name}" for name, source in self.config.train.items() if source.streaming}
+        if streamed and self.processes.is_main:
+            record_rows(run_dir, {name: intake for name, intake in self.intakes.items() if name in streamed})
 
     def training_data(
         self,
@@ -92,9 +111,17 @@ class TrainingSources:
         )
 
 
-def open_training_sources(config: DataConfig, *, processes: Processes, seed: int) -> TrainingSources:
-    """The sources of `data.train`; raises as `open_sources`."""
-    return TrainingSources(config, open_sources(config.train, processes=processes, seed=seed), processes, seed)
+def open_training_sources(
+    config: DataConfig, *, processes: Processes, seed: int, resumed: Path | None = None
+) -> TrainingSources:
+    """The sources of `data.train`; raises as `open_sources`.
+
+    resumed: the directory of a run that goes on; None: of a new one. A run whose record counts no rows began before training set
+    rows of other splits aside, so it goes on with all of them.
+    """
+    takes_all = resumed is not None and ROWS not in read_run(resumed)
+    opened = open_sources(config.train, processes=processes, seed=seed, takes_all=takes_all)
+    return TrainingSources(config, opened, processes, seed, takes_all)
 
 
 def open_dev_sets(
@@ -104,8 +131,11 @@ def open_dev_sets(
     model_max_duration_s: float,
     max_utterances: int | None,
     say: Callable[[str], None],
+    note: Callable[[str, Intake], None] = lambda name, intake: None,
 ) -> DevSets:
     """The dev utterances of each source of `data.dev` within the limits, evenly thinned to `max_utterances`.
+
+    note: called with the name of each, and what became of its rows.
 
     Raises:
         ConfigError: a source is streamed; a dev set must be the same at every validation.
@@ -115,7 +145,9 @@ def open_dev_sets(
     for name, source in config.dev.items():
         if source.streaming:
             raise ConfigError(f"data.dev.{name}.streaming=true: a dev set is read whole; set streaming=false")
-        utterances = limits(measure_durations(load_table(source, name, key=f"data.dev.{name}")), name)
+        table = load_table(source, name, key=f"data.dev.{name}")
+        note(f"dev.{name}", table.intake)
+        utterances = limits(measure_durations(table), name)
         _require_languages(collator, utterances, f"data.dev.{name}")
         num_kept = min(len(utterances), max_utterances or len(utterances))
         dev_sets[name] = [utterances[i * len(utterances) // num_kept] for i in range(num_kept)]
@@ -127,6 +159,12 @@ def open_dev_sets(
 def _require_languages(collator: TrainingCollator, utterances: Sequence[Utterance], where: str) -> None:
     """Refuse a source in a language the model cannot be taught, before the first step; a stream's rows are met in training."""
     collator.require_languages(set(languages_of(utterances)[0]) - {UNKNOWN}, where)
+
+
+def record_rows(run_dir: Path, intakes: Mapping[str, Intake]) -> None:
+    """Put into run.json what became of the rows of each source, beside what stands there of others; one process does."""
+    known = read_run(run_dir).get(ROWS, {})
+    record_in_run(run_dir, **{ROWS: known | {name: intake.record() for name, intake in intakes.items()}})
 
 
 def describe_pools(pools: Mapping[str, Pool]) -> list[str]:

@@ -95,9 +95,11 @@ Pool = ListPool | StreamPool
 
 
 def open_sources(
-    sources: Mapping[str, SourceConfig], *, processes: Processes = ALONE, seed: int = 0
+    sources: Mapping[str, SourceConfig], *, processes: Processes = ALONE, seed: int = 0, takes_all: bool = False
 ) -> dict[str, SourceContent]:
     """Read the tables and open the streams of a mixture; needs no model.
+
+    takes_all: rows of other splits than train are not set aside (a stream's checkpoint says that itself).
 
     Raises:
         DataError: as `load_table` and `stream_utterances`.
@@ -108,7 +110,7 @@ def open_sources(
         if source.streaming:
             opened[name] = stream_utterances(source, name, processes=processes, seed=seed, key=f"data.train.{name}")
         else:
-            opened[name] = load_table(source, name, is_trained_on=True, key=f"data.train.{name}")
+            opened[name] = load_table(source, name, is_trained_on=not takes_all, key=f"data.train.{name}")
     tables = {name: table for name, table in opened.items() if isinstance(table, UtteranceTable)}
     # Each source gives an epoch at least one, see `epoch_indices`; a stream gives each process its window.
     num_drawn = sum(max(1, int(len(table) * sources[name].passes_per_epoch)) for name, table in tables.items())

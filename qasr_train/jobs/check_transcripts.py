@@ -38,7 +38,7 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     """
     machine = join_machine(config.device, config.precision)
     evaluation = _evaluation_of(config)
-    [one] = load_suite(evaluation.suite)
+    [one] = load_suite(evaluation.suite, key="source")
     scoring = evaluation.scoring()
     run = TranscriptionRun(evaluation, [one], machine, "evaluate", SCORING_KEYS)
     scored = evaluate_sets(run, scoring, evaluation.tracking)

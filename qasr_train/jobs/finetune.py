@@ -13,7 +13,14 @@ from accelerate.utils import set_seed
 
 from qasr_train.augment.clip_changes import Changes, make_changes
 from qasr_train.data.buckets import BatchBudget
-from qasr_train.data.opening import DevSets, TrainingSources, check_sources, open_dev_sets, open_training_sources
+from qasr_train.data.opening import (
+    DevSets,
+    TrainingSources,
+    check_sources,
+    open_dev_sets,
+    open_training_sources,
+    record_rows,
+)
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
 from qasr_train.jobs.settings.finetune import FinetuneConfig
@@ -69,7 +76,7 @@ def finetune(config: FinetuneConfig) -> None:
         set_seed(config.seed)
 
         # 2 the sources, as far as no model is needed for them; the model, and how much of them it takes at once
-        sources = open_training_sources(config.data, processes=processes_of(accelerator), seed=config.seed)
+        sources = read_sources(config, accelerator, run_dir if resume_from else None)
         learner, budget = open_model(config, accelerator, run_dir)
 
         # 3 the data
@@ -78,7 +85,9 @@ def finetune(config: FinetuneConfig) -> None:
         data, dev_sets = open_data(config, sources, learner, budget, changes)
 
         # 4 optimizer and schedule
-        num_steps = count_steps(config.trainer.num_epochs, config.trainer.max_steps, data, resume_from)
+        num_steps = count_steps(
+            config.trainer.num_epochs, config.trainer.max_steps, data, resume_from, say=accelerator.print
+        )
         step = build_step(config.trainer, config.optim, learner, num_steps=num_steps)
 
         # 5 tracker and validator
@@ -99,6 +108,7 @@ def finetune(config: FinetuneConfig) -> None:
             num_steps=num_steps,
         )
         state = trainer.train(resume_from)
+        sources.record_streams(run_dir)
 
     # 7 what came out
     accelerator.print(describe_result(run_dir, state))
@@ -148,6 +158,11 @@ def open_run(config: FinetuneConfig, device: torch.device, stack: ExitStack) -> 
     return accelerator, run_dir, resume_from
 
 
+def read_sources(config: FinetuneConfig, accelerator: Accelerator, resumed: Path | None) -> TrainingSources:
+    """What is trained on, before there is a model. resumed: the directory of a run that goes on; None: of a new one."""
+    return open_training_sources(config.data, processes=processes_of(accelerator), seed=config.seed, resumed=resumed)
+
+
 def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) -> tuple[Learner, BatchBudget]:
     """The model with its objective, and what a batch of it may hold: as configured, or found by trying."""
     learner = load_learner(
@@ -170,7 +185,7 @@ def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) 
 def open_data(
     config: FinetuneConfig, sources: TrainingSources, learner: Learner, budget: BatchBudget, changes: Changes
 ) -> tuple[TrainingData, DevSets]:
-    """What is trained on and what is watched; what is in them and what was dropped is printed."""
+    """What is trained on and what is watched; what is in them and what was dropped is printed, and rows are recorded."""
     data = sources.training_data(
         learner.model,
         learner.encoding_run(budget, num_workers=config.data.num_workers),
@@ -179,13 +194,17 @@ def open_data(
         num_microbatches=config.trainer.num_microbatches,
         say=learner.accelerator.print,
     )
+    intakes = sources.intakes
     dev_sets = open_dev_sets(
         config.data,
         learner.model.collator,
         model_max_duration_s=config.model.max_duration_s,
         max_utterances=config.trainer.max_dev_utterances,
         say=learner.accelerator.print,
+        note=intakes.__setitem__,
     )
+    if learner.accelerator.is_main_process and not sources.takes_all:
+        record_rows(Path(config.run_dir), intakes)
     return data, dev_sets
 
 

@@ -22,7 +22,7 @@ from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.models.families import find_family
 from qasr_train.models.settings import Capability, Engine
 from qasr_train.run.device import join_machine
-from qasr_train.sources.source import load_utterances
+from qasr_train.sources.source import load_table
 from qasr_train.text.languages import resolve_language
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import PREDICTIONS, Prediction, load_predictions
@@ -75,7 +75,8 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
     _refuse_unknown_confidence(config)
     machine = join_machine(config.device, config.precision)
     source = replace(config.source, columns=config.source.columns | {"text": ""})
-    sets = [UtteranceSet(SET_NAME, load_utterances(source, SET_NAME, is_one_split=False, key="source"))]
+    table = load_table(source, SET_NAME, is_one_split=False, key="source")
+    sets = [UtteranceSet(SET_NAME, list(table), intake=table.intake)]
     others = _transcripts_of(config.agree_with) if config.agree_with else None
 
     # 2 transcripts, resumable like those of an evaluation

@@ -33,6 +33,8 @@ class TrainState:
     num_skipped, num_skipped_in_row: steps left out because loss or gradient was not finite; in all, and since the last good one.
     value_before: of the figure that decides on the dev sets, before the first step. best: its values at the best
     checkpoints that are kept, as [value, step], the best one first. dev_at_best: all figures of the dev sets at that one.
+    max_steps_alone: where trainer.max_steps is given, it alone ends the run; runs that began without this end at max_steps or
+    num_epochs, whichever comes first.
     """
 
     step: int = 0
@@ -48,6 +50,7 @@ class TrainState:
     num_validations_without_gain: int = 0
     dev_at_best: dict[str, float] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    max_steps_alone: bool = False
 
     @property
     def best_value(self) -> float | None:
@@ -173,6 +176,11 @@ def find_fault(folder: Path) -> str | None:
         if _sha256(path) != expected["sha256"]:
             return f"{name} has another checksum than was written"
     return None
+
+
+def new_state() -> TrainState:
+    """Where a run that has not begun stands."""
+    return TrainState(max_steps_alone=True)
 
 
 def read_state(folder: Path) -> TrainState:

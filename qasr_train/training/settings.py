@@ -35,9 +35,11 @@ class TrainerConfig:
     """How long and how to train, what to watch, what to keep."""
 
     num_epochs: float | None = setting(
-        3.0, gt=0, help="epochs; training ends here or at max_steps. null: no such limit"
+        3.0, gt=0, help="epochs; training ends here unless max_steps is given. null: max_steps ends it"
     )
-    max_steps: int | None = setting(None, ge=1, help="optimizer steps; see num_epochs. null: no such limit")
+    max_steps: int | None = setting(
+        None, ge=1, help="optimizer steps; where given, training ends here. null: num_epochs ends it"
+    )
     num_microbatches: int = setting(1, ge=1, help="microbatches of one optimizer step on each process (accumulation)")
     max_grad_norm: float | None = setting(1.0, gt=0, help="2-norm; longer gradients are scaled down to it. null: off")
     precision: Precision = setting(Precision.auto, help="format of the forward pass. auto: bf16 on a GPU, else fp32")

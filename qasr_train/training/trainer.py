@@ -17,7 +17,7 @@ from qasr_train.data.workers import LoadedBatch
 from qasr_train.errors import ConfigError, InterruptedRunError
 from qasr_train.run.interrupt import Interrupt
 from qasr_train.run.tracking import Tracker
-from qasr_train.training.checkpoint import TrainState, read_state
+from qasr_train.training.checkpoint import TrainState, new_state, read_state
 from qasr_train.training.monitoring import Monitor, StepResult, peak_tflops
 from qasr_train.training.saving import Saver
 from qasr_train.training.settings import TrainerConfig
@@ -61,7 +61,7 @@ class Trainer:
             DataError: more unreadable audio than allowed. CheckpointError: a checkpoint cannot be written.
         """
         # 1 where to begin
-        state = TrainState() if resume_from is None else self._resume(resume_from)
+        state = new_state() if resume_from is None else self._resume(resume_from)
         if self.selection and resume_from is None:
             self.selection.begin(state)
 
@@ -192,25 +192,44 @@ def build_trainer(
 
 
 def count_steps(
-    num_epochs: float | None, max_steps: int | None, data: TrainingData, resume_from: Path | None = None
+    num_epochs: float | None,
+    max_steps: int | None,
+    data: TrainingData,
+    resume_from: Path | None = None,
+    *,
+    say: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Optimizer steps of the whole run; of a resumed one, those done and those that the rest of its epochs makes now.
+    """Optimizer steps of the whole run: `max_steps` where it is given, else those of its epochs.
+
+    Of a resumed one, those done and those that the rest of its epochs makes now; by the rule it began under, see `TrainState`.
+
+    say: called with a line where both are given and `num_epochs` means another end.
 
     Raises:
         ConfigError: epochs are asked of a streamed source, which has none.
     """
-    if num_epochs is None:
-        assert max_steps is not None
+    state = new_state() if resume_from is None else read_state(resume_from)
+    if max_steps is not None and (num_epochs is None or state.max_steps_alone):
+        if num_epochs is not None and resume_from is None and not data.is_streamed:
+            _tell_the_end(num_epochs, max_steps, data.num_steps(0), say)
         return max_steps
+    assert num_epochs is not None
     if data.is_streamed:
         raise ConfigError(
-            f"trainer.num_epochs={num_epochs:g}: a streamed source has no known end; set trainer.num_epochs=null "
-            "and trainer.max_steps"
+            f"trainer.num_epochs={num_epochs:g}: a streamed source has no known end; set trainer.max_steps"
         )
     whole, rest = divmod(num_epochs, 1.0)
-    state = TrainState() if resume_from is None else read_state(resume_from)
     data.load_state_dict(state.data, epoch=state.epoch, step_in_epoch=state.step_in_epoch)
     num_steps = state.step - state.step_in_epoch  # of the epochs that are done
     num_steps += sum(data.num_steps(epoch) for epoch in range(state.epoch, int(whole)))
     num_steps += round(rest * data.num_steps(int(whole))) if rest else 0
     return max(1, min(num_steps, max_steps or num_steps))
+
+
+def _tell_the_end(num_epochs: float, max_steps: int, steps_an_epoch: int, say: Callable[[str], None]) -> None:
+    num_steps = max(1, round(num_epochs * steps_an_epoch))
+    if num_steps != max_steps:
+        say(
+            f"note: trainer.max_steps={max_steps} ends this run, after {max_steps / steps_an_epoch:.1f} epochs; "
+            f"trainer.num_epochs={num_epochs:g} (about {num_steps} steps) does not count beside it"
+        )

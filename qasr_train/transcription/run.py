@@ -157,7 +157,8 @@ class TranscriptionRun:
             check_same_config(run_dir, self.config, ignore=(*MAY_CHANGE_ON_RESUME, *self.may_change))
             _check_same_inputs(run_dir, read_run(run_dir).get("inputs", inputs), inputs)
         save_provenance(run_dir, self.config, self.recipe)
-        record_in_run(run_dir, inputs=inputs)
+        rows = {one.name: one.intake.record() for one in self.sets if one.intake is not None}
+        record_in_run(run_dir, inputs=inputs, rows=rows)
 
     def _inputs(self) -> dict[str, Any]:
         """What decides the transcripts besides the settings, as run.json has it."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from qasr_train.audio.decode import load_audio
 from qasr_train.manifest import Utterance
+from qasr_train.sources.intake import Intake
 from qasr_train.transcription.predictions import Prediction
 
 
@@ -32,6 +33,7 @@ class UtteranceSet:
 
     role: "target", "guard" or None, as predictions.jsonl has it. change: of every clip; None: as it was recorded.
     chunks: id -> (parent_id, chunk_index) where the utterances are chunks, each with its parent's whole text; None: they are not.
+    intake: what became of the rows of its source; None: nobody counted.
     """
 
     name: str
@@ -39,6 +41,7 @@ class UtteranceSet:
     role: str | None = None
     change: ClipChange | None = None
     chunks: dict[str, tuple[str, int]] | None = None
+    intake: Intake | None = None
 
     def load_clip(self, utterance: Utterance) -> np.ndarray:
         """The samples to be transcribed, float32 [S] at 16 kHz, changed where the set changes its clips.

@@ -199,6 +199,33 @@ def test_limits_treat_a_table_as_they_treat_a_list():
     }  # fmt: skip
 
 
+def test_max_steps_ends_a_run_whatever_num_epochs_says_and_the_difference_is_said(tmp_path):
+    from qasr_train.training.trainer import count_steps
+
+    said: list[str] = []
+    per_epoch = data().num_steps(0)
+    assert count_steps(3.0, 7 * per_epoch, data(), say=said.append) == 7 * per_epoch
+    assert said == [
+        f"note: trainer.max_steps={7 * per_epoch} ends this run, after 7.0 epochs; trainer.num_epochs=3 (about {3 * per_epoch} "
+        "steps) does not count beside it"
+    ]
+    assert count_steps(3.0, 5, data()) == count_steps(None, 5, data()) == 5
+    assert count_steps(None, 5, data(), say=said.append) == 5 and len(said) == 1
+
+
+def test_a_run_that_began_under_the_rule_of_whichever_comes_first_ends_by_it(tmp_path):
+    import json
+
+    from qasr_train.training.trainer import count_steps
+
+    (tmp_path / "state").mkdir()
+    state = {"step": 2, "epoch": 0, "step_in_epoch": 2, "data": data().state_dict(0)}
+    whole = sum(data().num_steps(epoch) for epoch in range(3))
+    for rule, expected in (({}, whole), ({"max_steps_alone": True}, 7 * whole)):
+        (tmp_path / "state" / "train_state.json").write_text(json.dumps(state | rule))
+        assert count_steps(3.0, 7 * whole, data(), tmp_path) == expected
+
+
 def test_the_steps_of_a_resumed_run_are_those_done_and_those_left(tmp_path):
     import json
 

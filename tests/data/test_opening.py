@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from qasr_train.data.mixture import ListPool
-from qasr_train.data.opening import check_sources, describe_pools, open_dev_sets
+from qasr_train.data.opening import check_sources, describe_pools, open_dev_sets, open_training_sources, record_rows
 from qasr_train.data.settings import DataConfig, TooLong
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.run.processes import ALONE
+from qasr_train.sources.intake import Intake
 from qasr_train.sources.settings import SourceConfig
 from tests.helpers import utterance, write_wav
 from tests.helpers_model import tiny_processor
@@ -96,3 +98,51 @@ def test_lines_on_sources_tell_shares_and_styles_that_differ():
     ]
     assert case.startswith("note: sets differ in letter case (a: cased, b: lower)")
     assert marks.startswith("note: sets differ in punctuation")
+
+
+def with_splits(folder: Path) -> dict[str, SourceConfig]:
+    """Three rows of train and two of test."""
+    source = manifest(folder, 5)
+    write_wav(folder / "r1.wav")
+    rows = [json.loads(line) for line in (folder / "dev.jsonl").read_text().splitlines()]
+    rows = [row | {"split": "test" if i in (1, 4) else "train"} for i, row in enumerate(rows)]
+    (folder / "dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return source
+
+
+def test_what_became_of_the_rows_stands_in_the_run_s_record(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"version": 1}')
+    sources = open_training_sources(DataConfig(train=with_splits(tmp_path)), processes=ALONE, seed=0)
+    record_rows(tmp_path / "run", sources.intakes)
+    noted: dict[str, Intake] = {}
+    open_dev_sets(
+        DataConfig(dev={"main": SourceConfig(path=str(tmp_path / "dev.jsonl"), split="test")}),
+        Qwen3ASRCollator(tiny_processor()),
+        model_max_duration_s=1200.0,
+        max_utterances=None,
+        say=lambda line: None,
+        note=noted.__setitem__,
+    )
+    record_rows(tmp_path / "run", noted)
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {
+        "version": 1,
+        "rows": {
+            "train.main": {"num_rows": 5, "num_taken": 3, "left_out": {"of split test": 2}},
+            "dev.main": {"num_rows": 5, "num_taken": 2, "left_out": {"of split train": 3}},
+        },
+    }
+
+
+def test_a_run_begun_before_rows_were_set_aside_goes_on_with_all_of_them(tmp_path: Path, caplog):
+    config = DataConfig(train=with_splits(tmp_path))
+
+    def ids(record: str) -> list[str]:
+        (tmp_path / "run.json").write_text(record)
+        sources = open_training_sources(config, processes=ALONE, seed=0, resumed=tmp_path)
+        return [utterance.id for utterance in sources.opened["main"]]
+
+    assert ids('{"rows": {}}') == ["r0", "r2", "r3"]
+    caplog.clear()
+    assert ids("{}") == ["r0", "r1", "r2", "r3", "r4"]  # an older run.json counts no rows
+    assert "source main: all its splits are used; it holds train (3), test (2)" in caplog.text

@@ -16,20 +16,26 @@ from qasr_train.evaluation.settings import (
 from qasr_train.evaluation.suites.context_conditions import under_conditions
 from qasr_train.evaluation.suites.noise import conditions
 from qasr_train.manifest import Utterance
+from qasr_train.sources.intake import Intake
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.sources.source import load_utterances
+from qasr_train.sources.source import load_table
 from qasr_train.transcription.sets import UtteranceSet
 
 
-def load_suite(config: SuiteConfig) -> list[UtteranceSet]:
+def load_suite(config: SuiteConfig, *, key: str | None = None) -> list[UtteranceSet]:
     """Load every chosen set; with offered terms or noise, each once for every condition.
+
+    key: where the settings of the source stand, for messages; None: below suite.sets.
 
     Raises:
         DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
             states no text, an id stands twice; there is no noise, or no term list, where the settings say.
     """
     noisy = conditions(config.noise)
-    sets = [_load_set(name, set_config) for name, set_config in config.chosen_sets().items()]
+    sets = [
+        _load_set(name, set_config, key or f"suite.sets.{name}.source")
+        for name, set_config in config.chosen_sets().items()
+    ]
     if config.context.terms is not None:
         sets = [under for one in sets for under in _with_offers(one, config.context)]
     if not noisy:
@@ -37,13 +43,14 @@ def load_suite(config: SuiteConfig) -> list[UtteranceSet]:
     return [replace(one, name=how.set_name(one.name), change=how) for one in sets for how in noisy]
 
 
-def _load_set(name: str, config: SetConfig) -> UtteranceSet:
+def _load_set(name: str, config: SetConfig, key: str) -> UtteranceSet:
     chunks = None
     try:
         if config.parents is None:
-            utterances = load_utterances(config.source, name)
+            table = load_table(config.source, name, key=key)
+            utterances, intake = list(table), table.intake
         else:
-            utterances, chunks = _load_chunks(name, config.source, config.parents)
+            utterances, chunks, intake = _load_chunks(name, config.source, config.parents)
     except DataError as error:
         if config.access is None:
             raise
@@ -58,18 +65,22 @@ def _load_set(name: str, config: SetConfig) -> UtteranceSet:
             f'({first.origin}); an evaluation needs a reference in every row ("" where there is no speech)'
         )
     _check_ids(name, utterances)
-    return UtteranceSet(name, utterances, None if config.role is Role.none else config.role.value, chunks=chunks)
+    return UtteranceSet(
+        name, utterances, None if config.role is Role.none else config.role.value, chunks=chunks, intake=intake
+    )
 
 
 def _load_chunks(
     name: str, source: SourceConfig, parents: SourceConfig
-) -> tuple[list[Utterance], dict[str, tuple[str, int]]]:
-    """The chunks, each with its parent's text, language, speaker; and which part of which parent each is."""
-    whole = {parent.id: parent for parent in load_utterances(parents, f"{name}.parents")}
+) -> tuple[list[Utterance], dict[str, tuple[str, int]], Intake]:
+    """The chunks, each with its parent's text, language, speaker; which part of which parent each is; what became of the rows."""
+    key = f"suite.sets.{name}"
+    whole = {parent.id: parent for parent in load_table(parents, f"{name}.parents", key=f"{key}.parents")}
     # An Utterance has no fields for these two columns; text and speaker are the parent's, so theirs are free.
     columns = {**source.columns, "text": "parent_id", "speaker": "chunk_index"}
     utterances, chunks = [], {}
-    for row in load_utterances(replace(source, columns=columns), name):
+    table = load_table(replace(source, columns=columns), name, key=f"{key}.source")
+    for row in table:
         parent = whole.get(row.text or "")
         if parent is None or not (row.speaker or "").isdecimal():
             raise DataError(
@@ -80,7 +91,7 @@ def _load_chunks(
             replace(row, text=parent.text, speaker=parent.speaker, language=row.language or parent.language)
         )
         chunks[row.id] = (parent.id, int(row.speaker or 0))
-    return utterances, chunks
+    return utterances, chunks, table.intake
 
 
 def _with_offers(one: UtteranceSet, config: ContextConditionsConfig) -> list[UtteranceSet]:
