@@ -182,7 +182,7 @@ def _score_tables(scores: Sequence[tuple[str, dict[str, Any]]]) -> str:
     lines = [
         "## Scores",
         "",
-        "| run | set | utterances | WER % | CER % | interval | normalizer |",
+        "| run | set | utterances | WER % | CER % | two-sided interval | normalizer |",
         "|---|---|---:|---:|---:|---|---|",
     ]
     for run, content in scores:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because
-from qasr_train.evaluation.scoring.significance import PairedTest
+from qasr_train.evaluation.scoring.significance import PairedTest, more_units
 from qasr_train.evaluation.settings import GateConfig
 
 
@@ -74,15 +74,34 @@ def _check(name: str, role: str, found: Evidence, gate: GateConfig) -> Check:
         if collapsed is not None:
             return Check(name, role, False, collapsed if is_small else f"{collapsed}; by error rate alone: {sentence}")
     if is_small and found.test is not None:
-        return Check(name, role, None, _too_small(found.test, gate))
+        return Check(name, role, None, _too_small(role, found.test, gate))
     return Check(name, role, passed, sentence)
 
 
-def _too_small(test: PairedTest, gate: GateConfig) -> str:
-    units = f"{test.interval.num_units} {test.interval.unit}{'' if test.interval.num_units == 1 else 's'}"
+def _too_small(role: str, test: PairedTest, gate: GateConfig) -> str:
     shown = test.detectable_points
-    smallest = "" if shown is None else f"; with so few only a difference of {shown:.2f} points would have shown"
-    return f"undecided: {units}, gate.min_units={gate.min_units}{smallest}"
+    if shown is None:
+        smallest = "so few show no difference, however large"
+    else:
+        smallest = f"the smallest difference that so few show is {shown:.2f} points"
+    more = _more_units(role, test, gate)
+    to_ask = gate.min_units - test.interval.num_units
+    least = f"; at least {units_text(test, to_ask)} more are needed" if more is None else ""
+    return f"undecided: {units_text(test)}, gate.min_units={gate.min_units}; {smallest}{least}{_more_text(test, more, to_ask)}"
+
+
+def _more_units(role: str, test: PairedTest, gate: GateConfig) -> int | None:
+    """How many more units would decide, in four of five cases, if the difference and its spread are as seen; None: none would."""
+    if role == "target":
+        return test.num_more_units if test.delta_percent < 0 else None
+    if test.error_points is None:
+        return None
+    room, alpha = gate.max_guard_loss_points - test.delta_percent, 1 - test.interval.confidence
+    return more_units(room, test.error_points, test.interval.num_units, alpha)
+
+
+def _more_text(test: PairedTest, number: int | None, least: int = 1) -> str:
+    return "" if number is None else f"; some {units_text(test, max(number, least))} more like these would decide"
 
 
 def _target(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
@@ -90,10 +109,12 @@ def _target(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
         return False, "no reference words to compare on"
     is_better = test.delta_percent < 0
     is_sure = test.p_value < gate.alpha
+    p_said = f"(two-sided p {p_text(test.p_value)})"
     if is_better and is_sure:
-        sentence = f"improved by {-test.delta_percent:.2f} points (p {p_text(test.p_value)})"
+        sentence = f"improved by {-test.delta_percent:.2f} points {p_said}"
     elif is_better:
-        sentence = f"{-test.delta_percent:.2f} points better, but that may be chance (p {p_text(test.p_value)})"
+        more = _more_text(test, _more_units("target", test, gate))
+        sentence = f"{-test.delta_percent:.2f} points better, but that may be chance {p_said}{more}"
     else:
         sentence = f"did not improve ({test.delta_percent:+z.2f} points)"
     return is_better and is_sure, sentence
@@ -102,16 +123,23 @@ def _target(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
 def _guard(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
     if test is None:
         return False, "no reference words to compare on"
-    passed = test.upper_percent <= gate.max_guard_loss_points
-    lost, surely = f"{test.delta_percent:+z.2f} points", f"surely below {test.upper_percent:+z.2f}"
-    bound = f"{lost}, {surely}; allowed {gate.max_guard_loss_points:+.2f}"
+    passed = test.one_sided_upper_percent <= gate.max_guard_loss_points
+    surely = f"one-sided {100 * test.interval.confidence:.4g} % bound {test.one_sided_upper_percent:+z.2f}"
+    bound = f"{test.delta_percent:+z.2f} points, {surely}; allowed {gate.max_guard_loss_points:+.2f}"
     if passed:
         sentence = f"kept ({bound})"
     elif test.delta_percent <= gate.max_guard_loss_points:
-        sentence = f"cannot be told from a loss beyond the margin ({bound}); more utterances would tell"
+        more = _more_text(test, _more_units("guard", test, gate))
+        sentence = f"cannot be told from a loss beyond the margin ({bound}){more}"
     else:
         sentence = f"lost too much ({bound})"
     return passed, sentence
+
+
+def units_text(test: PairedTest, number: int | None = None) -> str:
+    """So many units of a test (None: as many as it has), e.g. "12 speakers"."""
+    number = test.interval.num_units if number is None else number
+    return f"{number:,} {test.interval.unit}{'' if number == 1 else 's'}"
 
 
 _RULES = {"target": _target, "guard": _guard}

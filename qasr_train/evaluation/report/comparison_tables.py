@@ -6,9 +6,9 @@ Input: `Comparison`s. Output: `Table`s, and what recipes/compare.py prints.
 from collections.abc import Mapping
 
 from qasr_train.evaluation.comparing.compare import Comparison, GroupComparison
-from qasr_train.evaluation.comparing.gate import p_text, verdict_text
+from qasr_train.evaluation.comparing.gate import p_text, units_text, verdict_text
 from qasr_train.evaluation.comparing.term_changes import ALL_SETS
-from qasr_train.evaluation.report.tables import BROKEN_NOTE
+from qasr_train.evaluation.report.tables import BROKEN_NOTE, TWO_SIDED
 from qasr_train.evaluation.scoring.significance import PairedTest
 from qasr_train.evaluation.scoring.utterance import ANY
 from qasr_train.pages.table import ABSENT, Table, number, text_table
@@ -41,15 +41,20 @@ def comparison_table(comparison: Comparison) -> Table:
         "baseline %",
         "candidate %",
         "change",
-        "interval",
+        TWO_SIDED,
         "p",
         "units",
+        "MDE",
+        "more units",
         "better/worse",
     ]
     note = (
-        "Change in points, below 0 is better; interval (two-sided) and p: paired t test over units, what is taken to be "
-        "independent; better/worse: utterances with fewer and more errors. A star says that p, by which a target of the gate is "
-        "decided, is below the gate's alpha; a guard goes by a one-sided bound."
+        "Change in points, below 0 is better; two-sided interval and two-sided p: paired t test over units, what is taken to be "
+        "independent. MDE, minimum detectable effect: the smallest change in points that so many units show in four of five "
+        "cases (none: no change shows, however large); more units: how many more like these would show the change seen. "
+        "Better/worse: utterances with fewer and more errors. A star says that p is below the gate's alpha. A target is decided "
+        "by the p of its row, a guard by the one-sided bound in the gate's sentence; the p of languages, of sets without a role "
+        "and of all sets pooled decide nothing."
     )
     return Table("Gain and loss against the baseline", headers, rows, note)
 
@@ -57,13 +62,11 @@ def comparison_table(comparison: Comparison) -> Table:
 def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
     first = [name, role, str(group.num_utterances), group.metric.upper()]
     if group.test is None:
-        return [*first, *[ABSENT] * 6, ""]
-    return [*first, *_test_cells(group.test), _units_text(group.test), f"{group.num_better}/{group.num_worse}"]
-
-
-def _units_text(test: PairedTest) -> str:
-    """ "12 speakers"."""
-    return f"{test.interval.num_units} {test.interval.unit}{'' if test.interval.num_units == 1 else 's'}"
+        return [*first, *[ABSENT] * 8, ""]
+    shown = "none" if group.test.detectable_points is None else number(group.test.detectable_points)
+    more = ABSENT if group.test.num_more_units is None else f"{group.test.num_more_units:,}"
+    better = f"{group.num_better}/{group.num_worse}"
+    return [*first, *_test_cells(group.test), units_text(group.test), shown, more, better]
 
 
 def term_change_tables(comparison: Comparison) -> list[Table]:
@@ -76,10 +79,10 @@ def term_change_tables(comparison: Comparison) -> list[Table]:
         )
     if not rows:
         return []
-    headers = ["rate", "set", "utterances", "baseline %", "candidate %", "difference", "interval", "p"]
+    headers = ["rate", "set", "utterances", "baseline %", "candidate %", "difference", TWO_SIDED, "p"]
     note = (
-        "Difference in points: above 0 is better for recall, precision and F1, below 0 for echo. Paired t test over units; a "
-        "star says that p is below the gate's alpha. The gate does not look at these."
+        "Difference in points: above 0 is better for recall, precision and F1, below 0 for echo. Two-sided interval and p of a "
+        "paired t test over units; a star says that p is below the gate's alpha. The gate does not look at these."
     )
     return [Table("Terms: gain and loss", headers, rows, note)]
 
@@ -135,7 +138,7 @@ def several_table(comparisons: Mapping[str, Comparison]) -> Table:
         "baseline %",
         "candidate %",
         "change",
-        "interval",
+        TWO_SIDED,
         "p",
     ]
     return Table("Candidates against the baseline", headers, rows, correction_text(comparisons))
@@ -166,7 +169,8 @@ def correction_text(comparisons: Mapping[str, Comparison]) -> str:
     number_of, alpha = len(comparisons), next(iter(comparisons.values())).gate.alpha
     return (
         f"{number_of} candidates: each is tested, and its gate judged, at alpha {number_of * alpha:g} / {number_of} = "
-        f"{alpha:.4g} (Bonferroni); intervals hold with {100 * (1 - alpha):.4g} %. Candidates are not tested against each other."
+        f"{alpha:.4g} (Bonferroni); two-sided intervals and one-sided bounds hold with {100 * (1 - alpha):.4g} %. "
+        "Candidates are not tested against each other."
     )
 
 

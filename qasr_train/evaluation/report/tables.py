@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from qasr_train.evaluation.scoring.confusions import Confusions
 from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.scoring.entities import TermScore
-from qasr_train.evaluation.scoring.metrics import RESULTS, TROUBLE, GroupScore, columns
+from qasr_train.evaluation.scoring.metrics import RESULTS, TROUBLE, TWO_SIDED, GroupScore, columns
 from qasr_train.evaluation.scoring.rates import counts_of, percent, primary_metric_of
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import interval_text
@@ -113,10 +113,10 @@ _TERM_HEADERS = [
     "written",
     "found",
     "recall %",
-    "interval",
+    TWO_SIDED,
     "precision %",
     "F1 %",
-    "interval",
+    TWO_SIDED,
     "errors on %",
     "errors off %",
 ]
@@ -139,7 +139,7 @@ def context_tables(run: ScoredRun) -> list[Table]:
     note = "Each term counts once for every utterance that it was offered to. Echo: offered terms written without being spoken."
     if run.context.overall.num_prose:
         note += f" {run.context.overall.num_prose} pieces of more than {MAX_TERM_WORDS} words are not counted as terms."
-    spoken, echoed = ["spoken", "found", "recall %", "interval"], ["unspoken", "echoed", "echo %", "interval"]
+    spoken, echoed = ["spoken", "found", "recall %", TWO_SIDED], ["unspoken", "echoed", "echo %", TWO_SIDED]
     headers = ["context", "utterances", "offered", *spoken, *echoed]
     return [Table("Terms offered in the context", headers, rows, note)]
 

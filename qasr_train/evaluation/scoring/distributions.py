@@ -5,6 +5,7 @@ Input: plain numbers. Output: shares and quantiles, right to some ten digits.
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 _SMALLEST = 1e-300
 
@@ -35,6 +36,7 @@ def t_p_value(t: float, freedom: float) -> float:
     return 1.0 if t == 0 else beta_share(freedom / (freedom + t * t), freedom / 2, 0.5)
 
 
+@cache
 def t_quantile(share: float, freedom: float) -> float:
     """Student's t below which `share` (0 to 1, both excluded) lies."""
     return t_of_p(2 * (1.0 - share), freedom) if share >= 0.5 else -t_of_p(2 * share, freedom)

@@ -126,6 +126,7 @@ class GroupScore:
 
 
 RESULTS, TROUBLE = "results", "trouble"  # the tables that figures stand in
+TWO_SIDED = "two-sided interval"  # the head of every column of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,7 @@ FIGURES = [
         lambda group: group.interval(group.words),
         table=RESULTS,
         place=4,
-        title="interval",
+        title=TWO_SIDED,
         text=lambda group: interval_text(group.primary_interval),
     ),
     Figure("cer_interval", lambda group: group.interval(group.characters)),

@@ -9,6 +9,8 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.comparing.compare import compare_runs, comparison_row
 from qasr_train.evaluation.comparing.gate import Evidence, judge
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
+from qasr_train.evaluation.report.content import comparison_report
+from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.significance import Interval, PairedTest
@@ -34,7 +36,7 @@ def _run(path, predictions, normalizer="none"):
 
 def _test(delta, upper, p_value):
     interval = Interval(delta - 1, delta + 1, 0.95, "utterance", 10, "no speakers are named")
-    return PairedTest(10.0, 10.0 + delta, delta, interval, upper, p_value, 1.0, 3.0)
+    return PairedTest(10.0, 10.0 + delta, delta, interval, upper, p_value, 1.0, 3.0, 7)
 
 
 def test_differences_are_of_pooled_rates_on_shared_utterances():
@@ -119,8 +121,14 @@ def test_gate_rules_set_by_set():
     }  # fmt: skip
     assert verdict.passed is False
     sentences = {check.set: check.sentence for check in verdict.checks}
-    assert sentences["maybe"] == "2.00 points better, but that may be chance (p 0.200)"
-    assert sentences["unsure"].startswith("cannot be told from a loss beyond the margin")
+    assert sentences["maybe"] == (
+        "2.00 points better, but that may be chance (two-sided p 0.200); some 7 utterances more like these would decide"
+    )
+    # One point of room with a standard error of 1 from 10 units: scipy's noncentral t says 64 in all (tests of more_units).
+    assert sentences["unsure"] == (
+        "cannot be told from a loss beyond the margin (+2.00 points, one-sided 95 % bound +3.10; allowed +3.00); "
+        "some 54 utterances more like these would decide"
+    )
     assert judge(sets, {"better": "target", "kept": "guard"}, GateConfig()).passed is True
     assert judge(sets, {}, GateConfig()).passed is None
 
@@ -201,8 +209,56 @@ def test_a_set_of_few_units_is_undecided_and_says_what_would_have_shown():
     )
     verdict = compare_runs(before, after).verdict
     assert (verdict.word, verdict.passed, verdict.exit_status) == ("undecided", None, 3)
-    assert verdict.checks[0].sentence.startswith("undecided: 4 utterances, gate.min_units=5; with so few only")
+    # All differ alike: the test of signs needs 2 / 2**n < 0.05, six utterances.
+    assert verdict.checks[0].sentence == (
+        "undecided: 4 utterances, gate.min_units=5; so few show no difference, however large; "
+        "some 2 utterances more like these would decide"
+    )
     # Four of four better: 2 / 2**4 = 0.125 even where it is judged.
     assert compare_runs(before, after, GateConfig(min_units=2)).verdict.exit_status == 1
     enough = [_run(name, _rows([text] * 7, role="target")) for name, text in (("base", "a b c x"), ("cand", "a b c d"))]
     assert compare_runs(*enough).verdict.exit_status == 0
+
+
+def test_what_would_decide_stands_in_table_report_and_json():
+    # Of 9 utterances of 4 words five get better by one word, two worse: -3 / 36 words.
+    before = _run("base", _rows(["a b c x"] * 5 + ["a b c d"] * 4, role="target"))
+    after = _run("cand", _rows(["a b c d"] * 5 + ["a b c d"] * 2 + ["a b c x"] * 2, role="target"))
+    comparison = compare_runs(before, after)
+    test = comparison.sets["s"].test
+    # Differences -1 x5, 0 x2, 1 x2 of 4 words: mean -1/3, sample deviation 0.866, so a change of -8.333 points with a standard
+    # error of 100 * 0.866 / 3 / 4 = 7.217. scipy: t(8) is 2.306 at 97.5 % and 0.889 at 80 %, so 23.06 points are detectable; the
+    # noncentral t reaches a power of 80 % with 55 units, 46 more.
+    assert test.error_points == pytest.approx(7.217, abs=1e-3)
+    assert test.detectable_points == pytest.approx(23.06, abs=0.01)
+    assert test.num_more_units == 46
+    row = comparison_row(comparison)["sets"]["s"]["test"]
+    assert (row["detectable_points"], row["num_more_units"]) == (test.detectable_points, 46)
+    text = comparison_summary(comparison, "out")
+    headers, cells = text.splitlines()[:2]
+    assert headers.split()[-4:] == ["MDE", "more", "units", "better/worse"] and "two-sided interval" in headers
+    assert cells.split()[-5:] == ["9", "utterances", "23.06", "46", "5/2"]
+    assert "some 46 utterances more like these would decide" in text
+    page = render_markdown(comparison_report(comparison))
+    assert (
+        "A target is decided by the p of its row, a guard by the one-sided bound" in page and "| 23.06 | 46 |" in page
+    )
+
+
+def test_a_set_that_can_show_nothing_says_so_in_the_table():
+    rows = [_rows([text] * 3) for text in ("a b c x", "a b c d")]
+    comparison = compare_runs(_run("base", rows[0]), _run("cand", rows[1]))
+    assert comparison.sets["s"].test.detectable_points is None
+    assert comparison_summary(comparison, "out").splitlines()[1].split()[-4:] == ["utterances", "none", "3", "3/0"]
+
+
+def test_a_small_guard_says_how_many_more_would_decide_and_a_lost_one_that_none_would():
+    def sentence(worse):
+        before, after = _rows(["a b c d"] * 3, role="guard"), _rows(["a b c d"] * 3, role="guard")
+        after[0].pred_text = worse
+        return compare_runs(_run("base", before), _run("cand", after)).verdict.checks[0].sentence
+
+    assert sentence("a b c x").endswith(
+        "so few show no difference, however large; at least 2 utterances more are needed"
+    )
+    assert sentence("a b c d").endswith("some 2 utterances more like these would decide")

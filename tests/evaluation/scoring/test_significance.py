@@ -14,6 +14,7 @@ from qasr_train.evaluation.scoring.significance import (
     error_rate_interval,
     independent_units,
     interval_text,
+    more_units,
     paired_test,
 )
 
@@ -108,9 +109,45 @@ def test_paired_test_by_hand():
     assert test.p_value == pytest.approx(0.034109, abs=1e-6)
     # t(4) is 2.776445 at 97.5 %, 2.131847 at 95 %, 0.940965 at 80 %.
     assert (test.interval.low_percent, test.interval.high_percent) == pytest.approx((-18.7799, -1.2201), abs=1e-3)
-    assert test.upper_percent == pytest.approx(-3.2585, abs=1e-3)
+    assert test.one_sided_upper_percent == pytest.approx(-3.2585, abs=1e-3)
     assert test.detectable_points == pytest.approx(11.7555, abs=1e-3)
     assert (test.interval.unit, test.interval.num_units) == ("speaker", 5)
+    assert test.num_more_units == 0  # it is shown
+
+
+@pytest.mark.parametrize(
+    ("effect", "error", "num_units", "tail", "expected"),
+    [
+        (2, 1.5, 10, 0.025, 37),
+        (2, 1.5, 10, 0.05, 27),  # one-sided
+        (1, 1, 9, 0.025, 64),
+        (0.5, 1, 30, 0.025, 914),
+        (3, 1.2, 7, 0.0125, 7),
+        (10, 9, 12, 0.025, 67),
+        (10, 3.1623, 3, 0.025, 2),
+    ],
+)
+def test_units_that_would_show_an_effect_agree_with_the_noncentral_t(effect, error, num_units, tail, expected):
+    # The smallest n with scipy.stats.nct.sf(t.ppf(1 - tail, n - 1), n - 1, effect / error * sqrt(n / num_units)) >= 0.8.
+    assert more_units(effect, error, num_units, tail) == expected
+
+
+def test_units_that_no_spread_can_tell():
+    assert more_units(10.0, math.inf, 1, 0.025) is None
+    assert more_units(0.0, 1.0, 9, 0.025) is None
+    # All alike: signs need 2 / 2**n < 0.05, so six units in all.
+    assert more_units(10.0, 0.0, 2, 0.025) == 4
+    # The more the spread, the more units; where the effect is nothing beside it, a number that nobody counts, at once.
+    assert more_units(1e-6, 10.0, 9, 0.025) > 10_000_000
+
+
+@pytest.mark.parametrize("num_units", [2, 3, 4])
+def test_so_few_units_show_no_difference_however_large(num_units):
+    lengths = _counts(*[10] * num_units)
+    test = paired_test((lengths, lengths), (_counts(*range(num_units)), lengths), [None] * num_units)
+    assert test.detectable_points is None and test.p_value >= 2 / 2**num_units
+    loose = paired_test((lengths, lengths), (_counts(*range(num_units)), lengths), [None] * num_units, confidence=0.49)
+    assert loose.detectable_points is not None or num_units == 2
 
 
 @pytest.mark.parametrize("num_units", [1, 2, 3, 4, 7, 60])
@@ -145,7 +182,7 @@ def test_a_steady_small_gain_is_seen_that_unpaired_intervals_do_not_show():
     candidate = np.maximum(baseline - (np.arange(400) % 10 == 0), 0)  # one error fewer in every tenth
     test = paired_test((baseline, lengths), (candidate, lengths), [None] * 400)
     assert test.delta_percent == round(100 * (candidate.sum() - baseline.sum()) / lengths.sum(), 4)
-    assert test.delta_percent < test.upper_percent < test.interval.high_percent < 0
+    assert test.delta_percent < test.one_sided_upper_percent < test.interval.high_percent < 0
     assert test.p_value < 0.001
     alone = [error_rate_interval(errors, lengths, [None] * 400) for errors in (baseline, candidate)]
     assert alone[1].high_percent > alone[0].low_percent
