@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from qasr_train.corpus.worker import READY, Reply, Task, check, decode_reply
+from qasr_train.run.processes import check_num_workers
 
 TIMEOUT_S = 300.0  # an hour of sound decodes in some 20 s; what takes longer than this hangs
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,11 @@ def check_all(tasks: Sequence[Task], *, num_workers: int, timeout_s: float = TIM
         tasks: what to check.
         num_workers: processes; 0 checks in this process, where a crash of a codec is the end of the run.
         timeout_s: a recording that takes longer is rejected and its worker replaced.
+
+    Raises:
+        ConfigError: `num_workers` is no number of processes.
     """
+    check_num_workers(num_workers, at_least=0)
     if num_workers == 0:
         for index, task in enumerate(tasks):
             yield index, check(task)

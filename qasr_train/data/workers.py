@@ -18,6 +18,7 @@ from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording
 from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import TrainingCollator
+from qasr_train.run.processes import check_num_workers
 from qasr_train.sources.table import Joined
 
 _DEAD_WORKER = re.compile(r"DataLoader worker \(pid.*?[\d, ]+\) (?:is )?(killed by signal: [\w ]+|exited unexpectedly)")
@@ -130,8 +131,10 @@ def make_loader(
     """The batches in the order of the plan; closing the iterator ends its workers.
 
     Raises:
-        UserError: what is wrong with a row, as a worker found it. RuntimeError: see `explain_dead_workers`.
+        UserError: what is wrong with a row, as a worker found it; `num_workers` is no number of processes. RuntimeError: see
+            `explain_dead_workers`.
     """
+    check_num_workers(num_workers, at_least=0)
     loader = DataLoader(
         dataset,
         batch_size=None,

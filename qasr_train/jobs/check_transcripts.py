@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.audio.arrow import is_arrow_reference
-from qasr_train.errors import DataError
+from qasr_train.corpus.worker import write_flac
+from qasr_train.errors import AudioError, DataError
 from qasr_train.evaluation.checked_rows import CheckedRow, check_rows, rank
 from qasr_train.evaluation.report.doubtful_page import CAUTION, worst_page
 from qasr_train.evaluation.results import evaluate_sets
@@ -24,8 +25,10 @@ from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.run.device import join_machine
 from qasr_train.transcription.run import TranscriptionRun
+from qasr_train.transcription.sets import UtteranceSet
 
 RANKED, WORST, MANIFEST, REJECTS = "ranked.jsonl", "worst.html", "manifest.jsonl", "rejects.jsonl"
+CHANNELS = "worst_channels"  # folder of the recordings of which one channel was transcribed, as worst.html plays them
 SET_NAME = "transcripts"
 SHOWN_LIMITS_PERCENT = (0, 20, 50, 80, 100)
 
@@ -49,9 +52,26 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     # No `?` for half a surrogate pair: in texts there is none left (sources refuse it, read predictions are mended), and a
     # path with a `?` would name another file.
     write_rows(run.run_dir / RANKED, map(_ranked_row, ranked))
-    write_text(run.run_dir / WORST, worst_page(ranked[: config.num_shown], len(ranked), scoring.normalizer))
+    shown = ranked[: config.num_shown]
+    channels = write_channels(run.run_dir / CHANNELS, one, shown)
+    write_text(run.run_dir / WORST, worst_page(shown, len(ranked), scoring.normalizer, channels))
     print(summary_text(rows, config))
     write_filtered(run.run_dir, rows, config)
+
+
+def write_channels(folder: Path, one: UtteranceSet, rows: Sequence[CheckedRow]) -> dict[str, Path]:
+    """Of rows that name a channel, write what was transcribed as FLAC; id -> file. One that cannot be read has none."""
+    files = {}
+    for number, row in enumerate(rows, start=1):
+        if row.utterance.channel is None:
+            continue
+        try:
+            waveform = one.load_clip(row.utterance)
+        except AudioError:
+            continue
+        files[row.utterance.id] = folder / f"{number}.flac"
+        write_flac(files[row.utterance.id], waveform)
+    return files
 
 
 def _evaluation_of(config: CheckTranscriptsConfig) -> EvaluateConfig:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+from qasr_train.errors import ConfigError
+
 Item = TypeVar("Item")
 
 # A process that is done waits for the slowest; a model that still loads, or rank 0 hashing weights, may take long.
@@ -60,6 +62,12 @@ class Processes:
 
 
 ALONE = Processes(0, 1)
+
+
+def check_num_workers(num_workers: int, *, at_least: int = 1, key: str = "num_workers") -> None:
+    """Refuse (ConfigError) what is no number of processes or threads to work with."""
+    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < at_least:
+        raise ConfigError(f"{key}={num_workers!r}: expected a whole number, at least {at_least}")
 
 
 def num_launched() -> int:

@@ -269,6 +269,7 @@ def _prediction(
         text=utterance.text,
         language=utterance.language,
         speaker=utterance.speaker,
+        channel=utterance.channel,
         predicted_language=known_language(heard.predicted_language) if decode.language == AUTO else None,
         failed=failed,
         context=utterance.context if decode.use_context else None,

@@ -25,6 +25,7 @@ _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "reje
 # A row with neither is one of the leaderboard's, whatever its file is called.
 _NOT_ENGLISH = re.compile(r"[^\W\d_a-zA-Z]")
 _OUR_MARKS = {"language", "version"}
+_WHERE_SET = ("parent_id", "chunk_index", "channel")
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "audio_filepath": (str,),
@@ -43,6 +44,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "failed": (str,),
     "context": (str,),
     "confidence": (int, float),
+    "channel": (int,),
 }
 ROLES = ("target", "guard")
 _MAX_CHARACTERS, _MAX_CELLS = 1_000_000, 10**11  # of a text; of one times the other: five hours against five hours
@@ -68,6 +70,7 @@ class Prediction:
     failed: why there is no hypothesis (audio that will not decode ...); None if all went well.
     confidence: 0 to 1; how sure the model was of `pred_text`: the geometric mean of the probabilities of its tokens, its end
         token's among them. None where the system does not tell.
+    channel: the one channel of the recording that was transcribed, from 0; None: all that carry sound.
     origin: "file:line", for messages only, never written.
     """
 
@@ -89,6 +92,7 @@ class Prediction:
     failed: str | None = None
     context: str | None = None
     confidence: float | None = None
+    channel: int | None = None
     origin: str = ""
 
 
@@ -138,11 +142,11 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
 
 
 def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
-    """The JSON row of a prediction: the leaderboard's fields first, then ours. Chunk fields only where set."""
+    """The JSON row of a prediction: the leaderboard's fields first, then ours. Those of chunks and `channel` only where set."""
     row: dict[str, Any] = {}
     for field in fields(Prediction):
         value = getattr(prediction, field.name)
-        if field.name == "origin" or (field.name in ("parent_id", "chunk_index") and value is None):
+        if field.name == "origin" or (field.name in _WHERE_SET and value is None):
             continue
         row[_JSON_NAMES.get(field.name, field.name)] = value
     row["version"] = PREDICTIONS_VERSION

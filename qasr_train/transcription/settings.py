@@ -13,6 +13,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.models.settings import Engine
+from qasr_train.run.processes import check_num_workers
 from qasr_train.text.languages import LANGUAGES, resolve_language
 
 AUTO, REFERENCE = "auto", "reference"  # besides a language's name: the model tells it, each row's own
@@ -116,6 +117,9 @@ class Decoding:
     engine: Engine
     num_workers: int
     max_failed_fraction: float
+
+    def __post_init__(self) -> None:
+        check_num_workers(self.num_workers)
 
 
 _NEEDED = ("{manifest}", "{predictions}")

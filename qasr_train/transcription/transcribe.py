@@ -224,6 +224,7 @@ def _prediction(
         pred_text=join_texts([one.text for one, _ in heard], language or utterance.language, overlaps_of(ranges)),
         language=utterance.language,
         speaker=utterance.speaker,
+        channel=utterance.channel,
         predicted_language=None if is_told else language,
         num_tokens=None if failed else sum(hypothesis.num_tokens for hypothesis, _ in heard),
         is_truncated=None if failed else any(hypothesis.is_truncated for hypothesis, _ in heard),

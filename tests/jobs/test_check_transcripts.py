@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from qasr_train.errors import DataError, UserError
 from qasr_train.jobs.check_transcripts import check_transcripts
@@ -181,3 +183,27 @@ def test_half_a_surrogate_pair_in_saved_predictions_is_mended_and_the_rows_stay(
     heard = {row["id"]: row["hypothesis"] for row in rows_of(tmp_path / "run" / "ranked.jsonl")}
     assert len(heard) == len(ROWS) and heard["half"] == "red \ufffd"
     assert len(rows_of(tmp_path / "run" / "manifest.jsonl")) == len(ROWS)
+
+
+def test_a_row_of_one_channel_plays_that_channel_and_nothing_else(make: Make, tmp_path: Path) -> None:
+    left, right = tone(1.0, frequency_hz=300), tone(1.0, frequency_hz=900)
+    write_wav(tmp_path / "call.wav", np.stack([left, right], axis=1))
+    rows = [
+        {"id": "half", "audio": "call.wav", "language": "English", "text": "red green", "channel": 1, "end_s": 0.5},
+        {"id": "word", "audio": "call.wav", "language": "English", "text": "red"},
+        {"id": "right", "audio": "a.wav", "language": "English", "text": "red green blue", "channel": 5},
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    check_transcripts(make())
+    page = (tmp_path / "run" / "worst.html").read_text()
+    file = tmp_path / "run" / "worst_channels" / "2.flac"  # the second worst row
+    assert page.count("<audio") == 2  # the fifth channel of one is no sound
+    assert file.as_uri() in page and (tmp_path / "call.wav").as_uri() in page
+    samples, rate_hz = soundfile.read(file)
+    assert len(samples) == rate_hz // 2
+    assert np.argmax(np.abs(np.fft.rfft(samples))) * rate_hz / len(samples) == pytest.approx(900, abs=2)
+    assert [(row["id"], row.get("channel")) for row in rows_of(tmp_path / "run" / "predictions.jsonl")] == [
+        ("half", 1),
+        ("word", None),
+        ("right", 5),
+    ]

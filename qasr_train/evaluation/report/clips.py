@@ -63,14 +63,14 @@ def embed_clips(
 
 
 def clip_of_file(row: Prediction) -> np.ndarray:
-    """The recording that a prediction names, where it is as long as what was transcribed: which part that was, nothing says.
+    """The recording that a prediction names (its channel), as long as what was transcribed: which part that was, nothing says.
 
     Raises:
         AudioError: no such file, not audio, or of another length.
     """
     if not row.audio_filepath:
         raise AudioError("the predictions name no recording")
-    waveform = load_audio(row.audio_filepath, name=row.id)
+    waveform = load_audio(row.audio_filepath, channel=row.channel, name=row.id)
     found_s = len(waveform) / SAMPLE_RATE_HZ
     if row.duration_s is not None and abs(found_s - row.duration_s) > _MAX_DIFFERENCE_S:
         raise AudioError(

@@ -4,9 +4,10 @@ Input: ranked rows. Output: HTML without scripts, which plays recordings from wh
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.evaluation.checked_rows import CheckedRow
@@ -18,6 +19,7 @@ CAUTION = (
     "A high error rate is a question, not a verdict: a base model that does not know the domain counts the domain's words as "
     "errors, and these rows are the ones worth training on. Listen to the worst rows before setting a limit, and set it high."
 )
+NO_CHANNELS: Mapping[str, Path] = MappingProxyType({})
 _STYLE = """
 body { max-width: 80rem }
 td, th { padding: .3rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
@@ -27,9 +29,14 @@ ins { background: #dfd; text-decoration: none }
 """
 
 
-def worst_page(rows: Sequence[CheckedRow], num_rows: int, normalizer: Normalizer) -> str:
-    """The whole page: `rows`, worst first, of `num_rows` in all."""
-    drawn = "\n".join(_row(number, row, normalizer) for number, row in enumerate(rows, start=1))
+def worst_page(
+    rows: Sequence[CheckedRow], num_rows: int, normalizer: Normalizer, channels: Mapping[str, Path] = NO_CHANNELS
+) -> str:
+    """The whole page: `rows`, worst first, of `num_rows` in all.
+
+    channels: id of a row that names a channel -> a file that holds nothing but what was transcribed, as a browser plays all.
+    """
+    drawn = "\n".join(_row(number, row, normalizer, channels) for number, row in enumerate(rows, start=1))
     body = f"""<h1>Transcripts to look at</h1>
 <p class="caution">{html.escape(CAUTION)}</p>
 <p>{len(rows)} of {num_rows} rows, the worst first; all stand in ranked.jsonl. Normalised words: <del>in the transcript only</del>
@@ -40,7 +47,7 @@ def worst_page(rows: Sequence[CheckedRow], num_rows: int, normalizer: Normalizer
     return html_page("Transcripts to look at", body, style=_STYLE, media="file:")
 
 
-def _row(number: int, row: CheckedRow, normalizer: Normalizer) -> str:
+def _row(number: int, row: CheckedRow, normalizer: Normalizer, channels: Mapping[str, Path]) -> str:
     percent = "unreadable" if row.percent is None else f"{row.percent:.0f} % {row.metric.upper()}"
     confidence = "" if row.prediction.confidence is None else f"{row.prediction.confidence:.2f}"
     utterance = row.utterance
@@ -49,7 +56,7 @@ def _row(number: int, row: CheckedRow, normalizer: Normalizer) -> str:
         f'<tr><td class="n">{number}</td><td class="n">{percent}</td><td class="n">{confidence}</td>'
         f'<td>{_text(utterance.id)}<div class="small">{_text(utterance.origin)}<br>{_text("; ".join(notes))}</div></td>'
         f'<td dir="auto">{_compared(row, normalizer)}<div class="small">{_text(row.prediction.text or "")}<br>'
-        f"{_text(row.prediction.pred_text)}</div></td><td>{_player(row)}</td></tr>"
+        f"{_text(row.prediction.pred_text)}</div></td><td>{_player(row, channels)}</td></tr>"
     )
 
 
@@ -70,16 +77,21 @@ def _compared(row: CheckedRow, normalizer: Normalizer) -> str:
     return " ".join(drawn)
 
 
-def _player(row: CheckedRow) -> str:
-    """The recording where it lies, the part of it that the row is."""
+def _player(row: CheckedRow, channels: Mapping[str, Path]) -> str:
+    """The recording where it lies, the part of it that the row is; nothing where its channel could not be taken out."""
     utterance = row.utterance
+    if utterance.channel is not None:
+        return _audio(channels[utterance.id].absolute().as_uri()) if utterance.id in channels else ""
     if not isinstance(utterance.audio, str) or is_arrow_reference(utterance.audio):
         return ""
     part = ""
     if utterance.start_s is not None or utterance.end_s is not None:
         part = f"#t={utterance.start_s or 0:g}" + ("" if utterance.end_s is None else f",{utterance.end_s:g}")
-    source = html.escape(Path(utterance.audio).absolute().as_uri() + part, quote=True)
-    return f'<audio controls preload="none" src="{source}"></audio>'
+    return _audio(Path(utterance.audio).absolute().as_uri() + part)
+
+
+def _audio(source: str) -> str:
+    return f'<audio controls preload="none" src="{html.escape(source, quote=True)}"></audio>'
 
 
 def _text(text: str) -> str:

@@ -13,6 +13,7 @@ import kaldialign
 from rapidfuzz.distance import Levenshtein
 
 from qasr_train.evaluation.scoring.utterance import ErrorCounts, UtteranceScore
+from qasr_train.run.processes import check_num_workers
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.tokens import tokens
@@ -72,7 +73,8 @@ _Counted = tuple[ErrorCounts, bool]  # the normaliser keeps the row
 
 
 def _count_all(texts: list[_Texts], normalizer: Normalizer, num_workers: int) -> Iterator[_Counted]:
-    if num_workers <= 1 or len(texts) < _MIN_ROWS_FOR_POOL:
+    check_num_workers(num_workers)
+    if num_workers == 1 or len(texts) < _MIN_ROWS_FOR_POOL:
         yield from _count_chunk(texts, normalizer)
         return
     chunks = [texts[start : start + _CHUNK_ROWS] for start in range(0, len(texts), _CHUNK_ROWS)]

@@ -57,6 +57,21 @@ def test_a_recording_is_embedded_as_it_was_transcribed(tmp_path):
     assert "report.html holds the recordings of 2 utterances: whoever has it can hear them." in page
 
 
+def test_the_channel_that_was_transcribed_is_the_one_that_plays(tmp_path):
+    left, right = tone(1.0, frequency_hz=300), tone(1.0, frequency_hz=900)
+    path = write_wav(tmp_path / "call.wav", np.stack([left, right], axis=1))
+    rows = [
+        Prediction(str(path), 1.0, 0.1, "a", "b", id=f"c{n}", set="s", language="German", channel=n) for n in (0, 1)
+    ]
+    scores = score_predictions(rows, get_normalizer("none"))
+    page = write_report(tmp_path / "out", scores, config=ReportConfig(embed_audio=True)).read_text(encoding="utf-8")
+    for name, pitch_hz, other_hz in (("c0", 300, 900), ("c1", 900, 300)):
+        samples, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(_rows_of(page)[name]["p"])))
+        loudness = np.abs(np.fft.rfft(samples))
+        at = {hz: loudness[round(hz * len(samples) / rate_hz)] for hz in (pitch_hz, other_hz)}
+        assert at[pitch_hz] > 100 * at[other_hz]
+
+
 def test_recordings_stay_below_the_limit_and_the_rest_is_counted(tmp_path):
     config = ReportConfig(embed_audio=True, max_audio_mb=0.03)
     page = write_report(tmp_path / "out", _scores(tmp_path, 3.0, 60.0, 1.0, 60.0), config=config).read_text("utf-8")
