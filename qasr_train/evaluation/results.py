@@ -14,6 +14,7 @@ from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
 from qasr_train.evaluation.scoring.alignment import error_counter
+from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.settings import Scoring
@@ -48,7 +49,10 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
     scored = _scored(run, scoring)
     write_scores(run_dir, scored)
     write_leaderboard_csv(run_dir, scored)
-    comparison = compare_runs(load_run(scoring.baseline, scored.normalizer), scored) if scoring.baseline else None
+    comparison = None
+    if scoring.baseline:
+        baseline = load_run(scoring.baseline, scored.normalizer)
+        comparison = compare_runs(baseline, scored, resample_by=scoring.resample_by)
     write_report(run_dir, scored, comparison, config=scoring.report, load_clip=load_clip)
     if tracker:
         track_scores(tracker, scored, load_clip, worst_first(scored.rows))
@@ -60,7 +64,11 @@ def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
     """With its provenance, and with warnings of how the transcripts came about."""
     loaded = run.predictions()
     scored = score_predictions(
-        loaded.predictions, scoring.normalizer, failed_as_empty=scoring.failed_as_empty, terms=scoring.terms
+        loaded.predictions,
+        scoring.normalizer,
+        failed_as_empty=scoring.failed_as_empty,
+        resampling=Resampling(resample_by=scoring.resample_by),
+        terms=scoring.terms,
     )
     record = read_run(run.run_dir)
     return replace(

@@ -6,6 +6,7 @@ from enum import Enum
 from qasr_train.augment.settings import MAX_DISTRACTORS
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import NORMALIZERS, Normalizer
 from qasr_train.text.terms import TermList
@@ -16,6 +17,11 @@ NOTHING_LEARNED_PERCENT = 90.0
 MAX_BROKEN_PERCENT = 30.0
 NOTHING_LEARNED = (
     "nothing was learned; try another rate (optim.lr), more steps (trainer.max_steps, trainer.num_epochs) or adapt=full"
+)
+
+# What `resample_by` is, for every recipe that has it.
+RESAMPLE_BY = (
+    "what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance"
 )
 
 
@@ -205,7 +211,7 @@ class Scoring:
     """How transcripts are scored and reported.
 
     terms: whose figures are given; None: of none. failed_as_empty: whether a recording that failed counts as an empty text.
-    baseline: folder of a run to compare with in the report; None: with none.
+    baseline: folder of a run to compare with in the report; None: with none. resample_by: what is taken to be independent.
     """
 
     normalizer: Normalizer
@@ -213,3 +219,4 @@ class Scoring:
     failed_as_empty: bool
     baseline: str | None
     report: ReportConfig
+    resample_by: ResampleBy = ResampleBy.auto

@@ -8,6 +8,7 @@ import pytest
 
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.scoring.run_files import is_scored, load_run
+from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import ReportConfig, Scoring
 from qasr_train.pages.table import markdown_text
 from qasr_train.run.processes import Processes
@@ -52,6 +53,22 @@ def test_a_baseline_stands_in_the_report(make: MakeRun, tmp_path: Path) -> None:
     report = (run.run_dir / "report.md").read_text()
     assert f"Baseline: {markdown_text(str(tmp_path / 'before'))}" in report
     assert "## Gain and loss against the baseline" in report
+
+
+@pytest.mark.parametrize(("resample_by", "units"), [("auto", "2 speakers"), ("utterance", "4 utterances")])
+def test_what_is_independent_is_as_asked_in_scores_and_report(
+    make: MakeRun, tmp_path: Path, resample_by: str, units: str
+) -> None:
+    run = make(FakeModel({"u0": "hello there", "u1": "hello"}))
+    for number, one in enumerate(run.sets[0].utterances):
+        run.sets[0].utterances[number] = replace(one, speaker=f"s{number // 2}")
+    rows = [Prediction(None, 1.0, 0.1, one.text, "x", id=one.id, set="a") for one in run.sets[0].utterances]
+    write_predictions(tmp_path / "before" / "predictions.jsonl", rows)
+    asked = replace(SCORING, baseline=str(tmp_path / "before"), resample_by=ResampleBy(resample_by))
+    evaluate_sets(run, asked, TrackingConfig())
+    written = json.loads((run.run_dir / "scores.json").read_text())
+    assert written["sets"]["a"]["interval"]["unit"] + "s" == units.split()[1]
+    assert f"| {units} |" in (run.run_dir / "report.md").read_text()
 
 
 def test_a_process_that_is_not_the_first_scores_nothing(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import GateConfig, ReportConfig
+from qasr_train.evaluation.settings import RESAMPLE_BY, GateConfig, ReportConfig
 from qasr_train.text.normalize import get_normalizer
 
 
@@ -34,10 +34,7 @@ class CompareConfig:
         None, help="sentences for the head of the report: what the figures show or do not. null: none"
     )
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
-    resample_by: ResampleBy = setting(
-        ResampleBy.auto,
-        help="what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance",
-    )
+    resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
 
     def __post_init__(self) -> None:
         check_settings(self, "compare")

@@ -6,7 +6,8 @@ from typing import Any
 
 from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.settings import ReportConfig, Scoring, SuiteConfig
+from qasr_train.evaluation.scoring.significance import ResampleBy
+from qasr_train.evaluation.settings import RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
@@ -14,7 +15,7 @@ from qasr_train.transcription.predictions import PREDICTIONS
 from qasr_train.transcription.settings import DecodeConfig
 
 # What may differ when an evaluation is resumed, besides what changes no transcript: they are scored again.
-SCORING_KEYS = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking")
+SCORING_KEYS = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking", "resample_by")
 
 
 @dataclass
@@ -38,6 +39,7 @@ class EvaluateConfig:
     tracking: TrackingConfig = setting(TrackingConfig(), help="section; where figures go besides the run directory")
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
+    resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
     seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
 
     def __post_init__(self) -> None:
@@ -55,4 +57,11 @@ class EvaluateConfig:
             ConfigError: the term list cannot be read.
         """
         terms = read_terms(self.suite.terms, "suite.terms") if self.suite.terms else None
-        return Scoring(get_normalizer(self.suite.normalizer), terms, self.failed_as_empty, self.baseline, self.report)
+        return Scoring(
+            get_normalizer(self.suite.normalizer),
+            terms,
+            self.failed_as_empty,
+            self.baseline,
+            self.report,
+            self.resample_by,
+        )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import ReportConfig
+from qasr_train.evaluation.settings import RESAMPLE_BY, ReportConfig
 from qasr_train.text.normalize import get_normalizer
 
 
@@ -31,10 +31,7 @@ class ScoreConfig:
     )
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     confidence: float = setting(0.95, gt=0, lt=1, help="share; how often an interval should hold the true figure")
-    resample_by: ResampleBy = setting(
-        ResampleBy.auto,
-        help="what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance",
-    )
+    resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
     num_workers: int | None = setting(None, ge=1, help="processes that normalise and align. null: one per core")
 
     def __post_init__(self) -> None:
