@@ -13,7 +13,7 @@ ARGS ?=
 # Tests run in as many processes as there are cores, at most 8 (tests/conftest.py); ARGS="-n 0" is one, as `pytest` is alone.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help setup demo test test-all test-gpu test-faults test-wheel test-extending check format clean
+.PHONY: help setup demo test test-all test-gpu test-faults test-wheel test-extending test-cases check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test-faults  a training killed ten times at random, against one that was left alone; damaged files for minutes"
 	@echo "make test-wheel  the wheel, built, installed in an empty environment and run in an empty folder"
 	@echo "make test-extending  docs/extending.md done to the letter in a copy of the package"
+	@echo "make test-cases  the inputs of ../shared/cases on which users met a fault, some minutes; skips where that folder is missing"
 	@echo "make check     ruff (rules and format), mypy, shellcheck"
 	@echo "make format    let ruff format and sort imports"
 
@@ -60,6 +61,9 @@ test-wheel: $(STAMP)
 
 test-extending: $(STAMP)
 	@$(RUN) -m pytest --run-slow tests/test_extending.py $(ARGS)
+
+test-cases: $(STAMP)
+	@$(RUN) -m pytest --run-slow -m cases $(ARGS)
 
 check: $(STAMP)
 	$(RUN) -m ruff check .

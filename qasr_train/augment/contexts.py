@@ -23,7 +23,8 @@ from qasr_train.text.terms import TermFinder, read_terms
 if TYPE_CHECKING:  # it brings torch, which scoring does without
     from qasr_train.batch import Recording
 
-_NORMALIZER = "qasr-1"  # a term counts as spoken by the rules that later count it as found
+# The rules by which a term counts as spoken; not the default's, which move: a resumed training offers what it would have.
+_NORMALIZER = "qasr-1"
 
 
 @dataclass

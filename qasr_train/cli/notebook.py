@@ -22,7 +22,7 @@ from qasr_train.jobs.recipes import load_config
 from qasr_train.manifest import Utterance, read_jsonl
 from qasr_train.run.processes import ALONE
 from qasr_train.text.languages import resolve_language
-from qasr_train.text.normalize import DEFAULT, get_normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
 if TYPE_CHECKING:  # brings torch
@@ -102,13 +102,17 @@ def load_model(model: str, *overrides: str, **settings: Any) -> Transcriber:
 
 
 def wer(
-    references: Sequence[str], hypotheses: Sequence[str], *, language: str | None = None, normalizer: str = DEFAULT
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    *,
+    language: str | None = None,
+    normalizer: str = DEFAULT_NORMALIZER,
 ) -> ErrorRate:
     """The word error rate of hypotheses, pooled over all, as `recipes/score.py` counts it.
 
     Args:
         language: name or code ("German", "de") of all of them; None: rules common to all languages.
-        normalizer: the rules, e.g. "qasr-1", "leaderboard-2026-08", "none".
+        normalizer: the rules, e.g. "qasr-2", "leaderboard-2026-08", "none".
 
     Raises:
         UserError: lists of unequal length, or empty; an unknown language or normaliser.
@@ -119,7 +123,11 @@ def wer(
 
 
 def cer(
-    references: Sequence[str], hypotheses: Sequence[str], *, language: str | None = None, normalizer: str = DEFAULT
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    *,
+    language: str | None = None,
+    normalizer: str = DEFAULT_NORMALIZER,
 ) -> ErrorRate:
     """The character error rate; as `wer`."""
     group = _score(references, hypotheses, language, normalizer)

@@ -8,7 +8,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.text.normalize import NORMALIZERS, Normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
 from qasr_train.text.terms import TermList
 
 # At or above this error rate, in percent, a model that was trained on a set has learned nothing of it.
@@ -117,7 +117,7 @@ class SuiteConfig:
     context: ContextConditionsConfig = setting(
         ContextConditionsConfig(), help="every set without, with right and with wrong hotwords: three sets of each"
     )
-    normalizer: str = setting("qasr-1", help="name; the rules applied to both texts before they are compared")
+    normalizer: str = setting(DEFAULT_NORMALIZER, help="name; the rules applied to both texts before they are compared")
     terms: str | None = setting(
         None,
         help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",

@@ -24,6 +24,7 @@ from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.run.device import join_machine
+from qasr_train.run.directory import recorded_normalizer
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
 
@@ -39,6 +40,8 @@ def check_transcripts(config: CheckTranscriptsConfig) -> None:
     Raises:
         UserError: as `evaluate`; every row was rejected.
     """
+    rules = recorded_normalizer(config.run_dir, config.normalizer, resume=config.resume)
+    config = replace(config, normalizer=rules)
     machine = join_machine(config.device, config.precision)
     evaluation = _evaluation_of(config)
     [one] = load_suite(evaluation.suite, key="source")

@@ -4,10 +4,13 @@ Input: EvaluateConfig. Output: a run directory, see docs/evaluation.md; a table 
 on with resume=true; under `accelerate launch` the processes share the batches, and the result is that of one.
 """
 
+from dataclasses import replace
+
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.run.device import join_machine
+from qasr_train.run.directory import recorded_normalizer
 from qasr_train.transcription.run import TranscriptionRun
 
 
@@ -18,6 +21,8 @@ def evaluate(config: EvaluateConfig) -> None:
         UserError: any mistake in config, data or checkpoint; too many unreadable recordings; an interruption.
     """
     # 1 whatever can be refused before a weight is read
+    rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
+    config = replace(config, suite=replace(config.suite, normalizer=rules))
     machine = join_machine(config.device, config.precision)
     sets = load_suite(config.suite)
     scoring = config.scoring()

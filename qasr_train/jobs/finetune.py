@@ -69,6 +69,7 @@ def finetune(config: FinetuneConfig) -> None:
         UserError: any mistake in config, data or checkpoint, an interruption, a full disk.
     """
     # 0 what can be seen to be wrong before a model is downloaded
+    config = config.as_begun()
     changes, device = refuse_mistakes(config)
     with ExitStack() as stack:
         # 1 the processes, the run directory and its record

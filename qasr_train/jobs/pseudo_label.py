@@ -22,6 +22,7 @@ from qasr_train.manifest import Utterance, utterance_to_row
 from qasr_train.models.families import find_family
 from qasr_train.models.settings import Capability, Engine
 from qasr_train.run.device import join_machine
+from qasr_train.run.directory import recorded_normalizer
 from qasr_train.sources.source import load_table
 from qasr_train.text.languages import resolve_language
 from qasr_train.text.normalize import get_normalizer
@@ -72,6 +73,8 @@ def pseudo_label(config: PseudoLabelConfig) -> None:
         UserError: any mistake in config, data or checkpoint; too many unreadable recordings; an interruption; nothing is left.
     """
     # 1 whatever can be refused before a weight is read
+    rules = recorded_normalizer(config.run_dir, config.normalizer, resume=config.resume)
+    config = replace(config, normalizer=rules)
     _refuse_unknown_confidence(config)
     machine = join_machine(config.device, config.precision)
     source = replace(config.source, columns=config.source.columns | {"text": ""})

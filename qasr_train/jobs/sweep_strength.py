@@ -6,7 +6,7 @@ strength, sweep.json, and sweep.html with the target's error rate drawn against 
 
 import html
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.pages.html import html_page
 from qasr_train.pages.table import html_table
 from qasr_train.run.device import join_machine
-from qasr_train.run.directory import check_same_config, run_directory, write_record
+from qasr_train.run.directory import check_same_config, recorded_normalizer, run_directory, write_record
 from qasr_train.run.processes import num_launched
 from qasr_train.transcription.run import TranscriptionRun
 
@@ -74,6 +74,8 @@ def sweep_strength(config: SweepConfig) -> Sweep:
             f"WORLD_SIZE={num_launched()}: sweep_strength does not share its work among processes; run it as one process, "
             "without accelerate launch or torchrun"
         )
+    rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
+    config = replace(config, suite=replace(config.suite, normalizer=rules))
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
     with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:

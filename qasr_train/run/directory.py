@@ -24,6 +24,7 @@ import yaml
 from qasr_train.config.settings import MISSING
 from qasr_train.errors import ConfigError
 from qasr_train.files import os_error_sentence, parse_json, without_moving_links, write_json, write_whole
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS
 
 RUN_VERSION = 1
 RUN_FILE = "run.json"
@@ -199,6 +200,33 @@ def read_run(run_dir: str | Path) -> dict[str, Any]:
 def record_in_run(run_dir: Path, **values: Any) -> None:
     """Add to the record of a run directory what is known now."""
     write_record(run_dir / RUN_FILE, read_run(run_dir) | values)
+
+
+def recorded_normalizer(run_dir: str | Path, asked: str, *, resume: bool) -> str:
+    """The rules of comparison that a run goes on with: where it is asked for today's default alone, those it began with.
+
+    An older run began with an older default, and half of its figures by other rules would be comparable with nothing. Rules that
+    are not the default are the user's own words and stay (a run may then be refused, or be scored anew).
+    """
+    if not resume or asked != DEFAULT_NORMALIZER:
+        return asked
+    recorded = normalizer_of_record(run_dir)
+    if recorded in (None, asked) or recorded not in NORMALIZERS:
+        return asked
+    if os.environ.get("RANK", "0") == "0":
+        print(f"note: {run_dir} was begun with normalizer={recorded}, which stays; recipes/score.py scores by {asked}")
+    return recorded
+
+
+def normalizer_of_record(run_dir: str | Path) -> str | None:
+    """The rules of comparison that the record of a run directory names; None where there is none, or it names none."""
+    path = Path(run_dir) / RUN_FILE
+    config = read_run(run_dir).get("config") if path.is_file() and path.stat().st_size else None
+    if not isinstance(config, dict):
+        return None
+    suite = config.get("suite")
+    name = config.get("normalizer") or (suite.get("normalizer") if isinstance(suite, dict) else None)
+    return name if isinstance(name, str) else None
 
 
 def check_same_config(run_dir: Path, config: Any, ignore: Sequence[str] = ()) -> None:

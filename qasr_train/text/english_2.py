@@ -23,7 +23,8 @@ _OF_SHORT = {month[:3]: month for month in _MONTHS} | {"sept": "september"}
 _FRACTION_SLASH = "\u2044"  # the slash of a fraction; it passes through Whisper's numbers as it is
 _CLOCK_COLON = "\ue006"  # the colon of a time, for the same reason: a private character
 _POINT_ZERO = "\ue007"  # the point of 2.0, which Whisper's rules would make 2
-_INSIDE = _FRACTION_SLASH + _CLOCK_COLON + _POINT_ZERO
+_PAIR_HYPHEN = "\ue008"  # between two digits read one by one; one word, so that one wrong number is one error
+_INSIDE = _FRACTION_SLASH + _CLOCK_COLON + _POINT_ZERO + _PAIR_HYPHEN
 _GAP = "numbergap"  # between two numbers that were written apart, until Whisper's rules can no longer join them
 _DENOMINATORS = {
     "half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4, "fifth": 5,
@@ -252,7 +253,7 @@ def _spoken_zero(words: list[str]) -> list[str]:
 
 
 def _pairs_apart(words: list[str]) -> list[str]:
-    """Two lone digits are no tens: three four years, 3 4 years are not 34 years. More are read one by one."""
+    """Two lone digits are no tens: three four years, 3 4 years come to 3-4 years, not to 34. More are read one by one: 911."""
     if not any(word in _DIGIT_WORDS for word in words):
         return words
     numbers = _numbers().words - {"and", "per", "percent"} | {"double", "triple", "point"}
@@ -261,8 +262,9 @@ def _pairs_apart(words: list[str]) -> list[str]:
     for place, word in enumerate(words):
         is_pair = is_number[place] and is_number[place - 1] and not is_number[place + 1] and not is_number[place - 2]
         if place and is_pair and word in _DIGIT_WORDS and words[place - 1] in _DIGIT_WORDS[1:]:
-            kept.append(_GAP)
-        kept.append(word)
+            kept[-1] = f"{_DIGIT_WORDS.index(words[place - 1])}{_PAIR_HYPHEN}{_DIGIT_WORDS.index(word)}"
+        else:
+            kept.append(word)
     return kept
 
 
@@ -314,5 +316,7 @@ def _in_full(words: list[str]) -> list[str]:
 
 def _finish(text: str) -> str:
     """A point without a digit behind it goes; signs stay, a time has its colon again and 2.0 its point."""
-    text = re.sub(r"\.(?!\d)", " ", text).replace(_CLOCK_COLON, ":").replace(_POINT_ZERO, ".")
+    text = (
+        re.sub(r"\.(?!\d)", " ", text).replace(_CLOCK_COLON, ":").replace(_POINT_ZERO, ".").replace(_PAIR_HYPHEN, "-")
+    )
     return " ".join(word for word in text.split() if word != _GAP)

@@ -25,7 +25,7 @@ def test_score_then_compare_with_the_gates_exit_status(tmp_path):
         _predictions(tmp_path / "before", "ein rotes hund"),
         _predictions(tmp_path / "a b", "Ein roter Hund."),
     )
-    done = _run("score", f"predictions={after}", "normalizer=qasr-1", f"out='{after}'")
+    done = _run("score", f"predictions={after}", "normalizer=qasr-2", f"out='{after}'")
     assert (done.returncode, done.stderr) == (0, "")
     assert "0.00 *" in done.stdout
     written = {path.name for path in after.iterdir()}

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,12 +20,15 @@ from qasr_train.run.directory import (
     check_same_config,
     claim_run_dir,
     git_state,
+    normalizer_of_record,
     read_run,
+    recorded_normalizer,
     release_if_unused,
     run_directory,
     save_provenance,
     unlock_run_dir,
 )
+from qasr_train.text.normalize import DEFAULT_NORMALIZER
 from tests.helpers import ROOT
 
 
@@ -315,3 +319,17 @@ def test_a_used_directory_is_never_removed(tmp_path: Path) -> None:
     assert not release_if_unused(run_dir)
     assert run_dir.is_dir()
     assert (run_dir / "run.json").is_file()
+
+
+@pytest.mark.parametrize("recorded", [{"normalizer": "qasr-1"}, {"suite": {"name": "own", "normalizer": "qasr-1"}}])
+def test_a_resumed_run_keeps_the_rules_it_began_with(tmp_path: Path, capsys: Any, recorded: dict[str, Any]) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"config": recorded}))
+    assert recorded_normalizer(tmp_path, DEFAULT_NORMALIZER, resume=True) == "qasr-1"
+    assert capsys.readouterr().out == (
+        f"note: {tmp_path} was begun with normalizer=qasr-1, which stays; recipes/score.py scores by qasr-2\n"
+    )
+    # Other rules than today's default are the user's own words; a run that is not resumed keeps nothing.
+    assert recorded_normalizer(tmp_path, "none", resume=True) == "none"
+    assert recorded_normalizer(tmp_path, DEFAULT_NORMALIZER, resume=False) == DEFAULT_NORMALIZER
+    assert normalizer_of_record(tmp_path / "nowhere") is None
+    assert capsys.readouterr().out == ""

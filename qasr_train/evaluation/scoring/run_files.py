@@ -26,7 +26,8 @@ from qasr_train.evaluation.scoring.utterance import (
 )
 from qasr_train.files import parse_json, write_json, write_whole
 from qasr_train.manifest import read_jsonl
-from qasr_train.text.normalize import DEFAULT, Normalizer, get_normalizer
+from qasr_train.run.directory import normalizer_of_record
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import load_predictions
 
@@ -126,7 +127,7 @@ def load_run(path: str | Path, normalizer: Normalizer | None = None, terms: Term
     """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
 
     Args:
-        normalizer: None: as the run was scored, else DEFAULT.
+        normalizer: None: as the run was scored, or was to be scored by its record, else the default.
         terms: count these terms anew; None: as the run was scored, if it was with any.
 
     Raises:
@@ -148,7 +149,9 @@ def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
         raise ConfigError(
             f"{path}: was scored by {stored.name}, and has no predictions.jsonl to score by {asked} instead"
         )
-    return score_predictions(load_predictions(path).predictions, normalizer or get_normalizer(DEFAULT))
+    recorded = normalizer_of_record(path) if path.is_dir() else None
+    rules = normalizer or get_normalizer(recorded if recorded in NORMALIZERS else DEFAULT_NORMALIZER)
+    return score_predictions(load_predictions(path).predictions, rules)
 
 
 def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None]:

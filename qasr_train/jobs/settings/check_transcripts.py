@@ -7,7 +7,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.settings import DecodeConfig
 
 
@@ -24,7 +24,7 @@ class CheckTranscriptsConfig:
         help="directory; new for every run, never overwritten. out= says the same, as in every recipe"
     )
     resume: bool = setting(False, help="go on with the run that run_dir holds, or filter a finished one again")
-    normalizer: str = setting("qasr-1", help="name; rules applied to both texts before they are compared")
+    normalizer: str = setting(DEFAULT_NORMALIZER, help="name; rules applied to both texts before they are compared")
     max_wer_percent: float | None = setting(
         None, ge=0, help="percent; rows above it are left out of the manifest. null: none. Look at worst.html first"
     )

@@ -25,7 +25,7 @@ class CompareConfig:
         None, help="path; term list whose recall, precision and F1 are compared. null: as the runs were scored"
     )
     normalizer: str | None = setting(
-        None, help="name; score both anew by these rules. null: as they were scored, else qasr-1"
+        None, help="name; score both anew by these rules. null: as they were scored, else qasr-2"
     )
     gate: GateConfig = setting(
         GateConfig(), help="when the candidate may replace the baseline; exit status 1 if it may not"

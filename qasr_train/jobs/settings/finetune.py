@@ -1,6 +1,6 @@
 """Owns the settings of `finetune`, and the rules between its sections."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qasr_train.augment.settings import AugmentConfig, ContextConfig
@@ -10,8 +10,9 @@ from qasr_train.errors import ConfigError
 from qasr_train.models.families import find_trainable
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.table import check_objective
+from qasr_train.run.directory import recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.training.settings import OptimConfig, TrainerConfig, is_sharding_asked_for
 from qasr_train.transcription.settings import DecodeConfig
 
@@ -30,12 +31,16 @@ class FinetuneConfig:
     trainer: TrainerConfig = setting(TrainerConfig(), help="how long, on what, what is kept")
     decode: DecodeConfig = setting(DecodeConfig(), help="how dev sets are transcribed")
     tracking: TrackingConfig = setting(TrackingConfig(), help="where figures go")
-    normalizer: str = setting("qasr-1", help="name; the normaliser of the dev sets' error rates")
+    normalizer: str = setting(DEFAULT_NORMALIZER, help="name; the normaliser of the dev sets' error rates")
     run_dir: str = setting(
         help="directory; new for every run, never overwritten. out= says the same, as in every recipe"
     )
     seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
     resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
+
+    def as_begun(self) -> "FinetuneConfig":
+        """With the rules of comparison that a resumed run began with, where those asked for are today's default."""
+        return replace(self, normalizer=recorded_normalizer(self.run_dir, self.normalizer, resume=self.resume))
 
     def __post_init__(self) -> None:
         check_settings(self, "finetune")

@@ -7,7 +7,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.settings import DecodeConfig
 
 
@@ -43,7 +43,9 @@ class PseudoLabelConfig:
     max_disagreement_percent: float = setting(
         20.0, ge=0, help="percent; error rate (WER, or CER by language) between the two transcripts, above it rejected"
     )
-    normalizer: str = setting("qasr-1", help="name; rules applied to both transcripts before they are compared")
+    normalizer: str = setting(
+        DEFAULT_NORMALIZER, help="name; rules applied to both transcripts before they are compared"
+    )
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
     seed: int = setting(0, ge=0, help="seed of the sample that decode.check_batch_invariance draws")

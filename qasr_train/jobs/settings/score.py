@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import RESAMPLE_BY, ReportConfig
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 
 
 @dataclass
@@ -16,7 +16,9 @@ class ScoreConfig:
         help="path; a predictions.jsonl, a leaderboard manifest, a folder of them, or a run directory"
     )
     out: str = setting(help="path; directory for scores.json, utterances.jsonl, report.md and report.html")
-    normalizer: str = setting("qasr-1", help="name; rules of comparison: leaderboard-2026-08, qasr-1, none")
+    normalizer: str = setting(
+        DEFAULT_NORMALIZER, help="name; rules of comparison: leaderboard-2026-08, qasr-1, qasr-2, none"
+    )
     language: str | None = setting(
         None, help="name or code; of rows without their own. null: English in leaderboard manifests"
     )

@@ -150,7 +150,7 @@ def test_roles_come_from_the_rows_or_the_gate():
 def test_the_job_reads_scored_folders_and_predictions_and_writes_json(tmp_path):
     base, cand = tmp_path / "a", tmp_path / "b"
     write_scores(
-        base, score_predictions(_rows(["a b c x"] * 20, role="target", language="German"), get_normalizer("qasr-1"))
+        base, score_predictions(_rows(["a b c x"] * 20, role="target", language="German"), get_normalizer("qasr-2"))
     )
     write_predictions(cand / "predictions.jsonl", _rows(["a b c d"] * 20, role="target", language="German"))
     comparison = compare_one(CompareConfig(str(base), str(cand), str(tmp_path / "out")))
@@ -158,7 +158,7 @@ def test_the_job_reads_scored_folders_and_predictions_and_writes_json(tmp_path):
     stored = json.loads((tmp_path / "out" / "comparison.json").read_text(encoding="utf-8"))
     assert stored == comparison_row(comparison)
     assert stored["sets"]["s"]["test"]["delta_percent"] == -25.0
-    assert (stored["verdict"]["word"], stored["normalizer"]) == ("passed", "qasr-1")
+    assert (stored["verdict"]["word"], stored["normalizer"]) == ("passed", "qasr-2")
     assert "gate: passed" in comparison_summary(comparison, "out")
 
 
@@ -170,6 +170,13 @@ def test_another_normaliser_scores_both_anew(tmp_path):
     (tmp_path / "predictions.jsonl").unlink()
     with pytest.raises(ConfigError, match=r"was scored by none, and has no predictions\.jsonl to score by qasr-1"):
         load_run(tmp_path, get_normalizer("qasr-1"))
+
+
+def test_a_run_without_scores_is_scored_by_the_rules_of_its_record(tmp_path):
+    write_predictions(tmp_path / "predictions.jsonl", _rows(["A b c d"]))
+    assert load_run(tmp_path).normalizer.name == "qasr-2"
+    (tmp_path / "run.json").write_text('{"config": {"suite": {"normalizer": "qasr-1"}}}')
+    assert load_run(tmp_path).normalizer.name == "qasr-1"
 
 
 def test_damaged_run_folders_are_named(tmp_path):
