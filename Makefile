@@ -13,12 +13,13 @@ ARGS ?=
 # Tests run in as many processes as there are cores, at most 8 (tests/conftest.py); ARGS="-n 0" is one, as `pytest` is alone.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help setup demo test test-all test-gpu test-faults test-wheel test-extending test-cases check format clean
+.PHONY: help setup demo real test test-all test-gpu test-faults test-wheel test-extending test-cases check format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup     create .venv and install everything, pinned by constraints.txt"
 	@echo "make demo      speech, model, fine-tuning, evaluation, report on two CPU cores (ARGS=... is passed on)"
+	@echo "make real      genuine whisper-base learns the speech of real people, before and after, report (../shared/speech)"
 	@echo "make test      the tests, on all cores; slow ones and those without their data or GPU skip with a reason (ARGS=tests/x.py)"
 	@echo "make test-all  the slow tests too"
 	@echo "make test-gpu  the tests of what a GPU alone does; \`make test\` sees no GPU, so that it is the same everywhere"
@@ -43,6 +44,9 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 
 demo: $(STAMP)
 	@$(RUN) scripts/demo/run_demo.py $(ARGS)
+
+real: $(STAMP)
+	@$(RUN) scripts/real/run_real.py $(ARGS)
 
 test: $(STAMP)
 	@$(RUN) -m pytest $(PARALLEL) $(ARGS)

@@ -7,18 +7,20 @@ compare. Writes OUT/summary.json. An earlier OUT is moved aside, never overwritt
 """
 
 import argparse
-import json
-import os
-import shlex
 import subprocess
 import sys
 import textwrap
 import time
-from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scripts import steps
+
+LABELS = {"target": "medical (target)", "guard": "general (guard)"}
+# One thread: the model is so small that two wait for each other; the second core decodes audio.
+step = partial(steps.step, threads=1)
 NOTE = (
     "What this shows: the whole way from recordings to a report, on the real architecture. What it does not show: what a "
     "fine-tune gains on real speech. The voices are synthetic, the medical vocabulary is closed (test sentences are new, "
@@ -34,7 +36,7 @@ def main() -> int:
     parser.add_argument("settings", nargs="*", help="settings of recipes/finetune.py, e.g. adapt=full")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    set_aside(out)
+    steps.set_aside(out)
     began_s = time.perf_counter()
     try:
         run_all(out, arguments.seed, arguments.settings)
@@ -44,9 +46,10 @@ def main() -> int:
         print(f"interrupted; what was made lies in {out}; `make demo` begins anew", file=sys.stderr)
         return 2
     seconds = time.perf_counter() - began_s
-    roles = read_roles(out)
-    (out / "summary.json").write_text(json.dumps(summarise(roles, seconds), indent=1) + "\n", encoding="utf-8")
-    print(describe(roles, seconds, out))
+    rates = steps.read_rates(out, ("before", "after"))
+    steps.write_summary(out, rates, seconds)
+    print("\n".join(["", *steps.table(rates, LABELS), "", textwrap.fill(NOTE, 120)]))
+    print(f"{seconds:.0f} s; report: {out / 'compare' / 'report.html'}")
     return 0
 
 
@@ -95,57 +98,6 @@ def run_all(out: Path, seed: int, settings: list[str]) -> None:
         f"note='{NOTE}'",
         is_verdict=True,
     )
-
-
-def step(title: str, script: str, *arguments: object, is_verdict: bool = False) -> None:
-    """Run one script of the repository; exit status 1 of a verdict is an answer, not a failure."""
-    if title:
-        print(f"\n== {title}", flush=True)
-    words = [str(argument) for argument in arguments]
-    print(f"$ python {script} {shlex.join(words)}", flush=True)
-    # One thread: the model is so small that two wait for each other; the second core decodes audio.
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **os.environ}
-    done = subprocess.run([sys.executable, str(ROOT / script), *words], env=environment, check=False)
-    if done.returncode and not (is_verdict and done.returncode == 1):
-        raise subprocess.CalledProcessError(done.returncode, script)
-
-
-def set_aside(out: Path) -> None:
-    """Move an earlier demo out of the way, under the time it was made."""
-    if out.exists():
-        stamp = datetime.fromtimestamp(out.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
-        moved = out.with_name(f"{out.name}-{stamp}")
-        out.rename(moved)
-        print(f"the earlier demo was moved to {moved}")
-
-
-def read_roles(out: Path) -> dict[str, dict[str, Any]]:
-    """The scores of the medical (target) and the general (guard) test set, before and after."""
-    names = ("before", "after")
-    return {name: json.loads((out / name / "scores.json").read_text(encoding="utf-8"))["roles"] for name in names}
-
-
-def summarise(roles: dict[str, dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """WER in percent before and after, of both test sets; what summary.json holds."""
-    summary: dict[str, Any] = {
-        role: {f"wer_{name}": scores[role]["wer_percent"] for name, scores in roles.items()}
-        for role in ("target", "guard")
-    }
-    return summary | {"seconds": round(seconds, 1)}
-
-
-def describe(roles: dict[str, dict[str, Any]], seconds: float, out: Path) -> str:
-    """The table printed last, with 95 % intervals."""
-    lines = [f"{'':18}{'before':>24}{'after':>24}   WER in percent, 95 % interval"]
-    for role, label in (("target", "medical (target)"), ("guard", "general (guard)")):
-        lines.append(f"{label:18}" + "".join(f"{_with_interval(roles[name][role]):>24}" for name in roles))
-    report = out / "compare" / "report.html"
-    return "\n".join(["", *lines, "", textwrap.fill(NOTE, 120), f"{seconds:.0f} s; report: {report}"])
-
-
-def _with_interval(score: dict[str, Any]) -> str:
-    interval = score["interval"]
-    return f"{score['wer_percent']:.1f} [{interval['low_percent']:.1f}, {interval['high_percent']:.1f}]"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""What `make demo` and `make real` have in common: recipes run one after the other as a user would run them, and their figures.
+
+Every step is a process of its own and prints its command line. Figures come from the scores.json of two evaluations.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+Rates = dict[str, dict[str, Any]]  # name of an evaluation -> role -> figures, as scores.json has them
+
+
+def step(title: str, script: str, *arguments: object, threads: int | None = None, is_verdict: bool = False) -> None:
+    """Run one script of the repository.
+
+    Args:
+        title: printed before it; "": none. script: from the root. arguments: of its command line.
+        threads: of arithmetic; None: as many as there are cores.
+        is_verdict: exit statuses 1 and 3 are answers then (not passed, undecided), not failures.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; it has said why.
+    """
+    if title:
+        print(f"\n== {title}", flush=True)
+    words = [str(argument) for argument in arguments]
+    print(f"$ python {script} {shlex.join(words)}", flush=True)
+    environment = {"PYTHONPATH": str(ROOT), **({"OMP_NUM_THREADS": str(threads)} if threads else {}), **os.environ}
+    done = subprocess.run([sys.executable, str(ROOT / script), *words], env=environment, check=False)
+    if done.returncode and not (is_verdict and done.returncode in (1, 3)):
+        raise subprocess.CalledProcessError(done.returncode, script)
+
+
+def set_aside(out: Path) -> None:
+    """Move an earlier result out of the way, under the time it was made."""
+    if out.exists():
+        stamp = datetime.fromtimestamp(out.stat().st_mtime).strftime("%Y%m%d-%H%M%S")
+        moved = out.with_name(f"{out.name}-{stamp}")
+        out.rename(moved)
+        print(f"the earlier {out} was moved to {moved}")
+
+
+def read_rates(out: Path, names: Sequence[str]) -> Rates:
+    """The figures of the target and guard sets of evaluations that lie in `out` by these names."""
+    return {name: json.loads((out / name / "scores.json").read_text(encoding="utf-8"))["roles"] for name in names}
+
+
+def write_summary(out: Path, rates: Rates, seconds: float, **others: Any) -> None:
+    """summary.json: WER in percent of each evaluation by role, the seconds it all took, and what else there is to say."""
+    summary: dict[str, Any] = {
+        role: {f"wer_{name}": figures[role]["wer_percent"] for name, figures in rates.items() if role in figures}
+        for role in ("target", "guard")
+    }
+    summary |= {"seconds": round(seconds, 1), **others}
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def table(rates: Rates, labels: Mapping[str, str]) -> list[str]:
+    """Lines: a column an evaluation, a row a role, with 95 % intervals. labels: of the roles."""
+    lines = [f"{'':24}" + "".join(f"{name:>24}" for name in rates) + "   WER in percent, 95 % interval"]
+    for role, label in labels.items():
+        cells = [_with_interval(figures[role]) if role in figures else "" for figures in rates.values()]
+        lines.append(f"{label:24}" + "".join(f"{cell:>24}" for cell in cells))
+    return lines
+
+
+def _with_interval(figures: Mapping[str, Any]) -> str:
+    interval = figures["interval"]
+    return f"{figures['wer_percent']:.1f} [{interval['low_percent']:.1f}, {interval['high_percent']:.1f}]"
