@@ -3,7 +3,8 @@
     python scripts/real/run_real.py [--out runs/real] [--model DIR] [--speech MANIFEST] [--seed 0] [settings of finetune]
 
 Runs the recipes a real run uses, one process each: weights -> pseudo_label (replay in the model's own words) -> finetune ->
-evaluate (before, after; the full window of 30 s, and the clip alone) -> compare. Writes OUT/summary.json. An earlier OUT is moved aside.
+evaluate (before, after; the full window of 30 s, and the clip alone) -> compare. Writes OUT/summary.json. An earlier OUT is
+moved aside, never overwritten.
 """
 
 import argparse
@@ -23,8 +24,9 @@ SPEECH = Path("../shared/speech/manifest.jsonl")
 REPLAY = '{id: "re:(libri|leopard)_.*"}'
 LABELS = {"target": "Arabic commands (target)", "guard": "8 languages (guard)"}
 NOTE = (
-    "What this shows: a published model learns what real people said from their recordings, and is tested on people it never "
-    "heard. What it does not show: more than forty words in one country's voices, and a guard of 36 clips, which sees only a large loss."
+    "What this shows: a published model learns what real people said from their recordings, and is tested on people it "
+    "never heard. What it does not show: more than forty words in the voices of one country, and with a guard of 36 clips "
+    "any but a large loss."
 )
 
 
@@ -104,7 +106,7 @@ def run_all(out: Path, model: Path | None, speech: Path, seed: int, settings: li
         f"baseline={out / 'before'}",
         f"candidate={out / 'after'}",
         f"out={out / 'compare'}",
-        f"note='{NOTE.replace(chr(39), '')}'",
+        f"note='{NOTE}'",
         is_verdict=True,
     )
 
