@@ -4,8 +4,7 @@ Input: our own predictions.jsonl, a manifest of the Open ASR Leaderboard (`MODEL
 Output: `Prediction` objects, chunks of one recording merged by `parent_id`. Imports no torch, decodes no audio.
 """
 
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.files import files_below, write_rows
 from qasr_train.manifest import MAX_SECONDS, read_jsonl
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
+from qasr_train.transcription.unstated_language import Reason, describe_reasons, languages_of_unstated
 
 PREDICTIONS_VERSION = 1
 PREDICTIONS = "predictions.jsonl"  # in the folder of a run
@@ -23,7 +23,6 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 # Files that lie beside predictions in a run folder and hold something else.
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
 # A row with neither is one of the leaderboard's, whatever its file is called.
-_NOT_ENGLISH = re.compile(r"[^\W\d_a-zA-Z]")
 _OUR_MARKS = {"language", "version"}
 _WHERE_SET = ("parent_id", "chunk_index", "channel")
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
@@ -110,7 +109,8 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
 
     Args:
         path: our predictions.jsonl, a leaderboard manifest, or a folder searched for `*.jsonl` at any depth.
-        language: name or code for rows without their own; None means English for leaderboard manifests, unknown for ours.
+        language: name or code for rows without their own; None: by script and name where these decide, else English for
+            leaderboard manifests, unknown for ours. A warning counts such rows.
         system: which system to read where a folder of manifests holds several (the MODEL part of the file names).
 
     Raises:
@@ -120,6 +120,7 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
     files = _choose_system(_prediction_files(Path(path)), system)
     predictions: list[Prediction] = []
     warnings: list[str] = []
+    reasons: Counter[Reason] = Counter()
     for file in files:
         rows: list[Prediction] = []
         is_ours = False
@@ -129,15 +130,15 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
         merged, chunk_warnings = merge_chunks(rows)
         is_leaderboards = _name_parts(file)[1] is not None or not is_ours
         _check_lengths(merged)
-        if is_leaderboards and default_language is None:
-            warnings.extend(_assumed_english(merged, file))
-        _complete(merged, file, default_language or ("English" if is_leaderboards else None))
+        _complete(merged, file, default_language)
+        reasons += _state_languages(merged, is_leaderboards=is_leaderboards)
         predictions.extend(merged)
         warnings.extend(chunk_warnings)
     if not predictions:
         raise DataError(f"{path}: holds no predictions; expected JSON lines with `text` and `pred_text`")
     _check_ids(predictions)
     systems = sorted({name for file in files if (name := _name_parts(file)[0])})
+    warnings = [*describe_reasons(reasons, len(predictions)), *warnings]
     return PredictionSet(predictions, systems[0] if systems else None, warnings)
 
 
@@ -229,15 +230,16 @@ def _sum_or_none(values: list[Any]) -> Any:
     return None if any(value is None for value in values) else sum(values)
 
 
-def _assumed_english(rows: list[Prediction], file: Path) -> list[str]:
-    """What to say where rows of no language count as English, and are written in letters that English has not."""
-    foreign = [row for row in rows if row.language is None and _NOT_ENGLISH.search(row.text or "")]
-    if not foreign:
-        return []
-    return [
-        f"{file.name}: {len(foreign)} of {len(rows)} rows name no language and are written in letters that English has not; they "
-        "are scored by the rules for English, as the leaderboard's manifests are: give language=NAME"
-    ]
+def _state_languages(rows: list[Prediction], *, is_leaderboards: bool) -> Counter[Reason]:
+    """Give rows that state no language the one that something else tells; how many with words got which, and why."""
+    unstated = [row for row in rows if row.language is None]
+    reasons = languages_of_unstated(
+        [row.text for row in unstated], [row.set for row in unstated], is_leaderboards=is_leaderboards
+    )
+    for row, (language, _) in zip(unstated, reasons, strict=True):
+        row.language = language
+    spoken = [reason for row, reason in zip(unstated, reasons, strict=True) if (row.text or "").strip()]
+    return Counter(reason for reason in spoken if reason[0] is not None)
 
 
 def _command_line_language(language: str | None) -> str | None:

@@ -90,7 +90,7 @@ def test_chunks_are_merged_in_order_with_sums_and_a_warning_for_a_gap(tmp_path):
         ("a", "", 1.0, None),
         ("b", "one three", 4.0, 0.2),
     ]
-    (warning,) = loaded.warnings
+    warning = loaded.warnings[-1]
     assert "'b' are numbered [0, 2], not 0 to 1" in warning
 
 
@@ -202,11 +202,23 @@ def test_texts_too_long_to_be_aligned_are_refused_before_they_are_normalised(tmp
             load_predictions(path)
 
 
-def test_rows_of_no_language_in_foreign_letters_are_a_warning(tmp_path):
-    file = tmp_path / "a.jsonl"
-    file.write_text('{"text": "má mà", "pred_text": "ma ma"}\n{"text": "a cat", "pred_text": "a cat"}\n')
-    assert load_predictions(file).warnings == [
-        "a.jsonl: 1 of 2 rows name no language and are written in letters that English has not; they are scored by the rules "
-        "for English, as the leaderboard's manifests are: give language=NAME"
+def test_rows_of_no_language_are_always_a_warning_with_their_number_and_rules(tmp_path):
+    texts = ["a house", "안녕하세요", "один дом", "今日は雨です", "雨", ""]
+    leaderboards = _write(tmp_path / "a.jsonl", [_row(id=str(i), text=text) for i, text in enumerate(texts)])
+    loaded = load_predictions(leaderboards)
+    assert [row.language for row in loaded.predictions] == [
+        "English",
+        "Korean",
+        None,
+        "Japanese",
+        "Japanese",
+        "English",
     ]
-    assert load_predictions(file, language="vi").warnings == []
+    assert loaded.warnings == [
+        "4 of 6 rows name no language; they are scored by the rules for Japanese 2 (their script), English 1 (as the "
+        "leaderboard's manifests are), Korean 1 (their script): state it with language=NAME, or as the language of the source"
+    ]
+    assert {row.language for row in load_predictions(leaderboards, language="de").predictions} == {"German"}
+    assert load_predictions(leaderboards, language="de").warnings == []
+    ours = _write(tmp_path / "b.jsonl", [_row(id=str(i), text=text, version=1) for i, text in enumerate(texts[:3])])
+    assert [row.language for row in load_predictions(ours).predictions] == [None, "Korean", None]

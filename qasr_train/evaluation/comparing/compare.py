@@ -31,6 +31,7 @@ from qasr_train.evaluation.scoring.significance import (
 from qasr_train.evaluation.scoring.systems import System, system_of_rows
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.text.normalize import Normalizer
+from qasr_train.transcription.unstated_language import UNSTATED
 
 COMPARISON_VERSION = 2  # 2: p_value in place of p_bootstrap and p_segments
 
@@ -113,7 +114,7 @@ def compare_runs(
             {name: Evidence(one.test, one.outputs, one.num_utterances) for name, one in sets.items()}, roles, gate
         ),
         gate=gate,
-        warnings=[*warnings, *term_warnings, *_collapsed(sets, roles, gate)],
+        warnings=[*_on_languages(baseline, candidate), *warnings, *term_warnings, *_collapsed(sets, roles, gate)],
         versions=library_versions(),
         terms=terms,
         systems={
@@ -172,6 +173,11 @@ def _difference(pairs: Sequence[Pair], resampling: Resampling) -> GroupCompariso
         candidate_interval=error_rate_interval(*theirs, speakers, **options),
         outputs=compare_outputs(pairs),
     )
+
+
+def _on_languages(*runs: ScoredRun) -> list[str]:
+    """What the runs say of rows that name no language, once where they say the same."""
+    return list(dict.fromkeys(warning for run in runs for warning in run.warnings if UNSTATED in warning))
 
 
 def _collapsed(sets: dict[str, GroupComparison], roles: dict[str, str | None], gate: GateConfig) -> list[str]:

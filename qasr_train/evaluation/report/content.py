@@ -99,7 +99,7 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None) -> Repor
         num_utterances=len(run.rows),
         provenance={"normalizer": run.normalizer.name, "versions": library_versions(), **run.provenance},
         verdict=comparison.verdict if comparison else None,
-        warnings=[*run.warnings, *(comparison.warnings if comparison else [])],
+        warnings=list(dict.fromkeys([*run.warnings, *(comparison.warnings if comparison else [])])),
         placements=placed,
     )
 

@@ -141,9 +141,9 @@ def load_run(path: str | Path, normalizer: Normalizer | None = None, terms: Term
 
 def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
     scores_file = path / "scores.json"
-    stored, terms = _read_scores(scores_file) if scores_file.is_file() else (None, None)
+    stored, terms, warnings = _read_scores(scores_file) if scores_file.is_file() else (None, None, [])
     if stored is not None and normalizer in (None, stored):
-        return ScoredRun(stored, _read_utterances(path / "utterances.jsonl"), terms=terms)
+        return ScoredRun(stored, _read_utterances(path / "utterances.jsonl"), terms=terms, warnings=warnings)
     if stored is not None and not (path / "predictions.jsonl").is_file():
         asked = normalizer.name if normalizer else None
         raise ConfigError(
@@ -151,18 +151,21 @@ def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
         )
     recorded = normalizer_of_record(path) if path.is_dir() else None
     rules = normalizer or get_normalizer(recorded if recorded in NORMALIZERS else DEFAULT_NORMALIZER)
-    return score_predictions(load_predictions(path).predictions, rules)
+    loaded = load_predictions(path)
+    scored = score_predictions(loaded.predictions, rules)
+    return replace(scored, warnings=[*loaded.warnings, *scored.warnings])
 
 
-def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None]:
-    """The normaliser that a scores.json names, and its term list, if it has one."""
+def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None, list[str]]:
+    """The normaliser that a scores.json names, its term list, if it has one, and its warnings."""
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
         name, entities = content["normalizer"], content.get("entities") or {}
         terms = CountedTerms(entities.get("terms_file", ""), entities.get("terms_digest"), entities.get("num_terms", 0))
+        warnings = [str(warning) for warning in content.get("warnings", [])]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: is not the scores.json of a run; score it again with recipes/score.py") from None
-    return get_normalizer(str(name)), terms if entities else None
+    return get_normalizer(str(name)), terms if entities else None, warnings
 
 
 def _read_utterances(path: Path) -> list[UtteranceScore]:

@@ -26,6 +26,7 @@ from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.unstated_language import UNSTATED
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,12 @@ def _warnings(predictions: Sequence[Prediction]) -> list[str]:
     others = sorted({row.language for row in predictions if row.language} - set(LANGUAGES))
     if others:
         warnings.append(f"not languages of Qwen3-ASR, so scored by the rules common to all: {', '.join(others)}")
+    unknown = sum(row.language is None and bool((row.text or "").strip()) for row in predictions)
+    if unknown:
+        warnings.append(
+            f"{unknown} of {len(predictions)} rows {UNSTATED}, and nothing else tells it; they are scored by the rules common to "
+            "all languages, in words"
+        )
     failed = [row for row in predictions if row.failed is not None]
     if failed:
         first = failed[0]
