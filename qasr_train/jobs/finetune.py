@@ -86,9 +86,7 @@ def finetune(config: FinetuneConfig) -> None:
         data, dev_sets = open_data(config, sources, learner, budget, changes)
 
         # 4 optimizer and schedule
-        num_steps = count_steps(
-            config.trainer.num_epochs, config.trainer.max_steps, data, resume_from, say=accelerator.print
-        )
+        num_steps = planned_steps(config, data, resume_from, accelerator)
         step = build_step(config.trainer, config.optim, learner, num_steps=num_steps)
 
         # 5 tracker and validator
@@ -162,6 +160,14 @@ def open_run(config: FinetuneConfig, device: torch.device, stack: ExitStack) -> 
 def read_sources(config: FinetuneConfig, accelerator: Accelerator, resumed: Path | None) -> TrainingSources:
     """What is trained on, before there is a model. resumed: the directory of a run that goes on; None: of a new one."""
     return open_training_sources(config.data, processes=processes_of(accelerator), seed=config.seed, resumed=resumed)
+
+
+def planned_steps(
+    config: FinetuneConfig, data: TrainingData, resume_from: Path | None, accelerator: Accelerator
+) -> int:
+    """How long the whole run is, in optimizer steps; where two settings say it, it is printed which counts."""
+    trainer = config.trainer
+    return count_steps(trainer.num_epochs, trainer.max_steps, data, resume_from, say=accelerator.print)
 
 
 def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) -> tuple[Learner, BatchBudget]:
