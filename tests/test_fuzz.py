@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 import soundfile
 
@@ -89,6 +91,16 @@ def tar_file(folder: Path) -> bytes:
     return out.getvalue()
 
 
+def parquet_file(folder: Path) -> bytes:
+    rows = [
+        {"audio": "a.wav", "text": "one \u4f60", "language": "en", "duration": 0.5},
+        {"audio": "a.wav", "text": "two"},
+    ]
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out)
+    return out.getvalue()
+
+
 def predictions_file(folder: Path) -> bytes:
     rows = [
         {"id": f"u{i}", "text": "a b", "pred_text": "a c", "duration": 1.0, "time": 0.1, "set": "s", "confidence": 0.5,
@@ -148,6 +160,7 @@ def read_weights(path: Path) -> None:
 KINDS: dict[str, tuple[str, Callable[[Path], bytes], Callable[[Path], object]]] = {
     "JSON lines": ("m.jsonl", rows_file, read_rows),
     "a table": ("m.csv", table_file, read_rows),
+    "Parquet": ("m.parquet", parquet_file, read_rows),
     "a tar": ("m.tar", tar_file, read_stream),
     "predictions": ("p.jsonl", predictions_file, load_predictions),
     "config.json": ("config.json", config_file, lambda path: read_config(path.parent)),
@@ -213,3 +226,19 @@ def test_damaged_files_are_data_or_a_sentence(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize("name", KINDS)
 def test_damaged_files_are_data_or_a_sentence_for_minutes(tmp_path: Path, name: str) -> None:
     fuzz(name, tmp_path, seed=1, seconds=LONG_SECONDS)
+
+
+@pytest.mark.parametrize("shape", ['{"a":', "["])
+def test_json_nested_just_as_deep_as_python_reads_is_data_or_a_sentence(tmp_path: Path, shape: str) -> None:
+    """What parses at the limit must not fail later, in code that walks it with a few more frames on the stack."""
+    write_wav(tmp_path / "a.wav")
+    for depth in range(880, 1000, 13):
+        deep = shape * depth + "1" + ("}" if shape[0] == "{" else "]") * depth
+        for name in ("JSON lines", "predictions", "config.json"):
+            file, make, read = KINDS[name]
+            first = make(tmp_path).decode().split("\n")[0]
+            (tmp_path / file).write_text(f'{first[:-1]}, "deep": {deep}}}\n')
+            try:
+                read(tmp_path / file)
+            except UserError as error:
+                assert str(error).strip() and "\n" not in str(error), (name, depth)

@@ -69,8 +69,7 @@ def finetune(config: FinetuneConfig) -> None:
         UserError: any mistake in config, data or checkpoint, an interruption, a full disk.
     """
     # 0 what can be seen to be wrong before a model is downloaded
-    config = config.as_begun()
-    changes, device = refuse_mistakes(config)
+    changes, device = refuse_mistakes(config := config.as_begun())
     with ExitStack() as stack:
         # 1 the processes, the run directory and its record
         accelerator, run_dir, resume_from = open_run(config, device, stack)
@@ -151,7 +150,14 @@ def open_run(config: FinetuneConfig, device: torch.device, stack: ExitStack) -> 
     )
     stack.enter_context(explain_dead_workers())
     run_dir, resume_from = stack.enter_context(
-        claim_run(config.run_dir, config, accelerator, resume=config.resume, may_change=MAY_CHANGE_ON_RESUME)
+        claim_run(
+            config.run_dir,
+            config,
+            accelerator,
+            model=config.model,
+            resume=config.resume,
+            may_change=MAY_CHANGE_ON_RESUME,
+        )
     )
     stack.enter_context(Peers(accelerator, run=config.run_dir, timeout_s=config.trainer.peer_timeout_s))
     return accelerator, run_dir, resume_from

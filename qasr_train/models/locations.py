@@ -4,6 +4,7 @@ Input: `model.path` as the user gave it. Output: a local folder, or a Checkpoint
 """
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,7 +78,37 @@ def read_config(folder: Path) -> dict[str, Any]:
         )[:3]
         hint = f"did you mean {', '.join(inner)} inside it?" if inner else "copy the complete checkpoint"
         raise CheckpointError(f"{folder}: no config.json, so this is not a model directory; {hint}")
-    return read_json(file)
+    content = read_json(file)
+    _refuse_absurd(file, content)
+    return content
+
+
+# Of config.json, by the end of a name: what no model has. More layers than these would take hours to build.
+_BOUNDS = (
+    (re.compile(r"_eps(?:ilon)?$"), 0.0, 0.5),
+    (re.compile(r"(?:^|_)layers$"), 0, 1000),
+    (re.compile(r"(?:^|_)heads$|^(?:hidden|vocab|intermediate)_size$|^d_model$|^head_dim$"), 1, 10**7),
+)
+
+
+def _refuse_absurd(file: Path, content: dict[str, Any]) -> None:
+    """Refuse numbers of a config.json that are not finite, or that no model has; sections included.
+
+    Raises:
+        CheckpointError: names the file, the key and the value.
+    """
+    left = list(content.items())  # no recursion: a file may be nested as deep as Python just reads
+    while left:
+        name, value = left.pop()
+        key = name.rpartition(".")[2]
+        if isinstance(value, dict):
+            left += [(f"{name}.{inner}", one) for inner, one in value.items()]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        low, high = next(((low, high) for ending, low, high in _BOUNDS if ending.search(key)), (-math.inf, math.inf))
+        if not math.isfinite(value) or not low <= value <= high:
+            wanted = "a finite number" if not math.isfinite(value) else f"from {low:g} to {high:g}"
+            raise CheckpointError(f"{file}: {name} is {value}; expected {wanted}, copy it from the source again")
 
 
 def refuse_quantized(folder: Path, config: dict[str, Any]) -> None:

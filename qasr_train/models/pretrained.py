@@ -96,6 +96,34 @@ def require_sampling_rate(folder: Path, extractor: Any) -> None:
         )
 
 
+def require_end_tokens(file: Path, ids: dict[str, Any], tokenizer: Any) -> None:
+    """Refuse end and padding tokens that the tokenizer does not have: a transcript would run on to its limit.
+
+    Args:
+        file: states them, for the error. ids: "eos" and "pad", each an id or a list of ids.
+
+    Raises:
+        CheckpointError: names the file and the id.
+    """
+    known = set(tokenizer.get_vocab().values())
+    for kind, stated in ids.items():
+        for token in stated if isinstance(stated, list | tuple) else [stated]:
+            if not isinstance(token, int) or token not in known:
+                raise CheckpointError(
+                    f"{file}: {kind}_token_id is {token!r}, which the tokenizer does not have; they are of two models, copy all "
+                    "files from one"
+                )
+
+
+def require_ids_fit(folder: Path, tokenizer: Any, vocab_size: int) -> None:
+    """Refuse a tokenizer with ids that the model has no entry for (CheckpointError)."""
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocab_size:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has ids up to {largest}, the model {vocab_size} entries; they are of two models"
+        )
+
+
 @contextmanager
 def naming_missing_packages(opened: Path | str) -> Iterator[None]:
     """Around classes of transformers that need a package it does not bring: Parakeet's features need librosa before 5.23.

@@ -14,9 +14,11 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from qasr_train.errors import UserError
+from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.settings import MAX_BROKEN_PERCENT, NOTHING_LEARNED, NOTHING_LEARNED_PERCENT
-from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory
+from qasr_train.models.digest import checkpoint_digest
+from qasr_train.models.settings import ModelConfig
+from qasr_train.run.directory import RUN_FILE, check_same_config, read_run, record_in_run, run_directory
 from qasr_train.training.checkpoint import (
     TrainState,
     apply_retention,
@@ -31,12 +33,19 @@ from qasr_train.training.state import generator_state, load_training_state, save
 
 @contextmanager
 def claim_run(
-    run_dir: str, config: Any, accelerator: Accelerator, *, resume: bool, may_change: Sequence[str]
+    run_dir: str,
+    config: Any,
+    accelerator: Accelerator,
+    *,
+    model: ModelConfig,
+    resume: bool,
+    may_change: Sequence[str],
 ) -> Iterator[tuple[Path, Path | None]]:
     """Claim the run directory meanwhile, or find where to resume; the first process decides for all.
 
     Args:
-        config: of the job, for the record. resume: go on in a directory that holds a run; where it holds none, start.
+        config: of the job, for the record. model: where the base lies; a local one must still hold what it held.
+        resume: go on in a directory that holds a run; where it holds none, start.
         may_change: settings that may differ from those the run began with.
 
     Yields:
@@ -52,9 +61,13 @@ def claim_run(
                 record = Path(run_dir) / RUN_FILE
                 # A run that was never started is started: after a preemption a cluster repeats one and the same command.
                 is_resumed = resume and record.is_file()
+                weights = checkpoint_digest(model)
                 if is_resumed and record.stat().st_size:  # empty: killed right after it had claimed the folder
                     check_same_config(Path(run_dir), config, ignore=may_change)
+                    _refuse_other_base(Path(run_dir), weights)
                 found[0] = stack.enter_context(run_directory(run_dir, config, "finetune", resume=is_resumed))
+                if weights is not None:
+                    record_in_run(found[0], base_files=weights)
                 found[1] = latest_checkpoint(found[0]) if is_resumed else None
             except UserError as error:
                 found[2] = error
@@ -64,6 +77,16 @@ def claim_run(
         if resume and found[1] is None:
             accelerator.print(f"resume=true, but {found[0]} holds no checkpoint; starting at step 0")
         yield found[0], found[1]
+
+
+def _refuse_other_base(run_dir: Path, weights: str | None) -> None:
+    """Refuse to go on over another base: what was not trained would be of one model, what was trained of another."""
+    before = read_run(run_dir).get("base_files")
+    if None not in (before, weights) and before != weights:
+        raise ConfigError(
+            f"resume: the files of model.path are not those {run_dir} was begun with (digest {before}, not {weights}); put "
+            "them back, or give another run_dir"
+        )
 
 
 @dataclass

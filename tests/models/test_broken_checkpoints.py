@@ -78,11 +78,27 @@ def test_an_end_token_that_the_tokenizer_lacks_is_refused(folder: Path, file: st
 def test_a_size_of_nothing_is_refused(folder: Path, size: str, value: int) -> None:
     section, name = size.split(".")
     edit(folder / "config.json", lambda c: c[section].update({name: value}))
-    assert f"{size} in config.json is {value}; expected at least 1" in refusal(folder)
+    assert f"config.json: {size} is {value}; expected from 1 to 1e+07" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("text_config.rms_norm_eps", float("nan"), "is nan; expected a finite number"),
+        ("text_config.rope_theta", float("inf"), "is inf; expected a finite number"),
+        ("text_config.rms_norm_eps", -1e-6, "is -1e-06; expected from 0 to 0.5"),
+        ("text_config.num_hidden_layers", 10**9, "is 1000000000; expected from 0 to 1000"),
+        ("text_config.vocab_size", 10**12, "is 1000000000000; expected from 1 to 1e+07"),
+    ],
+)
+def test_a_number_of_no_model_is_refused(folder: Path, name: str, value: float, said: str) -> None:
+    section, key = name.split(".")
+    edit(folder / "config.json", lambda c: c[section].update({key: value}))
+    assert f"config.json: {name} {said}, copy it from the source again" in refusal(folder)
 
 
 def test_sizes_that_do_not_fit_each_other_are_refused(folder: Path) -> None:
-    edit(folder / "config.json", lambda c: c["audio_config"].update(encoder_attention_heads=10**9))
+    edit(folder / "config.json", lambda c: c["audio_config"].update(encoder_attention_heads=10**6))
     assert "config.json describes no model that can be built" in refusal(folder)
 
 

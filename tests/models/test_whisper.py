@@ -1,5 +1,7 @@
 """Whisper: equal to transformers' own generation, languages forced, detected and refused, English-only checkpoints."""
 
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -147,3 +149,23 @@ def test_mistakes_in_a_checkpoint_are_named(tmp_path: Path):
     assert WhisperConfig(path="x").max_duration_s == 30.0
     with pytest.raises(ConfigError, match="model.max_duration_s"):
         WhisperConfig(path="x", max_duration_s=31.0)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("generation_config.json", {"eos_token_id": 99999}, "eos_token_id is 99999, which the tokenizer does not have"),
+        ("config.json", {"vocab_size": 3}, "the tokenizer has ids up to"),
+        ("config.json", {"encoder_attention_heads": 0}, "encoder_attention_heads is 0; expected from 1 to 1e+07"),
+        ("config.json", {"init_std": float("nan")}, "init_std is nan; expected a finite number"),
+    ],
+)
+def test_files_of_two_models_and_damaged_sizes_are_refused(
+    tmp_path: Path, file: str, change: dict[str, Any], said: str
+):
+    save_tiny_whisper(tmp_path)
+    content = json.loads((tmp_path / file).read_text())
+    (tmp_path / file).write_text(json.dumps(content | change))
+    with pytest.raises(CheckpointError, match=re.escape(said)) as caught:
+        load_model(WhisperConfig(path=str(tmp_path)), device="cpu")
+    assert "\n" not in str(caught.value)

@@ -8,6 +8,8 @@ import torch
 from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
 
 from qasr_train.errors import ConfigError
+from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
+from qasr_train.run.directory import read_run
 from qasr_train.training.checkpoint import TrainState, read_state
 from qasr_train.training.saving import claim_run, describe_result
 from tests.helpers_trainer import launch, make_trainer
@@ -125,10 +127,15 @@ class Settings:
 
 
 def test_a_run_is_claimed_once_and_found_again_with_its_newest_checkpoint(tmp_path: Path, utterances):
-    run_dir, accelerator = tmp_path / "run", launch(tmp_path)
+    run_dir, accelerator, base = tmp_path / "run", launch(tmp_path), Qwen3ASRConfig(path=str(tmp_path / "base"))
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"weights")
 
     def claimed(settings: Settings, *, resume: bool) -> Path | None:
-        with claim_run(str(run_dir), settings, accelerator, resume=resume, may_change=()) as (folder, checkpoint):
+        with claim_run(str(run_dir), settings, accelerator, model=base, resume=resume, may_change=()) as (
+            folder,
+            checkpoint,
+        ):
             assert folder == run_dir
             return checkpoint
 
@@ -139,3 +146,7 @@ def test_a_run_is_claimed_once_and_found_again_with_its_newest_checkpoint(tmp_pa
     assert claimed(Settings(), resume=True) == run_dir / "checkpoints" / "step_000003"
     with pytest.raises(ConfigError, match="speed"):
         claimed(Settings(speed=2.0), resume=True)
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ConfigError, match="resume: the files of model.path are not those .* was begun with"):
+        claimed(Settings(), resume=True)
+    assert "base_files" in read_run(run_dir)

@@ -35,13 +35,12 @@ from qasr_train.models.lora_files import (
     merge_adapter,
     require_base,
 )
-from qasr_train.models.pretrained import save_whole
+from qasr_train.models.pretrained import require_end_tokens, save_whole
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import (
     build_processor,
     load_tokenizer,
     require_agreement,
-    require_end_tokens,
 )
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
@@ -110,7 +109,7 @@ def load_checkpoint(
     model = _load_model(folder, config, layout, dtype)
     model.generation_config = generation = _generation_config(folder, config, layout)
     ends = {"eos": generation.eos_token_id, "pad": generation.pad_token_id}
-    require_end_tokens(folder / "generation_config.json", ends, processor)
+    require_end_tokens(folder / "generation_config.json", ends, processor.tokenizer)
     return model.eval(), processor
 
 

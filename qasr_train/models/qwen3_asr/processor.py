@@ -10,7 +10,7 @@ from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtracto
 
 from qasr_train.errors import CheckpointError
 from qasr_train.models.locations import one_line
-from qasr_train.models.pretrained import require_sampling_rate
+from qasr_train.models.pretrained import require_end_tokens, require_ids_fit, require_sampling_rate
 from qasr_train.models.qwen3_asr.original import native_chat_template
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
@@ -94,28 +94,5 @@ def require_agreement(folder: Path, config: Qwen3ASRConfig, processor: Qwen3ASRP
                 "copy all files from one"
             )
     require_sampling_rate(folder, extractor)
-    require_end_tokens(folder / "config.json", {"eos": config.eos_token_id, "pad": config.pad_token_id}, processor)
-    largest, vocab_size = max(vocab.values()), text.vocab_size
-    if largest >= vocab_size:
-        raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {largest}, the model {vocab_size} entries; they are of two models"
-        )
-
-
-def require_end_tokens(file: Path, ids: dict[str, Any], processor: Qwen3ASRProcessor) -> None:
-    """Refuse end and padding tokens that the tokenizer does not have: a transcript would run on to its limit.
-
-    Args:
-        file: states them, for the error. ids: "eos" and "pad", each an id or a list of ids.
-
-    Raises:
-        CheckpointError: names the file and the id.
-    """
-    known = set(processor.tokenizer.get_vocab().values())
-    for kind, stated in ids.items():
-        for token in stated if isinstance(stated, list | tuple) else [stated]:
-            if not isinstance(token, int) or token not in known:
-                raise CheckpointError(
-                    f"{file}: {kind}_token_id is {token!r}, which the tokenizer does not have; they are of two models, copy all "
-                    "files from one"
-                )
+    require_end_tokens(folder / "config.json", {"eos": config.eos_token_id, "pad": config.pad_token_id}, tokenizer)
+    require_ids_fit(folder, tokenizer, text.vocab_size)

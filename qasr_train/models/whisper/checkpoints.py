@@ -15,7 +15,13 @@ from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalG
 from qasr_train.models.digest import weights_digest
 from qasr_train.models.locations import read_config, read_json
 from qasr_train.models.lora_files import ADAPTER_CONFIG, attach_adapter, find_base, merge_adapter, require_base
-from qasr_train.models.pretrained import load_auto_processor, load_pretrained, require_model_type
+from qasr_train.models.pretrained import (
+    load_auto_processor,
+    load_pretrained,
+    require_end_tokens,
+    require_ids_fit,
+    require_model_type,
+)
 from qasr_train.models.safetensors_files import ADAPTER_FILE, read_tensors, stored_tensors
 from qasr_train.models.whisper.config import Window
 from qasr_train.models.whisper.tokens import require_generation
@@ -57,7 +63,11 @@ def open_tokens(folder: Path, *, base: str | None = None) -> tuple[Any, dict[str
     file = folder / "generation_config.json"
     generation = read_json(file) if file.is_file() else {}
     require_generation(file, generation)
-    return load_auto_processor(folder), generation, WhisperConfig.from_dict(read_config(folder))
+    processor, config = load_auto_processor(folder), WhisperConfig.from_dict(read_config(folder))
+    ends = {kind: generation[f"{kind}_token_id"] for kind in ("eos", "pad") if f"{kind}_token_id" in generation}
+    require_end_tokens(file, ends, processor.tokenizer)
+    require_ids_fit(folder, processor.tokenizer, config.vocab_size)
+    return processor, generation, config
 
 
 def digest_of(folder: Path, base: str | None = None) -> str:
