@@ -12,10 +12,9 @@ from difflib import SequenceMatcher
 
 from num2words import num2words
 
+from qasr_train.text.english import without_brackets
 from qasr_train.text.languages import LANGUAGE_CODES
 
-_SPANS = re.compile(r"[<\[][^>\]]*[>\]]")
-_PARENTHESES = re.compile(r"\(([^)]+?)\)")
 # The leaderboard asks the package `regex` what a word is: joiners belong to it there, and numbers that are no digits do not.
 _NOT_WORD = re.compile(r"[^\w\s\u200c\u200d]")
 _THOUSANDS_GROUP = re.compile(r"(\d)\s+(\d{3})\b")
@@ -51,7 +50,7 @@ def leaderboard_multilingual(text: str, code: str | None) -> str:
 
     Combining marks become spaces, as they do there: Hindi, Thai and vocalised Arabic fall into fragments.
     """
-    text = _PARENTHESES.sub("", _SPANS.sub("", text.lower()))
+    text = without_brackets(text.lower())
     text = unicodedata.normalize("NFKC", text).translate(_MARKS_AND_SYMBOLS_TO_SPACES).lower()
     text = " ".join(_NOT_WORD.sub("", text).split())
     if code is None:
