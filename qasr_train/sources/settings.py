@@ -85,10 +85,20 @@ class SourceConfig:
         1.0, gt=0, help="passes over this source in an epoch; 0.25 draws another quarter each epoch"
     )
     max_utterances: int | None = setting(None, ge=1, help="utterances; take the first so many. null: all")
+    sample_seed: int | None = setting(
+        None,
+        ge=0,
+        help="draw max_utterances at random with this seed, larger draws holding the smaller ones. null: the first ones",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "source")
         check_columns(self.columns)
+        if self.streaming and self.sample_seed is not None:
+            raise ConfigError(
+                f"source.sample_seed={self.sample_seed} with streaming=true: a draw has to know all rows, and a stream is taken "
+                "as it comes; set streaming=false, or sample_seed=null for the first max_utterances"
+            )
         for field, pattern in self.only.items():
             if field not in _FILTERED:
                 raise ConfigError(f"source.only: {field!r} cannot be filtered by; choose from {', '.join(_FILTERED)}")

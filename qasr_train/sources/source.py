@@ -146,7 +146,7 @@ def load_table(
     takes_refused: bool = False,
     key: str = "",
 ) -> UtteranceTable:
-    """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps.
+    """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps, or draws them.
 
     Audio is not opened, except that a source of whose first files not one exists is refused. Where not all rows are taken, a line
     says how many and why; the table's `intake` has it too.
@@ -179,9 +179,20 @@ def load_table(
     _refuse_lost_audio(table, reader.key)
     if intake.num_taken < intake.num_rows or intake.end:
         log.info("source %s: %s", name, intake.describe())
-    if config.split is not None:
+    if config.split is None:
+        table = _chosen(table, name, reader.key, is_one_split=is_one_split, is_trained_on=is_trained_on)
+    return table if config.sample_seed is None else _drawn(table, config, name)
+
+
+def _drawn(table: UtteranceTable, config: SourceConfig, name: str) -> UtteranceTable:
+    """So many at random, in their order: the first of one permutation by the seed, so that larger draws hold the smaller ones."""
+    number, seed = config.max_utterances, config.sample_seed
+    if number is None or number >= len(table):
         return table
-    return _chosen(table, name, reader.key, is_one_split=is_one_split, is_trained_on=is_trained_on)
+    log.info("source %s: %d of %d utterances are drawn (sample_seed=%d)", name, number, len(table), seed)
+    table.intake.leave_out(f"not among the {number} drawn by sample_seed={seed}", len(table) - number)
+    order = np.random.default_rng(seed).permutation(len(table))
+    return table.take(np.sort(order[:number]))
 
 
 def _chosen(table: UtteranceTable, name: str, key: str, *, is_one_split: bool, is_trained_on: bool) -> UtteranceTable:
@@ -225,7 +236,7 @@ def _load_rows(
             intake.refused.append(refused)
         else:
             builder.add(utterance)
-        if builder.num_rows == config.max_utterances:
+        if config.sample_seed is None and builder.num_rows == config.max_utterances:
             intake.end = f"reading ended at max_utterances={config.max_utterances}"
             break
     return replace(builder.finish(), intake=intake)
@@ -237,7 +248,8 @@ def _load_blocks(source: OpenSource, config: SourceConfig, reader: RowReader) ->
     A block with anything unusual in it is read row by row, under the same rules.
     """
     # The first rows of a large file, or a pattern for each row: nothing to be gained.
-    if config.max_utterances is not None or config.only or (blocks := source.blocks()) is None:
+    takes_first = config.max_utterances is not None and config.sample_seed is None
+    if takes_first or config.only or (blocks := source.blocks()) is None:
         return None
     builder, intake = TableBuilder(reader.audio_folder, str(source.path)), Intake()
     ids: list[pa.Array] = []

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from qasr_train.errors import DataError
+from qasr_train.errors import ConfigError, DataError
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table, load_utterances, stream_utterances
 from tests.helpers_sources import write_rows
@@ -145,3 +145,42 @@ def test_a_stream_that_began_with_all_rows_goes_on_with_all_of_them(
     again = stream_utterances(config, "main")
     again.load_state_dict(resumed.state_dict())
     assert [u.id for u in again.take(2)] == ["u0", "u1"]
+
+
+def row(number: int, split: str) -> dict[str, Any]:
+    return {"id": f"u{number}", "audio": "wav/a.wav", "text": "x", "language": "en", "split": split}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_draw_by_a_seed_keeps_the_order_and_larger_draws_hold_the_smaller(folder: Path, kind: str) -> None:
+    rows = [row(n, "test" if n % 10 == 0 else "train") for n in range(50)]
+    path = stored(folder, kind, rows)
+    whole = [u.id for u in load_table(SourceConfig(path=path, split="train"), "main")]
+    drawn: dict[int, list[str]] = {}
+    for number in (5, 15, 45, 60):
+        table = load_table(SourceConfig(path=path, split="train", max_utterances=number, sample_seed=3), "main")
+        drawn[number] = [u.id for u in table]
+        assert drawn[number] == [one for one in whole if one in set(drawn[number])]
+    assert len(drawn[5]) == 5 and len(drawn[15]) == 15 and drawn[45] == drawn[60] == whole
+    assert set(drawn[5]) < set(drawn[15])
+    assert drawn[15] != whole[:15]
+    other = load_table(SourceConfig(path=path, split="train", max_utterances=15, sample_seed=4), "main")
+    assert [u.id for u in other] != drawn[15]
+    assert other.intake.record() == {
+        "num_rows": 50,
+        "num_taken": 15,
+        "left_out": {"of split test": 5, "not among the 15 drawn by sample_seed=4": 30},
+    }
+
+
+def test_a_draw_for_training_is_of_what_is_trained_on(folder: Path) -> None:
+    """Rows of the test set are set aside first, so that as many are drawn as were asked for."""
+    rows = [row(n, "train" if n % 5 else "test") for n in range(50)]
+    source = SourceConfig(path=stored(folder, "jsonl", rows), max_utterances=20, sample_seed=0)
+    drawn = load_table(source, "main", is_trained_on=True)
+    assert len(drawn) == 20 and {u.split for u in drawn} == {"train"}
+
+
+def test_a_stream_is_not_drawn_from() -> None:
+    with pytest.raises(ConfigError, match=r"source.sample_seed=0 with streaming=true: .*; set streaming=false, or"):
+        SourceConfig(path="x.jsonl", streaming=True, max_utterances=3, sample_seed=0)
