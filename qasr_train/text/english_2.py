@@ -252,6 +252,12 @@ def _spoken_zero(words: list[str]) -> list[str]:
     return said
 
 
+# Behind these a number is a name, whose digits are read one by one: runway two seven is 27.
+_NUMBERED = frozenset(
+    "runway heading flight route channel number code room highway interstate exit gate unit squawk covid section level".split()
+)
+
+
 def _pairs_apart(words: list[str]) -> list[str]:
     """Two lone digits are no tens: three four years, 3 4 years come to 3-4 years, not to 34. More are read one by one: 911."""
     if not any(word in _DIGIT_WORDS for word in words):
@@ -261,7 +267,8 @@ def _pairs_apart(words: list[str]) -> list[str]:
     kept: list[str] = []
     for place, word in enumerate(words):
         is_pair = is_number[place] and is_number[place - 1] and not is_number[place + 1] and not is_number[place - 2]
-        if place and is_pair and word in _DIGIT_WORDS and words[place - 1] in _DIGIT_WORDS[1:]:
+        is_name = place > 1 and words[place - 2] in _NUMBERED
+        if place and is_pair and not is_name and word in _DIGIT_WORDS and words[place - 1] in _DIGIT_WORDS[1:]:
             kept[-1] = f"{_DIGIT_WORDS.index(words[place - 1])}{_PAIR_HYPHEN}{_DIGIT_WORDS.index(word)}"
         else:
             kept.append(word)

@@ -205,6 +205,19 @@ def test_the_encoder_gives_what_transformers_gives_window_by_window(monkeypatch)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_what_comes_after_eight_seconds_does_not_change_them():
+    """The official package without FlashAttention 2 attends over the whole clip instead (docs/systems.md)."""
+    model = make_model()
+    batch = model.collator.for_training(RECORDINGS[3:])
+    changed = batch.input_features.clone()
+    changed[..., 800:] *= 0.5  # frames of 10 ms
+    with torch.no_grad():
+        before, after = model.encode(batch), model.encode(replace(batch, input_features=changed))
+    num_in_window = 8 * 13  # positions of a second
+    assert torch.equal(before[:num_in_window], after[:num_in_window])
+    assert not torch.allclose(before[num_in_window:], after[num_in_window:])
+
+
 def test_transformers_own_calls_of_the_encoder_take_the_same_windows():
     """What transcription does, which goes through transformers' forward pass."""
     model, plain = make_model(), tiny_model()
