@@ -6,17 +6,24 @@ Input: ExportConfig. Output: the directory, and a line on stdout.
 from pathlib import Path
 
 from qasr_train.jobs.settings.export import ExportConfig
-from qasr_train.models.qwen3_asr.export import Export, write_export
+from qasr_train.models.exporting.weights import Export
+from qasr_train.models.exporting.write import write_export
 
 
 def run(config: ExportConfig) -> None:
-    """Export, and say what was written where; raises as `export`."""
-    out = export(config)
-    print(f"exported {config.checkpoint} to {out}: layout {config.layout.value}, weights in {config.dtype.value}")
+    """Export, and say what was written where; raises as `write_export`."""
+    done = _write(config)
+    out = Path(config.out).expanduser()
+    print(f"exported {config.checkpoint} to {out}: layout {done.layout.value}, weights in {done.dtype.value}")
 
 
 def export(config: ExportConfig) -> Path:
     """Write the export and its README.md; returns the directory. Raises as `write_export`."""
+    _write(config)
+    return Path(config.out).expanduser()
+
+
+def _write(config: ExportConfig) -> Export:
     return write_export(
         Export(
             checkpoint=config.checkpoint,

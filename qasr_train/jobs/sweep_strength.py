@@ -19,8 +19,10 @@ from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_whole
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.jobs.settings.sweep_strength import SweepConfig
-from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.models.qwen3_asr.export import Export, write_export
+from qasr_train.models.exporting.family import find_export
+from qasr_train.models.exporting.weights import Export
+from qasr_train.models.exporting.write import write_export
+from qasr_train.models.families import find_family
 from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.pages.html import html_page
 from qasr_train.pages.table import html_table
@@ -125,9 +127,10 @@ def _write_model(strength: float, config: SweepConfig, out: Path) -> None:
 
 def _evaluate(config: SweepConfig, model: Path, folder: Path) -> ScoredRun:
     machine = join_machine(config.device, config.precision)
+    family, _ = find_export(model)
     # What run.json records: an evaluation, which compare.py reads and evaluate.py may go on with.
     evaluation = EvaluateConfig(
-        model=Qwen3ASRConfig(path=str(model)),
+        model=find_family(family).config(path=str(model)),
         suite=config.suite,
         decode=config.decode,
         run_dir=str(folder),

@@ -27,6 +27,8 @@ class Family:
 
     module: has `load(config, device=..., dtype=...)` and `load_collator(config)` (no weights); imported when one is loaded.
         The `load` of a trainable family takes `makes_features` as well, as `load_trainable` has it.
+    exporting: module that holds its `FamilyExport` as EXPORT, None where it cannot be exported; model_types: what config.json
+        calls models of an exportable family.
     """
 
     config: type[ModelConfig]
@@ -34,6 +36,8 @@ class Family:
     role: Role
     capabilities: frozenset[Capability]
     card: Card
+    exporting: str | None = None
+    model_types: frozenset[str] = frozenset()
 
 
 FAMILIES: dict[str, Family] = {
@@ -43,6 +47,8 @@ FAMILIES: dict[str, Family] = {
         Role.TRAINABLE,
         frozenset(Capability),
         Card("audio transformer + Qwen3 language model", "30 languages and Chinese dialects", "Apache-2.0"),
+        exporting="qasr_train.models.qwen3_asr.export",
+        model_types=frozenset({"qwen3_asr"}),
     ),
     "whisper": Family(
         WhisperConfig,
@@ -50,6 +56,8 @@ FAMILIES: dict[str, Family] = {
         Role.TRAINABLE,
         frozenset(Capability),
         Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
+        exporting="qasr_train.models.whisper.export",
+        model_types=frozenset({"whisper"}),
     ),
     "parakeet_tdt": Family(
         ParakeetTDTConfig,

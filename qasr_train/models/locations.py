@@ -21,7 +21,7 @@ from qasr_train.files import parse_json, without_moving_links
 BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SMALL_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
-_HUB_FILES = (*SMALL_FILES, "*.safetensors")
+HUB_FILES = (*SMALL_FILES, "*.safetensors")
 _HUB_FILES_LEFT = ["*fp32*"]  # openai/whisper-large-v3 holds its weights a second time in float32
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SNAPSHOT = re.compile(
@@ -30,7 +30,7 @@ _SNAPSHOT = re.compile(
 _log = logging.getLogger(__name__)
 
 
-def resolve_checkpoint(path: str, revision: str | None = None, *, files: Sequence[str] = _HUB_FILES) -> Path:
+def resolve_checkpoint(path: str, revision: str | None = None, *, files: Sequence[str] = HUB_FILES) -> Path:
     """The local directory of a checkpoint; only a hub id that is no directory here is looked up on the Hub.
 
     Args:

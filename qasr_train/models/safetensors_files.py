@@ -122,6 +122,23 @@ def require_finite(folder: Path | str, tensors: Mapping[str, torch.Tensor]) -> N
                 )
 
 
+def require_representable(folder: Path | str, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> None:
+    """Refuse to write weights in a number format whose range they leave, where they would become infinite.
+
+    Raises:
+        CheckpointError: names the tensor, its greatest value and the format's.
+    """
+    limit = torch.finfo(dtype).max
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.numel():
+            greatest = float(torch.stack(torch.aminmax(tensor.detach())).abs().max())
+            if greatest > limit:
+                raise CheckpointError(
+                    f"{folder}: {name} holds {greatest:.3g}, and {str(dtype).removeprefix('torch.')} ends at {limit:.5g}; "
+                    "choose another dtype"
+                )
+
+
 def read_tensors(stored: Mapping[str, StoredTensor]) -> dict[str, torch.Tensor]:
     """The tensors under the keys of `stored`, as they are on disk: the files are mapped, not copied into memory.
 

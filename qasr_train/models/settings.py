@@ -24,6 +24,9 @@ class ModelConfig(Protocol):
     path: str
     max_duration_s: float
 
+    def __init__(self, *, path: str) -> None:
+        """Every other setting has a default."""
+
     def locations(self) -> list[str | None]:
         """Directories and hub ids that decide what the model hears; None for one that is not named."""
 
@@ -59,15 +62,17 @@ class Engine(str, Enum):
 class ExportLayout(str, Enum):
     """Who is to load it."""
 
-    native = "native"  # transformers, vLLM from 0.33, this project
-    original = "original"  # qwen-asr, vLLM of any version
+    native = "native"  # transformers, vLLM (Qwen3-ASR: from 0.33), this project, what converts from transformers
+    original = "original"  # qwen-asr, vLLM of any version; Qwen3-ASR alone
     adapter = "adapter"  # PEFT, vLLM beside its base
 
 
 class ExportDtype(str, Enum):
-    """Number format of the weights; float16 is no choice, the decoder overflows in it."""
+    """Number format of the weights."""
 
+    auto = "auto"  # that of the family's published models
     bfloat16 = "bfloat16"
+    float16 = "float16"  # Whisper alone: Qwen3-ASR's decoder overflows in it
     float32 = "float32"
 
 

@@ -234,6 +234,10 @@ def without_adapter(run: Path, tmp_path: Path) -> str:
         ({"base": "Qwen/Qwen3-ASR-0.6B"}, "base=Qwen/Qwen3-ASR-0.6B: .*whole is a whole model and needs none"),
         ({"scores": ["nowhere"]}, "scores: nowhere holds no scores.json"),
         ({"checkpoint": "runs/gone"}, "runs/gone: .*correct the path"),
+        (
+            {"dtype": ExportDtype.float16},
+            "dtype=float16: Qwen3-ASR's decoder overflows in it .* export bfloat16 or float32",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(
@@ -282,8 +286,8 @@ def test_the_config_checks_its_values() -> None:
     assert config == ExportConfig(checkpoint="a", out="b", layout=ExportLayout.original, strength=0.7)
     with pytest.raises(ConfigError, match=r"strength=3.0: expected at least 0 and at most 2"):
         load_config("export", ["checkpoint=a", "out=b", "strength=3.0"])
-    with pytest.raises(ConfigError, match=r"dtype.*float16.*bfloat16"):
-        load_config("export", ["checkpoint=a", "out=b", "dtype=float16"])
+    with pytest.raises(ConfigError, match=r"dtype.*float64.*bfloat16"):
+        load_config("export", ["checkpoint=a", "out=b", "dtype=float64"])
 
 
 def test_the_recipe_exports_and_says_so_and_nothing_else(run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The sweep: chosen by hand-made figures, and run whole on random models whose strengths can be told apart."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from qasr_train.evaluation.report.plots import TradePoint, trade_plot
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.sweep_strength import SweepConfig
 from qasr_train.jobs.sweep_strength import Sweep, SweepPoint, sweep_strength
+from qasr_train.models.families import load_trainable
 from qasr_train.models.qwen3_asr.layouts import save_native
+from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers_model import tiny_model, tiny_processor
+from tests.models.tiny_families import save_tiny_whisper
 
 
 def points(*figures: tuple[float, float, float]) -> list[SweepPoint]:
@@ -85,6 +89,22 @@ def test_every_strength_is_evaluated_once_and_a_finished_one_is_kept_on_resuming
     config.resume = True
     assert sweep_strength(config).points == sweep.points
     assert (run_dir / "strength_0.00" / "scores.json").stat().st_mtime_ns == stamp
+
+
+def test_whisper_is_swept_as_well_and_each_strength_says_its_own(settings: dict[str, Any], tmp_path: Path) -> None:
+    base, tuned = tmp_path / "whisper", Path(settings["checkpoint"])
+    save_tiny_whisper(base)
+    model = load_trainable(WhisperConfig(path=str(base)), device="cpu")
+    with torch.no_grad():
+        model.get_parameter("module.model.decoder.layer_norm.weight").neg_()
+    shutil.rmtree(tuned)
+    model.save(tuned)
+    record = {"recipe": "finetune", "config": {"model": {"path": str(base)}}}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    short = ("decode.max_new_tokens=3", "decode.check_batch_invariance=0", "strengths=[0,1]")
+    sweep_strength(load_config("sweep_strength", overrides(settings, tmp_path, *short)))
+    texts = [(tmp_path / f"sweep/strength_{s}/predictions.jsonl").read_text() for s in ("0.00", "1.00")]
+    assert texts[0] != texts[1]
 
 
 def test_a_suite_without_a_guard_and_strengths_without_the_base_are_refused(

@@ -10,11 +10,12 @@ from qasr_train.models.settings import ExportDtype, ExportLayout
 class ExportConfig:
     """Writing a model for others to load."""
 
-    checkpoint: str = setting(help="directory or hub id; a run's checkpoint, a Qwen3-ASR model, or a LoRA adapter")
+    checkpoint: str = setting(help="directory or hub id; a run's checkpoint, a Qwen3-ASR or Whisper, or a LoRA adapter")
     out: str = setting(help="directory; new or empty, where the export goes")
     layout: ExportLayout = setting(ExportLayout.native, help="who is to load it")
     dtype: ExportDtype = setting(
-        ExportDtype.bfloat16, help="number format of the weights; the published models' is bfloat16"
+        ExportDtype.auto,
+        help="number format of the weights. auto: that of the published models, bfloat16 (Qwen3-ASR) or float16 (Whisper)",
     )
     average: list[str] = setting(
         [], help="directories; further checkpoints of the run, averaged with `checkpoint`. []: it alone"

@@ -1,4 +1,4 @@
-"""Owns opening Whisper checkpoints: transformers' layout, or a LoRA adapter over one; and what a checkpoint was trained for.
+"""Owns opening and saving Whisper checkpoints: transformers' layout, or a LoRA adapter over one; and what one was trained for.
 
 Input: a directory. Output: the transformers model, its processor and generation_config.json, or one sentence naming the folder.
 """
@@ -10,24 +10,37 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+from transformers import GenerationConfig, PreTrainedModel, WhisperConfig, WhisperForConditionalGeneration
 
 from qasr_train.models.digest import weights_digest
 from qasr_train.models.locations import read_config, read_json
-from qasr_train.models.lora_files import ADAPTER_CONFIG, attach_adapter, find_base, merge_adapter, require_base
+from qasr_train.models.lora_files import (
+    AdapterKind,
+    attach_adapter,
+    find_base,
+    is_adapter,
+    merge_adapter,
+    require_base,
+    save_adapter,
+)
 from qasr_train.models.pretrained import (
     load_auto_processor,
     load_pretrained,
     require_end_tokens,
     require_ids_fit,
     require_model_type,
+    save_whole,
 )
-from qasr_train.models.safetensors_files import ADAPTER_FILE, read_tensors, stored_tensors
+from qasr_train.models.safetensors_files import ADAPTER_FILE, read_notes, read_tensors, stored_tensors
 from qasr_train.models.whisper.config import Window
 from qasr_train.models.whisper.tokens import require_generation
 
 FAMILY = "whisper"
 TIED = frozenset({"proj_out.weight"})  # the same tensor as the token embeddings; files leave it out
+# PEFT's tasks do not fit: the forward of SEQ_2_SEQ_LM passes input_ids, which Whisper's does not take, and under any task
+# AutoPeftModel opens the base as a model of text alone.
+ADAPTER_KIND = AdapterKind(model_class=(WhisperForConditionalGeneration.__module__, "WhisperForConditionalGeneration"))
+TRAINED_WINDOWS = "trained_windows"  # in config.json a list; in the header of an adapter's weights joined by commas
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +61,8 @@ def open_whisper(
         require_base(folder, base_folder, digest_of(base_folder))
         model, processor, generation = open_whisper(base_folder, dtype=dtype)
         whole = merge_adapter(model) if isinstance(model, PeftModel) else model
+        if windows := read_notes(folder, ADAPTER_FILE).get(TRAINED_WINDOWS):
+            whole.config.trained_windows = windows.split(",")
         return attach_adapter(whole, folder), processor, generation
     processor, generation, _ = open_tokens(folder)
     model = load_pretrained(WhisperForConditionalGeneration, folder, dtype=dtype)
@@ -83,9 +98,32 @@ def digest_of(folder: Path, base: str | None = None) -> str:
     return weights_digest(read_tensors({name: tensor for name, tensor in stored.items() if name not in TIED}))
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether a directory holds a LoRA adapter instead of a whole model."""
-    return (folder / ADAPTER_CONFIG).is_file()
+def save_whisper(
+    model: PreTrainedModel | PeftModel, processor: Any, folder: Path | None, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write a directory for transformers, see `save_whole`, which raises as well; with the feature extractor's own file too.
+
+    preprocessor_config.json repeats what processor_config.json says: faster-whisper and older transformers read that one alone.
+    """
+    save_whole(model, processor, folder, dtype=dtype, tied=TIED)
+    if folder is not None:
+        processor.feature_extractor.save_pretrained(folder)
+
+
+def save_whisper_adapter(
+    model: PeftModel, folder: Path | None, *, base: str, revision: str | None, base_digest: str | None
+) -> None:
+    """Write the adapter alone, see `save_adapter`, which raises as well; the windows it was trained with are noted in it."""
+    windows = getattr(model.get_base_model().config, TRAINED_WINDOWS, None)
+    save_adapter(
+        model,
+        folder,
+        base=base,
+        revision=revision,
+        base_digest=base_digest,
+        kind=ADAPTER_KIND,
+        notes={TRAINED_WINDOWS: ",".join(windows)} if windows else None,
+    )
 
 
 def say_other_window(path: str, window: Window, trained: Sequence[str] | None) -> None:

@@ -23,15 +23,16 @@ from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
 from qasr_train.models.locations import origin_of, resolve_checkpoint
-from qasr_train.models.lora_files import has_only_adapters, save_adapter
-from qasr_train.models.pretrained import save_whole
+from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.models.settings import Capability, Engine, Recompute
 from qasr_train.models.whisper.checkpoints import (
     FAMILY,
-    TIED,
+    TRAINED_WINDOWS,
     digest_of,
     open_tokens,
     open_whisper,
+    save_whisper,
+    save_whisper_adapter,
     say_other_window,
 )
 from qasr_train.models.whisper.collator import WhisperCollator
@@ -197,9 +198,9 @@ class Whisper(nn.Module):
         Raises:
             CheckpointError: the adapter holds numbers that are not finite. OSError: the disk is full or cannot be written.
         """
-        save_whole(self.module, self.processor, folder, tied=TIED)
+        save_whisper(self.module, self.processor, folder)
         if has_only_adapters(self.module):
-            save_adapter(
+            save_whisper_adapter(
                 cast(PeftModel, self.module),
                 None if folder is None else folder / "adapter",
                 base=self.source.path,
@@ -309,7 +310,7 @@ def load(
     module, processor, generation = open_whisper(folder, base=config.base, dtype=dtype)
     core: Any = module.get_base_model() if isinstance(module, PeftModel) else module
     if makes_features is None:
-        say_other_window(config.path, config.window, getattr(core.config, "trained_windows", None))
+        say_other_window(config.path, config.window, getattr(core.config, TRAINED_WINDOWS, None))
     else:  # written with every checkpoint of the run: who evaluates it can tell
         core.config.trained_windows = config.trained_windows
     cast(nn.Module, module).to(device)

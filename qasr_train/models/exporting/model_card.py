@@ -11,46 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.files import parse_json
+from qasr_train.models.exporting.family import CardText
+from qasr_train.models.settings import ExportLayout
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _MAX_GENERATIONS = 10  # runs that started from runs, followed back to a published model
-_PUBLISHED = "Qwen/"
-
-_USAGE = {
-    "native": """```python
-from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration
-
-processor = AutoProcessor.from_pretrained("THIS_FOLDER")
-model = Qwen3ASRForConditionalGeneration.from_pretrained("THIS_FOLDER", dtype="auto", device_map="auto")
-inputs = processor.apply_transcription_request("speech.wav", language="English").to(model.device, model.dtype)
-output = model.generate(**inputs, max_new_tokens=512)
-print(processor.decode(output[:, inputs["input_ids"].shape[1]:], return_format="transcription_only"))
-```""",
-    "original": """```python
-import torch
-from qwen_asr import Qwen3ASRModel
-
-model = Qwen3ASRModel.from_pretrained(
-    "THIS_FOLDER", dtype=torch.bfloat16, device_map="cuda:0", attn_implementation="flash_attention_2"
-)
-print(model.transcribe(audio="speech.wav", language="English")[0].text)
-```
-
-FlashAttention 2 is no matter of speed here: without it qwen-asr (0.0.6) hears a clip of more than 8 s whole, where the model was
-made to hear it in windows of 8 s, and gives other output.
-
-Or `vllm serve THIS_FOLDER`.""",
-    "adapter": """```python
-from peft import PeftModel
-from transformers import Qwen3ASRForConditionalGeneration
-
-model = Qwen3ASRForConditionalGeneration.from_pretrained("BASE_MODEL")  # in the native layout
-model = PeftModel.from_pretrained(model, "THIS_FOLDER")
-```
-
-or `vllm serve BASE_MODEL --enable-lora --lora-modules tuned=THIS_FOLDER` (an adapter on the encoder or projector needs
-`--enable-tower-connector-lora` too).""",
-}
 
 
 @dataclass
@@ -89,8 +54,9 @@ def find_origin(checkpoint: str, folder: Path, base: str | None) -> Origin:
 
 
 def model_card(
+    family: CardText,
     *,
-    layout: str,
+    layout: ExportLayout,
     dtype: str,
     strength: float,
     num_averaged: int,
@@ -100,49 +66,49 @@ def model_card(
     """The text of README.md.
 
     Args:
-        layout: native, original or adapter. dtype: of the weights.
+        family: its words. layout: one of those it has. dtype: of the weights.
         strength: factor on what training changed. num_averaged: checkpoints it is the mean of.
         scores: (name of the run folder, content of its scores.json) of each evaluation to show.
     """
     parts = [
-        _front_matter(layout, origin),
-        f"# Qwen3-ASR, {'fine-tuned' if origin.run else 'exported'} with qasr_train",
-        _description(layout, dtype, strength, num_averaged, origin),
-        _training(origin),
+        _front_matter(family, layout, origin),
+        f"# {family.title}, {'fine-tuned' if origin.run else 'exported'} with qasr_train",
+        _description(family, layout, origin, dtype) + _changed(strength, num_averaged),
+        _training(family, origin),
         _score_tables(scores),
-        "## Use\n\n" + _USAGE[layout],
-        _licence(origin),
+        "## Use\n\n" + family.layouts[layout].usage,
+        _licence(family, origin),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(layout: str, origin: Origin) -> str:
+def _front_matter(family: CardText, layout: ExportLayout, origin: Origin) -> str:
     lines = [
         "pipeline_tag: automatic-speech-recognition",
-        f"library_name: {'peft' if layout == 'adapter' else 'transformers'}",
+        f"library_name: {'peft' if layout is ExportLayout.adapter else 'transformers'}",
     ]
-    if origin.base and origin.base.startswith(_PUBLISHED):
-        lines += [f"base_model: {origin.base}", "license: apache-2.0"]
+    if licence := family.licence_of(origin.base):
+        lines += [f"base_model: {origin.base}", f"license: {licence}"]
     return "\n".join(["---", *lines, "---"])
 
 
-def _description(layout: str, dtype: str, strength: float, num_averaged: int, origin: Origin) -> str:
-    base = origin.base or "a local Qwen3-ASR checkpoint"
-    what = {
-        "native": "the native layout of transformers",
-        "original": "the original layout, as qwen-asr and vLLM read it",
-        "adapter": "a LoRA adapter, to be loaded over its base",
-    }[layout]
-    text = f"Speech recognition model made from {base}. This folder holds {what}; weights in {dtype}."
+def _description(family: CardText, layout: ExportLayout, origin: Origin, dtype: str) -> str:
+    base = origin.base or f"a local {family.title} checkpoint"
+    what = family.layouts[layout].what
+    return f"Speech recognition model made from {base}. This folder holds {what}; weights in {dtype}."
+
+
+def _changed(strength: float, num_averaged: int) -> str:
+    """What an export is besides what was trained, after a space; nothing where it is just that."""
     changed = [f"The weights are the mean of {num_averaged} checkpoints"] if num_averaged > 1 else []
     if strength != 1.0:
         changed.append(f"What training changed counts {strength:g} times as much as it was trained with")
-    if changed:
-        text += f" {'; '.join(changed)}: figures measured on the run's own checkpoints are not this model's."
-    return text
+    if not changed:
+        return ""
+    return f" {'; '.join(changed)}: figures measured on the run's own checkpoints are not this model's."
 
 
-def _training(origin: Origin) -> str:
+def _training(family: CardText, origin: Origin) -> str:
     if not origin.run:
         return ""
     config, state = origin.run.get("config", {}), origin.state
@@ -156,6 +122,7 @@ def _training(origin: Origin) -> str:
         language = source.get("language") or "as its rows say"
         lines.append(f"- source `{name}`: passes an epoch {source.get('passes_per_epoch', 1.0):g}, language {language}")
     lines.append(f"- trained weights: {_adaptation(config.get('adapt') or {})}")
+    lines += family.training(config.get("model") or {})
     lines.append(f"- peak learning rate {(config.get('optim') or {}).get('lr')}, seed {config.get('seed')}")
     git, versions = origin.run.get("git") or {}, origin.run.get("versions") or {}
     commit = f" at commit {git['commit'][:12]}{' with local changes' if git.get('is_dirty') else ''}" if git else ""
@@ -207,12 +174,9 @@ def _interval(interval: dict[str, Any] | None) -> str:
     return f"{interval['low_percent']:.2f} to {interval['high_percent']:.2f}" if interval else "–"
 
 
-def _licence(origin: Origin) -> str:
-    published = (
-        "The published Qwen3-ASR models are under the Apache License 2.0, which asks that this notice stays with them."
-    )
-    if origin.base and not origin.base.startswith(_PUBLISHED):
-        published = f"The licence of {origin.base} applies."
+def _licence(family: CardText, origin: Origin) -> str:
+    is_published = origin.base is None or family.licence_of(origin.base) is not None
+    published = family.licence if is_published else f"The licence of {origin.base} applies."
     return (
         f"## Licence\n\n{published} Whether a fine-tuned model may be passed on also depends on the recordings it learned from: "
         "check their terms, and the consent of the speakers, before you publish it."

@@ -1,0 +1,110 @@
+"""Owns the export of a checkpoint: a complete directory that others load, in the layout they need, with a model card.
+
+Input: an `Export` of a run's checkpoint (or several, averaged), of any directory or hub id of a family that can be exported, or
+of a LoRA adapter. Output: a directory in one of the family's layouts, the adapter merged, blended with its base if asked; or
+the adapter alone. All or nothing.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from qasr_train.errors import ConfigError
+from qasr_train.files import parse_json, write_whole
+from qasr_train.models.exporting.family import find_export
+from qasr_train.models.exporting.model_card import find_origin, model_card
+from qasr_train.models.exporting.weights import Export, find_adapter, load_whole
+from qasr_train.models.locations import resolve_checkpoint
+from qasr_train.models.lora_files import export_adapter, read_adapter_config
+from qasr_train.models.safetensors_files import require_representable
+from qasr_train.models.settings import ExportDtype, ExportLayout
+
+_DTYPES = {
+    ExportDtype.bfloat16: torch.bfloat16,
+    ExportDtype.float16: torch.float16,
+    ExportDtype.float32: torch.float32,
+}
+
+
+def write_export(export: Export, out: Path) -> Export:
+    """Write the export and its README.md into `out`; returns it with the number format it has, where that was left to the family.
+
+    Raises:
+        ConfigError: `out` is taken, the family has not the layout or number format, or a setting needs an adapter that the
+            checkpoint does not have.
+        CheckpointError: the checkpoint, its adapter or its base is incomplete or damaged, or of a family without export.
+        OSError: disk full or no permission; nothing is left behind.
+    """
+    out = out.expanduser()
+    _refuse_taken(out)
+    folder = resolve_checkpoint(export.checkpoint, export.revision)
+    _, family = find_export(folder, export.base)
+    family.require(export.layout, export.dtype)
+    export = replace(export, dtype=family.dtype_of(export.dtype))
+    dtype = _DTYPES[export.dtype]
+    adapter = find_adapter(folder, export, family)
+    origin = find_origin(export.checkpoint, folder, _base_name(adapter, export))
+    card = model_card(
+        family.card,
+        layout=export.layout,
+        dtype=export.dtype.value,
+        strength=export.strength,
+        num_averaged=1 + len(export.average),
+        origin=origin,
+        scores=[_read_scores(Path(path)) for path in export.scores],
+    )
+    with _all_or_nothing(out) as part:
+        if export.layout is ExportLayout.adapter:
+            assert adapter is not None
+            export_adapter(adapter, part, scale=export.strength, dtype=dtype, base=export.base, kind=family.adapter)
+        else:
+            opened = load_whole(folder, adapter, export, family, dtype=dtype)
+            require_representable(export.checkpoint, dict(opened.model.named_parameters()), dtype)
+            family.save(opened, part, export.layout, dtype, origin.new_languages)
+        write_whole(part / "README.md", card)
+    return export
+
+
+def _base_name(adapter: Path | None, export: Export) -> str | None:
+    return export.base or (read_adapter_config(adapter).base_model_name_or_path if adapter else None)
+
+
+def _read_scores(path: Path) -> tuple[str, dict]:
+    """The run folder's name and the content of its scores.json."""
+    file = path / "scores.json" if path.is_dir() else path
+    try:
+        content = parse_json(file.read_text(encoding="utf-8"))
+        content["sets"], content["normalizer"]
+    except FileNotFoundError:
+        raise ConfigError(
+            f"scores: {path} holds no scores.json; give folders that evaluate.py or score.py wrote"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"scores: {file} is not a scores.json of ours ({error!r}); write it again") from error
+    return file.resolve().parent.name, content
+
+
+def _refuse_taken(out: Path) -> None:
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        raise ConfigError(f"out={out}: exists and is not an empty folder; nothing is overwritten, choose another")
+
+
+@contextmanager
+def _all_or_nothing(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that becomes `out` when all went well and vanishes when not."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        part.replace(out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise

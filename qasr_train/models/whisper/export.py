@@ -1,0 +1,111 @@
+"""Owns what an export knows of Whisper: transformers' layout and adapters, how each is opened, saved and described."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+
+from qasr_train.models.exporting.family import CardText, FamilyExport, LayoutText, Opened
+from qasr_train.models.lora_files import merge_adapter
+from qasr_train.models.settings import ExportDtype, ExportLayout
+from qasr_train.models.whisper.checkpoints import ADAPTER_KIND, open_whisper, save_whisper
+from qasr_train.models.whisper.config import PARTS, Window
+
+_TRANSCRIBE = """inputs = processor(samples, sampling_rate=16_000, return_tensors="pt").to(model.device, model.dtype)
+output = model.generate(**inputs, language="en", task="transcribe")
+print(processor.batch_decode(output, skip_special_tokens=True)[0])"""
+_NATIVE = f"""```python
+import soundfile
+from transformers import AutoProcessor, WhisperForConditionalGeneration
+
+processor = AutoProcessor.from_pretrained("THIS_FOLDER")
+model = WhisperForConditionalGeneration.from_pretrained("THIS_FOLDER", dtype="auto", device_map="auto")
+samples, _ = soundfile.read("speech.wav")  # 16 kHz, one channel, at most 30 s
+{_TRANSCRIBE}
+```
+
+An English-only model takes neither `language` nor `task`. For faster-whisper, converted once:
+
+```sh
+ct2-transformers-converter --model THIS_FOLDER --output_dir CONVERTED --quantization float16 \\
+  --copy_files tokenizer.json preprocessor_config.json
+```
+
+```python
+from faster_whisper import WhisperModel
+
+segments, _ = WhisperModel("CONVERTED").transcribe("speech.wav", language="en", beam_size=1, without_timestamps=True)
+print("".join(segment.text for segment in segments))
+```"""
+_ADAPTER = f"""```python
+import soundfile
+from peft import PeftModel
+from transformers import AutoProcessor, WhisperForConditionalGeneration
+
+processor = AutoProcessor.from_pretrained("BASE_MODEL")
+model = WhisperForConditionalGeneration.from_pretrained("BASE_MODEL")
+model = PeftModel.from_pretrained(model, "THIS_FOLDER")
+samples, _ = soundfile.read("speech.wav")  # 16 kHz, one channel, at most 30 s
+{_TRANSCRIBE}
+```
+
+`AutoPeftModel.from_pretrained("THIS_FOLDER")` opens both where the base lies at the place that `adapter_config.json` names. What
+converts from transformers (faster-whisper, whisper.cpp) needs whole weights: export `layout=native`."""
+
+
+def _training(model: Mapping[str, Any]) -> list[str]:
+    """What the encoder was given; other programs give it the full window."""
+    window = model.get("window")
+    if window is None:
+        return []
+    if window == Window.full.value:
+        return ["- sound given to the encoder: the full window of 30 s"]
+    share = model.get("full_window_fraction") or 0
+    rest = f"; the full window of 30 s in {share:.0%} of the batches" if share else ", never the full window of 30 s"
+    return [
+        f"- sound given to the encoder: the clip alone{rest}. Other programs than qasr_train give it the full window"
+    ]
+
+
+def _open_whole(folder: Path, dtype: torch.dtype) -> Opened:
+    model, processor, _ = open_whisper(folder, dtype=dtype)
+    return Opened(cast(Any, model), processor)
+
+
+def _open_merged(adapter: Path, base: str | None, strength: float) -> Opened:
+    model, processor, _ = open_whisper(adapter, base=base)
+    return Opened(merge_adapter(cast(PeftModel, model), strength), processor)
+
+
+def _save(opened: Opened, folder: Path, layout: ExportLayout, dtype: torch.dtype, new_languages: Sequence[str]) -> None:
+    assert layout is ExportLayout.native
+    save_whisper(opened.model, opened.processor, folder, dtype=dtype)
+
+
+EXPORT = FamilyExport(
+    card=CardText(
+        title="Whisper",
+        layouts={
+            ExportLayout.native: LayoutText("the layout of transformers", _NATIVE),
+            ExportLayout.adapter: LayoutText("a LoRA adapter, to be loaded over its base", _ADAPTER),
+        },
+        licences={"openai/whisper-large-v3-turbo": "mit", "openai/whisper-": "apache-2.0", "distil-whisper/": "mit"},
+        licence=(
+            "OpenAI's Whisper models are published under the Apache License 2.0 on the Hub (large-v3-turbo, like OpenAI's own "
+            "repository of them all, under the MIT License); both ask that their notice stays with them."
+        ),
+        training=_training,
+    ),
+    dtypes=(ExportDtype.float16, ExportDtype.bfloat16, ExportDtype.float32),
+    lacks={
+        ExportLayout.original: "is a layout of Qwen3-ASR, and Whisper has none beside transformers' own, which vLLM and the "
+        "converter of faster-whisper read; export layout=native, or layout=adapter for LoRA alone"
+    },
+    parts=PARTS,
+    adapter=ADAPTER_KIND,
+    open_whole=_open_whole,
+    open_merged=_open_merged,
+    save=_save,
+)
