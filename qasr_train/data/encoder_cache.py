@@ -111,7 +111,7 @@ def open_encodings(config: CacheConfig, model: Trainable, *, precision: str) -> 
         weights_digest(encoder.audio_modules),
         precision,
         transformers.__version__,
-        str(encoder.encoder_version),
+        encoder.encoder_version,
     )
     return CachedEncodings(FeatureCache.open(config, kind))
 

@@ -193,12 +193,12 @@ class Trainable(Recogniser, Protocol):
 
 @runtime_checkable
 class AudioEncoder(Protocol):
-    """A trainable family that encodes apart from decoding, so that a cache may stand for an encoder that is not trained.
+    """A trainable family that encodes apart from decoding, so that a cache may stand for an encoder that is not trained."""
 
-    encoder_version: of the code of `encode`; a whole number that is raised with every change of what it computes.
-    """
-
-    encoder_version: int
+    @property
+    def encoder_version(self) -> str:
+        """What tells encodings of the same sound and weights apart: a number raised with every change of what `encode`
+        computes, and the settings that decide it."""
 
     @property
     def audio_modules(self) -> torch.nn.Module:

@@ -36,12 +36,20 @@ def require_model_type(folder: Path, family: str, model_types: Collection[str]) 
     return str(found)
 
 
-def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, may_miss: tuple[str, ...] = ()) -> Any:
+def load_pretrained(
+    model_class: Any,
+    folder: Path,
+    *,
+    dtype: torch.dtype,
+    may_miss: tuple[str, ...] = (),
+    attention: str | None = None,
+) -> Any:
     """`model_class.from_pretrained`, where a missing or misshapen tensor is an error instead of a warning.
 
     Args:
         model_class: of transformers. folder: holds config and weights. dtype: of the weights in memory.
         may_miss: ends of the names of tensors that transcription does without.
+        attention: which of transformers' attentions, whatever config.json says; None leaves it to that.
 
     Raises:
         CheckpointError: the files cannot be opened, or do not hold all of the model.
@@ -50,7 +58,7 @@ def load_pretrained(model_class: Any, folder: Path, *, dtype: torch.dtype, may_m
     try:
         with no_progress_bar():
             model, report = model_class.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+                folder, dtype=dtype, local_files_only=True, output_loading_info=True, attn_implementation=attention
             )
     except Exception as error:  # each model class raises its own kinds
         raise CheckpointError(

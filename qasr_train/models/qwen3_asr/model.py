@@ -47,7 +47,7 @@ class Qwen3ASR(nn.Module):
     family = "qwen3_asr"
     capabilities = frozenset(Capability)
     parts = PARTS
-    encoder_version = ENCODER_VERSION
+    encoder_version = str(ENCODER_VERSION)
     module: PreTrainedModel | PeftModel
     collator: Qwen3ASRCollator
 

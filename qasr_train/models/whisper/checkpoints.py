@@ -65,7 +65,8 @@ def open_whisper(
             whole.config.trained_windows = windows.split(",")
         return attach_adapter(whole, folder), processor, generation
     processor, generation, _ = open_tokens(folder)
-    model = load_pretrained(WhisperForConditionalGeneration, folder, dtype=dtype)
+    # Layers are called without a causal mask, which torch's attention alone takes as causal; a config.json may say eager.
+    model = load_pretrained(WhisperForConditionalGeneration, folder, dtype=dtype, attention="sdpa")
     model.generation_config = GenerationConfig.from_pretrained(folder)
     return model, processor, generation
 
@@ -77,8 +78,9 @@ def open_tokens(folder: Path, *, base: str | None = None) -> tuple[Any, dict[str
     require_model_type(folder, FAMILY, {"whisper"})
     file = folder / "generation_config.json"
     generation = read_json(file) if file.is_file() else {}
-    require_generation(file, generation)
-    processor, config = load_auto_processor(folder), WhisperConfig.from_dict(read_config(folder))
+    config = WhisperConfig.from_dict(read_config(folder))
+    require_generation(file, generation, vocab_size=config.vocab_size)
+    processor = load_auto_processor(folder)
     ends = {kind: generation[f"{kind}_token_id"] for kind in ("eos", "pad") if f"{kind}_token_id" in generation}
     require_end_tokens(file, ends, processor.tokenizer)
     require_ids_fit(folder, processor.tokenizer, config.vocab_size)

@@ -147,7 +147,9 @@ class WhisperCollator:
         if batch.waveforms is None or batch.num_samples is None:
             return batch
         num_frames = batch.input_features_mask.shape[1]
-        features = self.log_mel.of_batch(batch.waveforms, batch.num_samples, num_frames=num_frames)
+        heard = min(num_frames, self.log_mel.window_frames)
+        features = self.log_mel.of_batch(batch.waveforms, batch.num_samples, num_frames=heard)
+        features = F.pad(features, (0, num_frames - heard))  # past the window, as `_audio` has it
         return replace(batch, input_features=features, waveforms=None, num_samples=None)
 
     def _row(self, utterance: Utterance) -> TokenRow:
@@ -203,6 +205,7 @@ class WhisperCollator:
             mel = known.mel if known is not None and known.mel is not None else self.log_mel(recording.waveform)
             features[row, :, : mel.shape[1]] = mel
             features[row, :, mel.shape[1] :] = mel[:, -1:]  # of silence, as the extractor's
+        features[..., self.log_mel.window_frames :] = 0.0  # past the window stands what convolutions are padded with
         return {"input_features": features}
 
     def _require_short(self, recordings: Sequence[Recording]) -> None:

@@ -76,6 +76,12 @@ class WhisperSteps:
         assert hidden.shape[1] == num_new
         return self.decoder.layer_norm(hidden)
 
+    def forget_tokens(self) -> None:
+        """Begin again with the same sound and no token."""
+        self.seen = self.seen[:, :0]
+        for layer in self.layers:
+            layer.length = 0
+
     def logits(self, state: torch.Tensor) -> torch.Tensor:
         """float32 [B, V] of the token after states [B, D]."""
         return self.core.proj_out(state).float()

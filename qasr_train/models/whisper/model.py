@@ -22,6 +22,7 @@ from qasr_train.models.base import Hypothesis, TargetStates, Trainable, Training
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
+from qasr_train.models.blocks.sharded import gathers_layers
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.models.settings import Capability, Engine, Recompute
@@ -58,7 +59,6 @@ class Whisper(nn.Module):
 
     family = FAMILY
     parts = PARTS
-    encoder_version = ENCODER_VERSION
     module: PreTrainedModel | PeftModel
 
     def __init__(
@@ -86,6 +86,11 @@ class Whisper(nn.Module):
         """The transformers model itself; adapters, if any, sit inside its layers."""
         inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
         return cast(WhisperForConditionalGeneration, inner)
+
+    @property
+    def encoder_version(self) -> str:
+        """See `AudioEncoder`; a clip by itself is encoded otherwise than in the full window."""
+        return f"{ENCODER_VERSION} {self.collator.window.value}"
 
     @property
     def audio_modules(self) -> nn.Module:
@@ -138,15 +143,14 @@ class Whisper(nn.Module):
         """The batch's ids, a second start token being the language that the model hears now; see `WhisperTokens.training_row`."""
         host, sot_id = (batch.host or batch).input_ids, self.tokens.sot_id
         row, column = ((host[:, 1:] == sot_id) & (host[:, :-1] == sot_id)).nonzero(as_tuple=True)
-        if not len(row) or not self.tokens.is_multilingual:
+        if not self.tokens.is_multilingual:
+            return batch.input_ids
+        if not len(row):
+            if gathers_layers(self.core.model.decoder):  # another process may ask
+                self._heard_in(states[:1], None if mask is None else mask[:1])
             return batch.input_ids
         rows = row.to(states.device)
-        start = torch.full((len(row), 1), sot_id, device=states.device)
-        with torch.no_grad():
-            some = None if mask is None else mask[rows]
-            heard = self._heard(
-                self.core.proj_out(decode_at_once(self.core.model.decoder, start, states[rows], some)[:, -1])
-            )
+        heard = self._heard_in(states[rows], None if mask is None else mask[rows])
         return batch.input_ids.index_put((rows, column.to(rows.device) + 1), heard)
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
@@ -176,8 +180,11 @@ class Whisper(nn.Module):
                 num_positions=self.tokens.num_positions,
             )
             prompt, last, is_silent = self._begin(batch, steps)
-            room = self.tokens.num_positions - prompt.shape[1]
-            limits = [1 if silent else min(most, room) for most, silent in zip(max_new_tokens, is_silent, strict=True)]
+            room = self._room(batch.host or batch, num_told=prompt.shape[1] - batch.input_ids.shape[1])
+            limits = [
+                1 if silent else min(most, left)
+                for most, left, silent in zip(max_new_tokens, room, is_silent, strict=True)
+            ]
             if engine is Engine.generate:
                 rows = self._generate(states, prompt, limits)
             else:
@@ -225,26 +232,43 @@ class Whisper(nn.Module):
         return
 
     def _begin(self, batch: Batch, steps: WhisperSteps) -> tuple[torch.Tensor, torch.Tensor, list[bool]]:
-        """int64 [B, T] the whole prompts, float [B, D] the states after them, and which rows hold no speech by the threshold."""
-        prompt, sot_id = batch.input_ids, self.tokens.sot_id
-        hidden = steps.extend(prompt, batch.attention_mask.bool())
+        """int64 [B, T] the whole prompts, float [B, D] the states after them, and which rows hold no speech by the threshold.
+
+        A language is told from the start token alone, as transformers and OpenAI do: a context may be in another.
+        """
+        prompt, is_token, sot_id = batch.input_ids, batch.attention_mask.bool(), self.tokens.sot_id
         at_start = (prompt == sot_id).int().argmax(1)
-        started = hidden[torch.arange(len(prompt), device=prompt.device), at_start]
+        if self.tokens.is_multilingual and int(at_start[0]) == prompt.shape[1] - 1:
+            start = prompt[:, -1:]
+            heard = self._heard(steps.logits(steps.extend(start, torch.ones_like(start, dtype=torch.bool))[:, -1]))
+            steps.forget_tokens()
+            rest = torch.tensor([self.tokens.after_language(0)] * len(prompt), device=prompt.device)
+            rest[:, 0] = heard
+            prompt = torch.cat([prompt, rest], dim=1)
+            is_token = torch.cat([is_token, torch.ones_like(rest, dtype=torch.bool)], dim=1)
+        hidden = steps.extend(prompt, is_token)
         is_silent = [False] * len(prompt)
-        tells_language = self.tokens.is_multilingual and int(at_start[0]) == prompt.shape[1] - 1
-        if not tells_language and self.no_speech_threshold is None:
-            return prompt, hidden[:, -1], is_silent
-        logits = steps.logits(started)
         if self.no_speech_threshold is not None and self.tokens.no_speech_id is not None:
-            silence = logits.softmax(-1)[:, self.tokens.no_speech_id]
+            started = hidden[torch.arange(len(prompt), device=prompt.device), at_start]
+            silence = steps.logits(started).softmax(-1)[:, self.tokens.no_speech_id]
             is_silent = (silence > self.no_speech_threshold).tolist()
-        if not tells_language:
-            return prompt, hidden[:, -1], is_silent
-        heard = self._heard(logits)
-        rest = torch.tensor([self.tokens.after_language(0)] * len(prompt), device=prompt.device)
-        rest[:, 0] = heard
-        hidden = steps.extend(rest, torch.ones_like(rest, dtype=torch.bool))
-        return torch.cat([prompt, rest], dim=1), hidden[:, -1], is_silent
+        return prompt, hidden[:, -1], is_silent
+
+    def _room(self, batch: Batch, *, num_told: int) -> list[int]:
+        """Positions that each row has left after its own prompt; num_told: tokens that were added to all."""
+        return [self.tokens.num_positions - num_told - own for own in batch.attention_mask.sum(1).tolist()]
+
+    @torch.no_grad()
+    def _heard_in(self, states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """int64 [B]: the language of each row as the model tells it, without dropout."""
+        core = self.core
+        was_training = core.training
+        core.eval()
+        try:
+            start = torch.full((len(states), 1), self.tokens.sot_id, device=states.device)
+            return self._heard(core.proj_out(decode_at_once(core.model.decoder, start, states, mask)[:, -1]))
+        finally:
+            core.train(was_training)
 
     def _heard(self, logits: torch.Tensor) -> torch.Tensor:
         """int64 [B]: the likeliest language token of each row of float [B, V]."""

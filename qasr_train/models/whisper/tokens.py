@@ -17,6 +17,7 @@ from qasr_train.text.languages import resolve_language
 # The first letters of a text in a script written without spaces: Whisper begins those without the space all others begin with.
 _WITHOUT_SPACES = ("\u0e00-\u0eff", "\u1000-\u109f", "\u1780-\u17ff", "\u3000-\u30ff", "\u3400-\u9fff", "\uf900-\ufaff")
 _RANGES = [(one[0], one[-1]) for one in _WITHOUT_SPACES]
+_MULTILINGUAL_VOCAB = 51865
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # two names of one token, by the age of the tokenizer
 
 
@@ -95,19 +96,21 @@ class WhisperTokens:
         return [int(id_) for id_ in (*told, self._no_timestamps_id) if id_ is not None]
 
     def context_ids(self, context: str | None, *, beside: int) -> list[int]:
-        """`<|startofprev|>` and the last tokens of a context, at most half the positions and what is left `beside` others."""
+        """`<|startofprev|>` and the last tokens of a context, at most half the positions and what is left `beside` others.
+
+        After a space in every script, as OpenAI's `initial_prompt` and transformers' `get_prompt_ids` have it.
+        """
         room = min(self.num_positions // 2, self.num_positions - beside) - 1
         if not (context and context.strip()) or self._prev_id is None or room < 1:
             return []
-        return [self._prev_id, *self.encode(context.strip())[-room:]]
+        return [self._prev_id, *self._ids(f" {context.strip()}")[-room:]]
 
     def encode(self, text: str) -> list[int]:
         """A text as Whisper says it: after a space, unless its script has none. What looks like a special token is text."""
         if not text:
             return []
         begins_bare = any(first <= text[0] <= last for first, last in _RANGES)
-        spoken = text if begins_bare else f" {text}"
-        return self.tokenizer(spoken, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return self._ids(text if begins_bare else f" {text}")
 
     def language_id(self, language: str | None) -> int | None:
         """The token of a language; None in an English-only checkpoint.
@@ -124,6 +127,9 @@ class WhisperTokens:
                 f"this Whisper checkpoint has no token for it, but for {', '.join(sorted(self.language_ids))}"
             )
         return self.language_ids[language]
+
+    def _ids(self, spoken: str) -> list[int]:
+        return self.tokenizer(spoken, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def require_languages(self, languages: Collection[str], where: str) -> None:
         """Refuse languages that cannot be taught to this checkpoint.
@@ -162,9 +168,19 @@ def language_name(token: str) -> str:
         return WHISPER_LANGUAGES.get(code, code).title()
 
 
-def require_generation(file: Any, generation: Mapping[str, Any]) -> None:
-    """Refuse a generation_config.json that does not say what the prompt is made of (CheckpointError)."""
+def require_generation(file: Any, generation: Mapping[str, Any], *, vocab_size: int) -> None:
+    """Refuse a generation_config.json that does not say what the prompt is made of (CheckpointError).
+
+    vocab_size: of the model. Multilingual ones had 51,865 tokens or more from the beginning, English-only ones 51,864; files of
+    2022 do not name the languages, and a model would silently be taken for English only.
+    """
     if "decoder_start_token_id" not in generation:
         raise CheckpointError(
             f"{file}: missing, or without decoder_start_token_id, so the prompt is not known; copy it from the source"
+        )
+    is_multilingual = generation.get("is_multilingual", vocab_size >= _MULTILINGUAL_VOCAB)
+    if is_multilingual and not generation.get("lang_to_id"):
+        raise CheckpointError(
+            f"{file}: of a multilingual checkpoint, but without lang_to_id, as old versions of transformers wrote it, so its "
+            "languages are not known; copy the file from the published model of the same size"
         )
