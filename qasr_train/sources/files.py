@@ -5,6 +5,8 @@ of a stream.
 """
 
 import csv
+import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +21,8 @@ from qasr_train.manifest import read_jsonl, rows_of_lines
 from qasr_train.sources.base import Blocks, OpenSource, Rows, Shards
 from qasr_train.sources.blocks import jsonl_blocks
 from qasr_train.sources.settings import SourceConfig
+
+log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .sph .m4a .webm".split())
 _METADATA = ("metadata.csv", "metadata.jsonl")
@@ -242,13 +246,27 @@ def read_audio_folder(folder: Path, split: str | None = None) -> Rows:
     """
     found = find_metadata(folder)
     of_split = [path for path in found if path.parent != folder and path.parent.name == split]
+    named_files = set[str]()
     for metadata in of_split or found:
         inner = metadata.parent.relative_to(folder)
         for where, row in read_table(metadata):
             if "file_name" not in row:
                 raise DataError(f"{where}: lacks the column `file_name` of an audio folder; it has {', '.join(row)}")
             named = {} if inner == Path() or "split" in row else {"split": inner.name}
+            named_files.add(os.path.normpath(metadata.parent / str(row["file_name"])))
             yield where, {**row, "file_name": str(inner / str(row["file_name"])), **named}
+    _tell_unnamed([path.parent for path in of_split or found], named_files)
+
+
+def _tell_unnamed(folders: list[Path], named_files: set[str]) -> None:
+    """Say which recordings lie there of which no row is."""
+    found = {path for folder in folders for path in files_below(folder, AUDIO_SUFFIXES)}
+    unnamed = sorted(path for path in found if os.path.normpath(path) not in named_files)
+    if unnamed:
+        log.warning(
+            "%s: %d recordings that no row of its metadata names are not used, such as %s",
+            folders[0], len(unnamed), unnamed[0].name,
+        )  # fmt: skip
 
 
 def read_recordings(folder: Path) -> Rows:

@@ -9,7 +9,7 @@ from typing import Any
 from qasr_train.manifest import Utterance
 
 NO_SPLIT = "no split named"
-NOT_USABLE = "no utterance as it stands"  # the reason of those that were refused
+NOT_USABLE = "refused as they stand"
 
 
 @dataclass(frozen=True, slots=True)

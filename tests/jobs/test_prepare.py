@@ -177,7 +177,7 @@ def test_a_row_of_an_unknown_language_is_rejected_and_the_others_are_prepared(
         ("clip4", f"{path}:5", f"unknown language 'Klingon'{LEARN}"),
         ("clip3", f"{path}:4", 'has no transcript (text is null); set it to "" where nobody speaks'),
     ]
-    assert summary["rows"] == {"num_rows": 5, "num_taken": 2, "left_out": {"no utterance as it stands": 3}}
+    assert summary["rows"] == {"num_rows": 5, "num_taken": 2, "left_out": {"refused as they stand": 3}}
     assert "rows: 5 read, 1 in the manifest, 4 rejected\n" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"all 1 clips were rejected, 1 of them like clip0: unknown language 'tlh';"):
         run(write_corpus(tmp_path, {"language": "tlh"}), tmp_path / "none")

@@ -128,3 +128,15 @@ def test_split_folders_may_lie_in_a_folder_data(folder: Path) -> None:
     assert fields(load(folder / "set"), "audio", "text", "split") == rows
     assert fields(load(folder / "set", split="train"), "audio", "text", "split") == rows[1:]
     assert fields(load(folder / "set" / "data", split="test"), "audio", "text", "split") == rows[:1]
+
+
+def test_recordings_that_no_row_of_the_metadata_names_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "wav" / "metadata.csv").write_text("file_name,text\n./a.wav,one\n")
+    assert [u.text for u in load(folder / "wav")] == ["one"]
+    assert (
+        f"{folder / 'wav'}: 2 recordings that no row of its metadata names are not used, such as b.wav" in caplog.text
+    )
+    caplog.clear()
+    (folder / "wav" / "metadata.csv").write_text("file_name,text\na.wav,one\nb.wav,two\nc.wav,three\n")
+    assert len(load(folder / "wav")) == 3
+    assert "no row of its metadata" not in caplog.text

@@ -98,7 +98,7 @@ def test_a_row_of_an_unknown_language_stops_reading_or_is_handed_back(folder: Pa
         ("u2", "m.jsonl:3", "unknown language 'nb' (Norwegian, a language the model was not trained on)"),
         ("u3", "m.jsonl:4", "unknown language 'Klingon'"),
     ]
-    assert intake.record() == {"num_rows": 4, "num_taken": 2, "left_out": {"no utterance as it stands": 2}}
+    assert intake.record() == {"num_rows": 4, "num_taken": 2, "left_out": {"refused as they stand": 2}}
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------
