@@ -14,6 +14,7 @@ from typing import Any
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.comparing.gate import Evidence, Verdict, judge
 from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because, compare_outputs
+from qasr_train.evaluation.comparing.paired import PairedTest, paired_test
 from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
 from qasr_train.evaluation.comparing.term_changes import TermChange, compare_terms
 from qasr_train.evaluation.scoring.groups import Groups
@@ -21,13 +22,7 @@ from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.run_files import library_versions, write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
-from qasr_train.evaluation.scoring.significance import (
-    Interval,
-    PairedTest,
-    ResampleBy,
-    error_rate_interval,
-    paired_test,
-)
+from qasr_train.evaluation.scoring.significance import Interval, ResampleBy, error_rate_interval
 from qasr_train.evaluation.scoring.systems import System, system_of_rows
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.text.normalize import Normalizer

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because
-from qasr_train.evaluation.scoring.significance import PairedTest, more_units
+from qasr_train.evaluation.comparing.paired import PairedTest, more_units
 from qasr_train.evaluation.settings import GateConfig
 
 

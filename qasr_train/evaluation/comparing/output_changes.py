@@ -7,8 +7,8 @@ Input: the pairs of one set; the gate's limits. Output: an `OutputChange` per wa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.pairs import Pair
-from qasr_train.evaluation.scoring.significance import PairedTest
 from qasr_train.evaluation.scoring.utterance import ANY, broken_outputs
 from qasr_train.evaluation.settings import NOTHING_LEARNED, GateConfig
 

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from qasr_train.evaluation.comparing.paired import PairedTest, paired_test
 from qasr_train.evaluation.comparing.pairs import Pair
 from qasr_train.evaluation.scoring.context_echo import context_counts, context_ratios
 from qasr_train.evaluation.scoring.entities import term_counts, term_ratios
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.score import ScoredRun
-from qasr_train.evaluation.scoring.significance import Counts, PairedTest, paired_test
+from qasr_train.evaluation.scoring.significance import Counts
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 
 ALL_SETS = ""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from qasr_train.evaluation.comparing.compare import Comparison, GroupComparison
 from qasr_train.evaluation.comparing.gate import p_text, units_text, verdict_text
+from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.term_changes import ALL_SETS
 from qasr_train.evaluation.report.tables import BROKEN_NOTE, TWO_SIDED
-from qasr_train.evaluation.scoring.significance import PairedTest
 from qasr_train.evaluation.scoring.utterance import ANY
 from qasr_train.pages.table import ABSENT, Table, number, text_table
 

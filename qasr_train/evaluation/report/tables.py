@@ -12,7 +12,7 @@ from qasr_train.evaluation.scoring.entities import TermScore
 from qasr_train.evaluation.scoring.metrics import RESULTS, TROUBLE, TWO_SIDED, GroupScore, columns
 from qasr_train.evaluation.scoring.rates import counts_of, percent, primary_metric_of
 from qasr_train.evaluation.scoring.score import ScoredRun
-from qasr_train.evaluation.scoring.significance import interval_text
+from qasr_train.evaluation.scoring.significance import Interval, interval_text
 from qasr_train.evaluation.scoring.systems import System
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.pages.table import ABSENT, Table, number, text_table
@@ -36,7 +36,7 @@ def headline_table(run: ScoredRun) -> Table:
     rows = _rows(RESULTS, run.sets)
     if len(rows) > 1:
         rows += _rows(RESULTS, {"all sets, pooled (micro)": run.overall})
-        rows.append(_mean_row("mean over sets (macro)", run.macro_wer_percent))
+        rows.append(_mean_row("mean over sets (macro)", run.macro_wer_percent, run.macro_wer_interval))
     return Table("Results", _headers(RESULTS), rows, _SCORE_NOTE)
 
 
@@ -44,7 +44,9 @@ def language_table(run: ScoredRun) -> Table:
     """Figures per language, each with the metric that is primary for it."""
     rows = _rows(RESULTS, run.languages)
     if len(rows) > 1:
-        rows.append(_mean_row("mean over languages of WER or CER", run.macro_primary_percent))
+        rows.append(
+            _mean_row("mean over languages of WER or CER", run.macro_primary_percent, run.macro_primary_interval)
+        )
     return Table("By language", _headers(RESULTS), rows)
 
 
@@ -79,9 +81,10 @@ def _rows(table: str, groups: Mapping[str, GroupScore]) -> list[list[str]]:
     return [[name, *(figure.cell(group) for figure in columns(table))] for name, group in groups.items()]
 
 
-def _mean_row(name: str, percent: float | None) -> list[str]:
-    """A mean of error rates, in the column of WER."""
-    return [name, *(number(percent) if figure.name == "wer_percent" else "" for figure in columns(RESULTS))]
+def _mean_row(name: str, percent: float | None, interval: Interval | None) -> list[str]:
+    """A mean of error rates, in the column of WER, and its interval."""
+    cells = {"wer_percent": number(percent), "interval": interval_text(interval)}
+    return [name, *(cells.get(figure.name, "") for figure in columns(RESULTS))]
 
 
 def term_tables(run: ScoredRun) -> list[Table]:

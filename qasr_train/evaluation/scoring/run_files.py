@@ -8,13 +8,14 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.entities import CountedTerms, counted_terms, find_terms
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
+from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.evaluation.scoring.systems import run_record
 from qasr_train.evaluation.scoring.utterance import (
     UTTERANCE_FIELDS,
@@ -63,7 +64,9 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         "normalizer": run.normalizer.name,
         "micro_wer_percent": run.overall["wer_percent"],
         "macro_wer_percent": run.macro_wer_percent,
+        "macro_wer_interval": _interval(run.macro_wer_interval),
         "macro_primary_percent": run.macro_primary_percent,
+        "macro_primary_interval": _interval(run.macro_primary_interval),
         "overall": run.overall.to_json(),
         "set_languages": [
             {"set": name, "language": language, **group.to_json(), "versions": versions}
@@ -78,6 +81,10 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         "versions": versions,
         "provenance": run.provenance,
     }
+
+
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else asdict(interval)
 
 
 def write_result(path: Path, content: dict[str, Any]) -> None:

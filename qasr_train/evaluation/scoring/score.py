@@ -3,7 +3,8 @@
 Input: predictions and a normaliser. Output: `ScoredRun`. Needs no model and no GPU.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -21,6 +22,8 @@ from qasr_train.evaluation.scoring.entities import (
 )
 from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import GroupScore, Resampling, score_group
+from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
+from qasr_train.evaluation.scoring.significance import Interval, mean_interval
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import Normalizer
@@ -89,6 +92,34 @@ class ScoredRun:
     def macro_primary_percent(self) -> float | None:
         """Unweighted mean over languages of CER or WER, whichever is primary, as the Qwen3-ASR report does."""
         return _mean([group.primary_percent for group in self.languages.values()])
+
+    @cached_property
+    def macro_wer_interval(self) -> Interval | None:
+        """Of `macro_wer_percent`, two-sided."""
+        return self._macro_interval(lambda row: row.prediction.set, lambda rows: "wer")
+
+    @cached_property
+    def macro_primary_interval(self) -> Interval | None:
+        """Of `macro_primary_percent`, two-sided."""
+        return self._macro_interval(
+            language_label, lambda rows: primary_metric_of({row.prediction.language for row in rows})
+        )
+
+    def _macro_interval(
+        self, key: Callable[[UtteranceScore], str], metric_of: Callable[[Sequence[UtteranceScore]], str]
+    ) -> Interval | None:
+        parts: dict[str, list[UtteranceScore]] = defaultdict(list)
+        for row in self.rows:
+            if row.is_scored:
+                parts[key(row)].append(row)
+        counted = [(rows, counts_of(rows, metric_of(rows))) for rows in parts.values()]
+        counted = [(rows, counts) for rows, counts in counted if counts[1].any()]
+        return mean_interval(
+            [counts for _, counts in counted],
+            [[row.prediction.speaker for row in rows] for rows, _ in counted],
+            [[row.prediction.id for row in rows] for rows, _ in counted],
+            **self.resampling.options(),
+        )
 
     @cached_property
     def entities(self) -> EntityScores | None:

@@ -1,29 +1,23 @@
-"""Owns how sure a figure is: t intervals over speakers (or utterances) of one run's rate, and of the difference of two.
+"""Owns how sure a rate is: t intervals over speakers (or utterances) of one run's rate, and of the mean of several.
 
-Input: error and length counts per utterance (numpy), and who spoke them. Output: intervals in percent, p values. What they hold
-of what they promise is simulated by scripts/bench/coverage.py; its table stands in docs/evaluation.md.
+Input: error and length counts per utterance (numpy), and who spoke them. Output: intervals in percent. What they hold of what
+they promise is simulated by scripts/bench/coverage.py; its table stands in docs/evaluation.md. Of two runs: comparing/paired.py.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qasr_train.evaluation.scoring.distributions import exact_binomial, t_of_p, t_p_value, t_quantile
+from qasr_train.evaluation.scoring.distributions import exact_binomial, t_quantile
 from qasr_train.pages.table import ABSENT
 
 Counts = NDArray[np.int64]
 Rates = NDArray[np.float64]
-
-# With fewer units no test is surer than one of signs, whatever the spread between them happens to be.
-MIN_UNITS_FOR_T = 5
-_SUREST = 1e-12  # no p value of a test of signs is said to be below it
-_MOST_UNITS = 10_000_000  # beyond which nobody counts
-POWER = 0.8  # how often a difference of the smallest size that is called detectable is found
 
 
 class ResampleBy(str, Enum):
@@ -48,31 +42,6 @@ class Interval:
     unit: str
     num_units: int
     because: str
-
-
-@dataclass(frozen=True, slots=True)
-class PairedTest:
-    """Two systems on the same utterances; differences are candidate minus baseline, so below 0 is better.
-
-    baseline_percent, candidate_percent, delta_percent: pooled error rates, and their difference in points.
-    interval: of that difference, two-sided.
-    one_sided_upper_percent: the difference is below this with the interval's confidence (one-sided bound): how bad it may be.
-    p_value: two-sided, of the t test over units; it is below 1 - confidence where the interval is without 0.
-    error_points: standard error of the difference; None of a single unit, whose spread nobody knows.
-    detectable_points: the smallest difference that such a set shows in four of five cases (minimum detectable effect); None where
-    it shows none, however large. num_more_units: how many more units would show the difference seen in four of five cases, with
-    the spread seen; 0 where it is shown, None where there is no difference or a single unit.
-    """
-
-    baseline_percent: float
-    candidate_percent: float
-    delta_percent: float
-    interval: Interval
-    one_sided_upper_percent: float
-    p_value: float
-    error_points: float | None
-    detectable_points: float | None
-    num_more_units: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,121 +102,88 @@ def error_rate_interval(
     """
     if lengths.sum() == 0:
         return None
+    if (
+        bool((errors <= lengths).all()) and 2 * errors.sum() > lengths.sum()
+    ):  # a recall: by what was missed, which is rarer
+        missed = error_rate_interval(
+            lengths - errors, lengths, speakers, confidence=confidence, resample_by=resample_by
+        )
+        assert missed is not None
+        ends = (round(100 - missed.high_percent, 4), round(100 - missed.low_percent, 4))
+        return replace(missed, low_percent=ends[0], high_percent=ends[1])
     units = independent_units(speakers, resample_by)
-    is_share = bool((errors <= lengths).all())
-    sums = _per_unit((errors, lengths), units)
-    rate = float(errors.sum() / lengths.sum())
-    if len(sums) == 1:
-        low, high = exact_binomial(int(min(errors.sum(), lengths.sum())), int(lengths.sum()), confidence)
-    else:
-        low, high = _rate_ends(sums, confidence, is_share, units.unit == "speaker")
-    if errors.sum() == 0:
-        low, high = 0.0, max(high, _share_where_none(lengths, confidence))
-    ends = (100 * min(low, rate), 100 * max(high, rate))
-    return Interval(round(ends[0], 4), round(ends[1], 4), confidence, units.unit, len(sums), units.because)
+    sums = per_unit((errors, lengths), units)
+    spread = _spread(sums, bool((errors <= lengths).all()), units.unit == "speaker") if len(sums) > 1 else None
+    low, high = _rate_ends((errors, lengths), spread, confidence)
+    return Interval(round(100 * low, 4), round(100 * high, 4), confidence, units.unit, len(sums), units.because)
 
 
-def paired_test(
-    baseline: tuple[Counts, Counts],
-    candidate: tuple[Counts, Counts],
-    speakers: Sequence[str | None],
+def mean_interval(
+    groups: Sequence[tuple[Counts, Counts]],
+    speakers: Sequence[Sequence[str | None]],
+    ids: Sequence[Sequence[str]],
     *,
     confidence: float = 0.95,
     resample_by: ResampleBy = ResampleBy.auto,
-) -> PairedTest | None:
-    """Compare two systems on the same utterances by a t test over units; None where a reference has no word to divide by.
+) -> Interval | None:
+    """Interval of the unweighted mean of the groups' rates; None without a group.
 
-    The spread is the jackknife's. With fewer than five units, or where all differ alike, the p value is at least that of the
-    test of signs, 2 / 2**units, and the interval as wide as that p value says. Where no utterance differs, the interval holds
-    what Clopper and Pearson's says of none in so many.
-
-    Args:
-        baseline, candidate: (errors, reference lengths) of each system, each (utterances,) int.
-    """
-    if baseline[1].sum() == 0 or candidate[1].sum() == 0:
-        return None
-    units = independent_units(speakers, resample_by)
-    sums = _per_unit((*baseline, *candidate), units)
-    n = len(sums)
-    rates = [100.0 * float(errors.sum()) / float(lengths.sum()) for errors, lengths in (baseline, candidate)]
-    delta = rates[1] - rates[0]
-    (p_value, spread), alpha = _difference(sums, delta), 1 - confidence
-    by_signs = _p_of_signs(n, spread)
-    # Where signs decide the interval says what their p value says.
-    error = abs(delta) / t_of_p(by_signs, n - 1) if 0 < by_signs == p_value < 1 else spread
-    if n > 1 and error == 0:
-        half, bound = (100 * _share_where_none(baseline[1], one) for one in (confidence, 1 - 2 * alpha))
-    else:
-        half, bound = (error * t_quantile(1 - tail, n - 1) if n > 1 else math.inf for tail in (alpha / 2, alpha))
-    are_shares = all((errors <= lengths).all() for errors, lengths in (baseline, candidate))
-    most = _most(rates, n, are_shares)
-    ends = (round(max(delta - half, -rates[0]), 4), round(min(delta + half, most), 4))
-    interval = Interval(*ends, confidence, units.unit, n, units.because)
-    return PairedTest(
-        baseline_percent=round(rates[0], 4),
-        candidate_percent=round(rates[1], 4),
-        delta_percent=round(delta, 4),
-        interval=interval,
-        one_sided_upper_percent=round(min(delta + bound, most), 4),
-        p_value=p_value,
-        error_points=round(spread, 4) if n > 1 else None,
-        detectable_points=round(half + error * t_quantile(POWER, n - 1), 4) if by_signs < alpha else None,
-        num_more_units=0 if p_value < alpha else more_units(abs(delta), spread, n, alpha / 2),
-    )
-
-
-def _most(rates: Sequence[float], n: int, are_shares: bool) -> float:
-    """The largest difference in points that there can be: no rate is above 100 % unless words were inserted."""
-    if n == 1:
-        return max(100.0, rates[1]) - rates[0]
-    return max(100 - rates[0], rates[1] - rates[0]) if are_shares else math.inf
-
-
-def more_units(effect_points: float, error_points: float, num_units: int, tail: float) -> int | None:
-    """How many more units like those seen would show an effect in four of five cases; None where there is none to show.
-
-    So many in all that the t quantiles of 1 - tail and of the power, times the standard error, come to no more than the effect.
+    The groups' own intervals, at the degrees of freedom of their mean (Satterthwaite), put together by the squares of their
+    halves (MOVER: Zou & Donner 2008). A unit may be in several groups (a speaker, or a clip under several conditions, told by its
+    id): their correlation is that of what leaving each unit out changes, where it is above 0.
 
     Args:
-        effect_points: above 0. error_points: its standard error now. tail: alpha, halved for a two-sided test.
+        groups: per group (errors, reference lengths), each (utterances,) int, some length above 0; speakers, ids: of theirs.
     """
-    if num_units == 1 or effect_points <= 0:
+    if not groups:
         return None
-    scaled = error_points * math.sqrt(num_units) / effect_points
-    normal = NormalDist()
-    total = max(
-        num_units + 1, MIN_UNITS_FOR_T, math.ceil((scaled * (normal.inv_cdf(1 - tail) + normal.inv_cdf(POWER))) ** 2)
-    )
-    while total <= _MOST_UNITS and (
-        _p_of_signs(total, error_points) >= 2 * tail
-        or scaled * (t_quantile(1 - tail, total - 1) + t_quantile(POWER, total - 1)) > math.sqrt(total)
-    ):
-        total += 1
-    return total - num_units
+    units = independent_units([speaker for part in speakers for speaker in part], resample_by)
+    is_speaker = units.unit == "speaker"
+    names = [
+        [one if is_speaker and one is not None else (clip,) for one, clip in zip(part, clips, strict=True)]
+        for part, clips in zip(speakers, ids, strict=True)
+    ]
+    sums = _per_named_unit(groups, names)
+    present = [part[part.any(axis=1)] for part in sums]
+    spreads = [
+        _spread(part, bool((errors <= lengths).all()), is_speaker) if len(part) > 1 else None
+        for part, (errors, lengths) in zip(present, groups, strict=True)
+    ]
+    variances = [(one.variance, one.freedom) for one in spreads if one is not None and one.variance]
+    pooled = sum(v for v, _ in variances) ** 2 / sum(v**2 / f for v, f in variances) if variances else 1.0
+    freedom = max(1.0, min(pooled, sums.shape[1] - 1))
+    ends = np.array([_rate_ends(one, spread, confidence, freedom) for one, spread in zip(groups, spreads, strict=True)])
+    rates, correlation = np.array([errors.sum() / lengths.sum() for errors, lengths in groups]), _correlation(sums)
+    low, high = (math.sqrt(float(side @ correlation @ side)) for side in (rates - ends[:, 0], ends[:, 1] - rates))
+    mean, num_groups = float(rates.mean()), len(groups)
+    percents = (round(100 * (mean - low / num_groups), 4), round(100 * (mean + high / num_groups), 4))
+    return Interval(*percents, confidence, units.unit, sums.shape[1], units.because)
 
 
-def _p_of_signs(n: int, error: float) -> float:
-    """What no p value of so many units may be below: that of the test of signs where they are few or all differ alike; else 0."""
-    return max(_SUREST, 2.0 ** (1 - n)) if n < MIN_UNITS_FOR_T or not error else 0.0
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """A rate on the scale of its logit (of its log where it is no share), its standard error there, and degrees of freedom."""
+
+    center: float
+    error: float
+    freedom: float
+    is_share: bool
+
+    def ends(self, confidence: float, freedom: float) -> tuple[float, float]:
+        """Of the t interval, as shares."""
+        half = t_quantile((1 + confidence) / 2, freedom) * self.error
+        low, high = (math.exp(min(max(end, -700.0), 700.0)) for end in (self.center - half, self.center + half))
+        return (low / (1 + low), high / (1 + high)) if self.is_share else (low, high)
+
+    @property
+    def variance(self) -> float:
+        """Of the rate itself, to first order."""
+        odds = math.exp(self.center)
+        return (self.error * (odds / (1 + odds) ** 2 if self.is_share else odds)) ** 2
 
 
-def _difference(sums: Counts, delta: float) -> tuple[float, float]:
-    """(two-sided p value, standard error in points) of a difference, from (units, 4) sums."""
-    n = len(sums)
-    if n == 1:
-        return 1.0, math.inf
-    before, after = (_without_each(sums[:, columns]) for columns in ([0, 1], [2, 3]))
-    error = _jackknife_error(100 * (after - before) - delta)
-    if error < 1e-9 * max(1.0, abs(delta)):
-        error = 0.0
-    if abs(delta) < 1e-12:
-        return 1.0, error
-    p_value = t_p_value(delta / error, n - 1) if error else 0.0
-    return max(p_value, _p_of_signs(n, error)), error
-
-
-def _rate_ends(sums: Counts, confidence: float, is_share: bool, are_speakers: bool) -> tuple[float, float]:
-    """Ends of the interval of a rate (a share, not percent), from (units, 2) sums of errors and lengths of two units or more."""
+def _spread(sums: Counts, is_share: bool, are_speakers: bool) -> _Spread:
+    """Of the rate of (units, 2) sums of errors and lengths of two units or more."""
     errors, lengths = sums.T.astype(np.float64)
     n = len(sums)
 
@@ -259,13 +195,48 @@ def _rate_ends(sums: Counts, confidence: float, is_share: bool, are_speakers: bo
         return np.log(rates / (1 - rates))
 
     center = float(scaled(errors.sum(), lengths.sum()))
-    error = _jackknife_error(scaled(errors.sum() - errors, lengths.sum() - lengths) - center)
+    error = jackknife_error(scaled(errors.sum() - errors, lengths.sum() - lengths) - center)
     if are_speakers:
         error = max(error * math.sqrt(n / (n - 1)), _lognormal_error(errors, lengths))
     freedom = max(1.0, float(lengths.sum() ** 2 / (lengths**2).sum()) - 1)
-    half = t_quantile((1 + confidence) / 2, freedom) * error
-    low, high = (math.exp(min(max(end, -700.0), 700.0)) for end in (center - half, center + half))
-    return (low / (1 + low), high / (1 + high)) if is_share else (low, high)
+    return _Spread(center, error, freedom, is_share)
+
+
+def _rate_ends(
+    counts: tuple[Counts, Counts], spread: _Spread | None, confidence: float, freedom: float | None = None
+) -> tuple[float, float]:
+    """Ends of the interval of a rate (a share, not percent); spread: None of a single unit. freedom: None: that of the spread."""
+    errors, lengths = counts
+    num_errors, length = int(errors.sum()), int(lengths.sum())
+    if spread is None:
+        low, high = exact_binomial(min(num_errors, length), length, confidence)
+    else:
+        low, high = spread.ends(confidence, freedom or spread.freedom)
+    if num_errors == 0:
+        return 0.0, max(high, share_where_none(lengths, confidence))
+    rate = num_errors / length
+    return min(low, rate), max(high, rate)
+
+
+def _per_named_unit(counts: Sequence[tuple[Counts, Counts]], names: Sequence[Sequence[Any]]) -> Counts:
+    """Sums (groups, units, 2) of errors and lengths over the utterances of each unit, by its name; 0 where a group lacks it."""
+    numbers: dict[Any, int] = {}
+    places = [np.array([numbers.setdefault(name, len(numbers)) for name in part]) for part in names]
+    sums = np.zeros((len(counts), len(numbers), 2), dtype=np.int64)
+    for group, (place, both) in enumerate(zip(places, counts, strict=True)):
+        for column, one in enumerate(both):
+            np.add.at(sums[group, :, column], place, one)
+    return sums[:, sums.any(axis=(0, 2))]
+
+
+def _correlation(sums: Counts) -> Rates:
+    """How the rates of groups hang together, (groups, groups), 0 to 1, from (groups, units, 2) sums."""
+    changes = np.stack([without_each(part) - part[:, 0].sum() / part[:, 1].sum() for part in sums])
+    length = np.sqrt((changes**2).sum(axis=1, keepdims=True))
+    changes = np.divide(changes, length, out=np.zeros_like(changes), where=length > 0)
+    found: Rates = np.maximum(changes @ changes.T, 0.0)
+    np.fill_diagonal(found, 1.0)
+    return found
 
 
 def _lognormal_error(errors: Rates, lengths: Rates) -> float:
@@ -279,25 +250,25 @@ def _lognormal_error(errors: Rates, lengths: Rates) -> float:
     return math.sqrt(variance / n + variance**2 / (2 * (n - 1)))
 
 
-def _share_where_none(lengths: Counts, confidence: float) -> float:
+def share_where_none(lengths: Counts, confidence: float) -> float:
     """Errors per word that may be there though no utterance has any: the most utterances that may have one, one in each."""
     num_utterances = int((lengths > 0).sum())
     return exact_binomial(0, num_utterances, confidence)[1] * num_utterances / float(lengths.sum())
 
 
-def _without_each(sums: Counts) -> Rates:
+def without_each(sums: Counts) -> Rates:
     """The rate of all units but one, for each: (units,); where the others have no words, that of all."""
     left, total = sums.sum(axis=0) - sums, sums.sum(axis=0)
     return np.where(left[:, 1] > 0, left[:, 0] / np.maximum(1, left[:, 1]), total[0] / total[1])
 
 
-def _jackknife_error(parts: Rates) -> float:
+def jackknife_error(parts: Rates) -> float:
     """Standard error, from what a figure changes by when each unit is left out."""
     n = len(parts)
     return math.sqrt((n - 1) / n * float((parts**2).sum()))
 
 
-def _per_unit(counts: Sequence[Counts], units: Units) -> Counts:
+def per_unit(counts: Sequence[Counts], units: Units) -> Counts:
     """Sums (units, columns) over the utterances of each unit; units in which there is nothing to count are left out."""
     sums = np.stack([np.bincount(units.numbers, weights=one).astype(np.int64) for one in counts], axis=1)
     return sums[sums.any(axis=1)]

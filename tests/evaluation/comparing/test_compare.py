@@ -8,12 +8,13 @@ import pytest
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.comparing.compare import compare_runs, comparison_row
 from qasr_train.evaluation.comparing.gate import Evidence, judge
+from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
 from qasr_train.evaluation.report.content import comparison_report
 from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
-from qasr_train.evaluation.scoring.significance import Interval, PairedTest
+from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.jobs.compare import compare_one
 from qasr_train.jobs.settings.compare import CompareConfig

@@ -18,6 +18,11 @@ from qasr_train.evaluation.scoring.distributions import exact_binomial, t_of_p, 
         (0.995, 5, 4.032),
         (0.025, 4, -2.776),
         (0.975, 10**6, 1.960),
+        # from scipy.stats.t.ppf
+        (0.975, 7.5, 2.333040),
+        (0.9, 33.3, 1.307496),
+        (0.9875, 360, 2.250817),
+        (0.9999, 12, 5.263273),
     ],
 )
 def test_t_quantiles_of_the_table(share, freedom, expected):

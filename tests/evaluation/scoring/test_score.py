@@ -6,9 +6,11 @@ import jiwer
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.scoring.run_files import scores_row, write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.evaluation.scoring.significance import interval_text
 from qasr_train.jobs.score import score_saved
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.normalize import get_normalizer
@@ -208,6 +210,25 @@ def test_files_hold_what_the_contract_names(tmp_path):
         "deletions": 0, "insertions": 0, "num_reference_words": 2, "num_character_errors": 2, "is_scored": True,
     }  # fmt: skip
     assert {name: row[name] for name in wanted} == wanted
+
+
+def test_means_have_an_interval_in_scores_and_table(tmp_path):
+    rows = [
+        _prediction("a b c d", ("a b c d", "a b c x")[n % 2], id=str(n), set=name, language=language)
+        for name, language in (("s", "English"), ("t", "German"))
+        for n in range(10)
+    ]
+    run = score_predictions(rows, get_normalizer("none"))
+    interval = run.macro_wer_interval
+    assert interval.low_percent < run.macro_wer_percent == 12.5 < interval.high_percent
+    stored = scores_row(run)
+    assert stored["macro_wer_interval"]["high_percent"] == interval.high_percent
+    assert stored["macro_primary_interval"] == stored["macro_wer_interval"]  # a set a language
+    text = f"12.50  {interval_text(interval)}"
+    lines = [line for line in score_summary(run, "out").splitlines() if line.startswith("mean over")]
+    assert len(lines) == 2 and all(" ".join(text.split()) in " ".join(line.split()) for line in lines)
+    nothing = score_predictions([_prediction("", "a")], get_normalizer("none"))
+    assert nothing.macro_wer_interval is None and scores_row(nothing)["macro_wer_interval"] is None
 
 
 def test_processes_give_the_same_scores_in_the_same_order():
