@@ -6,7 +6,7 @@ counts for people, and parameters by part for the optimizer. Where the parts lie
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,8 +131,8 @@ def optimizer_groups(model: nn.Module, parts: Parts) -> dict[str, list[tuple[str
 def _chosen_parameters(model: nn.Module, config: AdaptConfig, parts: Parts) -> set[str]:
     names = [name for name, _ in model.named_parameters() if name not in parts.constants]
     shown = {".".join(parts.locate(name)): name for name in names}
-    chosen = _matching("adapt.trainable", config.trainable, shown)
-    return {shown[name] for name in chosen - _matching("adapt.frozen", config.frozen, shown)}
+    chosen = _matching("adapt.trainable", config.trainable, shown, parts.aliases)
+    return {shown[name] for name in chosen - _matching("adapt.frozen", config.frozen, shown, parts.aliases)}
 
 
 def _chosen_layers(model: nn.Module, lora: LoraSettings, parts: Parts) -> list[str]:
@@ -143,14 +143,14 @@ def _chosen_layers(model: nn.Module, lora: LoraSettings, parts: Parts) -> list[s
             # The head is tied to the embeddings: an update of one would silently not be an update of the other.
             if isinstance(module, nn.Linear) and name != parts.head and parts.locate(name)[0] == part:
                 shown[parts.locate(name)[1]] = name
-        layers += [shown[name] for name in _matching(f"adapt.lora.{part}", getattr(lora, part), shown)]
+        layers += [shown[name] for name in _matching(f"adapt.lora.{part}", getattr(lora, part), shown, parts.aliases)]
     return sorted(layers)
 
 
-def _matching(key: str, patterns: Iterable[str], names: Iterable[str]) -> set[str]:
-    """The names that any pattern matches; a pattern without a dot is tried on the last name too."""
+def _matching(key: str, patterns: Iterable[str], names: Iterable[str], aliases: Mapping[str, str]) -> set[str]:
+    """The names that any pattern, or what it stands for, matches; one without a dot is tried on the last name too."""
     names, chosen = list(names), set()
-    for pattern in patterns:
+    for pattern in filter(None, (aliases.get(one, one) for one in patterns)):
         matched = {name for name in names if _matches(key, pattern, name)}
         if not matched:
             raise ConfigError(f"{key}: {pattern!r} matches nothing; {_near(pattern, names)}")

@@ -1,6 +1,7 @@
 """Owns what is known of a model without loading one: its role, its capabilities, choices, and which weights are trained."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -93,6 +94,7 @@ class Parts:
     Each is the name of a module that holds others: audio encoder, projector (None where there is none), decoder; and of the
     token embeddings, in the decoder, and the head that makes logits, which is tied to them and counts as decoder.
     constants: names of parameters that are no weights and are never trained, such as sines that tell positions.
+    aliases: what patterns of `adapt` that name the layers of Qwen3-ASR, as its files do, stand for here; "": for nothing.
     """
 
     encoder: str
@@ -101,6 +103,7 @@ class Parts:
     head: str
     projector: str | None = None
     constants: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

@@ -228,3 +228,28 @@ def test_parts_lie_where_the_family_says_and_a_projector_may_be_missing() -> Non
     assert [parts.is_embedding(name) for name in names] == [True, True, False]
     with pytest.raises(ValueError, match="model.encoders.x: in none of the parts encoder, decoder"):
         parts.locate("model.encoders.x")
+
+
+def test_names_of_adapt_files_stand_for_those_of_another_family_or_for_nothing() -> None:
+    model = nn.ModuleDict(
+        {
+            "hear": nn.ModuleDict({"fc1": nn.Linear(2, 2)}),
+            "say": nn.ModuleDict({"out_proj": nn.Linear(2, 2), "words": nn.Embedding(3, 2)}),
+            "head": nn.Linear(2, 3, bias=False),
+        }
+    )
+    aliases = {"o_proj": "out_proj", "gate_proj": "", "projector.*": ""}
+    parts = Parts(encoder="hear", decoder="say", embeddings="say.words", head="head", aliases=aliases)
+    asked = AdaptConfig(
+        trainable=["encoder.*", "projector.*"], lora=LoraSettings(rank=1, decoder=["o_proj", "gate_proj"])
+    )
+    adapted = apply_adaptation(model, asked, parts)  # type: ignore[arg-type]
+    trained = {name for group in parameter_groups(adapted, parts).values() for name, p in group if p.requires_grad}
+    assert trained == {
+        "hear.fc1.weight",
+        "hear.fc1.bias",
+        "say.out_proj.lora_A.default.weight",
+        "say.out_proj.lora_B.default.weight",
+    }
+    with pytest.raises(ConfigError, match="adapt.lora.decoder: 'up_proj' matches nothing"):
+        apply_adaptation(adapted, AdaptConfig(lora=LoraSettings(decoder=["up_proj"])), parts)  # type: ignore[arg-type]

@@ -14,6 +14,12 @@ PARTS = Parts(
     embeddings="model.decoder.embed_tokens",
     head="proj_out",
     constants=("model.encoder.embed_positions.weight",),
+    aliases={
+        "o_proj": "out_proj",
+        "up_proj": "fc1",
+        "down_proj": "fc2",
+        **dict.fromkeys(("gate_proj", "linear_1", "linear_2", "projector.*"), ""),
+    },
 )
 
 
