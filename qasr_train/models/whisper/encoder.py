@@ -12,6 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 # Raise it with every change of what `encode_windows` computes: it tells encodings in caches of another code apart.
 ENCODER_VERSION = 1
+# Without autograd a CPU takes so many positions at a time, a whole window by itself: what lies between two operations of a layer
+# then stays in the cache of a core, which saves a tenth of the time. With autograd nothing was gained (docs/benchmarks.md).
+_CPU_POSITIONS = 2048
 
 
 def encode_windows(
@@ -25,6 +28,21 @@ def encode_windows(
         num_positions: of each row, on the host.
         recompute_convolutions: run them again in the backward pass instead of keeping what is between them.
     """
+    whole = max(num_positions)
+    rows = len(features)
+    if features.device.type == "cpu" and not torch.is_grad_enabled():
+        rows = max(1, _CPU_POSITIONS // whole)
+    parts = [
+        _encode(encoder, features[i : i + rows], num_positions[i : i + rows], recompute_convolutions)
+        for i in range(0, len(features), rows)
+    ]
+    return torch.cat([F.pad(part, (0, 0, 0, whole - part.shape[1])) for part in parts]) if len(parts) > 1 else parts[0]
+
+
+def _encode(
+    encoder: Any, features: torch.Tensor, num_positions: Sequence[int], recompute_convolutions: bool
+) -> torch.Tensor:
+    """`encode_windows` of these rows at once, S being the most of theirs."""
     width = max(num_positions)
     convolve = _convolve(encoder, features) if not recompute_convolutions else _recomputed(encoder, features)
     hidden = convolve[:, :width] + encoder.embed_positions.weight[:width].to(convolve.dtype)
