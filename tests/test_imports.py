@@ -27,6 +27,8 @@ TORCH_FREE = [
     "qasr_train.cli.main",
 ]
 HEAVY = ["torch", "transformers", "datasets", "matplotlib", "wandb"]
+# A study is made of whole runs of another job, each in a folder with which that job's own recipe goes on.
+STUDIES = {("jobs.learning_curve", "jobs.finetune")}
 # The table of recipes is made for the frame, and the command runs it; nothing else of a wing knows it.
 FRAME = {"jobs.recipes", "cli.main", "cli.completion", "cli.notebook"}
 
@@ -60,10 +62,10 @@ def wing(name: str) -> str:
 
 
 def is_allowed(module: str, target: str) -> bool:
-    """Whether a module may import another: from its own wing or one to the left; of jobs none, of config what is open."""
+    """Whether a module may import another: from its own wing or one to the left; of jobs in a study, of config what is open."""
     mine, other = wing(module), wing(target)
     if mine == other:
-        return mine != "jobs" or target.startswith("jobs.settings")
+        return mine != "jobs" or target.startswith("jobs.settings") or (module, target) in STUDIES
     if other == "config" and target.removeprefix("config.") not in OPEN_OF_CONFIG:
         return module in FRAME
     return WINGS.index(other) < WINGS.index(mine)

@@ -44,6 +44,20 @@ SCHEMAS: dict[tuple[str, str], type] = {
     ("suite", "noise_suite"): NoiseSuiteConfig,
 }
 
+_TRAINING_GROUPS = (
+    "model",
+    "adapt",
+    "objective",
+    "source",
+    "data",
+    "augment",
+    "context",
+    "optim",
+    "trainer",
+    "decode",
+    "tracking",
+)
+
 RECIPES: dict[str, Recipe] = {
     "prepare": Recipe(
         "Check a raw corpus: any source -> manifest, rejects with reasons, summary; converts to 16 kHz FLAC on request.",
@@ -69,19 +83,7 @@ RECIPES: dict[str, Recipe] = {
         config="qasr_train.jobs.settings.finetune:FinetuneConfig",
         job="qasr_train.jobs.finetune:finetune",
         output="run_dir",
-        groups=(
-            "model",
-            "adapt",
-            "objective",
-            "source",
-            "data",
-            "augment",
-            "context",
-            "optim",
-            "trainer",
-            "decode",
-            "tracking",
-        ),
+        groups=_TRAINING_GROUPS,
         examples=(
             "data.train.main.path=train.jsonl data.dev.main.path=dev.jsonl run_dir=runs/first",
             "experiment=medical model=qwen3_asr_0.6b data.train.target.path=manifest.jsonl",
@@ -161,6 +163,18 @@ RECIPES: dict[str, Recipe] = {
         examples=(
             "checkpoint=runs/first/checkpoints/best suite=demo suite.sets.medical.source.path=a.jsonl "
             "suite.sets.general.source.path=b.jsonl run_dir=runs/sweep",
+        ),
+    ),
+    "learning_curve": Recipe(
+        "Say how many recordings are needed: fine-tune on growing amounts of a source, evaluate each, draw error rate by amount.",
+        config="qasr_train.jobs.settings.learning_curve:LearningCurveConfig",
+        job="qasr_train.jobs.learning_curve:run",
+        output="run_dir",
+        groups=(*_TRAINING_GROUPS, "suite"),
+        examples=(
+            "data.train.main.path=train.jsonl suite=own suite.manifest=test.jsonl run_dir=runs/curve",
+            "experiment=medical data.train.target.path=manifest.jsonl suite=own suite.manifest=manifest.jsonl "
+            "suite.sets.own.source.split=test amounts=[100,400,1600] run_dir=runs/curve",
         ),
     ),
 }

@@ -29,7 +29,7 @@ from qasr_train.sources.parquet import open_parquet
 from qasr_train.sources.rows import RefusedRowError, RowReader
 from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.sources.streams import UtteranceStream
-from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable
+from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable, draw
 from qasr_train.sources.tar import find_tar_files, open_tar
 
 log = logging.getLogger(__name__)
@@ -181,18 +181,17 @@ def load_table(
         log.info("source %s: %s", name, intake.describe())
     if config.split is None:
         table = _chosen(table, name, reader.key, is_one_split=is_one_split, is_trained_on=is_trained_on)
-    return table if config.sample_seed is None else _drawn(table, config, name)
+    return _drawn(table, config, name)
 
 
 def _drawn(table: UtteranceTable, config: SourceConfig, name: str) -> UtteranceTable:
-    """So many at random, in their order: the first of one permutation by the seed, so that larger draws hold the smaller ones."""
+    """As `draw` where that is asked for; says and counts what is left out."""
     number, seed = config.max_utterances, config.sample_seed
-    if number is None or number >= len(table):
+    if seed is None or number is None or number >= len(table):
         return table
     log.info("source %s: %d of %d utterances are drawn (sample_seed=%d)", name, number, len(table), seed)
     table.intake.leave_out(f"not among the {number} drawn by sample_seed={seed}", len(table) - number)
-    order = np.random.default_rng(seed).permutation(len(table))
-    return table.take(np.sort(order[:number]))
+    return draw(table, number, seed)
 
 
 def _chosen(table: UtteranceTable, name: str, key: str, *, is_one_split: bool, is_trained_on: bool) -> UtteranceTable:

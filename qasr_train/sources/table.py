@@ -224,6 +224,12 @@ def take(utterances: Sequence[Utterance], indices: np.ndarray) -> Sequence[Utter
     return [utterances[i] for i in indices.tolist()]
 
 
+def draw(table: UtteranceTable, number: int, seed: int) -> UtteranceTable:
+    """So many at random, in their order: the first of one permutation by the seed, so that larger draws hold the smaller ones."""
+    order = np.random.default_rng(seed).permutation(len(table))
+    return table.take(np.sort(order[:number]))
+
+
 def languages_of(utterances: Sequence[Utterance]) -> tuple[list[str], np.ndarray]:
     """(names, int64 [N]: which of them each utterance of a list or a table is in); "unknown" where none is stated."""
     if isinstance(utterances, UtteranceTable) and "language" not in utterances.columns.column_names:

@@ -15,6 +15,7 @@ SOURCE_AT = {
     "check_transcripts": "source",
     "evaluate": "suite.sets.tried.source",
     "finetune": "data.train.tried",
+    "learning_curve": "data.train.tried",
     "pseudo_label": "source",
     "show_batch": "data.train.tried",
     "sweep_strength": "suite.sets.tried.source",
@@ -27,7 +28,7 @@ def cases() -> list[tuple[str, str, str]]:
     """(recipe, group, file): every file in the first recipe that takes it, and every group of every recipe with one file."""
     chosen, seen = [], set()
     for recipe, entry in RECIPES.items():
-        for group in (*entry.groups, *(("experiment",) if recipe == "finetune" else ())):
+        for group in (*entry.groups, *(("experiment",) if recipe in ("finetune", "learning_curve") else ())):
             for path in sorted((CONFIG_DIR / group).glob("*.yaml")):
                 new = {(recipe, group), (group, path.stem)} - seen
                 if new:

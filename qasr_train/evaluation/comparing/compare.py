@@ -93,7 +93,7 @@ def compare_runs(
     rules = _common_rules(baseline, candidate)
     pairs, warnings = pair_runs(baseline, candidate)
     resampling = Resampling(1 - gate.alpha, resample_by)
-    groups = Groups(pairs, lambda part: _difference(part, resampling))
+    groups = Groups(pairs, lambda part: compare_pairs(part, resampling))
     terms, term_warnings = compare_terms(baseline, candidate, pairs, resampling)
     sets = groups.by(lambda pair: pair.set)
     roles = _roles(pairs, gate)
@@ -151,8 +151,8 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     return {"version": COMPARISON_VERSION, **row}
 
 
-def _difference(pairs: Sequence[Pair], resampling: Resampling) -> GroupComparison:
-    """The comparison of a part of the pairs."""
+def compare_pairs(pairs: Sequence[Pair], resampling: Resampling) -> GroupComparison:
+    """The comparison of a part of the pairs; they are pooled, by the primary metric of their languages."""
     metric = primary_metric_of({pair.candidate.prediction.language for pair in pairs})
     ours = counts_of([pair.baseline for pair in pairs], metric)
     theirs = counts_of([pair.candidate for pair in pairs], metric)

@@ -153,6 +153,52 @@ def noise_plot(lines: Sequence[NoiseLine], axis_label: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class AmountLine:
+    """The sets of one role by the clips trained on. points: (clips, percent, its interval), rising; 0 clips: before training."""
+
+    name: str
+    points: Sequence[tuple[int, float, Interval | None]]
+
+
+def amount_plot(lines: Sequence[AmountLine], axis_label: str) -> str:
+    """Error rate against the number of clips on a logarithmic axis; none at all stands apart, at its left end."""
+    amounts = sorted({number for line in lines for number, _, _ in line.points})
+    trained = [number for number in amounts if number] or [1]
+    places = {number: float(number) for number in trained} | {0: _place_of_none(trained)}
+    bars = [Bar(line.name, "", percent, interval) for line in lines for _, percent, interval in line.points]
+    highest = max(bar.percent for bar in bars)
+    with svg_drawing(8, 4.2) as drawing:
+        axes = drawing.axes
+        for number, line in enumerate(lines):
+            nudge = 1.04**number  # so that whiskers of two lines do not cover each other
+            axes.errorbar(
+                [places[amount] * nudge for amount, _, _ in line.points],
+                [percent for _, percent, _ in line.points],
+                yerr=_whiskers([bar for bar in bars if bar.label == line.name]),
+                label=_short(line.name),
+                color=f"C{number}",
+                marker="o",
+                capsize=3,
+            )
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks([places[amount] for amount in amounts], [f"{amount:,}" for amount in amounts])
+        # An interval of few speakers may reach far above every rate, and would press the lines together.
+        most = max(bar.interval.high_percent if bar.interval else bar.percent for bar in bars)
+        axes.set_ylim(0, 1.05 * min(most, max(1.0, 1.6 * highest)))
+        axes.set_xlabel("clips trained on (0: before training)")
+        axes.set_ylabel(axis_label)
+        axes.legend(loc="best", frameon=False)
+    return drawing.text
+
+
+def _place_of_none(trained: Sequence[int]) -> float:
+    """Left of the smallest amount, as far as the others are apart."""
+    apart = (trained[-1] / trained[0]) ** (1 / max(1, len(trained) - 1))
+    return trained[0] / max(2.0, apart)
+
+
+@dataclass(frozen=True, slots=True)
 class TradePoint:
     """One setting of a sweep to draw: errors in percent on the guard and on the target sets. is_best: the one chosen."""
 

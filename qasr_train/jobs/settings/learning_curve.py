@@ -1,0 +1,104 @@
+"""Owns the settings of `learning_curve`: those of `finetune`, what is cut into amounts, and what each amount is evaluated on."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from qasr_train.config.settings import setting
+from qasr_train.errors import ConfigError
+from qasr_train.evaluation.scoring.significance import ResampleBy
+from qasr_train.evaluation.settings import RESAMPLE_BY, SuiteConfig
+from qasr_train.jobs.settings.evaluate import EvaluateConfig
+from qasr_train.jobs.settings.finetune import FinetuneConfig
+from qasr_train.run.directory import recorded_normalizer
+from qasr_train.run.settings import Precision, refuse_fp16
+from qasr_train.text.normalize import DEFAULT_NORMALIZER
+
+REPLAY = "replay"  # what sources begin with that are there against forgetting
+
+
+@dataclass
+class LearningCurveConfig(FinetuneConfig):
+    """Fine-tuning on several amounts of one source, each evaluated on a suite."""
+
+    suite: SuiteConfig = setting(help="section; what every amount is evaluated on")
+    cut_source: str | None = setting(
+        None, help="name in data.train; the source that is cut. null: the first one that is not called replay..."
+    )
+    amounts: list[int] = setting(
+        [15, 60, 240],
+        ge=1,
+        help="clips; so many are drawn of that source by `seed`, each draw within the next larger one",
+    )
+    include_all: bool = setting(True, help="whether the whole source is an amount too")
+    include_base: bool = setting(True, help="whether the model before training is evaluated too, as amount 0")
+    precision: Precision = setting(
+        Precision.auto, help="number format of the model in evaluation. auto: bf16 on a GPU, else fp32"
+    )
+    resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
+    keep_checkpoints: bool = setting(
+        True, help="whether the checkpoints of every amount stay; else they go once they are evaluated"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_fp16(self.precision, "precision")
+        if not self.amounts:
+            raise ConfigError("amounts=[]: name at least one number of clips, e.g. amounts=[15,60,240]")
+        self.amounts = sorted(set(self.amounts))
+        if self.cut_source is not None and self.cut_source not in self.data.train:
+            raise ConfigError(
+                f"cut_source={self.cut_source}: no such source in data.train; choose from {', '.join(self.data.train)}"
+            )
+        for key in ("max_utterances", "sample_seed"):
+            if (value := getattr(self.data.train[self.cut], key)) is not None:
+                raise ConfigError(
+                    f"data.train.{self.cut}.{key}={value}: `amounts` and `seed` say what is taken of this source; set it to null"
+                )
+        if self.data.train[self.cut].streaming:
+            raise ConfigError(
+                f"data.train.{self.cut}.streaming=true: amounts are drawn of a list; set streaming=false, or cut_source=NAME"
+            )
+
+    @property
+    def cut(self) -> str:
+        """The name of the source that is cut."""
+        others = [name for name in self.data.train if not name.startswith(REPLAY)]
+        return self.cut_source or next(iter(others or self.data.train))
+
+    def as_begun(self) -> "LearningCurveConfig":
+        """With the rules of comparison that a resumed run began with, where those asked for are today's default."""
+        rules = self.suite.normalizer
+        if self.normalizer == DEFAULT_NORMALIZER:  # else the record's rules of the dev sets are the user's own words
+            rules = recorded_normalizer(self.run_dir, rules, resume=self.resume)
+        normalizer = recorded_normalizer(self.run_dir, self.normalizer, resume=self.resume)
+        return replace(self, normalizer=normalizer, suite=replace(self.suite, normalizer=rules))
+
+    def training(self, num_clips: int, run_dir: str, *, resume: bool) -> FinetuneConfig:
+        """The fine-tune on so many clips, which may be all there are."""
+        data, name = self.data, self.cut
+        drawn = replace(data.train[name], max_utterances=num_clips, sample_seed=self.seed)
+        changed: dict[str, Any] = {
+            "data": replace(data, train={**data.train, name: drawn}),
+            "tracking": replace(self.tracking, name=f"{self.tracking.name or 'learning_curve'}-{num_clips}"),
+            "run_dir": run_dir,
+            "resume": resume,
+        }
+        kept = {field.name: getattr(self, field.name) for field in fields(FinetuneConfig)}
+        return FinetuneConfig(**kept | changed)
+
+    def evaluation(self, checkpoint: str | None, run_dir: str, *, resume: bool) -> EvaluateConfig:
+        """The evaluation of a checkpoint. None: of the model before training."""
+        model = self.model
+        if checkpoint is not None:
+            model = replace(model, path=checkpoint, revision=None, base=None)  # a checkpoint is whole
+        return EvaluateConfig(
+            model=model,
+            suite=self.suite,
+            decode=self.decode,
+            run_dir=run_dir,
+            resume=resume,
+            device=self.trainer.device,
+            precision=self.precision,
+            resample_by=self.resample_by,
+            seed=self.seed,
+        )
