@@ -9,10 +9,11 @@ from typing import Any
 
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.comparing.compare import compare_pairs
+from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.pairs import pair_runs
 from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.score import ScoredRun
-from qasr_train.evaluation.scoring.significance import Interval, PairedTest, interval_text
+from qasr_train.evaluation.scoring.significance import Interval, interval_text
 
 CURVE_VERSION = 1
 ALL_SETS = "all sets"  # in place of a role where no set has one

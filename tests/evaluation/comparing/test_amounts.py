@@ -6,9 +6,10 @@ import pytest
 
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.comparing.amounts import Amount, Growth, curve_point, curve_row, growth_between
+from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.report.curve import Curve, curve_page, curve_summary
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
-from qasr_train.evaluation.scoring.significance import Interval, PairedTest
+from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
