@@ -1,4 +1,4 @@
-"""Owns a small training run for tests: clips, a trainer on a random two-layer Qwen3-ASR, and what to compare of it."""
+"""Owns a small training run for tests: clips, a trainer on a random two-layer model, and what to compare of it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,10 +15,13 @@ from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.adapt import apply_adaptation
-from qasr_train.models.qwen3_asr.config import PARTS
+from qasr_train.models.base import Trainable
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.safetensors_files import whole
 from qasr_train.models.settings import AdaptConfig, LoraSettings
+from qasr_train.models.whisper.collator import WhisperCollator
+from qasr_train.models.whisper.config import WhisperConfig, Window
+from qasr_train.models.whisper.model import Whisper
 from qasr_train.objectives.base import LossSum, Objective
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.settings import KLToBaseConfig
@@ -38,6 +41,7 @@ from qasr_train.training.validation import Validator
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
+from tests.models.tiny_families import tiny_whisper
 
 FULL = AdaptConfig(trainable=["*"])
 
@@ -59,25 +63,37 @@ def make_clips(folder: Path, num_clips: int = 12) -> list[Utterance]:
     return rows
 
 
+def tiny_learner(family: str, **settings: object) -> Trainable:
+    """A model of random weights to be trained, the same at every call; a Whisper is given the clips alone, which is quicker."""
+    if family == "qwen3_asr":
+        return Qwen3ASR(tiny_model(), tiny_processor(), **settings)
+    module, processor = tiny_whisper()
+    generation = module.generation_config.to_dict()
+    config = WhisperConfig(path="tiny", **{"window": Window.clip, **settings})
+    collator = WhisperCollator.of(config, processor, generation, module.config)
+    return Whisper(module.eval(), processor, generation, collator)
+
+
 def make_trainer(
     run_dir: Path,
     utterances: list[Utterance],
     *,
     adapt: AdaptConfig = FULL,
+    family: str = "qwen3_asr",
     num_steps: int = 6,
     num_microbatches: int = 1,
     validate: Callable[[int], dict[str, float]] | None = None,
     max_failed_fraction: float = 0.0,
-    objective: Callable[[Qwen3ASR], Objective] | None = None,
+    objective: Callable[[Trainable], Objective] | None = None,
     **config: object,
 ) -> Trainer:
     """A trainer whose model, data order and learning rates are the same at every call, on as many processes as there are."""
     run_dir.mkdir(parents=True, exist_ok=True)
     settings = TrainerConfig(max_steps=num_steps, num_microbatches=num_microbatches, log_every=1, **config)
     accelerator = launch(run_dir, precision=settings.precision)
+    model = tiny_learner(family)
     torch.manual_seed(0)
-    model = Qwen3ASR(tiny_model(), tiny_processor())
-    model.module = apply_adaptation(model.module, adapt, PARTS)
+    model.module = apply_adaptation(model.module, adapt, model.parts)
     with torch.no_grad():  # a fresh adapter's B is zero, and the gradient of its A with it
         for name, parameter in model.module.named_parameters():
             if ".lora_B" in name:
@@ -145,10 +161,10 @@ def _gradients(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {n: whole(p.grad).clone() for n, p in parameters if p.grad is not None}
 
 
-def held_to_base(replayed: set[str]) -> Callable[[Qwen3ASR], Objective]:
+def held_to_base(replayed: set[str]) -> Callable[[Trainable], Objective]:
     """What makes the objective kl_to_base of a model; rows of these ids count as replayed."""
 
-    def build(model: Qwen3ASR) -> Objective:
+    def build(model: Trainable) -> Objective:
         objective = build_objective(KLToBaseConfig(), model)
 
         def loss(model: Callable[..., Any], batch: Batch) -> LossSum:

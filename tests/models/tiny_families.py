@@ -82,6 +82,13 @@ WHISPER_LANGUAGES = ("en", "de", "tl", "gl")
 
 
 def save_tiny_whisper(folder: Path, *, is_multilingual: bool = True) -> None:
+    """`tiny_whisper` as a checkpoint."""
+    model, processor = tiny_whisper(is_multilingual=is_multilingual)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def tiny_whisper(*, is_multilingual: bool = True) -> tuple[WhisperForConditionalGeneration, WhisperProcessor]:
     """Two layers of width 32; the vocabulary ends in the special tokens, in Whisper's order."""
     vocab, merges = bpe()
     tokenizer = WhisperTokenizer(vocab=dict(vocab), merges=list(merges))
@@ -132,8 +139,7 @@ def save_tiny_whisper(folder: Path, *, is_multilingual: bool = True) -> None:
         values["lang_to_id"] = {token: ids(token) for token in languages}
         values["task_to_id"] = {task: ids(f"<|{task}|>") for task in ("transcribe", "translate")}
     model.generation_config = GenerationConfig(**values)
-    model.save_pretrained(folder)
-    WhisperProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer).save_pretrained(folder)
+    return model, WhisperProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer)
 
 
 def tiny_parakeet_encoder(num_mel_bins: int = 80) -> ParakeetEncoderConfig:

@@ -4,10 +4,7 @@ Both processes are started once and run every case (tests/training/worker.py).
 """
 
 import math
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,8 @@ import torch
 from transformers import Qwen3ASRForConditionalGeneration
 
 from qasr_train.training.checkpoint import checkpoint_path, find_fault
-from tests.helpers import ROOT
 from tests.helpers_trainer import gradients_of_one_step, held_to_base, make_trainer, make_validator, weights
+from tests.helpers_two_processes import run_two_processes
 from tests.training import worker
 from tests.training.worker import ADAPT, REPLAYED, SPLITS
 
@@ -28,20 +25,7 @@ KINDS = ["ddp", "fsdp2", *(pytest.param(kind, marks=NO_DEEPSPEED) for kind in ("
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of two processes."""
-    folder = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.training.worker", str(folder)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
-    (folder / "stderr.txt").write_text(done.stderr)
-    return folder
+    return run_two_processes(tmp_path_factory.mktemp("two"))
 
 
 def read(out: Path, kind: str, name: str) -> Any:
@@ -74,6 +58,21 @@ def test_rows_held_to_the_base_give_the_gradients_of_one_process(out: Path, tmp_
     loss, gradients = read(out, "ddp", "held")
     assert loss == pytest.approx(expected_loss, rel=1e-6)
     assert loss > plain_loss + 1e-4
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_a_whisper_of_which_one_process_must_tell_a_language_has_the_gradients_of_one(
+    out: Path, tmp_path: Path, utterances, kind: str
+):
+    """The rest of Whisper on two processes: test_two_processes_whisper.py."""
+    rows = worker.with_some_languages(utterances)
+    trainer = make_trainer(tmp_path, rows, family="whisper", max_grad_norm=None)
+    expected_loss, expected = gradients_of_one_step(trainer, [rows[:4]])
+    loss, gradients = read(out, kind, "whisper")
+    assert loss == pytest.approx(expected_loss, rel=1e-6)
+    assert gradients.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 

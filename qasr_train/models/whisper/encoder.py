@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from qasr_train.models.blocks.sharded import gathers_layers
+
 # Raise it with every change of what `encode_windows` computes: it tells encodings in caches of another code apart.
 ENCODER_VERSION = 1
 # Without autograd a CPU takes so many positions at a time, a whole window by itself: what lies between two operations of a layer
@@ -30,7 +32,7 @@ def encode_windows(
     """
     whole = max(num_positions)
     rows = len(features)
-    if features.device.type == "cpu" and not torch.is_grad_enabled():
+    if features.device.type == "cpu" and not torch.is_grad_enabled() and not gathers_layers(encoder):
         rows = max(1, _CPU_POSITIONS // whole)
     parts = [
         _encode(encoder, features[i : i + rows], num_positions[i : i + rows], recompute_convolutions)
