@@ -30,6 +30,7 @@ from qasr_train.objectives.settings import CrossEntropyConfig
 from qasr_train.sources.settings import SourceConfig
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
+from tests.helpers_trainer import tiny_learner
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,10 @@ def test_what_is_read_is_what_was_written(tmp_path: Path):
     assert open_cache(tmp_path, kind="mel-1").read("ab12") is None
 
 
-def test_batches_from_the_cache_equal_those_of_the_audio_rounded_to_half(tmp_path: Path, rows, collator):
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_batches_from_the_cache_equal_those_of_the_audio_rounded_to_half(tmp_path: Path, rows, family: str):
+    collator = tiny_learner(family).collator
+
     def batches(**fields) -> list:  # type: ignore[no-untyped-def]
         pools = {"main": ListPool("main", rows, 1.0, (0, 0))}
         data = TrainingData(pools, collator, budget=BatchBudget(5.0, None), seed=0, **fields)

@@ -13,16 +13,15 @@ from qasr_train.batch import Batch, Recording
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.models.adapt import apply_adaptation
-from qasr_train.models.base import TargetStates
-from qasr_train.models.qwen3_asr.config import PARTS, Packing
-from qasr_train.models.qwen3_asr.model import Qwen3ASR
+from qasr_train.models.base import TargetStates, Trainable
+from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.kl_to_base import KLToBase, target_places
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
 from tests.helpers import tone, utterance
-from tests.helpers_model import tiny_model, tiny_processor
+from tests.helpers_trainer import tiny_learner
 
 FULL = AdaptConfig(trainable=["*"])
 LORA = AdaptConfig(lora=LoraSettings(rank=4, alpha=8, dropout=0.5, decoder=["*_proj"], encoder=["fc?"]))
@@ -85,17 +84,17 @@ def without_dropout(adapt: AdaptConfig) -> AdaptConfig:
     return replace(adapt, lora=adapt.lora and replace(adapt.lora, dropout=0.0))
 
 
-def make_model(adapt: AdaptConfig, **settings: Any) -> tuple[Qwen3ASR, KLToBase]:
+def make_model(adapt: AdaptConfig, family: str = "qwen3_asr", **settings: Any) -> tuple[Trainable, KLToBase]:
+    model = tiny_learner(family, **settings)
     torch.manual_seed(0)
-    model = Qwen3ASR(tiny_model(), tiny_processor(), **settings)
-    model.module = apply_adaptation(model.module, adapt, PARTS)
+    model.module = apply_adaptation(model.module, adapt, model.parts)
     objective = build_objective(KLToBaseConfig(kl_weight=0.5, chunk_rows=3), model)
     assert isinstance(objective, KLToBase)
     model.module.train()
     return model, objective
 
 
-def make_batch(model: Qwen3ASR, sources: list[str]) -> Batch:
+def make_batch(model: Trainable, sources: list[str]) -> Batch:
     words = ["two small pills", "a day", "the quick brown fox", "takes"]
     recordings = [
         Recording(utterance(id=f"u{i}", text=words[i]), tone(0.6 + 0.3 * i, frequency_hz=200.0 + 90 * i), source=source)
@@ -104,7 +103,7 @@ def make_batch(model: Qwen3ASR, sources: list[str]) -> Batch:
     return replace(model.collator.for_training(recordings), sources=sources)
 
 
-def move(model: Qwen3ASR) -> None:
+def move(model: Trainable) -> None:
     """Change what is trained, as steps would."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -113,16 +112,19 @@ def move(model: Qwen3ASR) -> None:
                 parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
-def gradients(model: Qwen3ASR, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+def gradients(model: Trainable, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     named = {n: p for n, p in model.module.named_parameters() if p.requires_grad}
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(named.items(), found, strict=True)}
 
 
-@pytest.mark.parametrize("packing", [Packing.auto, Packing.padded])
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("qwen3_asr", {"packing": Packing.auto}), ("qwen3_asr", {"packing": Packing.padded}), ("whisper", {})],
+)
 @pytest.mark.parametrize("adapt", list(ADAPT))
-def test_before_the_first_step_there_is_no_divergence(adapt: str, packing: Packing) -> None:
-    model, objective = make_model(ADAPT[adapt], packing=packing)
+def test_before_the_first_step_there_is_no_divergence(adapt: str, family: str, settings: dict[str, Any]) -> None:
+    model, objective = make_model(ADAPT[adapt], family, **settings)
     batch = make_batch(model, ["target", "replay", "replay_french", "target"])
     loss = objective(model, batch)
     assert abs(float(loss.metrics["kl_nats"])) < 1e-5
@@ -130,9 +132,10 @@ def test_before_the_first_step_there_is_no_divergence(adapt: str, packing: Packi
     assert model.module.training
 
 
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
 @pytest.mark.parametrize("adapt", list(ADAPT))
-def test_the_base_stays_what_it_was_while_the_model_moves(adapt: str) -> None:
-    model, objective = make_model(ADAPT[adapt])
+def test_the_base_stays_what_it_was_while_the_model_moves(adapt: str, family: str) -> None:
+    model, objective = make_model(ADAPT[adapt], family)
     batch = make_batch(model, ["replay"] * 4)
     model.module.eval()
     with torch.no_grad():
@@ -148,9 +151,10 @@ def test_the_base_stays_what_it_was_while_the_model_moves(adapt: str) -> None:
         assert not any(id(p) in trained for p in objective.base.module.parameters())
 
 
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
 @pytest.mark.parametrize("adapt", ["lora", "full", "both"])
-def test_gradients_are_those_of_cross_entropy_and_of_the_divergence_of_replayed_rows(adapt: str) -> None:
-    model, objective = make_model(without_dropout(ADAPT[adapt]))
+def test_gradients_are_those_of_cross_entropy_and_of_the_divergence_of_replayed_rows(adapt: str, family: str) -> None:
+    model, objective = make_model(without_dropout(ADAPT[adapt]), family)
     move(model)
     batch = make_batch(model, ["target", "replay", "target", "replay"])
     found = gradients(model, objective(model, batch).total)

@@ -62,9 +62,10 @@ def test_another_failure_is_not_taken_for_a_full_memory():
         search(break_down, max_duration_s=30.0, max_rows=64)
 
 
-def test_the_search_changes_nothing_and_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_the_search_changes_nothing_and_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str):
     """Real passes; memory is full from the fourth row on."""
-    trainer = make_trainer(tmp_path, make_clips(tmp_path, 2))
+    trainer = make_trainer(tmp_path, make_clips(tmp_path, 2), family=family)
     before, generator = weights(trainer), torch.get_rng_state()
     call, tried = Trial.__call__, []
 

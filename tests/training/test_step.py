@@ -1,4 +1,4 @@
-"""One optimizer step on a random two-layer Qwen3-ASR: the sum/count rule, refusal of what is not finite or does not fit."""
+"""One optimizer step on a random two-layer model: the sum/count rule, refusal of what is not finite or does not fit."""
 
 import math
 from dataclasses import replace
@@ -17,12 +17,12 @@ from tests.helpers_model import tiny_model
 from tests.helpers_trainer import gradients_of_one_step, load, make_trainer, weights
 
 
-def test_microbatches_of_unequal_lengths_change_neither_loss_nor_gradient(tmp_path: Path, utterances):
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_microbatches_of_unequal_lengths_change_neither_loss_nor_gradient(tmp_path: Path, utterances, family: str):
     rows = utterances[:4]
-    whole_loss, whole = gradients_of_one_step(make_trainer(tmp_path / "a", utterances, max_grad_norm=None), [rows])
-    split_loss, split = gradients_of_one_step(
-        make_trainer(tmp_path / "b", utterances, max_grad_norm=None), [rows[:1], rows[1:]]
-    )
+    one, two = (make_trainer(tmp_path / name, utterances, family=family, max_grad_norm=None) for name in "ab")
+    whole_loss, whole = gradients_of_one_step(one, [rows])
+    split_loss, split = gradients_of_one_step(two, [rows[:1], rows[1:]])
     assert split_loss == pytest.approx(whole_loss, rel=1e-6)
     assert whole.keys() == split.keys()
     for name, gradient in whole.items():
@@ -137,8 +137,9 @@ def test_the_norm_is_told_as_it_was_and_longer_gradients_are_scaled_down(tmp_pat
         torch.testing.assert_close(gradient, share * expected, rtol=1e-4, atol=1e-7)
 
 
-def test_a_step_without_any_target_updates_nothing(tmp_path: Path, utterances):
-    trainer = make_trainer(tmp_path, utterances)
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_a_step_without_any_target_updates_nothing(tmp_path: Path, utterances, family: str):
+    trainer = make_trainer(tmp_path, utterances, family=family)
     before, batch = weights(trainer), load(trainer, utterances[:2])
     assert batch.labels is not None
     result = trainer.step([replace(batch, labels=torch.full_like(batch.labels, IGNORED))], 0)

@@ -1,4 +1,4 @@
-"""The training loop on a random two-layer Qwen3-ASR: exact resume, patience, what stops a run."""
+"""The training loop on a random two-layer model: exact resume, patience, what stops a run."""
 
 import json
 import math
@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,17 +22,19 @@ from qasr_train.training.trainer import Trainer
 from tests.helpers_trainer import FULL, lora, losses, make_trainer, weights
 
 
-@pytest.mark.parametrize("adapt", ["full", "lora"])
-def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterances, adapt: str):
+@pytest.mark.parametrize(("family", "adapt"), [("qwen3_asr", "full"), ("qwen3_asr", "lora"), ("whisper", "lora")])
+def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterances, family: str, adapt: str):
     config = FULL if adapt == "full" else lora(dropout=0.2)  # a resume must also restore the random generators
-    straight = make_trainer(tmp_path / "straight", utterances, adapt=config, num_steps=6, save_every=100)
+    settings: dict[str, Any] = {"family": family, "adapt": config, "num_steps": 6}
+    rows = [replace(one, language=None) if one.id == "u3" else one for one in utterances]
+    straight = make_trainer(tmp_path / "straight", rows, save_every=100, **settings)
     straight.train()
 
-    first = make_trainer(tmp_path / "resumed", utterances, adapt=config, num_steps=6, save_every=3)
+    first = make_trainer(tmp_path / "resumed", rows, save_every=3, **settings)
     first.accelerator.wait_for_everyone()
     with pytest.raises(TrainingError, match="interrupted after step 4 of 6; saved; .*resume=true"):
         stop_in(first, 4).train()
-    second = make_trainer(tmp_path / "resumed", utterances, adapt=config, num_steps=6, save_every=3)
+    second = make_trainer(tmp_path / "resumed", rows, save_every=3, **settings)
     checkpoint = latest_checkpoint(tmp_path / "resumed")
     assert checkpoint is not None
     assert checkpoint.name == "step_000004"
@@ -96,8 +99,9 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(tmp_path: Path, u
     assert kept == ["step_000002", "step_000004"]
 
 
-def test_training_learns(tmp_path: Path, utterances):
-    trainer = make_trainer(tmp_path, utterances, num_steps=40)
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_training_learns(tmp_path: Path, utterances, family: str):
+    trainer = make_trainer(tmp_path, utterances, family=family, num_steps=40)
     trainer.train()
     history = losses(tmp_path)
     assert sum(history[-5:]) < 0.6 * sum(history[:5])

@@ -20,12 +20,14 @@ from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
 from qasr_train.models.settings import Engine
+from qasr_train.models.whisper.config import Window
+from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.validation import Validator
 from qasr_train.transcription.settings import LongAudio
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
-from tests.helpers_trainer import launch
+from tests.helpers_trainer import launch, tiny_learner
 from tests.helpers_transcription import decoding
 
 # id -> (reference, what is heard, language)
@@ -121,6 +123,19 @@ def test_batching_does_not_change_the_loss(tmp_path: Path, dev_sets, batch_secon
     figures = make_validator(tmp_path, dev_sets, budget=BatchBudget(batch_seconds))(0)
     nats, count = transformers_loss(dev_sets["english"])
     assert figures["dev/english/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
+
+
+def test_whisper_is_watched_by_loss_and_words_however_it_is_batched(tmp_path: Path, dev_sets):
+    rows = [replace(one, language=None) for one in dev_sets["english"]]
+    model = tiny_learner("whisper", window=Window.full)
+    found = [
+        make_validator(tmp_path, {"dev": rows}, model=model, budget=BatchBudget(seconds))(0) for seconds in (0.6, 100.0)
+    ]
+    assert found[0]["dev/dev/loss_nats"] == pytest.approx(found[1]["dev/dev/loss_nats"], rel=1e-5)
+    assert found[0]["dev/dev/wer_percent"] == found[1]["dev/dev/wer_percent"] > 0
+    with torch.no_grad():
+        loss = CrossEntropy()(model, model.collator.for_training([load_recording(one) for one in rows]))
+    assert found[0]["dev/loss_nats"] == pytest.approx(float(loss.total) / loss.num_targets, rel=1e-5)
 
 
 def test_the_error_rate_is_the_mean_over_sets_of_wer_or_cer(tmp_path: Path, dev_sets, capsys: pytest.CaptureFixture):
