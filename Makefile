@@ -13,7 +13,7 @@ ARGS ?=
 # Tests run in as many processes as there are cores, at most 8 (tests/conftest.py); ARGS="-n 0" is one, as `pytest` is alone.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help setup demo real test test-all test-gpu test-faults test-wheel test-extending test-cases check format clean
+.PHONY: help setup demo real test test-all test-gpu test-faults test-wheel test-extending test-cases test-interop check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-wheel  the wheel, built, installed in an empty environment and run in an empty folder"
 	@echo "make test-extending  docs/extending.md done to the letter in a copy of the package"
 	@echo "make test-cases  the inputs of ../shared/cases on which users met a fault, some minutes; skips where that folder is missing"
+	@echo "make test-interop  what plain transformers, PEFT and faster-whisper read in our exports, text by text; installs them in .interop"
 	@echo "make check     ruff (rules and format), mypy, shellcheck"
 	@echo "make format    let ruff format and sort imports"
 
@@ -69,6 +70,9 @@ test-extending: $(STAMP)
 test-cases: $(STAMP)
 	@$(RUN) -m pytest --run-slow -m cases $(ARGS)
 
+test-interop: $(STAMP)
+	@$(RUN) -m pytest -m interop tests/interop $(ARGS)
+
 check: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -80,4 +84,4 @@ format: $(STAMP)
 	$(RUN) -m ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info build dist
+	rm -rf $(VENV) .interop .mypy_cache .ruff_cache .pytest_cache *.egg-info build dist
