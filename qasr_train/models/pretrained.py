@@ -32,8 +32,15 @@ def require_model_type(folder: Path, family: str, model_types: Collection[str]) 
     if found not in model_types:
         raise CheckpointError(
             f"{folder}: config.json says model_type {found!r}, and model.family={family} opens {' or '.join(sorted(model_types))}"
+            f"{_advice(found, folder)}"
         )
     return str(found)
+
+
+def _advice(model_type: object, folder: Path) -> str:
+    """What opens a checkpoint of a family that trains; "" for any other."""
+    config = {"whisper": "whisper_small", "qwen3_asr": "qwen3_asr_0.6b"}.get(str(model_type))
+    return f"; for this checkpoint give model={config} model.path={folder}" if config else ""
 
 
 def load_pretrained(

@@ -217,7 +217,10 @@ def cut_short(model: Path) -> None:
     [
         (without_weights, "no weights, neither model.safetensors nor model.safetensors.index.json"),
         (without_a_tensor, "tensors 1 missing (model.audio_tower.conv2d2.weight)"),
-        (of_another_family, "config.json says model_type 'whisper', and this family loads 'qwen3_asr' only"),
+        (
+            of_another_family,
+            "says model_type 'whisper', and model.family=qwen3_asr opens qwen3_asr; for this checkpoint give",
+        ),
         (cut_short, "model.safetensors: damaged or cut short"),
         (shutil.rmtree, "no such directory"),
     ],

@@ -13,14 +13,14 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from qasr_train.batch import Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
-from qasr_train.models.families import load_model
+from qasr_train.models.families import FAMILIES, load_collator, load_model, load_trainable
 from qasr_train.models.settings import Capability
 from qasr_train.models.whisper.config import WhisperConfig
 from qasr_train.models.whisper.model import Whisper
 from qasr_train.models.whisper.tokens import language_name
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_transcription import transcribe_all
-from tests.models.tiny_families import save_tiny_whisper
+from tests.models.tiny_families import TINY, save_tiny_whisper
 
 CLIPS = [Recording(utterance(id=f"u{i}"), tone(0.5 + i, frequency_hz=200.0 * (i + 1))) for i in range(3)]
 
@@ -169,3 +169,18 @@ def test_files_of_two_models_and_damaged_sizes_are_refused(
     with pytest.raises(CheckpointError, match=re.escape(said)) as caught:
         load_model(WhisperConfig(path=str(tmp_path)), device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("found", "named"), [("whisper", "qwen3_asr"), ("qwen3_asr", "whisper")])
+def test_a_checkpoint_of_the_other_family_that_trains_says_what_opens_it(tmp_path: Path, found: str, named: str):
+    TINY[found](tmp_path)
+    opens = {"whisper": "model=whisper_small", "qwen3_asr": "model=qwen3_asr_0.6b"}[found]
+    sentence = f"says model_type '{found}', and model.family={named} opens {named}; for this checkpoint give {opens} model.path="
+    config = FAMILIES[named].config(path=str(tmp_path))
+    for load in (
+        load_collator,
+        lambda one: load_model(one, device="cpu"),
+        lambda one: load_trainable(one, device="cpu"),
+    ):
+        with pytest.raises(CheckpointError, match=sentence):
+            load(config)

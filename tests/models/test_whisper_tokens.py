@@ -98,7 +98,7 @@ def test_rows_it_cannot_be_taught_are_refused_by_the_name_of_their_source(tiny_w
     with pytest.raises(
         ConfigError,
         match=r"^data.train.commands: holds rows in Arabic, and this Whisper checkpoint knows English only; start from a "
-        r"multilingual checkpoint, or teach them under the token .* data.train.commands.language=NAME$",
+        r"multilingual checkpoint, or teach them as English: data.train.commands.language=English$",
     ):
         load_training_collator(WhisperConfig(path=str(english_whisper))).require_languages(
             {"English", "Arabic"}, "data.train.commands"

@@ -35,7 +35,7 @@ from qasr_train.models.lora_files import (
     merge_adapter,
     require_base,
 )
-from qasr_train.models.pretrained import require_end_tokens, save_whole
+from qasr_train.models.pretrained import require_end_tokens, require_model_type, save_whole
 from qasr_train.models.qwen3_asr import original
 from qasr_train.models.qwen3_asr.processor import (
     build_processor,
@@ -80,12 +80,8 @@ def detect_layout(folder: Path) -> Layout:
     """
     if (folder / ADAPTER_CONFIG).is_file():
         return Layout.ADAPTER
-    config = read_config(folder)
-    if config.get("model_type") != "qwen3_asr":
-        raise CheckpointError(
-            f"{folder}: config.json says model_type {config.get('model_type')!r}, and this family loads 'qwen3_asr' only"
-        )
-    return Layout.ORIGINAL if "thinker_config" in config else Layout.NATIVE
+    require_model_type(folder, "qwen3_asr", {"qwen3_asr"})
+    return Layout.ORIGINAL if "thinker_config" in read_config(folder) else Layout.NATIVE
 
 
 def load_checkpoint(

@@ -141,9 +141,11 @@ class WhisperTokens:
             try:
                 self.language_id(language)
             except ConfigError as error:
+                under = f"under the token of a language that it has and nobody needs from it: {where}.language=NAME"
+                if not self.is_multilingual:
+                    under = f"as English: {where}.language=English"
                 raise ConfigError(
-                    f"{where}: holds rows in {language}, and {error}; start from a multilingual checkpoint, or teach them "
-                    f"under the token of a language that it has and nobody needs from it: {where}.language=NAME"
+                    f"{where}: holds rows in {language}, and {error}; start from a multilingual checkpoint, or teach them {under}"
                 ) from None
 
 
