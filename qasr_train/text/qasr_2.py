@@ -8,10 +8,12 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from qasr_train.text.number_context import APART
 from qasr_train.text.respelling import respell, thai
-from qasr_train.text.written_numbers import APART, KEPT_PLUS, KEPT_POINT, KEPT_SLASH, speak_numbers
+from qasr_train.text.written_numbers import KEPT_PLUS, KEPT_POINT, KEPT_SLASH, speak_numbers
 
 _VULGAR = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
+_PERSIAN_ORDINAL = re.compile(r"(?<=\d)\u200c(?=ا\u064f?م(?:ین)?\b)")  # ۳‌ام is the third, and not 3 and a word
 # What NFKC would make plain letters of, though it is said otherwise; kept aside in the private area.
 _KEPT = str.maketrans("ºª№", "\ue001\ue002\ue003")
 _BACK = str.maketrans("\ue001\ue002\ue003", "ºª№")
@@ -56,7 +58,7 @@ _INVISIBLE = _Invisible()
 def visible(text: str, code: str | None) -> str:
     """Text in NFKC without what nobody sees. The half-space of Persian is a space; 2½ is 2 1/2 and never 21/2."""
     if code == "fa":
-        text = text.replace("\u200c", " ")
+        text = _PERSIAN_ORDINAL.sub("", text).replace("\u200c", " ")
     text = _VULGAR.sub(" ", text).translate(_KEPT).translate(_INVISIBLE)
     return unicodedata.normalize("NFKC", text).replace("\u2044", "/").translate(_BACK).translate(_ONE_SHAPE)
 

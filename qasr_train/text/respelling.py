@@ -1,14 +1,15 @@
 """Owns which spellings outside English are one word: tone marks, ligatures, optional dots, number words joined or apart.
 
 Input: a text in lower case without punctuation, and the ISO code of its language. Output: the same text in the spelling kept.
-Tables stand in assets/qasr_2 (respelled.tsv, hindi_nukta.txt), where a speaker can edit them. Folding too much is the
-worse fault: two words that are said or meant differently stay apart.
+Tables stand in assets/qasr_2 (respelled.tsv, inflected.tsv, hindi_nukta.txt), where a speaker can edit them. Folding too much
+is the worse fault: two words that are said or meant differently stay apart.
 """
 
 import functools
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 from qasr_train.text.spoken_numbers import WITHOUT_SPACES, say
@@ -27,6 +28,8 @@ def respell(text: str, code: str | None) -> str:
         text = text.replace("œ", "oe").replace("æ", "ae")
     if code in _BY_RULE:
         text = _BY_RULE[code](text)
+    if code is not None and code in _inflected():
+        text = _uninflected(text, code)
     table = _table().get(code or "")
     return _by_table(text, table) if table else text
 
@@ -60,6 +63,76 @@ def _by_table(text: str, table: Mapping[str, str]) -> str:
                 kept.append(phrase)
         place += length
     return " ".join(kept)
+
+
+# ---------------------------------------------------------------- gender and linkers of number words
+
+
+@dataclass(frozen=True)
+class _Inflected:
+    """A line of inflected.tsv: what a word becomes; behind a head of a number only; before these words or endings only."""
+
+    kept: str
+    is_compound: bool = False
+    before: frozenset[str] = frozenset()
+    before_endings: tuple[str, ...] = ()
+
+    def holds(self, behind: Sequence[str], following: str, heads: frozenset[tuple[str, ...]]) -> bool:
+        if self.is_compound:
+            return tuple(behind[-1:]) in heads or tuple(behind[-2:]) in heads
+        if not self.before and not self.before_endings:
+            return True
+        is_ending = len(following) > 3 and following.endswith(self.before_endings) and following[:2] != "ال"
+        return following in self.before or is_ending
+
+
+@functools.cache
+def _inflected() -> Mapping[str, Mapping[str, Sequence[_Inflected]]]:
+    """code -> word -> the conditions under which it is the number that digits become."""
+    table: dict[str, dict[str, list[_Inflected]]] = {}
+    for line in _lines("inflected.tsv"):
+        code, written, kept, where = unicodedata.normalize("NFC", line).split("\t")
+        words = where.removeprefix("before ").split("|") if where.startswith("before ") else []
+        endings = tuple(word[1:] for word in words if word.startswith("*"))
+        before = frozenset(word for word in words if not word.startswith("*"))
+        rule = _Inflected(kept, where == "compound", before, endings)
+        table.setdefault(code, {}).setdefault(written.casefold(), []).append(rule)
+    return table
+
+
+def _uninflected(text: str, code: str) -> str:
+    """двадцать одна -> двадцать один, две -> два; one alone stays as it was said."""
+    table, heads = _inflected()[code], _heads(code)
+    words = text.split(" ")
+    kept: list[str] = []
+    for place, word in enumerate(words):
+        joint = "و" if word[:1] == "و" and word not in table else ""  # the Arabic wa, joined to its word
+        following = words[place + 1] if place + 1 < len(words) else ""
+        rules = table.get(word[len(joint) :], ())
+        kept.append(next((joint + rule.kept for rule in rules if rule.holds(kept[-2:], following, heads)), word))
+    return " ".join(kept)
+
+
+@functools.cache
+def _heads(code: str) -> frozenset[tuple[str, ...]]:
+    """What stands before the one of 21, 31 ... 101 ... 1001: a number word, or one and the joint (vinte, e)."""
+    tens, hundreds = range(20, 100, 10), range(100, 1001, 100)
+    numbers = {word for value in (*tens, *hundreds) for word in _said_words(value, code)}
+    heads: set[tuple[str, ...]] = set()
+    for value in (*tens, *hundreds):
+        *front, _ = _said_words(value + 1, code)
+        head = front[-1:] if front and front[-1] in numbers else front[-2:]
+        if head:
+            heads |= {tuple(head), tuple(_table().get(code, {}).get(word, word) for word in head)}
+    return frozenset(heads)
+
+
+def _said_words(value: int, code: str) -> list[str]:
+    """The words of a number as a text has them, in the gender kept."""
+    table = _inflected()[code]
+    words = re.sub("[-'’]", " ", (say(value, code) or "").casefold()).split()
+    always = {word: rules[0].kept for word, rules in table.items() if rules[0] == _Inflected(rules[0].kept)}
+    return [always.get(word, word) for word in words]
 
 
 # ---------------------------------------------------------------- two numbers as one

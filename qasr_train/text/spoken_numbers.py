@@ -215,7 +215,7 @@ _FILIPINO_HUNDREDS = (" isandaan dalawandaan tatlongdaan apatnaraan limandaan an
 
 
 def _filipino(value: int) -> str:
-    """Dalawampu't lima; isang libo; sandaan and isang daan fold to isandaan (assets/qasr_2/respelled.tsv)."""
+    """Dalawampu't lima; isang libo; sandaan and isang daan fold to isandaan, linkers go (assets/qasr_2)."""
     if value < 10:
         return _FILIPINO[value]
     if 10 < value < 20:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
-from qasr_train.text.number_context import beside_words, korean_native
+from qasr_train.text.number_context import APART, beside_words, korean_native
 from qasr_train.text.respelling import are_one_when_said
 from qasr_train.text.spoken_numbers import WITHOUT_SPACES, by_num2words, say, say_digits
 
@@ -22,8 +22,6 @@ _SPACE_THOUSANDS = frozenset("fr es pt ru sv fi pl cs hu mk".split())
 _SIGNS = "%‰$€£¥¢₹₽₺₩฿₫₱₪₴₿°№§"
 # A decimal point, a fraction's slash, a plus where no words are known: private characters, not to be taken for punctuation.
 KEPT_POINT, KEPT_SLASH, KEPT_PLUS = "\ue004", "\ue005", "\ue007"
-# Between two numbers that were written apart and would be said as one: 20 5 in Turkish, as 25. A comma in the end.
-APART = "\ue006"
 _COINS = frozenset("de fr nl sv da".split())  # 5,50 € is said with the coins behind: fünf Euro fünfzig
 
 # One pattern for all that digits can be. Every repetition is bounded or begins at a digit and takes it, so it is linear.

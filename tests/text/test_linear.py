@@ -12,7 +12,7 @@ _DRAW = random.Random(1)
 MIXED = "".join(_DRAW.choice("0123456789 ,.:/-'’%$€aäeßоعंに\u0301()[]<>\u200d½") for _ in range(997))
 KINDS = [
     *("1", "12 ", "12 345 ", "1,", "9:", "1/", "2025-1-", "½", "a", " ", "\u0301", "'", "(", "<", "-", "$ "),
-    *("hundred ", "and a half ", "hundert ", "bin", "o ", MIXED),
+    *("hundred ", "and a half ", "hundert ", "bin", "o ", "20-go, двадцать одна ", MIXED),
 ]
 SHORT, LONG, WHOLE = 1000, 4000, 100_000
 SHARE_S = LONG / WHOLE  # of a second
