@@ -134,6 +134,7 @@ def measure_training(arguments: argparse.Namespace, work: Path) -> None:
             runs[way].append(run)
             print(
                 f"{way}: step {run.median_step_s:.2f} s, whole {run.cost.wall_s:.1f} s ({run.cost.cpu_s:.1f} s of cores), "
+                f"{run.cost.peak_mib:.0f} MiB, "
                 f"first loss {run.losses[0]:.6f}, load {run.cost.load:.1f}",
                 file=sys.stderr,
                 flush=True,
