@@ -66,7 +66,7 @@ def read_parquet(path: Path) -> Rows:
         for file in files:
             for number, row in enumerate(_batched_rows(pq.ParquetFile(file)), start=1):
                 yield f"{file}[row {number}]", row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # text that is no UTF-8, found row by row
         raise DataError(f"{path}: cannot be read as Parquet ({first_line(error)})") from None
 
 

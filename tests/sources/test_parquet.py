@@ -40,3 +40,10 @@ def test_a_broken_parquet_file_is_named(folder: Path) -> None:
     (folder / "m.parquet").write_text("not parquet")
     with pytest.raises(DataError, match=r"m.parquet: cannot be read as Parquet"):
         load(folder / "m.parquet")
+
+
+def test_text_that_is_no_utf8_is_one_sentence(folder: Path) -> None:
+    broken = pa.array([b"a.wa\x9d"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"audio": broken, "text": pa.array(["one"])}), folder / "bad.parquet")
+    with pytest.raises(DataError, match=r"bad.parquet: cannot be read as Parquet \(.*invalid start byte"):
+        load(folder / "bad.parquet", language="en")
