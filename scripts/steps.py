@@ -8,7 +8,8 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,24 @@ def step(title: str, script: str, *arguments: object, threads: int | None = None
     done = subprocess.run([sys.executable, str(ROOT / script), *words], env=environment, check=False)
     if done.returncode and not (is_verdict and done.returncode in (1, 3)):
         raise subprocess.CalledProcessError(done.returncode, script)
+
+
+def run_anew(out: Path, run_all: Callable[[], None], *, command: str) -> tuple[int, float]:
+    """Run all steps into a new `out`: (exit status, seconds); that of the first step that fails, 2 where it is interrupted, else 0.
+
+    command: what begins anew, for whoever interrupts it.
+    """
+    set_aside(out)
+    began_s = time.perf_counter()
+    status = 0
+    try:
+        run_all()
+    except subprocess.CalledProcessError as error:
+        status = int(error.returncode)
+    except KeyboardInterrupt:
+        print(f"interrupted; what was made lies in {out}; `{command}` begins anew", file=sys.stderr)
+        status = 2
+    return status, time.perf_counter() - began_s
 
 
 def set_aside(out: Path) -> None:

@@ -7,10 +7,8 @@ compare. Writes OUT/summary.json. An earlier OUT is moved aside, never overwritt
 """
 
 import argparse
-import subprocess
 import sys
 import textwrap
-import time
 from functools import partial
 from pathlib import Path
 
@@ -36,16 +34,9 @@ def main() -> int:
     parser.add_argument("settings", nargs="*", help="settings of recipes/finetune.py, e.g. adapt=full")
     arguments = parser.parse_args()
     out: Path = arguments.out
-    steps.set_aside(out)
-    began_s = time.perf_counter()
-    try:
-        run_all(out, arguments.seed, arguments.settings)
-    except subprocess.CalledProcessError as error:
-        return int(error.returncode)
-    except KeyboardInterrupt:
-        print(f"interrupted; what was made lies in {out}; `make demo` begins anew", file=sys.stderr)
-        return 2
-    seconds = time.perf_counter() - began_s
+    status, seconds = steps.run_anew(out, lambda: run_all(out, arguments.seed, arguments.settings), command="make demo")
+    if status:
+        return status
     rates = steps.read_rates(out, ("before", "after"))
     steps.write_summary(out, rates, seconds)
     print("\n".join(["", *steps.table(rates, LABELS), "", textwrap.fill(NOTE, 120)]))

@@ -101,14 +101,7 @@ def train(arguments: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, arguments)
         losses = compute_losses(model, ctc_head, batch, has_decoder=not is_ctc_stage)
-        loss = losses["ctc"]
-        if not is_ctc_stage:
-            loss = losses["cross_entropy"] + ctc_weight(step - num_before) * losses["ctc"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        average_gradients(model, ctc_head)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        update(optimizer, model, ctc_head, losses, ctc_share=1.0 if is_ctc_stage else ctc_weight(step - num_before))
         for name, value in losses.items():
             running[name] = running.get(name, 0.0) + value.item() / LOG_EVERY_STEPS
         if rank != 0:
@@ -128,6 +121,25 @@ def train(arguments: argparse.Namespace) -> None:
         return
     save_checkpoint(model, processor, arguments.out)
     _log(work, {"step": step, "seconds": round(time.time() - started_s, 1), "saved": str(arguments.out)})
+
+
+def update(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    ctc_head: nn.Module,
+    losses: dict[str, torch.Tensor],
+    *,
+    ctc_share: float,
+) -> None:
+    """One step down the cross entropy, where there is one, and this share of the CTC loss."""
+    loss = ctc_share * losses["ctc"]
+    if "cross_entropy" in losses:
+        loss = losses["cross_entropy"] + loss
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    average_gradients(model, ctc_head)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
 
 
 def synthesise_speech(arguments: argparse.Namespace, rank: int) -> tuple[ClipStore, ClipStore, dict[str, ClipStore]]:

@@ -8,10 +8,8 @@ moved aside, never overwritten.
 """
 
 import argparse
-import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -49,16 +47,13 @@ def main() -> int:
         )
         return 2
     out: Path = arguments.out
-    steps.set_aside(out)
-    began_s = time.perf_counter()
-    try:
-        run_all(out, arguments.model, arguments.speech, arguments.seed, arguments.settings)
-    except subprocess.CalledProcessError as error:
-        return int(error.returncode)
-    except KeyboardInterrupt:
-        print(f"interrupted; what was made lies in {out}; `make real` begins anew", file=sys.stderr)
-        return 2
-    seconds = time.perf_counter() - began_s
+    status, seconds = steps.run_anew(
+        out,
+        lambda: run_all(out, arguments.model, arguments.speech, arguments.seed, arguments.settings),
+        command="make real",
+    )
+    if status:
+        return status
     rates = steps.read_rates(out, ("before", "after"))
     clip = steps.read_rates(out, ("after_clip",))
     checkpoint = str((out / "finetune" / "checkpoints" / "best").resolve().relative_to(out.resolve()))

@@ -110,7 +110,7 @@ class Whisper(nn.Module):
         """What `reduce` makes of the states before the head at the supervised positions; see `Trainable`."""
         core, host = self.core, batch.host or batch
         num_positions = self.num_encoded(host)
-        states = padded(self.encode(batch), num_positions).to(core.dtype)
+        states = self._states(batch, num_positions)
         mask = mask_of(num_positions, states.device)
         ids = self.fill_languages(batch, states, mask)
         hidden = decode_at_once(core.model.decoder, ids[:, :-1], states, mask)
@@ -123,17 +123,8 @@ class Whisper(nn.Module):
         """float [A, D]: the encoder's states of all rows, in row order; without autograd where nothing of it is trained."""
         if batch.encoded is not None:
             return batch.encoded
-        encoder, num_positions = self.core.model.encoder, self.num_encoded(batch.host or batch)
-        batch = self.collator.with_features(batch)
-        is_trained = any(parameter.requires_grad for parameter in encoder.parameters())
-        with nullcontext() if is_trained else torch.no_grad():
-            states = encode_windows(
-                encoder,
-                batch.input_features.to(self.core.dtype),
-                num_positions,
-                recompute_convolutions=self._recompute_convolutions and is_trained and encoder.training,
-            )
-        return flattened(states, num_positions)
+        num_positions = self.num_encoded(batch.host or batch)
+        return flattened(self._encode_windows(batch, num_positions), num_positions)
 
     def num_encoded(self, batch: Batch) -> list[int]:
         """Positions of the encoder of each row of a batch on the host."""
@@ -171,7 +162,7 @@ class Whisper(nn.Module):
         core.eval()
         try:
             num_positions = self.num_encoded(batch.host or batch)
-            states = padded(self.encode(batch), num_positions).to(core.dtype)
+            states = self._states(batch, num_positions)
             steps = WhisperSteps(
                 core,
                 states,
@@ -230,6 +221,23 @@ class Whisper(nn.Module):
     def flop_counter(self) -> None:
         """Not worked out for this family."""
         return
+
+    def _states(self, batch: Batch, num_positions: Sequence[int]) -> torch.Tensor:
+        """float [B, S, D]: what the decoder looks at, of a cache or of the encoder; past a row's own positions anything."""
+        encoded = batch.encoded
+        states = self._encode_windows(batch, num_positions) if encoded is None else padded(encoded, num_positions)
+        return states.to(self.core.dtype)
+
+    def _encode_windows(self, batch: Batch, num_positions: Sequence[int]) -> torch.Tensor:
+        encoder, batch = self.core.model.encoder, self.collator.with_features(batch)
+        is_trained = any(parameter.requires_grad for parameter in encoder.parameters())
+        with nullcontext() if is_trained else torch.no_grad():
+            return encode_windows(
+                encoder,
+                batch.input_features.to(self.core.dtype),
+                num_positions,
+                recompute_convolutions=self._recompute_convolutions and is_trained and encoder.training,
+            )
 
     def _begin(self, batch: Batch, steps: WhisperSteps) -> tuple[torch.Tensor, torch.Tensor, list[bool]]:
         """int64 [B, T] the whole prompts, float [B, D] the states after them, and which rows hold no speech by the threshold.
