@@ -40,7 +40,7 @@ def step(title: str, script: str, *arguments: object, threads: int | None = None
 
 
 def run_anew(out: Path, run_all: Callable[[], None], *, command: str) -> tuple[int, float]:
-    """Run all steps into a new `out`: (exit status, seconds); that of the first step that fails, 2 where it is interrupted, else 0.
+    """Run all steps into a new `out`: (exit status, seconds); that of a step that fails, 2 where interrupted, else 0.
 
     command: what begins anew, for whoever interrupts it.
     """
