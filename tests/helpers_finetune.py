@@ -12,13 +12,20 @@ from qasr_train.models.qwen3_asr.layouts import save_native
 from tests.helpers import ROOT
 from tests.helpers_model import tiny_model, tiny_processor
 from tests.helpers_trainer import make_clips
+from tests.models.tiny_families import tiny_whisper
 
 START_S = 240  # on a busy machine
 
 
-def make_inputs(folder: Path) -> list[str]:
+def make_inputs(folder: Path, family: str = "qwen3_asr") -> list[str]:
     """A model, clips and their manifest in a folder; the recipe's arguments for them, without run_dir."""
-    save_native(tiny_model(), tiny_processor(), folder / "model")
+    named = []
+    if family == "whisper":
+        for part in tiny_whisper():
+            part.save_pretrained(folder / "model")
+        named = ["model=whisper_tiny", "model.window=clip", "model.full_window_fraction=0.3"]
+    else:
+        save_native(tiny_model(), tiny_processor(), folder / "model")
     (folder / "clips").mkdir()
     rows = [
         {"id": u.id, "audio": u.audio, "text": u.text, "language": u.language, "duration_s": u.duration_s}
@@ -26,6 +33,7 @@ def make_inputs(folder: Path) -> list[str]:
     ]
     (folder / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return [
+        *named,
         f"model.path={folder / 'model'}",
         f"data.train.main.path={folder / 'manifest.jsonl'}",
         "data.batch_seconds=5",

