@@ -34,6 +34,7 @@ def _write(config: ExportConfig) -> Export:
             base=config.base,
             revision=config.revision,
             scores=config.scores,
+            max_shard_bytes=config.max_shard_bytes,
         ),
         Path(config.out),
     )

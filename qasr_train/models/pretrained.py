@@ -19,7 +19,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.locations import no_progress_bar, one_line, read_config, refuse_quantized
 from qasr_train.models.lora_files import merged_state
-from qasr_train.models.safetensors_files import MODEL_FILE, require_finite, write_tensors
+from qasr_train.models.safetensors_files import require_finite, write_tensors, write_weights
 
 
 def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:
@@ -170,6 +170,7 @@ def save_whole(
     folder: Path | None,
     *,
     dtype: torch.dtype | None = None,
+    max_shard_bytes: int | None = None,
     tied: Collection[str] = (),
 ) -> None:
     """Write a directory that plain `from_pretrained` of transformers loads, processor and tokenizer included.
@@ -179,7 +180,8 @@ def save_whole(
         processor: with its tokenizer.
         folder: made where missing; files of the same names are replaced. Not atomic by itself. None takes part in
             gathering sharded weights and writes nothing.
-        dtype: of the weights on disk; None is the model's own. tied: names of weights that stand under another name too.
+        dtype: of the weights on disk; None is the model's own. max_shard_bytes: of a file, see `write_weights`.
+        tied: names of weights that stand under another name too.
 
     Raises:
         CheckpointError: the adapter holds numbers that are not finite. OSError: disk full or no permission.
@@ -197,7 +199,7 @@ def save_whole(
     config.dtype = str(dtype or base.dtype).removeprefix("torch.")
     for name in config.sub_configs:
         getattr(config, name).dtype = None  # one statement of it, as in the published files
-    write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
+    write_weights(tensors, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
     config.save_pretrained(folder)
     base.generation_config.save_pretrained(folder)
     for name in ("is_local", "local_files_only"):  # how this process opened it; transformers would write them down

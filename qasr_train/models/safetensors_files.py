@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors import SafetensorError, safe_open
 
 from qasr_train.errors import CheckpointError
-from qasr_train.files import parse_json
+from qasr_train.files import parse_json, write_json
 
 MODEL_FILE = "model.safetensors"
 ADAPTER_FILE = "adapter_model.safetensors"
+_SHARD_FILES = "model{suffix}.safetensors"  # "-00001-of-00002"
+_INDEX = ".index.json"
 _PICKLES = ("pytorch_model*.bin", "adapter_model.bin", "*.pt", "*.pth", "*.ckpt")
 _DTYPE_NAMES = {
     torch.float64: "F64",
@@ -187,6 +190,39 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def write_weights(
+    tensors: Mapping[str, torch.Tensor | LazyTensor],
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    max_shard_bytes: int | None = None,
+) -> None:
+    """Write the weights of a whole model: model.safetensors, or shards of it and their index, as transformers reads them.
+
+    Args:
+        tensors, dtype: as `write_tensors` has them.
+        max_shard_bytes: of one file's tensors, by the Hub's own rule: in the order of `tensors`, a tensor that is larger alone in
+            a file. None, or weights that fit into one: a single file without an index.
+
+    Raises:
+        OSError: as `write_tensors`.
+    """
+    if max_shard_bytes is None:
+        write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
+        return
+    split = split_state_dict_into_shards_factory(
+        dict(tensors),
+        get_storage_size=lambda tensor: tensor.shape.numel() * (dtype or tensor.dtype).itemsize,
+        filename_pattern=_SHARD_FILES,
+        max_shard_size=max_shard_bytes,
+    )
+    for name, keys in split.filename_to_tensors.items():
+        write_tensors({key: tensors[key] for key in keys}, folder / name, dtype=dtype)
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": dict(sorted(split.tensor_to_filename.items()))}
+        write_json(folder / f"{MODEL_FILE}{_INDEX}", index)
+
+
 def write_tensors(
     tensors: Mapping[str, torch.Tensor | LazyTensor],
     file: Path | None,
@@ -248,7 +284,7 @@ def _header(
 def _weight_files(folder: Path, file_name: str) -> list[Path]:
     if (folder / file_name).is_file():
         return [folder / file_name]
-    index = folder / f"{file_name}.index.json"
+    index = folder / f"{file_name}{_INDEX}"
     if index.is_file():
         return _shards(folder, index)
     pickles = sorted({path.name for pattern in _PICKLES for path in folder.glob(pattern)})

@@ -266,7 +266,7 @@ def test_a_full_disk_leaves_nothing_behind(run: Path, tmp_path: Path, monkeypatc
         Path(file).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device", str(file))
 
-    monkeypatch.setattr("qasr_train.models.pretrained.write_tensors", full)
+    monkeypatch.setattr("qasr_train.models.safetensors_files.write_tensors", full)
     with pytest.raises(OSError, match="No space left"):
         make(run, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

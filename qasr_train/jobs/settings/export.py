@@ -1,9 +1,14 @@
 """Owns the settings of `export`."""
 
+import re
 from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
 from qasr_train.models.settings import ExportDtype, ExportLayout
+
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", re.IGNORECASE)
 
 
 @dataclass
@@ -32,7 +37,20 @@ class ExportConfig:
     revision: str | None = setting(
         None, help="git revision of `checkpoint`, if it is a hub id. null: its default branch"
     )
+    max_shard_size: str | None = setting(
+        None, help="size (5GB, 500MB); the most that one weight file holds. null: one file however large"
+    )
     scores: list[str] = setting([], help="folders of evaluate or score runs; their figures go into the model card")
 
     def __post_init__(self) -> None:
         check_settings(self, "export")
+        if self.max_shard_size is not None and not self.max_shard_bytes:
+            raise ConfigError(
+                f"max_shard_size={self.max_shard_size}: expected a size such as 5GB or 500MB (KB, MB, GB, TB)"
+            )
+
+    @property
+    def max_shard_bytes(self) -> int | None:
+        """`max_shard_size` in bytes, units of a thousand as on the Hub."""
+        found = _SIZE.fullmatch(self.max_shard_size or "")
+        return int(float(found[1]) * 1000 ** _UNITS.index(found[2].upper())) if found else None

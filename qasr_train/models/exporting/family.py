@@ -27,6 +27,15 @@ class Opened(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Form:
+    """How the weights of an export lie on disk. max_shard_bytes: of a file, None is one file however large."""
+
+    layout: ExportLayout
+    dtype: torch.dtype
+    max_shard_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class LayoutText:
     """What a model card says of a layout. what: it is, after "This folder holds". usage: how others load it, in Markdown."""
 
@@ -62,7 +71,7 @@ class FamilyExport:
     parts: where its parts lie. adapter: how PEFT opens one.
     open_whole: (folder, number format in memory) -> the whole weights of a folder that is no adapter.
     open_merged: (adapter, base or None for the one it names, strength) -> the adapter folded into its base, in float32.
-    save: (model, folder, layout, number format, languages added to the family's own) writes all but the card.
+    save: (model, folder, form, languages added to the family's own) writes all but the card.
     """
 
     card: CardText
@@ -72,7 +81,7 @@ class FamilyExport:
     adapter: AdapterKind
     open_whole: Callable[[Path, torch.dtype], Opened]
     open_merged: Callable[[Path, str | None, float], Opened]
-    save: Callable[[Opened, Path, ExportLayout, torch.dtype, Sequence[str]], None]
+    save: Callable[[Opened, Path, Form, Sequence[str]], None]
 
     def require(self, layout: ExportLayout, dtype: ExportDtype) -> None:
         """Refuse a layout or number format that the family has not (ConfigError says why and what to choose)."""

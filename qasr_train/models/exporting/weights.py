@@ -25,7 +25,8 @@ class Export:
 
     checkpoint: directory or hub id; revision: of a hub id. average: checkpoints of the same run, averaged with it.
     base: the model training started from; None: the one the adapter or the run names. strength: factor on what training
-    changed. scores: folders or files of scored runs whose figures go into the model card.
+    changed. scores: folders or files of scored runs whose figures go into the model card. max_shard_bytes: of a weight file, None
+    is one file.
     """
 
     checkpoint: str
@@ -36,6 +37,7 @@ class Export:
     base: str | None
     revision: str | None
     scores: Sequence[str]
+    max_shard_bytes: int | None = None
 
 
 def find_adapter(folder: Path, export: Export, family: FamilyExport) -> Path | None:

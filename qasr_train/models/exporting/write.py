@@ -15,7 +15,7 @@ import torch
 
 from qasr_train.errors import ConfigError
 from qasr_train.files import parse_json, write_whole
-from qasr_train.models.exporting.family import find_export
+from qasr_train.models.exporting.family import Form, find_export
 from qasr_train.models.exporting.model_card import find_origin, model_card
 from qasr_train.models.exporting.weights import Export, find_adapter, load_whole
 from qasr_train.models.locations import resolve_checkpoint
@@ -42,6 +42,8 @@ def write_export(export: Export, out: Path) -> Export:
     out = out.expanduser()
     _refuse_taken(out)
     folder = resolve_checkpoint(export.checkpoint, export.revision)
+    if export.layout is ExportLayout.adapter and export.max_shard_bytes is not None:
+        raise ConfigError("max_shard_size: an adapter is one file, which PEFT reads whole; leave it out")
     _, family = find_export(folder, export.base)
     family.require(export.layout, export.dtype)
     export = replace(export, dtype=family.dtype_of(export.dtype))
@@ -64,7 +66,7 @@ def write_export(export: Export, out: Path) -> Export:
         else:
             opened = load_whole(folder, adapter, export, family, dtype=dtype)
             require_representable(export.checkpoint, dict(opened.model.named_parameters()), dtype)
-            family.save(opened, part, export.layout, dtype, origin.new_languages)
+            family.save(opened, part, Form(export.layout, dtype, export.max_shard_bytes), origin.new_languages)
         write_whole(part / "README.md", card)
     return export
 

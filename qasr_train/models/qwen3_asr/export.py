@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from transformers import Qwen3ASRForConditionalGeneration
 
-from qasr_train.models.exporting.family import CardText, FamilyExport, LayoutText, Opened
+from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
 from qasr_train.models.lora_files import LANGUAGE_MODEL
 from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import load_checkpoint, load_merged, save_native, save_original
@@ -57,13 +57,14 @@ def _open_merged(adapter: Path, base: str | None, strength: float) -> Opened:
     return Opened(*load_merged(adapter, base=base, dtype=torch.float32, scale=strength))
 
 
-def _save(opened: Opened, folder: Path, layout: ExportLayout, dtype: torch.dtype, new_languages: Sequence[str]) -> None:
+def _save(opened: Opened, folder: Path, form: Form, new_languages: Sequence[str]) -> None:
     model = cast(Qwen3ASRForConditionalGeneration, opened.model)
-    if layout is ExportLayout.native:
-        save_native(model, opened.processor, folder, dtype=dtype)
+    dtype, shard = form.dtype, form.max_shard_bytes
+    if form.layout is ExportLayout.native:
+        save_native(model, opened.processor, folder, dtype=dtype, max_shard_bytes=shard)
         return
     languages = [*LANGUAGES, *(name for name in new_languages if name not in LANGUAGES)]
-    save_original(model, opened.processor, folder, dtype=dtype, languages=languages)
+    save_original(model, opened.processor, folder, dtype=dtype, max_shard_bytes=shard, languages=languages)
 
 
 EXPORT = FamilyExport(

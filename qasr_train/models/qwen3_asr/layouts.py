@@ -44,12 +44,11 @@ from qasr_train.models.qwen3_asr.processor import (
 )
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
-    MODEL_FILE,
     read_tensors,
     require_exactly,
     require_finite,
     stored_tensors,
-    write_tensors,
+    write_weights,
 )
 from qasr_train.text.languages import LANGUAGES
 
@@ -209,9 +208,10 @@ def save_native(
     folder: Path | None,
     *,
     dtype: torch.dtype | None = None,
+    max_shard_bytes: int | None = None,
 ) -> None:
     """Write a native directory; see `save_whole`, which raises as well."""
-    save_whole(model, processor, folder, dtype=dtype, tied=TIED)
+    save_whole(model, processor, folder, dtype=dtype, max_shard_bytes=max_shard_bytes, tied=TIED)
 
 
 def save_original(
@@ -220,12 +220,13 @@ def save_original(
     folder: Path,
     *,
     dtype: torch.dtype | None = None,
+    max_shard_bytes: int | None = None,
     languages: Sequence[str] = LANGUAGES,
 ) -> None:
     """Write a directory as qwen-asr and vLLM read it: `thinker.*` names, the head stored, Whisper-style processor files.
 
     Args:
-        model, processor, folder, dtype: as for `save_native`.
+        model, processor, folder, dtype, max_shard_bytes: as for `save_native`.
         languages: names the model can be told to transcribe, for `support_languages`.
 
     Raises:
@@ -236,7 +237,7 @@ def save_original(
     stored = dtype or model.dtype
     config = original.original_config(model.config, processor.tokenizer, dtype=stored, languages=languages)
     tensors = {original.original_name(name): tensor for name, tensor in _plain_state(model).items()}
-    write_tensors(tensors, folder / MODEL_FILE, dtype=dtype)
+    write_weights(tensors, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
     write_json(folder / "config.json", config)
     original.write_original_generation_config(processor.tokenizer, folder)
     original.write_original_processor(processor, folder)

@@ -101,13 +101,18 @@ def digest_of(folder: Path, base: str | None = None) -> str:
 
 
 def save_whisper(
-    model: PreTrainedModel | PeftModel, processor: Any, folder: Path | None, *, dtype: torch.dtype | None = None
+    model: PreTrainedModel | PeftModel,
+    processor: Any,
+    folder: Path | None,
+    *,
+    dtype: torch.dtype | None = None,
+    max_shard_bytes: int | None = None,
 ) -> None:
     """Write a directory for transformers, see `save_whole`, which raises as well; with the feature extractor's own file too.
 
     preprocessor_config.json repeats what processor_config.json says: faster-whisper and older transformers read that one alone.
     """
-    save_whole(model, processor, folder, dtype=dtype, tied=TIED)
+    save_whole(model, processor, folder, dtype=dtype, max_shard_bytes=max_shard_bytes, tied=TIED)
     if folder is not None:
         processor.feature_extractor.save_pretrained(folder)
 

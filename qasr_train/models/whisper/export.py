@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 
-from qasr_train.models.exporting.family import CardText, FamilyExport, LayoutText, Opened
+from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
 from qasr_train.models.lora_files import merge_adapter
 from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.models.whisper.checkpoints import ADAPTER_KIND, open_whisper, save_whisper
@@ -82,9 +82,9 @@ def _open_merged(adapter: Path, base: str | None, strength: float) -> Opened:
     return Opened(merge_adapter(cast(PeftModel, model), strength), processor)
 
 
-def _save(opened: Opened, folder: Path, layout: ExportLayout, dtype: torch.dtype, new_languages: Sequence[str]) -> None:
-    assert layout is ExportLayout.native
-    save_whisper(opened.model, opened.processor, folder, dtype=dtype)
+def _save(opened: Opened, folder: Path, form: Form, new_languages: Sequence[str]) -> None:
+    assert form.layout is ExportLayout.native
+    save_whisper(opened.model, opened.processor, folder, dtype=form.dtype, max_shard_bytes=form.max_shard_bytes)
 
 
 EXPORT = FamilyExport(
