@@ -7,7 +7,7 @@ from pathlib import Path
 
 from qasr_train.jobs.settings.export import ExportConfig
 from qasr_train.models.exporting.weights import Export
-from qasr_train.models.exporting.write import write_export
+from qasr_train.models.exporting.write import Written, write_export
 
 
 def run(config: ExportConfig) -> None:
@@ -23,10 +23,11 @@ def export(config: ExportConfig) -> Path:
     return Path(config.out).expanduser()
 
 
-def _write(config: ExportConfig) -> Export:
+def _write(config: ExportConfig) -> Written:
     return write_export(
         Export(
             checkpoint=config.checkpoint,
+            target=config.target,
             layout=config.layout,
             dtype=config.dtype,
             average=config.average,

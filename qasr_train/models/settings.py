@@ -61,11 +61,21 @@ class Engine(str, Enum):
 
 
 class ExportLayout(str, Enum):
-    """Who is to load it."""
+    """How the files are laid out."""
 
     native = "native"  # transformers, vLLM (Qwen3-ASR: from 0.33), this project, what converts from transformers
     original = "original"  # qwen-asr, vLLM of any version; Qwen3-ASR alone
     adapter = "adapter"  # PEFT, vLLM beside its base
+
+
+class ExportTarget(str, Enum):
+    """What loads an export; each family says in which layouts."""
+
+    transformers = "transformers"
+    vllm = "vllm"
+    qwen_asr = "qwen_asr"  # the package of Qwen3-ASR's authors
+    peft = "peft"  # over a base that is opened with transformers
+    faster_whisper = "faster_whisper"
 
 
 class ExportDtype(str, Enum):

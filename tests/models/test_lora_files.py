@@ -14,6 +14,7 @@ from qasr_train.models.locations import origin_of
 from qasr_train.models.lora_files import attach_adapter, find_base, has_only_adapters, merge_adapter, save_adapter
 from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import (
+    ADAPTER_KIND,
     digest_of,
     load_checkpoint_with_adapter,
     load_merged,
@@ -217,10 +218,11 @@ def test_an_adapter_of_an_older_run_opens_with_a_note(saved: Path, caplog: pytes
     assert caplog.text == ""
 
 
-def test_an_adapter_says_its_task_and_revision_for_others(tmp_path: Path) -> None:
-    save_adapter(adapted_model(), tmp_path, base="Qwen/Qwen3-ASR-0.6B", revision="5" * 40)
+def test_an_adapter_says_its_base_class_and_revision_for_others(tmp_path: Path) -> None:
+    save_adapter(adapted_model(), tmp_path, base="Qwen/Qwen3-ASR-0.6B", revision="5" * 40, kind=ADAPTER_KIND)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert (config["task_type"], config["base_model_name_or_path"]) == ("CAUSAL_LM", "Qwen/Qwen3-ASR-0.6B")
+    assert config["base_model_name_or_path"] == "Qwen/Qwen3-ASR-0.6B" and config["task_type"] is None
+    assert config["auto_mapping"]["base_model_class"] == "Qwen3ASRForConditionalGeneration"
     assert config["revision"] == "5" * 40
 
 

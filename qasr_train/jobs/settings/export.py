@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
-from qasr_train.models.settings import ExportDtype, ExportLayout
+from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", re.IGNORECASE)
@@ -17,7 +17,14 @@ class ExportConfig:
 
     checkpoint: str = setting(help="directory or hub id; a run's checkpoint, a Qwen3-ASR or Whisper, or a LoRA adapter")
     out: str = setting(help="directory; new or empty, where the export goes")
-    layout: ExportLayout = setting(ExportLayout.native, help="who is to load it")
+    target: ExportTarget | None = setting(
+        None,
+        help="program; is to load it, so that what it does not take is refused. null: any, what some leave out is said",
+    )
+    layout: ExportLayout | None = setting(
+        None,
+        help="how the files are laid out; native: transformers, original: qwen-asr, adapter: PEFT. null: for `target`",
+    )
     dtype: ExportDtype = setting(
         ExportDtype.auto,
         help="number format of the weights. auto: that of the published models, bfloat16 (Qwen3-ASR) or float16 (Whisper)",

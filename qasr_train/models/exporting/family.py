@@ -16,7 +16,7 @@ from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.families import FAMILIES, Family
 from qasr_train.models.locations import SMALL_FILES, read_config
 from qasr_train.models.lora_files import AdapterKind, adapted_layers, find_base, is_adapter
-from qasr_train.models.settings import ExportDtype, ExportLayout, Parts
+from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget, Parts
 
 
 class Opened(NamedTuple):
@@ -67,8 +67,10 @@ class FamilyExport:
     """What differs by family when a checkpoint becomes an export.
 
     card: its words, and by them its layouts. dtypes: number formats it may be written in, that of the published models first.
-    lacks: by layout or number format that it has not, the reason and what to choose.
-    parts: where its parts lie. adapter: how PEFT opens one.
+    targets: the layouts that each program takes, the one to write unless asked otherwise first.
+    lacks: by layout, number format or target that it has not, the reason and what to choose.
+    parts: where its parts lie. adapter: how PEFT opens one. digest: of the weights in a folder, see `weights_digest`.
+    hides_from_transformers: why transformers does not open a folder as the model it is, and what to do; None where it does.
     open_whole: (folder, number format in memory) -> the whole weights of a folder that is no adapter.
     open_merged: (adapter, base or None for the one it names, strength) -> the adapter folded into its base, in float32.
     save: (model, folder, form, languages added to the family's own) writes all but the card.
@@ -76,9 +78,12 @@ class FamilyExport:
 
     card: CardText
     dtypes: tuple[ExportDtype, ...]
-    lacks: Mapping[ExportLayout | ExportDtype, str]
+    targets: Mapping[ExportTarget, tuple[ExportLayout, ...]]
+    lacks: Mapping[ExportLayout | ExportDtype | ExportTarget, str]
     parts: Parts
     adapter: AdapterKind
+    digest: Callable[[Path], str]
+    hides_from_transformers: Callable[[Path], str | None]
     open_whole: Callable[[Path, torch.dtype], Opened]
     open_merged: Callable[[Path, str | None, float], Opened]
     save: Callable[[Opened, Path, Form, Sequence[str]], None]

@@ -16,13 +16,14 @@ from qasr_train.models.exporting.family import FamilyExport, Opened
 from qasr_train.models.exporting.model_card import run_folder, started_from
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import ADAPTER_CONFIG, is_adapter
-from qasr_train.models.settings import ExportDtype, ExportLayout
+from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 
 
 @dataclass(frozen=True)
 class Export:
     """What is written for others to load.
 
+    layout: None is the one that `target`, the program that is to load it, takes; native where none is named.
     checkpoint: directory or hub id; revision: of a hub id. average: checkpoints of the same run, averaged with it.
     base: the model training started from; None: the one the adapter or the run names. strength: factor on what training
     changed. scores: folders or files of scored runs whose figures go into the model card. max_shard_bytes: of a weight file, None
@@ -30,7 +31,7 @@ class Export:
     """
 
     checkpoint: str
-    layout: ExportLayout
+    layout: ExportLayout | None
     dtype: ExportDtype
     average: Sequence[str]
     strength: float
@@ -38,6 +39,7 @@ class Export:
     revision: str | None
     scores: Sequence[str]
     max_shard_bytes: int | None = None
+    target: ExportTarget | None = None
 
 
 def find_adapter(folder: Path, export: Export, family: FamilyExport) -> Path | None:

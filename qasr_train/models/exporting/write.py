@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from qasr_train.errors import ConfigError
 from qasr_train.files import parse_json, write_whole
-from qasr_train.models.exporting.family import Form, find_export
+from qasr_train.models.exporting.adapters import name_base, write_adapter
+from qasr_train.models.exporting.family import FamilyExport, Form, find_export
 from qasr_train.models.exporting.model_card import find_origin, model_card
+from qasr_train.models.exporting.targets import choose_layout, require_served
 from qasr_train.models.exporting.weights import Export, find_adapter, load_whole
 from qasr_train.models.locations import resolve_checkpoint
-from qasr_train.models.lora_files import export_adapter, read_adapter_config
+from qasr_train.models.lora_files import read_adapter_config
 from qasr_train.models.safetensors_files import require_representable
 from qasr_train.models.settings import ExportDtype, ExportLayout
 
@@ -30,29 +33,37 @@ _DTYPES = {
 }
 
 
-def write_export(export: Export, out: Path) -> Export:
-    """Write the export and its README.md into `out`; returns it with the number format it has, where that was left to the family.
+class Written(NamedTuple):
+    """What became of settings that were left to target and family."""
+
+    layout: ExportLayout
+    dtype: ExportDtype
+
+
+def write_export(export: Export, out: Path) -> Written:
+    """Write the export and its README.md into `out`.
 
     Raises:
-        ConfigError: `out` is taken, the family has not the layout or number format, or a setting needs an adapter that the
-            checkpoint does not have.
+        ConfigError: `out` is taken, the family has not the layout or number format, the target does not take it, or a setting
+            needs an adapter that the checkpoint does not have.
         CheckpointError: the checkpoint, its adapter or its base is incomplete or damaged, or of a family without export.
         OSError: disk full or no permission; nothing is left behind.
     """
     out = out.expanduser()
     _refuse_taken(out)
     folder = resolve_checkpoint(export.checkpoint, export.revision)
-    if export.layout is ExportLayout.adapter and export.max_shard_bytes is not None:
-        raise ConfigError("max_shard_size: an adapter is one file, which PEFT reads whole; leave it out")
     _, family = find_export(folder, export.base)
-    family.require(export.layout, export.dtype)
-    export = replace(export, dtype=family.dtype_of(export.dtype))
-    dtype = _DTYPES[export.dtype]
+    layout = choose_layout(export.target, export.layout, family)
+    family.require(layout, export.dtype)
+    export = replace(export, layout=layout, dtype=family.dtype_of(export.dtype))
+    if layout is ExportLayout.adapter and export.max_shard_bytes is not None:
+        raise ConfigError("max_shard_size: an adapter is one file, which PEFT reads whole; leave it out")
+    form = Form(layout, _DTYPES[export.dtype], export.max_shard_bytes)
     adapter = find_adapter(folder, export, family)
     origin = find_origin(export.checkpoint, folder, _base_name(adapter, export))
     card = model_card(
         family.card,
-        layout=export.layout,
+        layout=layout,
         dtype=export.dtype.value,
         strength=export.strength,
         num_averaged=1 + len(export.average),
@@ -60,15 +71,21 @@ def write_export(export: Export, out: Path) -> Export:
         scores=[_read_scores(Path(path)) for path in export.scores],
     )
     with _all_or_nothing(out) as part:
-        if export.layout is ExportLayout.adapter:
+        if layout is ExportLayout.adapter:
             assert adapter is not None
-            export_adapter(adapter, part, scale=export.strength, dtype=dtype, base=export.base, kind=family.adapter)
+            _write_adapter(adapter, part, export, form, family)
         else:
-            opened = load_whole(folder, adapter, export, family, dtype=dtype)
-            require_representable(export.checkpoint, dict(opened.model.named_parameters()), dtype)
-            family.save(opened, part, Form(export.layout, dtype, export.max_shard_bytes), origin.new_languages)
+            opened = load_whole(folder, adapter, export, family, dtype=form.dtype)
+            require_representable(export.checkpoint, dict(opened.model.named_parameters()), form.dtype)
+            family.save(opened, part, form, origin.new_languages)
         write_whole(part / "README.md", card)
-    return export
+    return Written(layout, export.dtype)
+
+
+def _write_adapter(adapter: Path, out: Path, export: Export, form: Form, family: FamilyExport) -> None:
+    require_served(adapter, export.target, family)
+    base = name_base(adapter, export.base, export.target, family)
+    write_adapter(adapter, out, scale=export.strength, dtype=form.dtype, base=base, family=family)
 
 
 def _base_name(adapter: Path | None, export: Export) -> str | None:

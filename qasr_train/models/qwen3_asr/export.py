@@ -8,10 +8,18 @@ import torch
 from transformers import Qwen3ASRForConditionalGeneration
 
 from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
-from qasr_train.models.lora_files import LANGUAGE_MODEL
 from qasr_train.models.qwen3_asr.config import PARTS
-from qasr_train.models.qwen3_asr.layouts import load_checkpoint, load_merged, save_native, save_original
-from qasr_train.models.settings import ExportDtype, ExportLayout
+from qasr_train.models.qwen3_asr.layouts import (
+    ADAPTER_KIND,
+    Layout,
+    detect_layout,
+    digest_of,
+    load_checkpoint,
+    load_merged,
+    save_native,
+    save_original,
+)
+from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 from qasr_train.text.languages import LANGUAGES
 
 _NATIVE = """```python
@@ -67,6 +75,19 @@ def _save(opened: Opened, folder: Path, form: Form, new_languages: Sequence[str]
     save_original(model, opened.processor, folder, dtype=dtype, max_shard_bytes=shard, languages=languages)
 
 
+def _hidden(folder: Path) -> str | None:
+    """transformers reads no thinker_config, fills in default sizes and draws the weights, with a warning alone."""
+    layout = detect_layout(folder)
+    if layout is Layout.NATIVE:
+        return None
+    if layout is Layout.ADAPTER:
+        return "is an adapter itself, which PEFT does not open as a base; export the merged weights: layout=native"
+    return (
+        "has the original layout, of which transformers, and so PEFT, makes a model of random weights; name its native copy "
+        "(of Qwen/Qwen3-ASR-0.6B it is base=Qwen/Qwen3-ASR-0.6B-hf), or export the merged weights: layout=native"
+    )
+
+
 EXPORT = FamilyExport(
     card=CardText(
         title="Qwen3-ASR",
@@ -80,11 +101,21 @@ EXPORT = FamilyExport(
         training=lambda model: [],
     ),
     dtypes=(ExportDtype.bfloat16, ExportDtype.float32),
+    targets={
+        ExportTarget.transformers: (ExportLayout.native,),
+        ExportTarget.vllm: (ExportLayout.original, ExportLayout.native, ExportLayout.adapter),
+        ExportTarget.qwen_asr: (ExportLayout.original,),
+        ExportTarget.peft: (ExportLayout.adapter,),
+    },
     lacks={
-        ExportDtype.float16: "Qwen3-ASR's decoder overflows in it (its states leave float16's range); export bfloat16 or float32"
+        ExportTarget.faster_whisper: "computes Whisper alone; for Qwen3-ASR take target=vllm, target=transformers or "
+        "target=qwen_asr",
+        ExportDtype.float16: "Qwen3-ASR's decoder overflows in it (its states leave float16's range); export bfloat16 or float32",
     },
     parts=PARTS,
-    adapter=LANGUAGE_MODEL,
+    adapter=ADAPTER_KIND,
+    digest=digest_of,
+    hides_from_transformers=_hidden,
     open_whole=_open_whole,
     open_merged=_open_merged,
     save=_save,

@@ -30,6 +30,7 @@ from qasr_train.models.locations import (
 )
 from qasr_train.models.lora_files import (
     ADAPTER_CONFIG,
+    AdapterKind,
     attach_adapter,
     find_base,
     merge_adapter,
@@ -60,6 +61,7 @@ _SIZES = {
     "text_config": "hidden_size head_dim intermediate_size num_attention_heads num_hidden_layers num_key_value_heads "
     "vocab_size max_position_embeddings",
 }
+ADAPTER_KIND = AdapterKind(Qwen3ASRForConditionalGeneration.__module__, "Qwen3ASRForConditionalGeneration")
 MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json
 
 

@@ -28,6 +28,7 @@ from qasr_train.models.qwen3_asr.decoding import decode_greedily
 from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, encode_audio
 from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
+    ADAPTER_KIND,
     Layout,
     detect_layout,
     digest_of,
@@ -150,6 +151,7 @@ class Qwen3ASR(nn.Module):
                 base=self.path,
                 revision=self.revision,
                 base_digest=self.digest,
+                kind=ADAPTER_KIND,
             )
 
     def set_gradient_checkpointing(self, recompute: Recompute) -> None:

@@ -37,9 +37,7 @@ from qasr_train.models.whisper.tokens import require_generation
 
 FAMILY = "whisper"
 TIED = frozenset({"proj_out.weight"})  # the same tensor as the token embeddings; files leave it out
-# PEFT's tasks do not fit: the forward of SEQ_2_SEQ_LM passes input_ids, which Whisper's does not take, and under any task
-# AutoPeftModel opens the base as a model of text alone.
-ADAPTER_KIND = AdapterKind(model_class=(WhisperForConditionalGeneration.__module__, "WhisperForConditionalGeneration"))
+ADAPTER_KIND = AdapterKind(WhisperForConditionalGeneration.__module__, "WhisperForConditionalGeneration")
 TRAINED_WINDOWS = "trained_windows"  # in config.json a list; in the header of an adapter's weights joined by commas
 _log = logging.getLogger(__name__)
 

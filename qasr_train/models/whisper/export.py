@@ -8,9 +8,9 @@ import torch
 from peft import PeftModel
 
 from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
-from qasr_train.models.lora_files import merge_adapter
-from qasr_train.models.settings import ExportDtype, ExportLayout
-from qasr_train.models.whisper.checkpoints import ADAPTER_KIND, open_whisper, save_whisper
+from qasr_train.models.lora_files import is_adapter, merge_adapter
+from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
+from qasr_train.models.whisper.checkpoints import ADAPTER_KIND, digest_of, open_whisper, save_whisper
 from qasr_train.models.whisper.config import PARTS, Window
 
 _TRANSCRIBE = """inputs = processor(samples, sampling_rate=16_000, return_tensors="pt").to(model.device, model.dtype)
@@ -87,6 +87,12 @@ def _save(opened: Opened, folder: Path, form: Form, new_languages: Sequence[str]
     save_whisper(opened.model, opened.processor, folder, dtype=form.dtype, max_shard_bytes=form.max_shard_bytes)
 
 
+def _hidden(folder: Path) -> str | None:
+    if not is_adapter(folder):
+        return None
+    return "is an adapter itself, which PEFT does not open as a base; export the merged weights: layout=native"
+
+
 EXPORT = FamilyExport(
     card=CardText(
         title="Whisper",
@@ -102,12 +108,22 @@ EXPORT = FamilyExport(
         training=_training,
     ),
     dtypes=(ExportDtype.float16, ExportDtype.bfloat16, ExportDtype.float32),
+    targets={
+        ExportTarget.transformers: (ExportLayout.native,),
+        ExportTarget.vllm: (ExportLayout.native,),
+        ExportTarget.peft: (ExportLayout.adapter,),
+        ExportTarget.faster_whisper: (ExportLayout.native,),
+    },
     lacks={
+        ExportTarget.qwen_asr: "computes Qwen3-ASR alone; for Whisper take target=transformers, target=vllm or "
+        "target=faster_whisper",
         ExportLayout.original: "is a layout of Qwen3-ASR, and Whisper has none beside transformers' own, which vLLM and the "
-        "converter of faster-whisper read; export layout=native, or layout=adapter for LoRA alone"
+        "converter of faster-whisper read; export layout=native, or layout=adapter for LoRA alone",
     },
     parts=PARTS,
     adapter=ADAPTER_KIND,
+    digest=digest_of,
+    hides_from_transformers=_hidden,
     open_whole=_open_whole,
     open_merged=_open_merged,
     save=_save,
