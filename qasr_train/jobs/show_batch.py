@@ -6,6 +6,7 @@ sources, limits and collator; loads no model weights.
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -26,6 +27,7 @@ from qasr_train.sources.source import load_utterances, stream_utterances
 
 _SUPERVISED, _GIVEN = "\033[1;32m", "\033[2m"
 _RESET = "\033[0m"
+MAX_TOKENS = 8  # looked at for one letter: four bytes, before the first of which a token may hold others
 
 
 def show_batch(config: ShowBatchConfig) -> None:
@@ -122,6 +124,7 @@ def picture(
 ) -> str:
     """A row for reading: runs of audio and padding folded, supervised tokens in [brackets] (and green).
 
+    A letter that takes several tokens is shown whole, where it is supervised with their number: [ä]×2.
     drawn: what augmentation did to it.
     """
     assert batch.labels is not None
@@ -136,7 +139,11 @@ def picture(
         elif run > 1 or ids[position] == collator.audio_id:
             parts.append(f"<|audio_pad|> x {run}")
         else:
-            parts.append(_token(collator, ids[position], labels[position] != IGNORED, color=color))
+            is_supervised = labels[position] != IGNORED
+            alike = [(label != IGNORED) is is_supervised for label in labels[position : position + MAX_TOKENS]]
+            end = position + (alike.index(False) if False in alike else len(alike))
+            text, run = whole_letters([collator.token_bytes(token) for token in ids[position:end]])
+            parts.append(_shown(text, run, is_supervised, color=color))
         position += run
     num_supervised = sum(label != IGNORED for label in labels)
     num_audio = sum(token == collator.audio_id for token in ids)
@@ -161,8 +168,23 @@ def _run_length(ids: list[int], mask: list[int], begin: int, audio_id: int | Non
     return end - begin
 
 
-def _token(collator: TrainingCollator, token_id: int, is_supervised: bool, *, color: bool) -> str:
-    text = visible(collator.token_text(token_id).replace("\n", "\\n"))
-    if is_supervised:
-        return f"{_SUPERVISED}[{text}]{_RESET}" if color else f"[{text}]"
-    return f"{_GIVEN}{text}{_RESET}" if color else text
+def whole_letters(tokens: Sequence[bytes]) -> tuple[str, int]:
+    """The text of the first tokens, as few as end with a whole letter, and how many these are; U+FFFD for what never does."""
+    for number in range(1, len(tokens) + 1):
+        try:
+            return b"".join(tokens[:number]).decode(), number
+        except UnicodeDecodeError as error:
+            if error.reason != "unexpected end of data":
+                break
+    return tokens[0].decode(errors="replace"), 1
+
+
+def _shown(text: str, num_tokens: int, is_supervised: bool, *, color: bool) -> str:
+    """Supervised tokens with their borders; those of the prompt run on, as text."""
+    text = visible(text.replace("\n", "\\n"))
+    if not is_supervised:
+        return f"{_GIVEN}{text}{_RESET}" if color else text
+    # A vowel sign or tone mark would otherwise sit on the bracket before it.
+    carrier = "\u25cc" if unicodedata.category(text[:1] or " ").startswith("M") else ""
+    letter = f"[{carrier}{text}]" + (f"×{num_tokens}" if num_tokens > 1 else "")
+    return f"{_SUPERVISED}{letter}{_RESET}" if color else letter

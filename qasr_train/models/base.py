@@ -134,8 +134,8 @@ class TrainingCollator(Collator, Protocol):
     def num_target_tokens(self, utterance: Utterance) -> int:
         """Supervised tokens of an utterance, without opening its audio."""
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
+    def token_bytes(self, token_id: int) -> bytes:
+        """One token for reading, as UTF-8 of which it may hold a part of a letter; special ones by their names."""
 
 
 class Recogniser(Protocol):

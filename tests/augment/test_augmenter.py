@@ -148,8 +148,8 @@ def test_silence_is_taught_as_no_language_and_no_text(folder: Path, utterances, 
     assert len(silent) >= 3
     for batch, row in silent:
         assert batch.labels is not None
-        target = "".join(collator.token_text(int(t)) for t in batch.labels[row] if t >= 0)
-        assert target == "language None<asr_text><|im_end|>"
+        target = b"".join(collator.token_bytes(int(t)) for t in batch.labels[row] if t >= 0)
+        assert target == b"language None<asr_text><|im_end|>"
 
 
 def test_nothing_is_done_unless_it_is_switched_on(utterances) -> None:

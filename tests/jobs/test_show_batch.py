@@ -8,7 +8,7 @@ import pytest
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.jobs.recipes import load_config
-from qasr_train.jobs.show_batch import show_batch
+from qasr_train.jobs.show_batch import show_batch, whole_letters
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from tests.helpers import tone, write_wav
 from tests.helpers_model import tiny_processor
@@ -145,6 +145,39 @@ def test_the_picture_marks_what_is_taught_and_folds_audio_and_padding(folder: Pa
     assert "".join(marked) == TARGETS["short"]
     assert len(marked) == int(second.rsplit(", ", 1)[1].split()[0])
     assert "padding" not in long and "<|audio_pad|> x 15" in long
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text", "number"),
+    [
+        ([b"a", b"b"], "a", 1),
+        ([b"\xe0", b"\xb8", b"\xaa", b"x"], "ส", 3),
+        ([b" \xc3", b"\xa4b", b"c"], " äb", 2),  # a token ends in the middle of a letter, the next goes on after it
+        ([b"\xc3", b"\xa4\xe0", b"\xb8", b"\xaa"], "äส", 4),
+        ([b"\xff", b"a"], "\ufffd", 1),  # no letter begins so
+        ([b"\xe0", b"a"], "\ufffd", 1),  # or goes on so
+        ([b"\xe0", b"\xb8"], "\ufffd", 1),  # the rest never comes
+        ([b"\xef\xbf\xbd", b"a"], "\ufffd", 1),  # U+FFFD itself
+        ([b""], "", 1),
+    ],
+)
+def test_tokens_are_shown_as_whole_letters(tokens: list[bytes], text: str, number: int):
+    assert whole_letters(tokens) == (text, number)
+
+
+def test_letters_of_several_tokens_stand_whole_with_their_number(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    manifest = tmp_path / "thai.jsonl"
+    row = {"id": "thai", "audio": str(folder / "short.wav"), "text": "ดี ä", "language": "Thai"}
+    manifest.write_text(json.dumps(row) + "\n")
+    run(folder, f"data.train.main.path={manifest}", "color=false")
+    _, figures, line = capsys.readouterr().out.splitlines()[:3]
+    assert "\ufffd" not in line
+    # Three bytes are three tokens of a vocabulary that knows no Thai; a circle carries the vowel sign.
+    assert "[ด]×3[◌ี]×3" in line
+    numbers = re.findall(r"\[[^\[\]]+\](?:×(\d))?", line)
+    assert figures.endswith(f", {sum(int(number or 1) for number in numbers)} supervised")
 
 
 def test_colour_marks_supervised_tokens_besides(folder: Path, capsys: pytest.CaptureFixture):

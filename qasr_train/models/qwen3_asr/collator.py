@@ -16,6 +16,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
+from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.log_mel import LogMel
 
 ASR_TEXT = "<asr_text>"
@@ -97,9 +98,9 @@ class Qwen3ASRCollator:
     def require_languages(self, languages: Collection[str], where: str) -> None:
         """Any can be taught: their names are words of the target."""
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
-        return self.tokenizer.decode([token_id])
+    def token_bytes(self, token_id: int) -> bytes:
+        """One token for reading, as UTF-8 of which it may hold a part of a letter; special ones by their names."""
+        return token_bytes(self.tokenizer, token_id)
 
     def num_audio_tokens(self, num_mel_frames: int) -> int:
         """Positions the encoder makes of so many mel frames: 13 a 100-frame chunk, three stride-2 convolutions of the rest."""

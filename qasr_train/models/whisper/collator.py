@@ -16,6 +16,7 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.whisper.config import WhisperConfig, Window
 from qasr_train.models.whisper.log_mel import WhisperLogMel
 from qasr_train.models.whisper.tokens import TokenRow, WhisperTokens, transcript_of
@@ -131,9 +132,9 @@ class WhisperCollator:
         """Supervised tokens of an utterance: transcript and end token, what is told of the language where that is taught."""
         return len(self._row(utterance).target)
 
-    def token_text(self, token_id: int) -> str:
-        """One token for reading, special ones by their names."""
-        return self.tokens.tokenizer.decode([token_id])
+    def token_bytes(self, token_id: int) -> bytes:
+        """One token for reading, as UTF-8 of which it may hold a part of a letter; special ones by their names."""
+        return token_bytes(self.tokens.tokenizer, token_id)
 
     def num_positions(self, frames_mask: torch.Tensor) -> list[int]:
         """Positions of the encoder that each row has. frames_mask: `Batch.input_features_mask`, on the host."""

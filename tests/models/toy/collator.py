@@ -31,8 +31,8 @@ class ToyCollator:
     def num_target_tokens(self, utterance: Utterance) -> int:
         return len(self._target(utterance))
 
-    def token_text(self, token_id: int) -> str:
-        return chr(token_id) if token_id > END else f"<{token_id}>"
+    def token_bytes(self, token_id: int) -> bytes:
+        return (chr(token_id) if token_id > END else f"<{token_id}>").encode()
 
     def _target(self, utterance: Utterance) -> list[int]:
         return [*((utterance.text or "").encode("ascii", "replace")), END]
