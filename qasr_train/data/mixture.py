@@ -95,14 +95,19 @@ def describe_shares(pools: Sequence[ListPool]) -> str:
     by_pool = {pool.name: pool.passes * pool.duration_s for pool in pools}
     by_language: dict[str, float] = {}
     for pool in pools:
-        names, codes = languages_of(pool.utterances)
-        sums = np.bincount(codes, weights=np.nan_to_num(durations_of(pool.utterances)), minlength=len(names))
-        for name, seconds in zip(names, sums.tolist(), strict=True):
+        for name, seconds in seconds_by_language(pool.utterances).items():
             by_language[name] = by_language.get(name, 0.0) + pool.passes * seconds
     parts = [_shares(figures) for figures in (by_pool, by_language) if len(figures) > 1]
     if not parts:
         return ""
     return f"an epoch holds {sum(by_pool.values()) / 3600:.2f} h: " + "; by language: ".join(parts)
+
+
+def seconds_by_language(utterances: Sequence[Utterance]) -> dict[str, float]:
+    """Seconds of audio in each language, as rows or source declare it; `UNKNOWN` of rows that name none."""
+    names, codes = languages_of(utterances)
+    sums = np.bincount(codes, weights=np.nan_to_num(durations_of(utterances)), minlength=len(names))
+    return dict(zip(names, sums.tolist(), strict=True))
 
 
 def _shares(seconds: Mapping[str, float]) -> str:

@@ -4,14 +4,15 @@ Input: the settings of `data`, later a model. Output: `TrainingData` and dev set
 said.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from qasr_train.augment.clip_changes import Changes
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
 from qasr_train.data.length_limits import Limits, measure_durations
-from qasr_train.data.mixture import ListPool, describe_shares
+from qasr_train.data.mixture import ListPool, describe_shares, seconds_by_language
 from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import Pool, SourceContent, build_pools, open_sources
 from qasr_train.data.training_data import TrainingData
@@ -21,7 +22,8 @@ from qasr_train.models.base import Trainable, TrainingCollator
 from qasr_train.run.directory import read_run, record_in_run
 from qasr_train.run.processes import Processes
 from qasr_train.sources.intake import Intake
-from qasr_train.sources.source import check_source, load_table
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import check_source, hub_dataset, load_table
 from qasr_train.sources.table import UNKNOWN, languages_of
 from qasr_train.text.style import set_style, style_remarks
 
@@ -165,6 +167,29 @@ def record_rows(run_dir: Path, intakes: Mapping[str, Intake]) -> None:
     """Put into run.json what became of the rows of each source, beside what stands there of others; one process does."""
     known = read_run(run_dir).get(ROWS, {})
     record_in_run(run_dir, **{ROWS: known | {name: intake.record() for name, intake in intakes.items()}})
+
+
+def record_sources(run_dir: Path, configs: Mapping[str, SourceConfig], pools: Mapping[str, Pool]) -> None:
+    """Put into run.json what each source of training is, for those who are told of the model later: its id where it is a dataset
+    of the Hub (no path of this machine), and the hours of one pass by declared language, within the limits; one process does.
+
+    Hours are null where the source is streamed: what an epoch draws of it is not known before it is read.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    for name, config in configs.items():
+        parts = [pool for pool in pools.values() if pool.name.partition("/")[0] == name]
+        is_known = all(isinstance(pool, ListPool) for pool in parts)
+        hours = _hours_by_language(part for part in parts if isinstance(part, ListPool)) if is_known else None
+        records[name] = {"dataset": hub_dataset(config), "hours": hours}
+    record_in_run(run_dir, sources=records)
+
+
+def _hours_by_language(pools: Iterable[ListPool]) -> dict[str, float]:
+    hours: dict[str, float] = {}
+    for pool in pools:
+        for language, seconds in seconds_by_language(pool.utterances).items():
+            hours[language] = hours.get(language, 0.0) + seconds / 3600
+    return {language: round(number, 4) for language, number in hours.items()}
 
 
 def describe_pools(pools: Mapping[str, Pool]) -> list[str]:

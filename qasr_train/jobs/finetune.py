@@ -20,6 +20,7 @@ from qasr_train.data.opening import (
     open_dev_sets,
     open_training_sources,
     record_rows,
+    record_sources,
 )
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
@@ -33,7 +34,7 @@ from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.batch_search import find_budget, refuse_batch_search
 from qasr_train.training.launch import make_accelerator, refuse_launch
 from qasr_train.training.learner import Learner, load_learner
-from qasr_train.training.saving import claim_run, describe_result
+from qasr_train.training.saving import claim_run, describe_result, record_model
 from qasr_train.training.settings import is_sharding_asked_for
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
@@ -187,6 +188,7 @@ def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) 
         recompute=config.trainer.gradient_checkpointing,
         compiles=config.trainer.compile,
     )
+    record_model(run_dir, learner.model, accelerator)
     budget = replace(config.data.budget, least_s=learner.model.collator.window_s)
     if config.trainer.find_batch_seconds:
         longest_s = min(config.data.max_duration_s, config.model.max_duration_s)
@@ -218,6 +220,8 @@ def open_data(
     )
     if learner.accelerator.is_main_process and not sources.takes_all:
         record_rows(Path(config.run_dir), intakes)
+    if learner.accelerator.is_main_process:
+        record_sources(Path(config.run_dir), config.data.train, data.pools)
     return data, dev_sets
 
 

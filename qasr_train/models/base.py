@@ -52,6 +52,26 @@ def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelOrigin:
+    """Where loaded weights came from, for whoever has to name them later.
+
+    path: directory or hub id. revision: commit of a hub id. digest: of the weights (`weights_digest`), equal for copies in
+    another layout or number format; None where it is not known.
+    """
+
+    path: str = ""
+    revision: str | None = None
+    digest: str | None = None
+
+    def record(self) -> dict[str, str | None]:
+        """As run.json has it."""
+        return {"path": self.path, "commit": self.revision, "weights": self.digest}
+
+
+UNKNOWN_ORIGIN = ModelOrigin()
+
+
+@dataclass(frozen=True, slots=True)
 class TokenLogits:
     """Next-token logits of the supervised positions only.
 
@@ -189,6 +209,15 @@ class Trainable(Recogniser, Protocol):
 
     def save(self, folder: Path | None) -> None:
         """As `Recogniser.save`; None takes part in gathering weights sharded over processes, and writes nothing."""
+
+
+@runtime_checkable
+class KnowsOrigin(Protocol):
+    """A family whose models tell where their weights came from."""
+
+    @property
+    def origin(self) -> ModelOrigin:
+        """Of the weights as they were loaded; training does not change it."""
 
 
 @runtime_checkable

@@ -89,10 +89,15 @@ def check_source(config: SourceConfig) -> None:
     Raises:
         DataError: as `load_utterances` would.
     """
-    path = Path(config.path).expanduser()
-    is_on_the_hub = _format(path, config).is_of_the_hub and is_hub_id(config.path)
-    if not is_on_the_hub and not path.exists():
+    if hub_dataset(config) is None and not Path(config.path).expanduser().exists():
         raise DataError(f"{config.path}: no such file; check the path of the source")
+
+
+def hub_dataset(config: SourceConfig) -> str | None:
+    """The id of the dataset on the Hub that a source is; None of what lies on this machine. Raises as `check_source`."""
+    path = Path(config.path).expanduser()
+    is_on_the_hub = _format(path, config).is_of_the_hub and is_hub_id(config.path) and not path.exists()
+    return config.path if is_on_the_hub else None
 
 
 def _refuse_elsewhere(path: Path, config: SourceConfig) -> None:

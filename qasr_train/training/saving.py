@@ -16,6 +16,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.evaluation.settings import MAX_BROKEN_PERCENT, NOTHING_LEARNED, NOTHING_LEARNED_PERCENT
+from qasr_train.models.base import KnowsOrigin, Trainable
 from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.settings import ModelConfig
 from qasr_train.run.directory import RUN_FILE, check_same_config, read_run, record_in_run, run_directory
@@ -87,6 +88,12 @@ def _refuse_other_base(run_dir: Path, weights: str | None) -> None:
             f"resume: the files of model.path are not those {run_dir} was begun with (digest {before}, not {weights}); put "
             "them back, or give another run_dir"
         )
+
+
+def record_model(run_dir: Path, model: Trainable, accelerator: Accelerator) -> None:
+    """Put into run.json which weights were loaded: a hub id's commit, which its branch does not tell later, and their digest."""
+    if accelerator.is_main_process and isinstance(model, KnowsOrigin):
+        record_in_run(run_dir, model=model.origin.record())
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from qasr_train.errors import ConfigError, UserError
+from qasr_train.models.base import KnowsOrigin
 from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import find_family, load_model
 from qasr_train.run.device import Machine
@@ -145,6 +146,7 @@ class TranscriptionRun:
                 self.run_dir,
                 batch_invariance=checked,
                 num_processes=processes.num_processes,
+                model=model.origin.record() if isinstance(model, KnowsOrigin) else None,
                 system=asdict(find_family(self.config.model.family).card),
                 num_parameters=sum(parameter.numel() for parameter in model.module.parameters()),
             )

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from qasr_train.data.mixture import ListPool
-from qasr_train.data.opening import check_sources, describe_pools, open_dev_sets, open_training_sources, record_rows
+from qasr_train.data.opening import (
+    check_sources,
+    describe_pools,
+    open_dev_sets,
+    open_training_sources,
+    record_rows,
+    record_sources,
+)
 from qasr_train.data.settings import DataConfig, TooLong
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
@@ -131,6 +138,29 @@ def test_what_became_of_the_rows_stands_in_the_run_s_record(tmp_path: Path):
             "train.main": {"num_rows": 5, "num_taken": 3, "left_out": {"of split test": 2}},
             "dev.main": {"num_rows": 5, "num_taken": 2, "left_out": {"of split train": 3}},
         },
+    }
+
+
+def test_the_record_names_hub_datasets_and_hours_by_language_and_no_path(tmp_path: Path):
+    (tmp_path / "run.json").write_text('{"version": 1}')
+    rows = [
+        *(utterance(id=f"e{i}", duration_s=1800.0, language="English") for i in range(3)),
+        utterance(id="f", duration_s=900.0, language="French"),
+        utterance(id="?", duration_s=360.0, language=None),
+    ]
+    pools = {
+        "own/English": ListPool("own/English", rows[:3], 0.5, (0, 0)),
+        "own/rest": ListPool("own/rest", rows[3:], 4.0, (0, 1)),
+        "talks": ListPool("talks", rows[3:4], 1.0, (0, 2)),
+    }
+    configs = {
+        "own": SourceConfig(path=str(tmp_path / "clinic.jsonl")),
+        "talks": SourceConfig(path="owner/talks"),
+    }
+    record_sources(tmp_path, configs, pools)
+    assert json.loads((tmp_path / "run.json").read_text())["sources"] == {
+        "own": {"dataset": None, "hours": {"English": 1.5, "French": 0.25, "unknown": 0.1}},
+        "talks": {"dataset": "owner/talks", "hours": {"French": 0.25}},
     }
 
 

@@ -10,6 +10,7 @@ import torch
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import CheckpointError
 from qasr_train.models.adapt import apply_adaptation, parameter_groups
+from qasr_train.models.base import ModelOrigin
 from qasr_train.models.families import load_collator, load_model
 from qasr_train.models.qwen3_asr.config import PARTS, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
@@ -38,7 +39,7 @@ def recordings() -> list[Recording]:
 
 def make_model(adapt: AdaptConfig | None = None, *, path: str = "") -> Qwen3ASR:
     """The tiny model; with adapters, trained-looking ones."""
-    model = Qwen3ASR(tiny_model(), tiny_processor(), path=path)
+    model = Qwen3ASR(tiny_model(), tiny_processor(), origin=ModelOrigin(path))
     if adapt is None:
         return model
     torch.manual_seed(0)

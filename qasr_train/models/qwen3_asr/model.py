@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
-from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.base import UNKNOWN_ORIGIN, Hypothesis, ModelOrigin, TargetStates, Trainable, TrainingCollator
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens
 from qasr_train.models.blocks.recompute import checkpoint_layers
@@ -57,22 +57,18 @@ class Qwen3ASR(nn.Module):
         module: PreTrainedModel | PeftModel,
         processor: Qwen3ASRProcessor,
         *,
-        path: str = "",
-        revision: str | None = None,
-        digest: str | None = None,
+        origin: ModelOrigin = UNKNOWN_ORIGIN,
         packing: Packing = Packing.auto,
         makes_features: bool = True,
     ) -> None:
-        """path: the directory or hub id it came from, written into adapters as their base; revision: of a hub id.
-
-        digest: of its weights, written there too.
+        """origin: of the weights; written into adapters, whose base they are.
 
         packing: of training batches. makes_features: whether their collator makes the log-mel, or the model on its device.
         """
         super().__init__()
         self.module = module
         self.processor = processor
-        self.path, self.revision, self.digest = path, revision, digest
+        self.origin = origin
         # A GPU makes the features of prompts in no time, beside a decoder that would wait for the host.
         on_gpu = self.core.device.type == "cuda"
         self.collator = Qwen3ASRCollator(processor, makes_features=makes_features, makes_prompt_features=not on_gpu)
@@ -148,9 +144,9 @@ class Qwen3ASR(nn.Module):
             save_adapter(
                 cast(PeftModel, self.module),
                 None if folder is None else folder / "adapter",
-                base=self.path,
-                revision=self.revision,
-                base_digest=self.digest,
+                base=self.origin.path,
+                revision=self.origin.revision,
+                base_digest=self.origin.digest,
                 kind=ADAPTER_KIND,
             )
 
@@ -301,9 +297,7 @@ def load(
     return Qwen3ASR(
         module.eval(),
         processor,
-        path=path,
-        revision=revision,
-        digest=digest_of(folder, config.base),
+        origin=ModelOrigin(path, revision, digest_of(folder, config.base)),
         packing=config.packing,
         makes_features=makes_features,
     )

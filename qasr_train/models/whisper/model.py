@@ -6,7 +6,6 @@ parts run without autograd, and the head sees supervised positions only. Opening
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import Hypothesis, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.base import UNKNOWN_ORIGIN, Hypothesis, ModelOrigin, TargetStates, Trainable, TrainingCollator
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
@@ -42,18 +41,6 @@ from qasr_train.models.whisper.decoding import Suppression, WhisperSteps, decode
 from qasr_train.models.whisper.encoder import ENCODER_VERSION, encode_windows, flattened, mask_of, padded
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a model comes from, for adapters made over it.
-
-    path: directory or hub id. revision: of a hub id. digest: of its weights.
-    """
-
-    path: str = ""
-    revision: str | None = None
-    digest: str | None = None
-
-
 class Whisper(nn.Module):
     """A loaded Whisper. `module` is the transformers model, or the PEFT model around it once LoRA is on."""
 
@@ -68,13 +55,16 @@ class Whisper(nn.Module):
         generation: Mapping[str, Any],
         collator: WhisperCollator,
         *,
-        source: Source = Source(),
+        origin: ModelOrigin = UNKNOWN_ORIGIN,
         no_speech_threshold: float | None = None,
     ) -> None:
-        """generation: the checkpoint's generation_config.json. no_speech_threshold: see `WhisperConfig`."""
+        """generation: the checkpoint's generation_config.json. origin: of the weights; adapters name it as their base.
+
+        no_speech_threshold: see `WhisperConfig`.
+        """
         super().__init__()
         self.module, self.processor, self.collator = module, processor, collator
-        self.generation, self.source, self.no_speech_threshold = generation, source, no_speech_threshold
+        self.generation, self.origin, self.no_speech_threshold = generation, origin, no_speech_threshold
         self.tokens = collator.tokens
         told = frozenset(Capability) if self.tokens.is_multilingual else frozenset(Capability) - {Capability.LANGUAGE}
         self.capabilities = told
@@ -201,9 +191,9 @@ class Whisper(nn.Module):
             save_whisper_adapter(
                 cast(PeftModel, self.module),
                 None if folder is None else folder / "adapter",
-                base=self.source.path,
-                revision=self.source.revision,
-                base_digest=self.source.digest,
+                base=self.origin.path,
+                revision=self.origin.revision,
+                base_digest=self.origin.digest,
             )
 
     def set_gradient_checkpointing(self, recompute: Recompute) -> None:
@@ -352,7 +342,7 @@ def load(
         processor,
         generation,
         WhisperCollator.of(config, processor, generation, core.config, makes_features=makes_features is not False),
-        source=Source(path, revision, digest_of(folder, config.base)),
+        origin=ModelOrigin(path, revision, digest_of(folder, config.base)),
         no_speech_threshold=config.no_speech_threshold,
     )
 
