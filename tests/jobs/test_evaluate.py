@@ -114,6 +114,7 @@ def test_a_run_leaves_predictions_scores_report_and_their_provenance(
     assert run["config"]["decode"]["max_batch_rows"] == 2
     assert run["inputs"]["sets"]["ward"]["num_utterances"] == 6
     assert run["inputs"]["model"]["precision"] == "float32"
+    assert run["model"] is None  # the fake model does not tell where it came from
     assert "ward" in capsys.readouterr().out.splitlines()[-1] or "ward" in (run_dir / "report.md").read_text()
 
 
