@@ -28,7 +28,7 @@ help:
 	@echo "make test-extending  docs/extending.md done to the letter in a copy of the package"
 	@echo "make test-cases  the inputs of ../shared/cases on which users met a fault, some minutes; skips where that folder is missing"
 	@echo "make test-interop  what plain transformers, PEFT and faster-whisper read in our exports, text by text; installs them in .interop"
-	@echo "make check     ruff (rules and format), mypy, shellcheck"
+	@echo "make check     ruff (rules and format), mypy, shellcheck, hadolint"
 	@echo "make format    let ruff format and sort imports"
 
 setup: $(STAMP)
@@ -78,6 +78,7 @@ check: $(STAMP)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(VENV)/bin/shellcheck scripts/launch/*.sh scripts/bench/*.sh .ci/run
+	@if [ -x $(VENV)/bin/hadolint ]; then echo hadolint scripts/docker/Dockerfile; $(VENV)/bin/hadolint scripts/docker/Dockerfile; fi
 
 format: $(STAMP)
 	$(RUN) -m ruff check --fix .

@@ -20,9 +20,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qasr_train.cli.notebook import cer, compare, evaluate, finetune, load_model, wer
+    from qasr_train.cli.notebook import cer, compare, evaluate, finetune, load_model, recipe, wer
 
-__all__ = ["cer", "compare", "evaluate", "finetune", "load_model", "wer"]
+__all__ = ["cer", "compare", "evaluate", "finetune", "load_model", "recipe", "wer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qasr_train.cli.overrides import overrides_of
+from qasr_train.config.command_line import run_command_line
 from qasr_train.config.environment import prepare_environment
-from qasr_train.errors import DataError
+from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.scoring.metrics import GroupScore
 from qasr_train.evaluation.scoring.run_files import load_run
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.jobs.compare import compare_one
-from qasr_train.jobs.recipes import load_config
+from qasr_train.jobs.recipes import PROJECT, RECIPES, load_config
 from qasr_train.manifest import Utterance, read_jsonl
 from qasr_train.run.processes import ALONE
 from qasr_train.text.languages import resolve_language
@@ -175,6 +176,20 @@ def compare(baseline: str | Path, candidate: str | Path, *overrides: str, **sett
     """
     runs = {"baseline": baseline, "candidate": candidate}
     return compare_one(load_config("compare", overrides_of(overrides, runs | settings)))
+
+
+def recipe(name: str, *overrides: str, **settings: Any) -> int:
+    """Run any recipe, `prepare`, `show_batch`, `export` ..., as `recipes/NAME.py` does with the same settings.
+
+    Returns:
+        Its exit status, where that is an answer: of `compare` 0 passed, 1 not passed, 3 undecided. Else 0.
+
+    Raises:
+        UserError: as the recipe tells it; no recipe of that name.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"recipe({name!r}): no such recipe; choose from {', '.join(RECIPES)}")
+    return run_command_line(name, overrides_of(overrides, settings), PROJECT)
 
 
 def _listening_config(overrides: Sequence[str]) -> Any:

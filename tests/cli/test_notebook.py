@@ -26,7 +26,7 @@ def test_every_block_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
         Path(f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == page.count("```python") == 4
+    assert len(blocks) == page.count("```python") == 5
     namespace: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "docs/python.md", "exec"), namespace)
@@ -79,3 +79,8 @@ def test_a_setting_that_is_wrong_is_told_as_the_recipe_tells_it() -> None:
         qasr_train.load_model("tny")
     with pytest.raises(AttributeError, match="no attribute 'wre'"):
         _ = qasr_train.wre
+
+
+def test_a_recipe_that_is_not_there_is_told() -> None:
+    with pytest.raises(UserError, match=re.escape("recipe('prepair'): no such recipe; choose from ")):
+        qasr_train.recipe("prepair")
