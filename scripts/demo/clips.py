@@ -6,6 +6,7 @@ A plan is a list of `Clip`s, fixed by its seed.  The audio file holds int16 samp
 
 import json
 import random
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def plan_short_clips(num_clips: int, seed: int) -> list[Clip]:
     return clips
 
 
-def plan_training_clips(num_clips: int, seed: int) -> list[Clip]:
+def plan_training_clips(num_clips: int, seed: int, timbres: Sequence[str] = TRAINED_TIMBRES) -> list[Clip]:
     """The main mixture: sentences, words in random order, digits, and words that do not exist."""
     rng = random.Random(seed)
     clips = []
@@ -78,7 +79,7 @@ def plan_training_clips(num_clips: int, seed: int) -> list[Clip]:
             text = draw_digits(language, rng.choices((1, 2, 3, 5), (50, 20, 20, 10))[0], rng)
         else:
             text = draw_pseudo_words(language, rng.choices((1, 2, 3, 4), (35, 35, 20, 10))[0], rng)
-        clips.append(Clip(text, language, draw_delivery(language, TRAINED_TIMBRES, False, rng)))
+        clips.append(Clip(text, language, draw_delivery(language, timbres, False, rng)))
     return clips
 
 
@@ -94,14 +95,18 @@ def plan_test_clips(num_clips_per_language: int, seed: int, is_timbre_held_out: 
     return clips
 
 
-def synthesise_store(clips: list[Clip], path: Path, num_processes: int) -> ClipStore:
-    """Speaks every clip into `path`.int16 and opens the result; an existing file of the same plan is used again."""
+def synthesise_store(clips: list[Clip], path: Path, num_processes: int, voices: Path | None = None) -> ClipStore:
+    """Speaks every clip into `path`.int16 and opens the result; an existing file of the same plan is used again.
+
+    voices: eSpeak's data with more voices (voices.py); None is the data as installed.
+    """
     audio_path, offsets_path, plan_path = (path.with_suffix(suffix) for suffix in (".int16", ".npy", ".json"))
     plan = json.dumps([asdict(clip) for clip in clips])
     if not plan_path.exists() or plan_path.read_text() != plan:
         lengths = []
         # Not multiprocessing.Pool: that waits for ever when the C library kills a worker; this raises.
-        with ProcessPoolExecutor(num_processes) as pool, audio_path.open("wb") as audio_file:
+        pool = ProcessPoolExecutor(num_processes, initializer=_start_synthesizer, initargs=(voices,))
+        with pool, audio_path.open("wb") as audio_file:
             for samples in pool.map(speak_clip, clips, chunksize=64):
                 audio_file.write(samples.tobytes())
                 lengths.append(len(samples))
@@ -112,11 +117,15 @@ def synthesise_store(clips: list[Clip], path: Path, num_processes: int) -> ClipS
 
 def speak_clip(clip: Clip) -> np.ndarray:
     """[S] int16 at 16 kHz.  Makes this process's synthesizer at the first call (eSpeak's state is per process)."""
-    global _process_synthesizer
     if _process_synthesizer is None:
-        _process_synthesizer = Synthesizer()
+        _start_synthesizer()
     samples = _process_synthesizer.speak(clip.text, clip.delivery)
     return (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+
+
+def _start_synthesizer(voices: Path | None = None) -> None:
+    global _process_synthesizer
+    _process_synthesizer = Synthesizer(voices)
 
 
 def _draw_language(rng: random.Random) -> str:

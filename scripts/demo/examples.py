@@ -5,7 +5,7 @@ Legend: B batch, S audio samples, F mel frames (a multiple of 100), M mel bins, 
 
 import random
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,21 +15,43 @@ from scripts.demo.clips import ClipStore
 from scripts.demo.corpus import all_words
 from scripts.demo.distortion import distort, draw_non_speech, shift_timbre
 from scripts.demo.synthesis import SAMPLE_RATE_HZ
+from scripts.demo.vocabulary import LANGUAGES
 
 IGNORED_LABEL = -100
-_NON_SPEECH_SHARE = 0.03
-_CONTEXT_SHARE = 0.10
 _BATCHES_PER_POOL = 24  # clips are sorted by length inside a pool of so many batches
 
 
 @dataclass(frozen=True)
 class Example:
-    """One training row: features [M, F'] float32 (F' valid frames), language name ("None" for no speech), texts."""
+    """One training row: features [M, F'] float32 (F' valid frames), language name ("None" for no speech), texts.
+
+    context: of the system turn, "" is an empty one, None is none at all, as `vllm serve` asks.
+    is_forced: the tag of the language is part of the prompt, so that it is not supervised.
+    num_more_ends: end tokens supervised behind the first.
+    """
 
     features: np.ndarray
     language: str
     text: str
-    context: str
+    context: str | None
+    is_forced: bool = False
+    num_more_ends: int = 0
+
+
+@dataclass(frozen=True)
+class RowForms:
+    """What rows are besides a clip under an empty system turn: shares of all rows; `more_ends` is the most of end tokens
+    behind the first."""
+
+    non_speech: float = 0.0
+    context: float = 0.0
+    no_turn: float = 0.0
+    forced: float = 0.0
+    more_ends: int = 0
+
+
+BARE = RowForms()
+WITH_EXTRAS = RowForms(non_speech=0.03, context=0.10)
 
 
 @dataclass(frozen=True)
@@ -51,13 +73,12 @@ def iterate_batches(
     batch_size: int,
     seed: int,
     distorted_shares: Iterable[float],
-    has_extras: bool,
+    forms: RowForms,
 ) -> Iterator[TinyBatch]:
     """Endless shuffled epochs of clips, batched by length.
 
     `distorted_shares` gives for each batch the share of its clips that is distorted (0..1), half of the others
     being shifted in timbre only, and none where it is 0; batches end with it.
-    `has_extras`: also non-speech and contexts.
     """
     shares = iter(distorted_shares)
     rng, noise_rng = random.Random(seed), np.random.default_rng(seed)
@@ -75,7 +96,7 @@ def iterate_batches(
                 share = next(shares, None)
                 if share is None:
                     return
-                examples = [_draw_example(store, i, processor, share, has_extras, rng, noise_rng) for i in batch]
+                examples = [_draw_example(store, i, processor, share, forms, rng, noise_rng) for i in batch]
                 yield collate(examples, processor)
 
 
@@ -100,9 +121,11 @@ def collate(examples: list[Example], processor: Qwen3ASRProcessor, is_prompt_onl
         features[i, :, : num_frames[i]] = torch.from_numpy(example.features)
         features_mask[i, : num_frames[i]] = 1
         prompt = encode_prompt(example.context, num_frames[i], processor)
-        target = [] if is_prompt_only else encode_target(example.language, example.text, processor)
-        rows.append(prompt + target)
-        label_rows.append([IGNORED_LABEL] * len(prompt) + target)
+        tag = encode_target(example.language, None, processor) if example.is_forced else []
+        target = [] if is_prompt_only else encode_target(example.language, example.text, processor)[len(tag) :]
+        target += target[-1:] * example.num_more_ends
+        rows.append(prompt + tag + target)
+        label_rows.append([IGNORED_LABEL] * len(prompt + tag) + target)
     side = "left" if is_prompt_only else "right"
     return TinyBatch(
         features=features,
@@ -114,19 +137,21 @@ def collate(examples: list[Example], processor: Qwen3ASRProcessor, is_prompt_onl
     )
 
 
-def encode_prompt(context: str, num_frames: int, processor: Qwen3ASRProcessor) -> list[int]:
-    """Token ids of system turn (context or empty), audio placeholders, and the start of the assistant's turn."""
+def encode_prompt(context: str | None, num_frames: int, processor: Qwen3ASRProcessor) -> list[int]:
+    """Token ids of system turn (context, empty or left out), audio placeholders, and the start of the assistant's turn."""
+    system_turn = "" if context is None else f"<|im_start|>system\n{context}<|im_end|>\n"
     text = (
-        f"<|im_start|>system\n{context}<|im_end|>\n<|im_start|>user\n<|audio_start|>"
+        f"{system_turn}<|im_start|>user\n<|audio_start|>"
         + "<|audio_pad|>" * count_audio_tokens(num_frames)
         + "<|audio_end|><|im_end|>\n<|im_start|>assistant\n"
     )
     return processor.tokenizer.encode(text, add_special_tokens=False)
 
 
-def encode_target(language: str, text: str, processor: Qwen3ASRProcessor) -> list[int]:
-    """Token ids of `language X<asr_text>text<|im_end|>`: exactly what is supervised."""
-    return processor.tokenizer.encode(f"language {language}<asr_text>{text}<|im_end|>", add_special_tokens=False)
+def encode_target(language: str, text: str | None, processor: Qwen3ASRProcessor) -> list[int]:
+    """Token ids of `language X<asr_text>text<|im_end|>`: exactly what is supervised; of the tag alone where text is None."""
+    rest = "" if text is None else f"{text}<|im_end|>"
+    return processor.tokenizer.encode(f"language {language}<asr_text>{rest}", add_special_tokens=False)
 
 
 def count_audio_tokens(num_frames: int) -> int:
@@ -142,12 +167,13 @@ def _draw_example(
     index: int,
     processor: Qwen3ASRProcessor,
     distorted_share: float,
-    has_extras: bool,
+    forms: RowForms,
     rng: random.Random,
     noise_rng: np.random.Generator,
 ) -> Example:
-    if has_extras and rng.random() < _NON_SPEECH_SHARE:
-        return Example(extract_features(draw_non_speech(noise_rng), processor), "None", "", "")
+    if forms.non_speech and rng.random() < forms.non_speech:
+        features = extract_features(draw_non_speech(noise_rng), processor)
+        return draw_form(Example(features, "None", "", ""), forms, rng)
     clip = store.clips[index]
     samples = store.audio(index)
     is_distorted = rng.random() < distorted_share
@@ -156,9 +182,30 @@ def _draw_example(
     elif distorted_share > 0 and rng.random() < 0.5:
         samples = shift_timbre(samples, noise_rng)
     features = extract_features(samples, processor)
-    has_context = has_extras and rng.random() < _CONTEXT_SHARE
+    has_context = forms.context and rng.random() < forms.context
     context = _draw_context(clip.text, clip.language, rng) if has_context else ""
-    return Example(_mask_features(features, rng) if is_distorted else features, clip.language, clip.text, context)
+    features = _mask_features(features, rng) if is_distorted else features
+    return draw_form(Example(features, clip.language, clip.text, context), forms, rng)
+
+
+def draw_form(example: Example, forms: RowForms, rng: random.Random) -> Example:
+    """The row as another program would send it: system turn left out, language given, generation past the end."""
+    is_turn_left_out = forms.no_turn and not example.context and rng.random() * (1 - forms.context) < forms.no_turn
+    is_forced = bool(forms.forced) and rng.random() < forms.forced
+    # Whoever gives a language for a recording without speech gets an empty text.
+    language = rng.choice(LANGUAGES) if is_forced and example.language == "None" else example.language
+    return replace(
+        example,
+        language=language,
+        context=None if is_turn_left_out else example.context,
+        is_forced=is_forced,
+        num_more_ends=_draw_more_ends(forms.more_ends, rng) if forms.more_ends else 0,
+    )
+
+
+def _draw_more_ends(most: int, rng: random.Random) -> int:
+    """Up to `most`; in three rows of a thousand up to twenty times as many: positions that far are learned too, and are dear."""
+    return rng.randint(1, 20 * most if rng.random() < 0.003 else most)
 
 
 def _draw_babble(store: ClipStore, rng: random.Random) -> np.ndarray:

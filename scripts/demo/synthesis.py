@@ -7,8 +7,9 @@ Its output is NOT bit-exact inside one process (the wave generator keeps state):
 
 import ctypes
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import soxr
@@ -64,12 +65,13 @@ class Delivery:
 class Synthesizer:
     """eSpeak NG in this process.  It has global state in C, so make one a process and never share it over threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None) -> None:
+        """data: eSpeak's data directory; None is the one of the package."""
         self._library = _load_library()
         self._pieces: list[np.ndarray] = []
         self._callback = _SYNTH_CALLBACK(self._collect)  # kept: C holds only a bare pointer to it
         self._native_rate_hz = self._library.espeak_Initialize(
-            _SYNCHRONOUS_OUTPUT, 0, _data_directory(), _DO_NOT_EXIT_ON_ERROR
+            _SYNCHRONOUS_OUTPUT, 0, str(data or data_directory()).encode(), _DO_NOT_EXIT_ON_ERROR
         )
         if self._native_rate_hz <= 0:
             raise ValueError("eSpeak NG could not start: reinstall it with pip install 'qasr_train[demo]'")
@@ -102,7 +104,7 @@ class Synthesizer:
         return 0
 
 
-def draw_delivery(language: str, timbres: list[str], is_held_out: bool, rng: random.Random) -> Delivery:
+def draw_delivery(language: str, timbres: Sequence[str], is_held_out: bool, rng: random.Random) -> Delivery:
     """A random voice of `language` from `timbres`; rate and pitch from the held-out grid or the training grid."""
     rates = HELD_OUT_RATES_WPM if is_held_out else TRAINED_RATES_WPM
     pitches = HELD_OUT_PITCHES if is_held_out else TRAINED_PITCHES
@@ -124,10 +126,11 @@ def require_espeak() -> None:
         ) from None
 
 
-def _data_directory() -> bytes:
+def data_directory() -> Path:
+    """eSpeak's data as installed: dictionaries, and `voices/!v` with a file a timbre."""
     import espeakng_loader
 
-    return str(espeakng_loader.get_data_path()).encode()
+    return Path(espeakng_loader.get_data_path())
 
 
 def _load_library() -> ctypes.CDLL:

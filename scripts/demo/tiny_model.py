@@ -3,7 +3,9 @@
 In: a seed.  Out: processor and randomly initialised model, and their directory in the native layout.
 """
 
+import copy
 import json
+import math
 import random
 from pathlib import Path
 
@@ -126,6 +128,41 @@ def build_model(processor: Qwen3ASRProcessor, seed: int) -> Qwen3ASRForCondition
         do_sample=False, eos_token_id=[end_of_text, end_of_turn], pad_token_id=end_of_text
     )
     return model
+
+
+def widen_heads(model: Qwen3ASRForConditionalGeneration, head_dim: int) -> Qwen3ASRForConditionalGeneration:
+    """The same function with wider attention heads in the decoder, filled up with zeros; float32.
+
+    vLLM's attention on a CPU knows heads of 32, 64, 80, ... and not of 40.  What keeps the function: pair i of a head turns
+    by theta^(-2i / head_dim), so theta is raised to the ratio of the widths; the norms divide by the mean over the wider
+    head, and the scores by the root of its width, which the key norm's weight makes good.
+    """
+    config = copy.deepcopy(model.config)
+    text = config.text_config
+    old, text.head_dim = text.head_dim, head_dim
+    rope = text.rope_parameters
+    text.rope_parameters = {**rope, "rope_theta": rope["rope_theta"] ** (head_dim / old)}
+    halves = torch.arange(old // 2)
+    places = torch.cat([halves, head_dim // 2 + halves])  # dimension i turns with dimension i + half
+
+    def fill_up(rows: torch.Tensor) -> torch.Tensor:  # [heads * old, ...] -> [heads * head_dim, ...]
+        heads = rows.unflatten(0, (-1, old))
+        wide = heads.new_zeros(heads.shape[0], head_dim, *heads.shape[2:])
+        wide[:, places] = heads
+        return wide.flatten(0, 1)
+
+    state = model.state_dict()
+    for name in state:
+        if ".language_model.layers." not in name:
+            continue
+        if any(part in name for part in (".q_proj.", ".k_proj.", ".v_proj.", ".q_norm.", ".k_norm.")):
+            state[name] = fill_up(state[name].float()) * (math.sqrt(old / head_dim) if ".k_norm." in name else 1)
+        elif ".o_proj." in name:
+            state[name] = fill_up(state[name].float().T).T.contiguous()
+    wide = Qwen3ASRForConditionalGeneration(config)
+    wide.load_state_dict(state)
+    wide.generation_config = model.generation_config
+    return wide
 
 
 def _scale_front_end(model: Qwen3ASRForConditionalGeneration) -> None:

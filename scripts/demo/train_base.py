@@ -27,7 +27,7 @@ from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.demo.clips import ClipStore, plan_short_clips, plan_test_clips, plan_training_clips, synthesise_store
-from scripts.demo.examples import IGNORED_LABEL, TinyBatch, iterate_batches
+from scripts.demo.examples import BARE, IGNORED_LABEL, WITH_EXTRAS, TinyBatch, iterate_batches
 from scripts.demo.measure import measure_wer
 from scripts.demo.synthesis import require_espeak
 from scripts.demo.tiny_model import WIDTH, build_model, build_processor, save_checkpoint
@@ -82,7 +82,7 @@ def train(arguments: argparse.Namespace) -> None:
     processor = build_processor(arguments.seed)
     model = build_model(processor, arguments.seed).train()
     ctc_head = nn.Linear(WIDTH, CTC_RATE * (len(LETTERS) + 1))
-    optimizer = _build_optimizer([*model.named_parameters(), *ctc_head.named_parameters()])
+    optimizer = build_optimizer([*model.named_parameters(), *ctc_head.named_parameters()])
 
     # 2. speech: trained clips, and two small sets to look at on the way
     short, full, dev = synthesise_speech(arguments, rank)
@@ -165,9 +165,9 @@ def draw_batches(
     seed, batch_size = arguments.seed + 1000 * rank, arguments.batch_size
     ramp = [CTC_DISTORTED_SHARE * step / arguments.ctc_steps for step in range(arguments.ctc_steps)]
     return itertools.chain(
-        iterate_batches(short, processor, batch_size, seed + 5, [0.0] * arguments.short_steps, has_extras=False),
-        iterate_batches(full, processor, batch_size, seed + 6, ramp, has_extras=False),
-        iterate_batches(full, processor, batch_size, seed + 7, decoder_ramp(arguments.steps), has_extras=True),
+        iterate_batches(short, processor, batch_size, seed + 5, [0.0] * arguments.short_steps, forms=BARE),
+        iterate_batches(full, processor, batch_size, seed + 6, ramp, forms=BARE),
+        iterate_batches(full, processor, batch_size, seed + 7, decoder_ramp(arguments.steps), forms=WITH_EXTRAS),
     )
 
 
@@ -175,21 +175,28 @@ def compute_losses(
     model: Qwen3ASRForConditionalGeneration, ctc_head: nn.Linear, batch: TinyBatch, has_decoder: bool
 ) -> dict[str, torch.Tensor]:
     """Mean CTC loss per letter and, with the decoder, mean cross entropy per supervised token (both scalars)."""
-    audio = model.model.get_audio_features(batch.features, batch.features_mask, return_dict=True)
-    losses = {"ctc": _ctc_loss(ctc_head(audio.last_hidden_state), batch, model.config.audio_token_id)}
     if not has_decoder:
-        return losses
+        audio = model.model.get_audio_features(batch.features, batch.features_mask, return_dict=True)
+        return {"ctc": _ctc_loss(ctc_head(audio.last_hidden_state), batch, model.config.audio_token_id)}
+    logits, heard = predict_targets(model, batch)
+    next_labels = batch.labels[:, 1:]
+    return {
+        "ctc": _ctc_loss(ctc_head(heard), batch, model.config.audio_token_id),
+        "cross_entropy": functional.cross_entropy(logits, next_labels[next_labels != IGNORED_LABEL]),
+    }
+
+
+def predict_targets(model: Qwen3ASRForConditionalGeneration, batch: TinyBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits [supervised tokens, V] (the others are never needed) and the encoder's output [all audio tokens, W]."""
+    audio = model.model.get_audio_features(batch.features, batch.features_mask, return_dict=True)
     embeddings = model.get_input_embeddings()(batch.input_ids)
     is_audio = (batch.input_ids == model.config.audio_token_id).unsqueeze(-1)
     embeddings = embeddings.masked_scatter(is_audio.expand_as(embeddings), audio.pooler_output)
     hidden = model.model.language_model(
         inputs_embeds=embeddings, attention_mask=batch.attention_mask, use_cache=False
     ).last_hidden_state
-    next_labels = batch.labels[:, 1:]
-    is_supervised = next_labels != IGNORED_LABEL
-    logits = model.lm_head(hidden[:, :-1][is_supervised])  # [supervised tokens, V]: the others are never needed
-    losses["cross_entropy"] = functional.cross_entropy(logits, next_labels[is_supervised])
-    return losses
+    is_supervised = batch.labels[:, 1:] != IGNORED_LABEL
+    return model.lm_head(hidden[:, :-1][is_supervised]), audio.last_hidden_state
 
 
 def decoder_ramp(num_steps: int) -> list[float]:
@@ -243,7 +250,7 @@ def _ctc_loss(logits: torch.Tensor, batch: TinyBatch, audio_token_id: int) -> to
     return total / target_lengths.sum().clamp(min=1)
 
 
-def _build_optimizer(named_parameters: list[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+def build_optimizer(named_parameters: list[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
     """AdamW; norms and biases are not decayed."""
     parameters = [parameter for _, parameter in named_parameters]
     groups = [
