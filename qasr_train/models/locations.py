@@ -122,9 +122,19 @@ def refuse_quantized(folder: Path, config: dict[str, Any]) -> None:
             if section.get(key):
                 method = section[key].get("quant_method", "?") if isinstance(section[key], dict) else section[key]
                 raise CheckpointError(
-                    f"{folder}: config.json has a {key} (method {method!r}), and quantized weights are not computed with here; "
-                    "use the checkpoint they were made from"
+                    f"{folder}: config.json has a {key} (method {method!r}), and quantized weights can be neither trained nor "
+                    "exported here; use the model in bfloat16 or float32 that they were made from"
                 )
+
+
+def require_files(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a folder without the files that text and audio are prepared with (CheckpointError names them)."""
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{folder}: {', '.join(missing)} missing, without which text and audio cannot be prepared; copy "
+            f"{'it' if len(missing) == 1 else 'them'} from the model this one was made from"
+        )
 
 
 def read_json(file: Path) -> dict[str, Any]:

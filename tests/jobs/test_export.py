@@ -284,6 +284,7 @@ def test_a_damaged_adapter_is_not_exported(run: Path, tmp_path: Path) -> None:
 def test_the_config_checks_its_values() -> None:
     config = load_config("export", ["checkpoint=a", "out=b", "layout=original", "strength=0.7"])
     assert config == ExportConfig(checkpoint="a", out="b", layout=ExportLayout.original, strength=0.7)
+    assert load_config("export", ["checkpoint=a", "out=b", "target=qwen_asr"]).layout is None  # left to the target
     with pytest.raises(ConfigError, match=r"strength=3.0: expected at least 0 and at most 2"):
         load_config("export", ["checkpoint=a", "out=b", "strength=3.0"])
     with pytest.raises(ConfigError, match=r"dtype.*float64.*bfloat16"):

@@ -265,19 +265,22 @@ def _native_config(folder: Path, raw: dict[str, Any]) -> Qwen3ASRConfig:
 def _load_model(
     folder: Path, config: Qwen3ASRConfig, layout: Layout, dtype: torch.dtype
 ) -> Qwen3ASRForConditionalGeneration:
+    # Compared under the names of the files, which are what a message about them has to say.
+    own_name, native_name = (original.original_name, original.native_name) if layout is Layout.ORIGINAL else (str, str)
     stored = stored_tensors(folder)
-    if layout is Layout.ORIGINAL:
-        stored = {original.native_name(name): tensor for name, tensor in stored.items()}
     try:
         with torch.device("meta"):
-            needed = {name: t.shape for name, t in Qwen3ASRForConditionalGeneration(config).state_dict().items()}
+            whole = Qwen3ASRForConditionalGeneration(config).state_dict()
     except Exception as error:  # whatever a size that fits no other leads to
         raise CheckpointError(
             f"{folder}: config.json describes no model that can be built ({one_line(error)}); copy it from the source again"
         ) from error
-    require_exactly(folder, stored, needed, optional=TIED if config.tie_word_embeddings else frozenset())
-    tensors = _without_tied_head(folder, config, read_tensors(stored))
-    require_finite(folder, tensors)
+    needed = {own_name(name): tensor.shape for name, tensor in whole.items()}
+    optional = frozenset(map(own_name, TIED)) if config.tie_word_embeddings else frozenset()
+    require_exactly(folder, stored, needed, optional=optional)
+    own = read_tensors(stored)
+    require_finite(folder, own)
+    tensors = _without_tied_head(folder, config, {native_name(name): tensor for name, tensor in own.items()})
     with no_progress_bar():
         loaded: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True

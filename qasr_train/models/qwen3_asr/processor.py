@@ -8,8 +8,9 @@ from typing import Any
 
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError
-from qasr_train.models.locations import one_line
+from qasr_train.models.locations import one_line, read_json, require_files
 from qasr_train.models.pretrained import require_end_tokens, require_ids_fit, require_sampling_rate
 from qasr_train.models.qwen3_asr.original import native_chat_template
 
@@ -25,14 +26,9 @@ def load_tokenizer(folder: Path, *, is_original: bool) -> Qwen2Tokenizer:
     needed = ["tokenizer_config.json"]
     if not (folder / "tokenizer.json").is_file():
         needed += ["vocab.json", "merges.txt"] if is_original else ["tokenizer.json"]
-    if not is_original and not (folder / "preprocessor_config.json").is_file():
-        needed.append("processor_config.json")
-    missing = [name for name in needed if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(
-            f"{folder}: {', '.join(missing)} missing, without which text and audio cannot be prepared; copy "
-            f"{'it' if len(missing) == 1 else 'them'} from the model this one was made from"
-        )
+    if not (folder / "preprocessor_config.json").is_file():
+        needed.append("preprocessor_config.json" if is_original else "processor_config.json")
+    require_files(folder, needed)
     try:
         tokenizer = Qwen2Tokenizer.from_pretrained(folder)
     except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
@@ -54,11 +50,16 @@ def build_processor(
     """A processor with Qwen3-ASR's extractor: the one AutoProcessor picks for an original directory is Whisper's.
 
     Raises:
-        CheckpointError: processor_config.json is damaged.
+        CheckpointError: processor_config.json or preprocessor_config.json is damaged.
     """
     audio: Any = config.audio_config
     if is_original:
-        extractor = Qwen3ASRFeatureExtractor(feature_size=audio.num_mel_bins, n_window=audio.n_window)
+        stated = read_json(folder / "preprocessor_config.json")  # qwen-asr goes by it
+        extractor = Qwen3ASRFeatureExtractor(
+            feature_size=stated.get("feature_size", audio.num_mel_bins),
+            sampling_rate=stated.get("sampling_rate", SAMPLE_RATE_HZ),
+            n_window=audio.n_window,
+        )
         return Qwen3ASRProcessor(extractor, tokenizer, chat_template=native_chat_template())
     try:
         processor = Qwen3ASRProcessor.from_pretrained(folder)

@@ -13,7 +13,7 @@ from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedModel, WhisperConfig, WhisperForConditionalGeneration
 
 from qasr_train.models.digest import weights_digest
-from qasr_train.models.locations import read_config, read_json
+from qasr_train.models.locations import read_config, read_json, require_files
 from qasr_train.models.lora_files import (
     AdapterKind,
     attach_adapter,
@@ -31,7 +31,7 @@ from qasr_train.models.pretrained import (
     require_model_type,
     save_whole,
 )
-from qasr_train.models.safetensors_files import ADAPTER_FILE, read_notes, read_tensors, stored_tensors
+from qasr_train.models.safetensors_files import ADAPTER_FILE, read_notes, read_tensors, require_exactly, stored_tensors
 from qasr_train.models.whisper.config import Window
 from qasr_train.models.whisper.tokens import require_generation
 
@@ -62,7 +62,8 @@ def open_whisper(
         if windows := read_notes(folder, ADAPTER_FILE).get(TRAINED_WINDOWS):
             whole.config.trained_windows = windows.split(",")
         return attach_adapter(whole, folder), processor, generation
-    processor, generation, _ = open_tokens(folder)
+    processor, generation, config = open_tokens(folder)
+    _require_whole(folder, config)
     # Layers are called without a causal mask, which torch's attention alone takes as causal; a config.json may say eager.
     model = load_pretrained(WhisperForConditionalGeneration, folder, dtype=dtype, attention="sdpa")
     model.generation_config = GenerationConfig.from_pretrained(folder)
@@ -78,11 +79,29 @@ def open_tokens(folder: Path, *, base: str | None = None) -> tuple[Any, dict[str
     generation = read_json(file) if file.is_file() else {}
     config = WhisperConfig.from_dict(read_config(folder))
     require_generation(file, generation, vocab_size=config.vocab_size)
+    _require_files(folder)
     processor = load_auto_processor(folder)
     ends = {kind: generation[f"{kind}_token_id"] for kind in ("eos", "pad") if f"{kind}_token_id" in generation}
     require_end_tokens(file, ends, processor.tokenizer)
     require_ids_fit(folder, processor.tokenizer, config.vocab_size)
     return processor, generation, config
+
+
+def _require_files(folder: Path) -> None:
+    has_tokenizer = any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json"))
+    has_extractor = any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json"))
+    require_files(
+        folder,
+        [*([] if has_tokenizer else ["tokenizer.json"]), *([] if has_extractor else ["preprocessor_config.json"])],
+    )
+
+
+def _require_whole(folder: Path, config: WhisperConfig) -> None:
+    """Refuse tensors that are missing, unknown, of another shape or quantized before transformers opens them: by itself it
+    draws what is missing and rounds what is no number."""
+    with torch.device("meta"):
+        needed = {name: tensor.shape for name, tensor in WhisperForConditionalGeneration(config).state_dict().items()}
+    require_exactly(folder, stored_tensors(folder), needed, optional=TIED)
 
 
 def digest_of(folder: Path, base: str | None = None) -> str:
