@@ -67,7 +67,8 @@ SPEED = (
     r'("(?:time|time_s|rtfx|inference_s|[\w/]+_per_s|[\w/]*data_wait_fraction|[\w/]*slowest_process_ratio)": )[-+.\de]+'
 )
 LAUNCHER = r"(?m)^(?:[WE]\d{4} |Traceback|\[rank\d|error \(process)"  # what follows the first process's error
-UNSTEADY = r', "train/own_s_per_step/process_\d+": [-+.\de]+'  # written only where processes drift apart
+# The first is written only where processes drift apart.
+UNSTEADY = r', "train/(?:own_s_per_step/process_\d+|host_memory_gib)": [-+.\de]+'
 
 
 # ---- running

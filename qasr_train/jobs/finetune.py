@@ -1,6 +1,6 @@
 """Owns the fine-tuning job: from a checked config to checkpoints, in numbered steps. `recipes/finetune.py` runs it.
 
-Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.jsonl and checkpoints.
+Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.jsonl, report.html and checkpoints.
 """
 
 from contextlib import ExitStack
@@ -34,7 +34,7 @@ from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.batch_search import find_budget, refuse_batch_search
 from qasr_train.training.launch import make_accelerator, refuse_launch
 from qasr_train.training.learner import Learner, load_learner
-from qasr_train.training.saving import claim_run, describe_result, record_model
+from qasr_train.training.saving import claim_run, describe_result, record_model, record_plan
 from qasr_train.training.settings import is_sharding_asked_for
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
@@ -172,9 +172,11 @@ def read_sources(config: FinetuneConfig, accelerator: Accelerator, resumed: Path
 def planned_steps(
     config: FinetuneConfig, data: TrainingData, resume_from: Path | None, accelerator: Accelerator
 ) -> int:
-    """How long the whole run is, in optimizer steps; where two settings say it, it is printed which counts."""
+    """How long the whole run is, in optimizer steps, recorded; where two settings say it, it is printed which counts."""
     trainer = config.trainer
-    return count_steps(trainer.num_epochs, trainer.max_steps, data, resume_from, say=accelerator.print)
+    num_steps = count_steps(trainer.num_epochs, trainer.max_steps, data, resume_from, say=accelerator.print)
+    record_plan(Path(config.run_dir), accelerator, num_steps)
+    return num_steps
 
 
 def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) -> tuple[Learner, BatchBudget]:

@@ -9,6 +9,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } svg { max-width: 100%; height: auto }
+.wide { overflow-x: auto } h1, li { overflow-wrap: anywhere }
 td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
 """
 
@@ -23,6 +24,7 @@ def html_page(title: str, body: str, *, style: str = "", media: str | None = Non
     policy = _POLICY if media is None else f"{_POLICY}; media-src {media}"
     return (
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         f"<title>{html.escape(title)}</title><style>{_STYLE}{style}</style>\n{body}\n</html>\n"
     )

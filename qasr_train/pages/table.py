@@ -65,7 +65,7 @@ def html_table(
     cell_class: str = "",
     row_class: Callable[[Sequence[str]], str] = lambda row: "",
 ) -> str:
-    """A `<table>` for `html_page`; every cell is escaped.
+    """A `<table>` for `html_page`, which scrolls where it is wider than the page; every cell is escaped.
 
     Args:
         cell_class: of every cell of the rows. row_class: of a row, a word; "" for none.
@@ -76,7 +76,7 @@ def html_table(
         f"<tr{_attribute(row_class(row))}>" + "".join(f"{cell}{html.escape(one)}</td>" for one in row) + "</tr>"
         for row in rows
     )
-    return f"<table><tr>{heads}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{heads}</tr>{body}</table></div>'
 
 
 def _attribute(name: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -146,6 +147,7 @@ class Monitor:
         """Write a window down; all processes must call it."""
         figures = window.figures() | drift_figures(self.accelerator, window)
         figures |= {"train/lr": self.lr, "train/epoch": state.epoch, "train/audio_s": state.audio_s}
+        figures |= self.lr_of_parts() | {"train/host_memory_gib": psutil.Process().memory_info().rss / 2**30}
         if (peak_gib := peak_memory_gib(self.accelerator)) is not None:
             figures["train/peak_memory_gib"] = peak_gib
         if self.counts_graphs:
@@ -156,6 +158,11 @@ class Monitor:
     def lr(self) -> float:
         """The highest learning rate of the groups at the step just done."""
         return max(float(group["lr"]) for group in self.optimizer.param_groups)
+
+    def lr_of_parts(self) -> dict[str, float]:
+        """The learning rate of each part at the step just done, where parts have several; {} where all have one."""
+        rates = {str(group["part"]): float(group["lr"]) for group in self.optimizer.param_groups}
+        return {f"train/lr/{part}": rate for part, rate in rates.items()} if len(set(rates.values())) > 1 else {}
 
 
 def drift_figures(accelerator: Accelerator, window: Window) -> dict[str, float]:

@@ -96,6 +96,12 @@ def record_model(run_dir: Path, model: Trainable, accelerator: Accelerator) -> N
         record_in_run(run_dir, model=model.origin.record())
 
 
+def record_plan(run_dir: Path, accelerator: Accelerator, num_steps: int) -> None:
+    """Note in run.json how many optimizer steps the whole run is planned to have; the first process does."""
+    if accelerator.is_main_process:
+        record_in_run(run_dir, num_steps=num_steps)
+
+
 @dataclass
 class Saver:
     """Writes a run's checkpoints and reads one back. keep_last: of the newest, so many stay beside the best ones."""

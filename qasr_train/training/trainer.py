@@ -16,6 +16,7 @@ from qasr_train.data.unreadable import UnreadableAudio
 from qasr_train.data.workers import LoadedBatch
 from qasr_train.errors import ConfigError, InterruptedRunError
 from qasr_train.run.interrupt import Interrupt
+from qasr_train.run.page import RunPage
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.checkpoint import TrainState, new_state, read_state
 from qasr_train.training.monitoring import Monitor, StepResult, peak_tflops
@@ -39,13 +40,15 @@ class Upcoming:
 class Trainer:
     """One run's loop.
 
-    selection: what validates; None: no dev set. log_every: steps. validate_every, save_every: steps; None: once an epoch.
+    selection: what validates; None: no dev set. page: the run's own, made anew with every checkpoint. log_every: steps.
+    validate_every, save_every: steps; None: once an epoch.
     """
 
     data: TrainingData
     step: OptimizerStep
     saver: Saver
     monitor: Monitor
+    page: RunPage
     unreadable: UnreadableAudio
     selection: Selection | None
     num_steps: int
@@ -64,6 +67,7 @@ class Trainer:
         state = new_state() if resume_from is None else self._resume(resume_from)
         if self.selection and resume_from is None:
             self.selection.begin(state)
+        self.page.update()
 
         # 2 the loop
         with Interrupt() as interrupt, self.monitor.bar(state.step, self.num_steps) as bar:
@@ -79,15 +83,15 @@ class Trainer:
                 paused_s = time.perf_counter()
                 if self.selection and self._is_due(self.validate_every, state):
                     self.selection.take(state)
-                    self.saver.save(state)  # after: `best` points here where this is the best so far
+                    self._save(state)  # after: `best` points here where this is the best so far
                 elif self._is_due(self.save_every, state):
-                    self.saver.save(state)
+                    self._save(state)
                 window.skip_time_since(paused_s)
                 if interrupt.is_set_anywhere(self.accelerator):
                     self._stop(state)
 
         # 3 the end
-        self.saver.save(state)
+        self._save(state)
         return state
 
     @property
@@ -140,8 +144,12 @@ class Trainer:
         is_epoch_end = state.step_in_epoch == 0
         return state.step == self.num_steps or (is_epoch_end if every is None else state.step % every == 0)
 
-    def _stop(self, state: TrainState) -> None:
+    def _save(self, state: TrainState) -> None:
         self.saver.save(state)
+        self.page.update()
+
+    def _stop(self, state: TrainState) -> None:
+        self._save(state)
         raise InterruptedRunError(
             f"interrupted after step {state.step} of {self.num_steps}; saved; go on with the same command and resume=true "
             f"run_dir={self.saver.run_dir}"
@@ -182,6 +190,7 @@ def build_trainer(
             peak_tflops=peak_tflops(shared.accelerator, config.peak_tflops),
             counts_graphs=config.compile,
         ),
+        page=RunPage(run_dir, is_writer=shared.accelerator.is_main_process),
         unreadable=UnreadableAudio(run_dir, max_failed_fraction, shared.accelerator.process_index),
         selection=selection,
         num_steps=num_steps,

@@ -25,10 +25,10 @@ def test_in_markdown_no_cell_is_markup():
 
 def test_on_a_page_no_cell_is_markup_and_a_row_may_be_marked():
     assert html_table(["x"], [["<b>"], ["2"]], row_class=lambda row: "best" if row == ["2"] else "") == (
-        "<table><tr><th>x</th></tr><tr><td>&lt;b&gt;</td></tr><tr class=best><td>2</td></tr></table>"
+        '<div class="wide"><table><tr><th>x</th></tr><tr><td>&lt;b&gt;</td></tr><tr class=best><td>2</td></tr></table></div>'
     )
     assert html_table(["x"], [["1"]], cell_class="text") == (
-        '<table><tr><th>x</th></tr><tr><td class="text">1</td></tr></table>'
+        '<div class="wide"><table><tr><th>x</th></tr><tr><td class="text">1</td></tr></table></div>'
     )
 
 

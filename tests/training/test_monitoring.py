@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from qasr_train.training.monitoring import StepResult, Stopwatch, Window, drift_figures, peak_tflops
+from qasr_train.training.monitoring import Monitor, StepResult, Stopwatch, Window, drift_figures, peak_tflops
 
 
 def result(**values: object) -> StepResult:
@@ -99,3 +99,13 @@ def test_a_stopwatch_adds_up_its_stretches(monkeypatch: pytest.MonkeyPatch) -> N
         with watch:
             pass
     assert watch.read_s() == 2.5
+
+
+def test_the_rates_of_parts_are_told_where_they_differ() -> None:
+    def monitor(**rates: float) -> Monitor:
+        groups = [{"part": part, "lr": rate} for part, rate in rates.items() for _ in range(2)]
+        return Monitor(SimpleNamespace(), SimpleNamespace(param_groups=groups), SimpleNamespace())
+
+    apart = monitor(encoder=1e-5, decoder=1e-4)
+    assert apart.lr_of_parts() == {"train/lr/encoder": 1e-5, "train/lr/decoder": 1e-4} and apart.lr == 1e-4
+    assert monitor(encoder=1e-4, decoder=1e-4).lr_of_parts() == {}

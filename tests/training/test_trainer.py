@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -38,12 +39,20 @@ def test_stopping_and_resuming_equals_the_straight_run(tmp_path: Path, utterance
     checkpoint = latest_checkpoint(tmp_path / "resumed")
     assert checkpoint is not None
     assert checkpoint.name == "step_000004"
+    assert steps_on_page(tmp_path / "resumed") == [1, 2, 3, 4]
     second.train(checkpoint)
+    assert steps_on_page(tmp_path / "resumed") == [1, 2, 3, 4, 5, 6]
 
     assert losses(tmp_path / "resumed") == losses(tmp_path / "straight")
     assert len(losses(tmp_path / "straight")) == 6
     for name, expected in weights(straight).items():
         assert torch.equal(weights(second)[name], expected), name
+
+
+def steps_on_page(run_dir: Path) -> list[int]:
+    """Whose training loss the page of the run shows."""
+    page = (run_dir / "report.html").read_text(encoding="utf-8")
+    return [int(step) for step in re.findall(r"<title>training, step (\d+): ", page)]
 
 
 def stop_in(trainer: Trainer, number: int) -> Trainer:
@@ -97,6 +106,25 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(tmp_path: Path, u
     assert (tmp_path / "checkpoints" / "best").resolve().name == "step_000002"
     kept = sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*"))
     assert kept == ["step_000002", "step_000004"]
+
+
+def test_the_page_of_the_run_is_current_at_every_validation_and_what_comes_in_its_way_stops_nothing(
+    tmp_path: Path, utterances, caplog
+):
+    page, seen = tmp_path / "report.html", []
+
+    def validate(step: int) -> dict[str, float]:
+        seen.append(re.search(r"Step \d|No line", page.read_text())[0] if page.is_file() else None)
+        if step == 2:
+            page.unlink()
+            (page / "in the way").mkdir(parents=True)
+        return {"dev/error_rate": 1.0, "dev/loss_nats": 1.0, "dev/main/error_rate": 1.0}
+
+    state = make_trainer(tmp_path, utterances, num_steps=3, validate_every=1, validate=validate).train()
+    assert state.step == 3
+    # Before each validation stands what was known after the one before.
+    assert seen == [None, "Step 0", "Step 1", None]
+    assert caplog.text.count("report.html: cannot be written") == 1
 
 
 @pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
