@@ -56,6 +56,20 @@ def resolve_checkpoint(path: str, revision: str | None = None, *, files: Sequenc
     return _download(path, revision, files)
 
 
+def local_checkpoint(path: str, revision: str | None = None) -> Path | None:
+    """The directory of a checkpoint if it is on this machine already; None where it would have to be fetched, or is nowhere.
+
+    Args:
+        path, revision: as `resolve_checkpoint` has them.
+    """
+    if path.startswith(BUNDLED) or Path(path).expanduser().is_dir():
+        return resolve_checkpoint(path)
+    if not _HUB_ID.fullmatch(path):
+        return None
+    cached = huggingface_hub.try_to_load_from_cache(path, "config.json", revision=revision)
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
 def origin_of(path: str, folder: Path) -> tuple[str, str | None]:
     """What a checkpoint is to be called by whoever needs it later and elsewhere: (path or hub id, commit of a hub id).
 

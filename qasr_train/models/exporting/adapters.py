@@ -8,10 +8,9 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models.exporting.family import FamilyExport
+from qasr_train.models.exporting.family import FamilyExport, Form
+from qasr_train.models.exporting.verification import require_as_meant
 from qasr_train.models.locations import BUNDLED, SMALL_FILES, origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import (
     BASE_DIGEST,
@@ -41,15 +40,14 @@ class BaseName(NamedTuple):
     revision: str | None
 
 
-def write_adapter(
-    folder: Path, out: Path, *, scale: float, dtype: torch.dtype, base: BaseName, family: FamilyExport
-) -> None:
+def write_adapter(folder: Path, out: Path, *, scale: float, form: Form, base: BaseName, family: FamilyExport) -> None:
     """Write a saved adapter again, at another strength, in another number format or for a base at another place.
 
     Args:
         folder: holds the adapter. out: where it goes.
         scale: factor on the update, see `merge_adapter`.
-        dtype: of the weights on disk. base: how it names its base, see `name_base`. family: tells PEFT how to open that.
+        form: number format of the weights on disk. base: how it names its base, see `name_base`.
+        family: tells PEFT how to open that.
 
     Raises:
         CheckpointError, ConfigError: as for `attach_adapter` and `merge_adapter`, except that the base is not opened.
@@ -64,8 +62,9 @@ def write_adapter(
             tensors[name] = tensor * scale
     out.mkdir(parents=True, exist_ok=True)
     noted = {key: value for key, value in read_notes(folder, ADAPTER_FILE).items() if key != "format"}
-    require_representable(folder, tensors, dtype)
-    write_tensors(tensors, out / ADAPTER_FILE, dtype=dtype, notes=noted)
+    require_representable(folder, tensors, form.dtype)
+    write_tensors(tensors, out / ADAPTER_FILE, dtype=form.dtype, notes=noted)
+    require_as_meant(out, tensors, read_tensors(stored_tensors(out, ADAPTER_FILE)), form)
     config.base_model_name_or_path, config.revision = base
     family.adapter.describe(config)
     config.save_pretrained(str(out))

@@ -16,6 +16,7 @@ from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.families import FAMILIES, Family
 from qasr_train.models.locations import SMALL_FILES, read_config
 from qasr_train.models.lora_files import AdapterKind, adapted_layers, find_base, is_adapter
+from qasr_train.models.safetensors_files import StoredTensor
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget, Parts
 
 
@@ -69,7 +70,8 @@ class FamilyExport:
     card: its words, and by them its layouts. dtypes: number formats it may be written in, that of the published models first.
     targets: the layouts that each program takes, the one to write unless asked otherwise first.
     lacks: by layout, number format or target that it has not, the reason and what to choose.
-    parts: where its parts lie. adapter: how PEFT opens one. digest: of the weights in a folder, see `weights_digest`.
+    parts: where its parts lie. adapter: how PEFT opens one.
+    weights: where the tensors of a whole model's folder lie, by the model's names, tied ones once; digest: of them.
     hides_from_transformers: why transformers does not open a folder as the model it is, and what to do; None where it does.
     open_whole: (folder, number format in memory) -> the whole weights of a folder that is no adapter.
     open_merged: (adapter, base or None for the one it names, strength) -> the adapter folded into its base, in float32.
@@ -82,6 +84,7 @@ class FamilyExport:
     lacks: Mapping[ExportLayout | ExportDtype | ExportTarget, str]
     parts: Parts
     adapter: AdapterKind
+    weights: Callable[[Path], dict[str, StoredTensor]]
     digest: Callable[[Path], str]
     hides_from_transformers: Callable[[Path], str | None]
     open_whole: Callable[[Path, torch.dtype], Opened]

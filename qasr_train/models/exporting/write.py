@@ -6,7 +6,7 @@ the adapter alone. All or nothing.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from qasr_train.models.exporting.adapters import name_base, write_adapter
 from qasr_train.models.exporting.family import FamilyExport, Form, find_export
 from qasr_train.models.exporting.model_card import find_origin, model_card
 from qasr_train.models.exporting.targets import choose_layout, require_served
+from qasr_train.models.exporting.verification import Difference, check_whole, find_difference
 from qasr_train.models.exporting.weights import Export, find_adapter, load_whole
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import read_adapter_config
@@ -34,19 +35,24 @@ _DTYPES = {
 
 
 class Written(NamedTuple):
-    """What became of settings that were left to target and family."""
+    """What became of settings that were left to target and family, and of the weights. difference: None where not known."""
 
     layout: ExportLayout
     dtype: ExportDtype
+    difference: Difference | None
 
 
-def write_export(export: Export, out: Path) -> Written:
-    """Write the export and its README.md into `out`.
+def write_export(export: Export, out: Path, check: Callable[[Path], None] | None = None) -> Written:
+    """Write the export and its README.md into `out`, open it again and compare every tensor with what was meant.
+
+    Args:
+        check: called with the finished folder before it takes its name; whatever it raises, nothing is left behind.
 
     Raises:
         ConfigError: `out` is taken, the family has not the layout or number format, the target does not take it, or a setting
             needs an adapter that the checkpoint does not have.
-        CheckpointError: the checkpoint, its adapter or its base is incomplete or damaged, or of a family without export.
+        CheckpointError: the checkpoint, its adapter or its base is incomplete or damaged, or of a family without export; the
+            export does not read back as it was written.
         OSError: disk full or no permission; nothing is left behind.
     """
     out = out.expanduser()
@@ -78,14 +84,19 @@ def write_export(export: Export, out: Path) -> Written:
             opened = load_whole(folder, adapter, export, family, dtype=form.dtype)
             require_representable(export.checkpoint, dict(opened.model.named_parameters()), form.dtype)
             family.save(opened, part, form, origin.new_languages)
+            check_whole(part, opened, form, family)
+            del opened
         write_whole(part / "README.md", card)
-    return Written(layout, export.dtype)
+        difference = find_difference(part, folder, adapter, export, family)
+        if check is not None:
+            check(part)
+    return Written(layout, export.dtype, difference)
 
 
 def _write_adapter(adapter: Path, out: Path, export: Export, form: Form, family: FamilyExport) -> None:
     require_served(adapter, export.target, family)
     base = name_base(adapter, export.base, export.target, family)
-    write_adapter(adapter, out, scale=export.strength, dtype=form.dtype, base=base, family=family)
+    write_adapter(adapter, out, scale=export.strength, form=form, base=base, family=family)
 
 
 def _base_name(adapter: Path | None, export: Export) -> str | None:

@@ -18,6 +18,7 @@ from qasr_train.models.qwen3_asr.layouts import (
     load_merged,
     save_native,
     save_original,
+    weights_of,
 )
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 from qasr_train.text.languages import LANGUAGES
@@ -114,6 +115,7 @@ EXPORT = FamilyExport(
     },
     parts=PARTS,
     adapter=ADAPTER_KIND,
+    weights=weights_of,
     digest=digest_of,
     hides_from_transformers=_hidden,
     open_whole=_open_whole,

@@ -45,6 +45,7 @@ from qasr_train.models.qwen3_asr.processor import (
 )
 from qasr_train.models.safetensors_files import (
     ADAPTER_FILE,
+    StoredTensor,
     read_tensors,
     require_exactly,
     require_finite,
@@ -157,8 +158,13 @@ def digest_of(folder: Path, base: str | None = None) -> str:
     if detect_layout(folder) is Layout.ADAPTER:
         adapter = read_tensors(stored_tensors(folder, ADAPTER_FILE))
         return f"{digest_of(find_base(folder, base))}+{weights_digest(adapter)}"
+    return weights_digest(read_tensors(weights_of(folder)))
+
+
+def weights_of(folder: Path) -> dict[str, StoredTensor]:
+    """Where the tensors of a whole model lie, by their native names, tied ones once; raises as `digest_of`."""
     stored = {original.native_name(name): tensor for name, tensor in stored_tensors(folder).items()}
-    return weights_digest(read_tensors({name: tensor for name, tensor in stored.items() if name not in TIED}))
+    return {name: tensor for name, tensor in stored.items() if name not in TIED}
 
 
 def load_processor(folder: Path) -> Qwen3ASRProcessor:

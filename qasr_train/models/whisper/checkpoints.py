@@ -31,7 +31,14 @@ from qasr_train.models.pretrained import (
     require_model_type,
     save_whole,
 )
-from qasr_train.models.safetensors_files import ADAPTER_FILE, read_notes, read_tensors, require_exactly, stored_tensors
+from qasr_train.models.safetensors_files import (
+    ADAPTER_FILE,
+    StoredTensor,
+    read_notes,
+    read_tensors,
+    require_exactly,
+    stored_tensors,
+)
 from qasr_train.models.whisper.config import Window
 from qasr_train.models.whisper.tokens import require_generation
 
@@ -113,8 +120,12 @@ def digest_of(folder: Path, base: str | None = None) -> str:
     if is_adapter(folder):
         adapter = read_tensors(stored_tensors(folder, ADAPTER_FILE))
         return f"{digest_of(find_base(folder, base))}+{weights_digest(adapter)}"
-    stored = stored_tensors(folder)
-    return weights_digest(read_tensors({name: tensor for name, tensor in stored.items() if name not in TIED}))
+    return weights_digest(read_tensors(weights_of(folder)))
+
+
+def weights_of(folder: Path) -> dict[str, StoredTensor]:
+    """Where the tensors of a directory lie, by their names, tied ones once; raises as `digest_of`."""
+    return {name: tensor for name, tensor in stored_tensors(folder).items() if name not in TIED}
 
 
 def save_whisper(
