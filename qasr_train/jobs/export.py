@@ -1,33 +1,68 @@
 """Owns the job of `recipes/export.py`: a checkpoint in, a directory out that others load, with a model card.
 
-Input: ExportConfig. Output: the directory, and a line on stdout.
+Input: ExportConfig. Output: the directory, and on stdout a line, and what the export said otherwise than the checkpoint.
 """
 
 import logging
 from pathlib import Path
+from typing import Any
 
+from qasr_train.evaluation.copies import SameWords, compare_words, hear, load_checked_on, require_same_words
+from qasr_train.files import visible
 from qasr_train.jobs.settings.export import ExportConfig
+from qasr_train.models.exporting.family import find_export
 from qasr_train.models.exporting.weights import Export
 from qasr_train.models.exporting.write import Written, write_export
+from qasr_train.models.families import find_family, load_model
+from qasr_train.models.locations import resolve_checkpoint
+from qasr_train.models.lora_files import is_adapter
 from qasr_train.models.settings import ExportDtype
+from qasr_train.run.device import choose_device, choose_dtype
+from qasr_train.run.settings import Precision
+from qasr_train.transcription.sets import UtteranceSet
 
 _log = logging.getLogger(__name__)
 
 
 def run(config: ExportConfig) -> None:
-    """Export, and say what was written where; raises as `write_export`."""
-    done = _write(config)
+    """Export, and say what was written where and how it was checked; raises as `write_export` and `check_export`."""
+    done, words = _write(config)
     out = Path(config.out).expanduser()
     changed = f"; {done.difference.sentence()}" if done.difference else ""
     print(f"exported {config.checkpoint} to {out}: layout {done.layout.value}, weights in {done.dtype.value}{changed}")
+    if words is not None:
+        print(*map(visible, words.lines()), sep="\n")
     if done.difference and not done.difference.num_changed:
         _log.warning("%s: %s", out, _nothing_learned(config, done))
 
 
 def export(config: ExportConfig) -> Path:
-    """Write the export and its README.md; returns the directory. Raises as `write_export`."""
+    """Write the export and its README.md; returns the directory. Raises as `run`."""
     _write(config)
     return Path(config.out).expanduser()
+
+
+def check_export(folder: Path, heard_on: UtteranceSet, config: ExportConfig) -> SameWords:
+    """Let the checkpoint, then the export hear the same recordings.
+
+    Args:
+        folder: the finished export, under the name it has until it is kept.
+
+    Raises:
+        CheckpointError: the export is worse by more than `max_wer_increase`. UserError: one of them cannot transcribe.
+    """
+    checkpoint = resolve_checkpoint(config.checkpoint, config.revision)
+    device = choose_device(config.device)
+    heard = []
+    for path in (checkpoint, folder):
+        named: dict[str, Any] = {"base": config.base} if config.base is not None and is_adapter(path) else {}
+        model = find_family(find_export(path, config.base)[0]).config(path=str(path), **named)
+        loaded = load_model(model, device=device, dtype=choose_dtype(Precision.auto, device))
+        heard.append(hear(loaded, heard_on, model.max_duration_s))
+        del loaded  # two models need not fit at a time
+    words = compare_words(heard[0], heard[1])
+    require_same_words(words, config.max_wer_increase, f"the export of {config.checkpoint}")
+    return words
 
 
 def _nothing_learned(config: ExportConfig, done: Written) -> str:
@@ -42,19 +77,25 @@ def _nothing_learned(config: ExportConfig, done: Written) -> str:
     return f"no weight differs from the base's: the run has learned nothing{lost}"
 
 
-def _write(config: ExportConfig) -> Written:
-    return write_export(
-        Export(
-            checkpoint=config.checkpoint,
-            target=config.target,
-            layout=config.layout,
-            dtype=config.dtype,
-            average=config.average,
-            strength=config.strength,
-            base=config.base,
-            revision=config.revision,
-            scores=config.scores,
-            max_shard_bytes=config.max_shard_bytes,
-        ),
-        Path(config.out),
+def _write(config: ExportConfig) -> tuple[Written, SameWords | None]:
+    heard_on = load_checked_on(config.verify_on, "verify_on") if config.verify_on else None
+    found: list[SameWords] = []
+
+    def check(folder: Path) -> None:
+        assert heard_on is not None
+        found.append(check_export(folder, heard_on, config))
+
+    export = Export(
+        checkpoint=config.checkpoint,
+        target=config.target,
+        layout=config.layout,
+        dtype=config.dtype,
+        average=config.average,
+        strength=config.strength,
+        base=config.base,
+        revision=config.revision,
+        scores=config.scores,
+        max_shard_bytes=config.max_shard_bytes,
     )
+    done = write_export(export, Path(config.out), check if heard_on else None)
+    return done, found[0] if found else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
+from qasr_train.run.settings import Device
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", re.IGNORECASE)
@@ -47,6 +48,14 @@ class ExportConfig:
     max_shard_size: str | None = setting(
         None, help="size (5GB, 500MB); the most that one weight file holds. null: one file however large"
     )
+    verify_on: str | None = setting(
+        None,
+        help="manifest or other source with transcripts; checkpoint and export both hear it, and what differs is said. null: off",
+    )
+    max_wer_increase: float = setting(
+        0.5, ge=0, help="points of WER (CER); an export that is worse on `verify_on` by more, as measured, is not kept"
+    )
+    device: Device = setting(Device.auto, help="where `verify_on` is heard. auto: a GPU where there is one")
     scores: list[str] = setting([], help="folders of evaluate or score runs; their figures go into the model card")
 
     def __post_init__(self) -> None:
@@ -54,6 +63,11 @@ class ExportConfig:
         if self.max_shard_size is not None and not self.max_shard_bytes:
             raise ConfigError(
                 f"max_shard_size={self.max_shard_size}: expected a size such as 5GB or 500MB (KB, MB, GB, TB)"
+            )
+        if self.verify_on is not None and (self.average or self.strength != 1.0):
+            raise ConfigError(
+                "verify_on: asks whether the export says what the checkpoint says, and with strength or average it is meant "
+                "to say something else; leave it out, and evaluate the export by recipes/evaluate.py"
             )
 
     @property
