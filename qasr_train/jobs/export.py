@@ -1,6 +1,7 @@
-"""Owns the job of `recipes/export.py`: a checkpoint in, a directory out that others load, with a model card.
+"""Owns the job of `recipes/export.py`: a checkpoint in, a directory out that others load, with a model card; to the Hub if asked.
 
-Input: ExportConfig. Output: the directory, and on stdout a line, and what the export said otherwise than the checkpoint.
+Input: ExportConfig. Output: the directory, and on stdout a line, what the export said otherwise than the checkpoint, what went
+up.
 """
 
 import logging
@@ -11,6 +12,8 @@ from qasr_train.evaluation.copies import SameWords, compare_words, hear, load_ch
 from qasr_train.files import visible
 from qasr_train.jobs.settings.export import ExportConfig
 from qasr_train.models.exporting.family import find_export
+from qasr_train.models.exporting.hub import Repository, plan_upload, push, require_login, require_repo_id
+from qasr_train.models.exporting.model_card import Statements
 from qasr_train.models.exporting.weights import Export
 from qasr_train.models.exporting.write import Written, write_export
 from qasr_train.models.families import find_family, load_model
@@ -25,20 +28,18 @@ _log = logging.getLogger(__name__)
 
 
 def run(config: ExportConfig) -> None:
-    """Export, and say what was written where and how it was checked; raises as `write_export` and `check_export`."""
-    done, words = _write(config)
-    out = Path(config.out).expanduser()
-    changed = f"; {done.difference.sentence()}" if done.difference else ""
-    print(f"exported {config.checkpoint} to {out}: layout {done.layout.value}, weights in {done.dtype.value}{changed}")
-    if words is not None:
-        print(*map(visible, words.lines()), sep="\n")
-    if done.difference and not done.difference.num_changed:
-        _log.warning("%s: %s", out, _nothing_learned(config, done))
+    """Export, push if asked, and say what went where and how it was checked; raises as `write_export`, `check_export`, `push`."""
+    repository = _repository(config)
+    if config.out is not None:
+        _export(config, Path(config.out).expanduser())
+    if repository is not None:
+        _push(config, repository)
 
 
 def export(config: ExportConfig) -> Path:
     """Write the export and its README.md; returns the directory. Raises as `run`."""
-    _write(config)
+    assert config.out is not None, "nothing to write: see `run`"
+    _write(config, Path(config.out))
     return Path(config.out).expanduser()
 
 
@@ -77,7 +78,17 @@ def _nothing_learned(config: ExportConfig, done: Written) -> str:
     return f"no weight differs from the base's: the run has learned nothing{lost}"
 
 
-def _write(config: ExportConfig) -> tuple[Written, SameWords | None]:
+def _export(config: ExportConfig, out: Path) -> None:
+    done, words = _write(config, out)
+    changed = f"; {done.difference.sentence()}" if done.difference else ""
+    print(f"exported {config.checkpoint} to {out}: layout {done.layout.value}, weights in {done.dtype.value}{changed}")
+    if words is not None:
+        print(*map(visible, words.lines()), sep="\n")
+    if done.difference and not done.difference.num_changed:
+        _log.warning("%s: %s", out, _nothing_learned(config, done))
+
+
+def _write(config: ExportConfig, out: Path) -> tuple[Written, SameWords | None]:
     heard_on = load_checked_on(config.verify_on, "verify_on") if config.verify_on else None
     found: list[SameWords] = []
 
@@ -94,8 +105,29 @@ def _write(config: ExportConfig) -> tuple[Written, SameWords | None]:
         strength=config.strength,
         base=config.base,
         revision=config.revision,
-        scores=config.scores,
         max_shard_bytes=config.max_shard_bytes,
+        stated=Statements(config.license, config.results, config.benchmarks, config.hub.repo_id),
     )
-    done = write_export(export, Path(config.out), check if heard_on else None)
+    done = write_export(export, out, check if heard_on else None)
     return done, found[0] if found else None
+
+
+def _repository(config: ExportConfig) -> Repository | None:
+    """Where it is to go, refused before an export is written for nothing; None: nowhere."""
+    hub = config.hub
+    if hub.repo_id is None:
+        return None
+    require_repo_id(hub.repo_id, "hub.repo_id")
+    if not hub.dry_run:
+        require_login()
+    return Repository(hub.repo_id, hub.private, hub.revision)
+
+
+def _push(config: ExportConfig, repository: Repository) -> None:
+    """What goes up is told before it does."""
+    upload = plan_upload(resolve_checkpoint(config.out or config.checkpoint, config.revision), repository)
+    print(upload.describe())
+    if config.hub.dry_run:
+        print("hub.dry_run=true: nothing was sent")
+    else:
+        print(f"pushed to {push(upload)}")

@@ -120,7 +120,6 @@ def _write_model(strength: float, config: SweepConfig, out: Path) -> None:
         strength=strength,
         base=config.base,
         revision=None,
-        scores=[],
     )
     write_export(export, out)
 

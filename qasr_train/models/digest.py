@@ -22,11 +22,12 @@ _NOT_COUNTED = {"run.json", "checkpoint.json", "trainer_state.json"}
 def checkpoint_digest(config: ModelConfig) -> str | None:
     """A digest of weights, configuration and tokenizer in the directories that a config names."""
     local = [Path(folder).expanduser() for folder in config.locations() if folder]
-    digests = [_folder_digest(folder) for folder in local if folder.is_dir()]
+    digests = [folder_digest(folder) for folder in local if folder.is_dir()]
     return "+".join(digests) or None
 
 
-def _folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
+    """A digest of the files of a directory that decide what a model hears, byte by byte."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix in _COUNTED_SUFFIXES and path.name not in _NOT_COUNTED:

@@ -115,3 +115,9 @@ def _meaning(spelling: str) -> str:
     """What is known of a code the model does not have, for the sentence."""
     name = OTHER_LANGUAGES.get(spelling) or OTHER_LANGUAGES.get(_primary(spelling))
     return f" ({name}, a language the model was not trained on)" if name else ""
+
+
+def iso_code(language: str) -> str | None:
+    """The ISO 639 code of a language by its name, two letters where there are any; None of a name no table holds."""
+    others = (code for code, name in OTHER_LANGUAGES.items() if name.lower() == language.lower())
+    return LANGUAGE_CODES.get(language) or next(others, None)

@@ -182,27 +182,13 @@ def test_an_adapter_directory_is_merged_over_its_base(run: Path, tmp_path: Path)
     torch.testing.assert_close(load_file(export(config) / "model.safetensors")[LAYER], expected)
 
 
-def test_the_card_tells_the_origin_and_the_scores_and_no_path(run: Path, tmp_path: Path) -> None:
-    group = {
-        "num_utterances": 1200,
-        "wer_percent": 12.345,
-        "cer_percent": 4.0,
-        "primary_metric": "wer",
-        "interval": {"low_percent": 11.0, "high_percent": 13.5},
-        "cer_interval": None,
-    }
-    (tmp_path / "tuned").mkdir()
-    content = {"normalizer": "qasr-1", "sets": {"medical": group, "empty": {"wer_percent": None}}}
-    (tmp_path / "tuned" / "scores.json").write_text(json.dumps(content))
-    text = (make(run, tmp_path / "out", scores=[str(tmp_path / "tuned")]) / "README.md").read_text()
-    assert text.startswith("---\npipeline_tag: automatic-speech-recognition\nlibrary_name: transformers\n")
-    assert "base_model: Qwen/Qwen3-ASR-0.6B\nlicense: apache-2.0\n---" in text
+def test_the_card_tells_the_origin_and_no_path(run: Path, tmp_path: Path) -> None:
+    text = (make(run, tmp_path / "out") / "README.md").read_text()
+    assert "library_name: transformers\nlicense: apache-2.0\n" in text and "base_model: Qwen/Qwen3-ASR-0.6B\n" in text
     assert "100 steps over 1.50 hours of audio in 1,250 utterances" in text
     assert "source `target`: passes an epoch 2" in text
     assert "LoRA of rank 2, alpha 4, in decoder" in text
     assert "commit 0123456789ab with local changes; torch 2.13.0, peft 0.21" in text
-    assert "| tuned | medical | 1,200 | 12.35 | 4.00 | 11.00 to 13.50 | qasr-1 |" in text
-    assert "| tuned | empty | 0 | – | – | – | qasr-1 |" in text
     assert "consent of the speakers" in text
     assert "secret" not in text and str(tmp_path) not in text and str(run) not in text
 
@@ -232,7 +218,7 @@ def without_adapter(run: Path, tmp_path: Path) -> str:
         ({"layout": ExportLayout.adapter}, "layout=adapter: .*whole holds no LoRA adapter"),
         ({"strength": 0.7}, "whole: lies in no run .* give it with base=PATH_OR_HUB_ID"),
         ({"base": "Qwen/Qwen3-ASR-0.6B"}, "base=Qwen/Qwen3-ASR-0.6B: .*whole is a whole model and needs none"),
-        ({"scores": ["nowhere"]}, "scores: nowhere holds no scores.json"),
+        ({"results": ["nowhere"]}, "results: nowhere holds neither scores.json nor comparison.json"),
         ({"checkpoint": "runs/gone"}, "runs/gone: .*correct the path"),
         (
             {"dtype": ExportDtype.float16},

@@ -84,6 +84,8 @@ def test_a_curve_is_drawn_once_and_goes_on_with_more_amounts(
 
     # Killed after the last step of an amount, before that was written down: its own resume ends it at once.
     record = json.loads((run_dir / "training_2" / "run.json").read_text())
+    assert record["model"]["path"] and len(record["model"]["weights"]) == 16
+    assert record["sources"]["main"]["dataset"] is None and list(record["sources"]["main"]["hours"]) == ["English"]
     del record["trained_on"]
     (run_dir / "training_2" / "run.json").write_text(json.dumps(record))
     trained.clear()

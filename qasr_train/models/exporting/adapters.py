@@ -80,7 +80,7 @@ def name_base(folder: Path, base: str | None, target: ExportTarget | None, famil
         CheckpointError: the base holds other weights than the adapter was trained over.
         ConfigError: the target opens the base with transformers, which takes it for another model.
     """
-    name = _given(base) if base is not None else _named(folder)
+    name = given_base(base) if base is not None else _named(folder)
     try:
         found = find_base(folder, base, files=SMALL_FILES)
     except CheckpointError as error:
@@ -98,7 +98,7 @@ def name_base(folder: Path, base: str | None, target: ExportTarget | None, famil
     return name
 
 
-def _given(base: str) -> BaseName:
+def given_base(base: str) -> BaseName:
     """A base by its name for others, with the commit that is here now."""
     try:
         return BaseName(*origin_of(base, resolve_checkpoint(base, files=SMALL_FILES)))
@@ -120,7 +120,7 @@ def _require_same(folder: Path, base: Path, family: FamilyExport) -> None:
     if BASE_DIGEST not in read_notes(folder, ADAPTER_FILE):
         return
     try:
-        digest = family.digest(base)
+        digest = family.digest(base, None)
     except CheckpointError:
         return
     require_base(folder, base, digest)

@@ -71,7 +71,8 @@ class FamilyExport:
     targets: the layouts that each program takes, the one to write unless asked otherwise first.
     lacks: by layout, number format or target that it has not, the reason and what to choose.
     parts: where its parts lie. adapter: how PEFT opens one.
-    weights: where the tensors of a whole model's folder lie, by the model's names, tied ones once; digest: of them.
+    weights: where the tensors of a whole model's folder lie, by the model's names, tied ones once; tied: the others' names.
+    digest: (folder, base of an adapter or None) -> digest of its weights, see `weights_digest`.
     hides_from_transformers: why transformers does not open a folder as the model it is, and what to do; None where it does.
     open_whole: (folder, number format in memory) -> the whole weights of a folder that is no adapter.
     open_merged: (adapter, base or None for the one it names, strength) -> the adapter folded into its base, in float32.
@@ -85,7 +86,8 @@ class FamilyExport:
     parts: Parts
     adapter: AdapterKind
     weights: Callable[[Path], dict[str, StoredTensor]]
-    digest: Callable[[Path], str]
+    tied: frozenset[str]
+    digest: Callable[[Path, str | None], str]
     hides_from_transformers: Callable[[Path], str | None]
     open_whole: Callable[[Path, torch.dtype], Opened]
     open_merged: Callable[[Path, str | None, float], Opened]

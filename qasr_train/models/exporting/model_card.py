@@ -1,101 +1,127 @@
-"""Owns the model card of an export: where the model comes from, what it was trained on, its scores, how to load it, licence.
+"""Owns the model card of an export: where the model comes from, what it was trained on, its results, how to load it, licence.
 
-Input: the export's settings, the run that made the checkpoint, scores. Output: README.md. It names no file, speaker or
-sentence of the training data, so that it can be published with the weights.
+Input: what the family says of itself, the origin of the checkpoint, results, what the user states. Output: README.md and
+`.eval_results/`. It names no file, speaker or sentence of the training data, so that it can be published with the weights;
+what is not known stays blank.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qasr_train.files import parse_json
+import yaml
+from huggingface_hub import ModelCardData, eval_result_entries_to_yaml
+
+from qasr_train.files import write_whole
 from qasr_train.models.exporting.family import CardText
+from qasr_train.models.exporting.origin import Origin
+from qasr_train.models.exporting.results import Results, SetChange, eval_results, model_index
 from qasr_train.models.settings import ExportLayout
+from qasr_train.text.languages import iso_code
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_MAX_GENERATIONS = 10  # runs that started from runs, followed back to a published model
+CARD_FILE = "README.md"
+EVAL_RESULTS = ".eval_results"  # where the Hub looks for figures of its benchmarks
 
 
-@dataclass
-class Origin:
-    """Where a checkpoint comes from.
+@dataclass(frozen=True)
+class Statements:
+    """What the user says of an export for its card.
 
-    base: hub id or bundled name of the model training started from, None where it is not known.
-    run: the record of the fine-tune (run.json), {} where there is none. state: the checkpoint's train state, or {}.
+    licence: an identifier as the Hub has them; None: that of the published base, where it is known.
+    results: folders of evaluations and comparisons. benchmarks: set -> OWNER/NAME/TASK of the benchmark on the Hub that it is.
+    repo_id: where it is to lie on the Hub; None: not said.
     """
 
-    base: str | None
-    run: dict[str, Any] = field(default_factory=dict)
-    state: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def sources(self) -> dict[str, dict[str, Any]]:
-        """Settings of the training sources, by the names the user gave them."""
-        return self.run.get("config", {}).get("data", {}).get("train") or {}
-
-    @property
-    def new_languages(self) -> list[str]:
-        """Languages the run added to the model's own, in order."""
-        names = [name for source in self.sources.values() for name in source.get("new_languages") or []]
-        return list(dict.fromkeys(names))
+    licence: str | None = None
+    results: Sequence[str] = ()
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    repo_id: str | None = None
 
 
-def find_origin(checkpoint: str, folder: Path, base: str | None) -> Origin:
-    """The run that made a checkpoint, and the published model at the beginning of it all.
+NOTHING_STATED = Statements()
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a card describes. layout: one of the family's. dtype: of the weights. strength: factor on what training changed.
+    num_averaged: checkpoints it is the mean of."""
+
+    layout: ExportLayout
+    dtype: str
+    strength: float
+    num_averaged: int
+    origin: Origin
+    results: Results
+
+
+def card_files(family: CardText, described: Described, stated: Statements, name: str) -> dict[str, str]:
+    """Path in the export -> text: README.md, and `.eval_results/` where the user named benchmarks.
 
     Args:
-        checkpoint: as the user gave it. folder: where it lies. base: what its adapter names, or None.
+        family: its words. name: what the model is called in its results, where `stated` has no repo_id.
+
+    Raises:
+        ConfigError: a benchmark is named for a set that has no result.
     """
-    run = _run_of(folder)
-    reference = base or (_model_path(run) if run else checkpoint)
-    return Origin(base=_published_base(reference), run=run, state=_read(folder / "state" / "train_state.json"))
+    files = {CARD_FILE: _card(family, described, stated, name)}
+    for file, entries in eval_results(described.results, stated.benchmarks).items():
+        rows = eval_result_entries_to_yaml(entries)
+        files[f"{EVAL_RESULTS}/{file}"] = yaml.safe_dump(rows, sort_keys=False, allow_unicode=True, width=120)
+    return files
 
 
-def model_card(
-    family: CardText,
-    *,
-    layout: ExportLayout,
-    dtype: str,
-    strength: float,
-    num_averaged: int,
-    origin: Origin,
-    scores: Sequence[tuple[str, dict[str, Any]]],
-) -> str:
-    """The text of README.md.
+def write_card(folder: Path, files: Mapping[str, str]) -> None:
+    """Write what `card_files` gave into an export; OSError where the disk is full or the folder not to be written."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        write_whole(folder / path, text)
 
-    Args:
-        family: its words. layout: one of those it has. dtype: of the weights.
-        strength: factor on what training changed. num_averaged: checkpoints it is the mean of.
-        scores: (name of the run folder, content of its scores.json) of each evaluation to show.
-    """
+
+def _card(family: CardText, described: Described, stated: Statements, name: str) -> str:
+    origin, results = described.origin, described.results
+    licence = stated.licence or family.licence_of(origin.base_name)
     parts = [
-        _front_matter(family, layout, origin),
+        f"---\n{_metadata(described, stated, licence, name)}\n---",
         f"# {family.title}, {'fine-tuned' if origin.run else 'exported'} with qasr_train",
-        _description(family, layout, origin, dtype) + _changed(strength, num_averaged),
+        _description(family, described) + _changed(described.strength, described.num_averaged),
+        _facts(origin, licence),
         _training(family, origin),
-        _score_tables(scores),
-        "## Use\n\n" + family.layouts[layout].usage,
+        _results(results),
+        _comparisons(results),
+        _usage(family, described, stated),
+        _intended_use(origin),
+        _limits(origin, results),
         _licence(family, origin),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(family: CardText, layout: ExportLayout, origin: Origin) -> str:
-    lines = [
-        "pipeline_tag: automatic-speech-recognition",
-        f"library_name: {'peft' if layout is ExportLayout.adapter else 'transformers'}",
-    ]
-    if licence := family.licence_of(origin.base):
-        lines += [f"base_model: {origin.base}", f"license: {licence}"]
-    return "\n".join(["---", *lines, "---"])
+def _metadata(described: Described, stated: Statements, licence: str | None, name: str) -> str:
+    """What the Hub reads: YAML without what is not known."""
+    origin = described.origin
+    is_adapter = described.layout is ExportLayout.adapter
+    figures = model_index(described.results, stated.benchmarks)
+    data = ModelCardData(
+        pipeline_tag="automatic-speech-recognition",
+        library_name="peft" if is_adapter else "transformers",
+        base_model=origin.base_hub_id,
+        license=licence,
+        language=[code for code in map(iso_code, origin.languages) if code] or None,
+        datasets=origin.datasets or None,
+        metrics=sorted({one.metric_type for one in figures}) or None,
+        eval_results=figures or None,
+        model_name=(stated.repo_id or name) if figures else None,
+    )
+    if origin.base_hub_id and (origin.run or is_adapter):
+        data["base_model_relation"] = "adapter" if is_adapter else "finetune"
+    return data.to_yaml(line_break="\n")
 
 
-def _description(family: CardText, layout: ExportLayout, origin: Origin, dtype: str) -> str:
-    base = origin.base or f"a local {family.title} checkpoint"
-    what = family.layouts[layout].what
-    return f"Speech recognition model made from {base}. This folder holds {what}; weights in {dtype}."
+def _description(family: CardText, described: Described) -> str:
+    base = described.origin.base_name or f"a local {family.title} checkpoint"
+    what = family.layouts[described.layout].what
+    return f"Speech recognition model made from {base}. This folder holds {what}; weights in {described.dtype}."
 
 
 def _changed(strength: float, num_averaged: int) -> str:
@@ -108,6 +134,24 @@ def _changed(strength: float, num_averaged: int) -> str:
     return f" {'; '.join(changed)}: figures measured on the run's own checkpoints are not this model's."
 
 
+def _facts(origin: Origin, licence: str | None) -> str:
+    rows = [
+        ("Base model", origin.base_name),
+        ("Its commit", origin.base.commit if origin.base else None),
+        ("Licence", licence),
+        ("Languages trained on", ", ".join(origin.languages)),
+        ("Hours by language, as declared", _hours(origin.hours)),
+        ("Datasets of the Hub", ", ".join(origin.datasets)),
+    ]
+    lines = ["| | |", "|---|---|", *(f"| {what} | {_cell(value or '')} |" for what, value in rows)]
+    return "\n".join([*lines, "", "What is blank is not known to the program that wrote this card."])
+
+
+def _hours(hours: Mapping[str, float]) -> str:
+    texts = {language: f"{number:.2f}" if number >= 0.1 else f"{number:.2g}" for language, number in hours.items()}
+    return ", ".join(f"{language} {text} h" for language, text in texts.items())
+
+
 def _training(family: CardText, origin: Origin) -> str:
     if not origin.run:
         return ""
@@ -118,17 +162,56 @@ def _training(family: CardText, origin: Origin) -> str:
             f"- {state.get('step', 0):,} steps over {state.get('audio_s', 0) / 3600:.2f} hours of audio in "
             f"{state.get('num_utterances', 0):,} utterances, each pass counted"
         )
-    for name, source in origin.sources.items():
-        language = source.get("language") or "as its rows say"
-        lines.append(f"- source `{name}`: passes an epoch {source.get('passes_per_epoch', 1.0):g}, language {language}")
+    lines += [_source(name, source, origin.source_record(name)) for name, source in origin.sources.items()]
     lines.append(f"- trained weights: {_adaptation(config.get('adapt') or {})}")
     lines += family.training(config.get("model") or {})
-    lines.append(f"- peak learning rate {(config.get('optim') or {}).get('lr')}, seed {config.get('seed')}")
+    lines += _settings(config)
     git, versions = origin.run.get("git") or {}, origin.run.get("versions") or {}
     commit = f" at commit {git['commit'][:12]}{' with local changes' if git.get('is_dirty') else ''}" if git else ""
     libraries = ", ".join(f"{name} {versions[name]}" for name in ("torch", "transformers", "peft") if name in versions)
     lines.append(f"- qasr_train{commit}; {libraries}")
     return "\n".join(lines)
+
+
+def _source(name: str, source: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """One source by the name the user gave it; where it lies is said of datasets of the Hub alone."""
+    line = f"- source `{name}`: passes an epoch {source.get('passes_per_epoch', 1.0):g}"
+    line += f", language {source.get('language') or 'as its rows say'}"
+    if dataset := record.get("dataset"):
+        parts = [str(source[key]) for key in ("subset", "split", "revision") if source.get(key)]
+        line += f", dataset {dataset}" + (f" ({', '.join(parts)})" if parts else "")
+    return line + (f"; a pass is {_hours(record['hours'])}" if record.get("hours") else "")
+
+
+def _settings(config: Mapping[str, Any]) -> list[str]:
+    """Lines on how it was trained: numbers, choices and switches alone, of what the record holds."""
+    optim, trainer, data = (config.get(name) or {} for name in ("optim", "trainer", "data"))
+    told = [
+        *_named(config.get("objective") or {}, {"name": "objective"}),
+        *_named(optim, {"name": "optimizer", "schedule": "schedule", "warmup_fraction": "warm-up fraction"}),
+        *_named(optim, {"weight_decay": "weight decay"}),
+        *_named(data, {"batch_seconds": "seconds of audio a batch"}),
+        *_named(trainer, {"num_microbatches": "microbatches a step", "max_grad_norm": "gradient norm at most"}),
+        *_named(trainer, {"num_epochs": "epochs at most", "max_steps": "steps at most", "precision": "precision"}),
+    ]
+    lines = [f"- peak learning rate {optim.get('lr')}, seed {config.get('seed')}"]
+    if told:
+        lines.append(f"- {', '.join(told)}")
+    changes = [f"{name} {share:g}" for name, share in _shares(config.get("augment") or {})]
+    if changes:
+        lines.append(f"- clips changed from epoch to epoch, by share: {', '.join(changes)}")
+    return lines
+
+
+def _named(section: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
+    return [f"{word} {section[key]}" for key, word in words.items() if section.get(key) is not None]
+
+
+def _shares(augment: Mapping[str, Any]) -> Iterable[tuple[str, float]]:
+    for name, section in augment.items():
+        share = (section.get("probability") or section.get("share")) if isinstance(section, dict) else None
+        if share:
+            yield name, share
 
 
 def _adaptation(adapt: dict[str, Any]) -> str:
@@ -143,85 +226,113 @@ def _adaptation(adapt: dict[str, Any]) -> str:
     return "; ".join(parts) or "not recorded"
 
 
-def _score_tables(scores: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    if not scores:
+def _results(results: Results) -> str:
+    if not results.evaluations:
         return ""
     lines = [
-        "## Scores",
+        "## Results",
         "",
         "| run | set | utterances | WER % | CER % | two-sided interval | normalizer |",
         "|---|---|---:|---:|---:|---|---|",
     ]
-    for run, content in scores:
-        for name, group in content["sets"].items():
-            interval = group.get("cer_interval" if group.get("primary_metric") == "cer" else "interval")
-            cells = [run, name, f"{group.get('num_utterances', 0):,}"]
-            cells += [_number(group.get("wer_percent")), _number(group.get("cer_percent"))]
-            cells += [_interval(interval), content["normalizer"]]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    for run in results.evaluations:
+        for one in run.sets:
+            cells = [run.name, one.name, f"{one.num_utterances:,}", _number(one.wer_percent), _number(one.cer_percent)]
+            lines.append(_row([*cells, _interval(one.interval), run.normalizer]))
+    precisions = sorted({run.precision for run in results.evaluations if run.precision})
+    computed = f" Computed in {' and '.join(precisions)}." if precisions else ""
     lines += [
         "",
-        "Pooled over each set; the interval is of CER where a language is written without spaces, else of WER.",
+        "Pooled over each set; the interval is of CER where a language is written without spaces, else of WER."
+        + computed,
     ]
     return "\n".join(lines)
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _comparisons(results: Results) -> str:
+    parts = []
+    for comparison in results.comparisons:
+        baseline = f"`{comparison.baseline}`" if comparison.baseline else "a baseline"
+        lines = [
+            f"## Compared with {baseline}",
+            "",
+            f"On the same utterances, by {comparison.normalizer}; the gate's verdict: **{comparison.verdict}**. A target should "
+            "improve, a guard must not get worse.",
+            "",
+            "| set | role | utterances | before % | after % | difference, two-sided interval | finding |",
+            "|---|---|---:|---:|---:|---|---|",
+            *(_row(_change(one)) for one in comparison.sets),
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
-def _interval(interval: dict[str, Any] | None) -> str:
-    return f"{interval['low_percent']:.2f} to {interval['high_percent']:.2f}" if interval else "–"
+def _change(one: SetChange) -> list[str]:
+    difference = one.after_percent - one.before_percent
+    found = f"{difference:+.2f} {one.metric.upper()} points"
+    if one.interval:
+        low, high, confidence = one.interval
+        found += f", {confidence * 100:g} %: {low:+.2f} to {high:+.2f}"
+    figures = [f"{one.num_utterances:,}", f"{one.before_percent:.2f}", f"{one.after_percent:.2f}"]
+    return [one.name, one.role or "", *figures, found, one.sentence]
+
+
+def _usage(family: CardText, described: Described, stated: Statements) -> str:
+    """The family's words, with the names one has to put in where they are known."""
+    text = family.layouts[described.layout].usage
+    if stated.repo_id:
+        text = text.replace("THIS_FOLDER", stated.repo_id)
+    if described.origin.base_hub_id:
+        text = text.replace("BASE_MODEL", described.origin.base_hub_id)
+    return f"## Use\n\n{text}"
+
+
+def _intended_use(origin: Origin) -> str:
+    languages = f" in {', '.join(origin.languages)}" if origin.languages else ""
+    return f"## Intended use\n\nTranscription of recorded speech{languages}. What else its makers mean it for:"
+
+
+def _limits(origin: Origin, results: Results) -> str:
+    guards = ", ".join(one.name for one in results.guards)
+    lines = [
+        "It can write words that nobody said, above all where there is noise, silence or music instead of speech.",
+        "How error rates differ among speakers (accent, age, gender, voice) is not stated here.",
+    ]
+    if origin.run:
+        lines.append(
+            f"What it kept of the abilities of its base is measured on the guard sets above ({guards}), nowhere else."
+            if guards
+            else "Whether it lost abilities of its base, other languages or other kinds of recordings, is not stated here."
+        )
+    if not results:
+        lines.append("No results are stated.")
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in [*lines, "Other limits:"])
 
 
 def _licence(family: CardText, origin: Origin) -> str:
-    is_published = origin.base is None or family.licence_of(origin.base) is not None
-    published = family.licence if is_published else f"The licence of {origin.base} applies."
+    base = origin.base_name
+    is_published = base is None or family.licence_of(base) is not None
+    published = family.licence if is_published else f"The licence of {base} applies."
     return (
         f"## Licence\n\n{published} Whether a fine-tuned model may be passed on also depends on the recordings it learned from: "
         "check their terms, and the consent of the speakers, before you publish it."
     )
 
 
-def _published_base(reference: str | None) -> str | None:
-    """The hub id or bundled name a chain of runs began with; None if it ends at a local folder nobody knows."""
-    for _ in range(_MAX_GENERATIONS):
-        if reference is None:
-            return None
-        folder = Path(reference).expanduser()
-        if not folder.is_dir():
-            is_public = reference.startswith("bundled:") or _HUB_ID.fullmatch(reference)
-            return reference if is_public else None
-        run = _run_of(folder)
-        reference = _model_path(run) if run else None
-    return None
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
-def _run_of(folder: Path) -> dict[str, Any]:
-    """The run.json of the fine-tune a checkpoint or its adapter belongs to; {} where there is none."""
-    run = run_folder(folder)
-    return _read(run / "run.json") if run else {}
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
-def run_folder(folder: Path) -> Path | None:
-    """The directory of the fine-tune a checkpoint or its adapter lies in; None outside of a run."""
-    folder = folder.resolve()
-    parents = (folder, *list(folder.parents)[:3])  # run/checkpoints/step_000100/adapter
-    return next((one for one in parents if _read(one / "run.json").get("recipe") == "finetune"), None)
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
-def started_from(folder: Path) -> str | None:
-    """The model that the run around a checkpoint began with, as its config names it; None outside of a run."""
-    return _model_path(_run_of(folder))
-
-
-def _model_path(run: dict[str, Any]) -> str | None:
-    return run.get("config", {}).get("model", {}).get("path")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = parse_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # the card says less; the export itself does not depend on it
-    return content if isinstance(content, dict) else {}
+def _interval(interval: tuple[float, float, float] | None) -> str:
+    if interval is None:
+        return "–"
+    low, high, confidence = interval
+    return f"{low:.2f} to {high:.2f} ({confidence * 100:g} %)"

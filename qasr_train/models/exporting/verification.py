@@ -12,7 +12,7 @@ import torch
 
 from qasr_train.errors import CheckpointError
 from qasr_train.models.exporting.family import FamilyExport, Form, Opened
-from qasr_train.models.exporting.model_card import started_from
+from qasr_train.models.exporting.origin import started_from
 from qasr_train.models.exporting.weights import Export
 from qasr_train.models.locations import local_checkpoint
 from qasr_train.models.lora_files import find_base, is_adapter, read_adapter_config

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from qasr_train.errors import ConfigError
 from qasr_train.models.exporting.blending import average_into, interpolate_into
 from qasr_train.models.exporting.family import FamilyExport, Opened
-from qasr_train.models.exporting.model_card import run_folder, started_from
+from qasr_train.models.exporting.model_card import NOTHING_STATED, Statements
+from qasr_train.models.exporting.origin import run_folder, started_from
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import ADAPTER_CONFIG, is_adapter
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
@@ -26,8 +27,7 @@ class Export:
     layout: None is the one that `target`, the program that is to load it, takes; native where none is named.
     checkpoint: directory or hub id; revision: of a hub id. average: checkpoints of the same run, averaged with it.
     base: the model training started from; None: the one the adapter or the run names. strength: factor on what training
-    changed. scores: folders or files of scored runs whose figures go into the model card. max_shard_bytes: of a weight file, None
-    is one file.
+    changed. stated: for the model card. max_shard_bytes: of a weight file, None is one file.
     """
 
     checkpoint: str
@@ -37,7 +37,7 @@ class Export:
     strength: float
     base: str | None
     revision: str | None
-    scores: Sequence[str]
+    stated: Statements = NOTHING_STATED
     max_shard_bytes: int | None = None
     target: ExportTarget | None = None
 

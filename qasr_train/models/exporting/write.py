@@ -7,18 +7,20 @@ the adapter alone. All or nothing.
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from qasr_train.errors import ConfigError
-from qasr_train.files import parse_json, write_whole
-from qasr_train.models.exporting.adapters import name_base, write_adapter
-from qasr_train.models.exporting.family import FamilyExport, Form, find_export
-from qasr_train.models.exporting.model_card import find_origin, model_card
+from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models.digest import folder_digest, weights_digest
+from qasr_train.models.exporting.adapters import BaseName, given_base, name_base, write_adapter
+from qasr_train.models.exporting.family import FamilyExport, Form, Opened, find_export
+from qasr_train.models.exporting.model_card import Described, card_files, write_card
+from qasr_train.models.exporting.origin import find_origin
+from qasr_train.models.exporting.results import read_results, require_same_model
 from qasr_train.models.exporting.targets import choose_layout, require_served
 from qasr_train.models.exporting.verification import Difference, check_whole, find_difference
 from qasr_train.models.exporting.weights import Export, find_adapter, load_whole
@@ -66,27 +68,24 @@ def write_export(export: Export, out: Path, check: Callable[[Path], None] | None
         raise ConfigError("max_shard_size: an adapter is one file, which PEFT reads whole; leave it out")
     form = Form(layout, _DTYPES[export.dtype], export.max_shard_bytes)
     adapter = find_adapter(folder, export, family)
-    origin = find_origin(export.checkpoint, folder, _base_name(adapter, export))
-    card = model_card(
-        family.card,
-        layout=layout,
-        dtype=export.dtype.value,
-        strength=export.strength,
-        num_averaged=1 + len(export.average),
-        origin=origin,
-        scores=[_read_scores(Path(path)) for path in export.scores],
-    )
+    origin = find_origin(export.checkpoint, folder, *_base_name(adapter, export))
+    results = read_results(export.stated.results)
+    described = Described(layout, export.dtype.value, export.strength, 1 + len(export.average), origin, results)
+    card = card_files(family.card, described, export.stated, name=out.name)
     with _all_or_nothing(out) as part:
-        if layout is ExportLayout.adapter:
+        is_adapter = layout is ExportLayout.adapter
+        opened = None if is_adapter else load_whole(folder, adapter, export, family, dtype=form.dtype)
+        if results:
+            require_same_model(results, export.checkpoint, _digests(folder, export, family, opened))
+        if opened is None:
             assert adapter is not None
             _write_adapter(adapter, part, export, form, family)
         else:
-            opened = load_whole(folder, adapter, export, family, dtype=form.dtype)
             require_representable(export.checkpoint, dict(opened.model.named_parameters()), form.dtype)
             family.save(opened, part, form, origin.new_languages)
             check_whole(part, opened, form, family)
             del opened
-        write_whole(part / "README.md", card)
+        write_card(part, card)
         difference = find_difference(part, folder, adapter, export, family)
         if check is not None:
             check(part)
@@ -99,23 +98,28 @@ def _write_adapter(adapter: Path, out: Path, export: Export, form: Form, family:
     write_adapter(adapter, out, scale=export.strength, form=form, base=base, family=family)
 
 
-def _base_name(adapter: Path | None, export: Export) -> str | None:
-    return export.base or (read_adapter_config(adapter).base_model_name_or_path if adapter else None)
+def _base_name(adapter: Path | None, export: Export) -> BaseName:
+    """How the model that training started from is called; no name where it is to be looked up in the run."""
+    if export.base is not None:
+        return given_base(export.base)
+    config = read_adapter_config(adapter) if adapter else None
+    return BaseName(config.base_model_name_or_path, config.revision) if config else BaseName(None, None)
 
 
-def _read_scores(path: Path) -> tuple[str, dict]:
-    """The run folder's name and the content of its scores.json."""
-    file = path / "scores.json" if path.is_dir() else path
-    try:
-        content = parse_json(file.read_text(encoding="utf-8"))
-        content["sets"], content["normalizer"]
-    except FileNotFoundError:
-        raise ConfigError(
-            f"scores: {path} holds no scores.json; give folders that evaluate.py or score.py wrote"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"scores: {file} is not a scores.json of ours ({error!r}); write it again") from error
-    return file.resolve().parent.name, content
+def _digests(folder: Path, export: Export, family: FamilyExport, opened: Opened | None) -> set[str]:
+    """By which evaluations may name what is exported: the checkpoint as it lies, and the weights as they go out.
+
+    opened: those weights; None: an adapter alone.
+    """
+    found = set()
+    if not export.average and export.strength == 1.0:
+        found.add(folder_digest(folder))
+        with suppress(CheckpointError):  # an adapter whose base is not here
+            found.add(family.digest(folder, export.base))
+    if opened is not None:
+        state = opened.model.state_dict()
+        found.add(weights_digest({name: tensor for name, tensor in state.items() if name not in family.tied}))
+    return found
 
 
 def _refuse_taken(out: Path) -> None:

@@ -11,6 +11,7 @@ from qasr_train.models.exporting.family import CardText, FamilyExport, Form, Lay
 from qasr_train.models.qwen3_asr.config import PARTS
 from qasr_train.models.qwen3_asr.layouts import (
     ADAPTER_KIND,
+    TIED,
     Layout,
     detect_layout,
     digest_of,
@@ -31,7 +32,10 @@ model = Qwen3ASRForConditionalGeneration.from_pretrained("THIS_FOLDER", dtype="a
 inputs = processor.apply_transcription_request("speech.wav", language="English").to(model.device, model.dtype)
 output = model.generate(**inputs, max_new_tokens=512)
 print(processor.decode(output[:, inputs["input_ids"].shape[1]:], return_format="transcription_only"))
-```"""
+```
+
+`pipeline("automatic-speech-recognition")` fails with this family in transformers itself (5.17, 5.24): the tag of that name says
+what the model does, not that this function runs it."""
 _ORIGINAL = """```python
 import torch
 from qwen_asr import Qwen3ASRModel
@@ -117,6 +121,7 @@ EXPORT = FamilyExport(
     adapter=ADAPTER_KIND,
     weights=weights_of,
     digest=digest_of,
+    tied=TIED,
     hides_from_transformers=_hidden,
     open_whole=_open_whole,
     open_merged=_open_merged,

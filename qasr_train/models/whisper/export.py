@@ -10,7 +10,14 @@ from peft import PeftModel
 from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
 from qasr_train.models.lora_files import is_adapter, merge_adapter
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
-from qasr_train.models.whisper.checkpoints import ADAPTER_KIND, digest_of, open_whisper, save_whisper, weights_of
+from qasr_train.models.whisper.checkpoints import (
+    ADAPTER_KIND,
+    TIED,
+    digest_of,
+    open_whisper,
+    save_whisper,
+    weights_of,
+)
 from qasr_train.models.whisper.config import PARTS, Window
 
 _TRANSCRIBE = """inputs = processor(samples, sampling_rate=16_000, return_tensors="pt").to(model.device, model.dtype)
@@ -124,6 +131,7 @@ EXPORT = FamilyExport(
     adapter=ADAPTER_KIND,
     weights=weights_of,
     digest=digest_of,
+    tied=TIED,
     hides_from_transformers=_hidden,
     open_whole=_open_whole,
     open_merged=_open_merged,

@@ -115,7 +115,7 @@ def test_a_check_sees_the_finished_folder_and_what_it_refuses_is_not_kept(tmp_pa
         assert (folder / "README.md").is_file() and (folder / "model.safetensors").is_file()
         raise CheckpointError("no")
 
-    export = Export(str(checkpoint), None, ExportDtype.auto, [], 1.0, None, None, [])
+    export = Export(str(checkpoint), None, ExportDtype.auto, [], 1.0, None, None)
     with pytest.raises(CheckpointError, match="no"):
         write_export(export, tmp_path / "out", check)
     assert [path.name for path in tmp_path.iterdir()] == ["work"]

@@ -161,7 +161,8 @@ def test_the_card_speaks_of_whisper_alone(work: Path, tmp_path: Path) -> None:
         text = (written(work / "whole/checkpoints/step_1", tmp_path / "out") / "README.md").read_text()
     finally:
         record_run(work / "whole", str(work / "base"))
-    assert "base_model: openai/whisper-large-v3-turbo\nlicense: mit\n---\n\n# Whisper, fine-tuned" in text
+    assert "base_model: openai/whisper-large-v3-turbo\n" in text and "\nlicense: mit\n" in text
+    assert "\n---\n\n# Whisper, fine-tuned" in text
     assert "This folder holds the layout of transformers; weights in float16." in text
     assert "the clip alone; the full window of 30 s in 10% of the batches" in text
     assert "ct2-transformers-converter" in text and "Qwen" not in text
