@@ -5,6 +5,8 @@ Input: a title, a body in which every text is escaped, further style. Output: HT
 
 import html
 
+from qasr_train.pages.table import STACKED_STYLE
+
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
@@ -26,5 +28,5 @@ def html_page(title: str, body: str, *, style: str = "", media: str | None = Non
         '<!doctype html>\n<html lang="en"><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}{style}</style>\n{body}\n</html>\n"
+        f"<title>{html.escape(title)}</title><style>{_STYLE}{style}{STACKED_STYLE}</style>\n{body}\n</html>\n"
     )

@@ -8,6 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ABSENT = "–"
+_MAX_COLUMNS_NARROW = 4
+# On a narrow screen a row of a wide table becomes a block, a line a cell with its header before it.
+STACKED_STYLE = """
+@media (max-width: 640px) {
+  table.stack, .stack tbody, .stack tr, .stack td { display: block }
+  .stack thead, .stack tr.heads { display: none }
+  .stack tr { border: 1px solid #d9dce1; border-radius: 4px; padding: 4px 10px; margin: 0 0 8px }
+  .stack td, .stack td.text { display: flex; justify-content: space-between; gap: 12px; border: 0; padding: 1px 0;
+    text-align: right; white-space: normal; overflow-wrap: anywhere }
+  .stack td::before { content: attr(data-label); color: #5b6270; font-weight: 400; text-align: left; flex: none }
+  .stack td:empty { display: none } .stack td:first-child { font-weight: 600; justify-content: flex-start }
+}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,8 @@ def markdown_table(table: Table) -> str:
     rule = "|---|" + "---:|" * (len(table.headers) - 1)
     rows = ["| " + " | ".join(markdown_text(cell) for cell in row) + " |" for row in table.rows]
     note = [table.note, ""] if table.note else []
+    if not table.rows:
+        return "\n".join([f"## {table.title}", "", *note])
     return "\n".join([f"## {table.title}", "", *note, header, rule, *rows, ""])
 
 
@@ -65,18 +80,33 @@ def html_table(
     cell_class: str = "",
     row_class: Callable[[Sequence[str]], str] = lambda row: "",
 ) -> str:
-    """A `<table>` for `html_page`, which scrolls where it is wider than the page; every cell is escaped.
+    """A `<table>` for `html_page`; every cell is escaped. On a narrow screen rows of many cells become blocks (STACKED_STYLE).
 
     Args:
         cell_class: of every cell of the rows. row_class: of a row, a word; "" for none.
     """
-    cell = f'<td class="{cell_class}">' if cell_class else "<td>"
+    kind = f' class="{cell_class}"' if cell_class else ""
+    labels = cell_labels(headers)
     heads = "".join(f"<th>{html.escape(one)}</th>" for one in headers)
     body = "".join(
-        f"<tr{_attribute(row_class(row))}>" + "".join(f"{cell}{html.escape(one)}</td>" for one in row) + "</tr>"
+        f"<tr{_attribute(row_class(row))}>"
+        + "".join(f"<td{kind}{label}>{html.escape(one)}</td>" for one, label in zip(row, labels, strict=True))
+        + "</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table><tr>{heads}</tr>{body}</table></div>'
+    return f'<div class="wide"><table{stack_class(headers)}><tr class="heads">{heads}</tr>{body}</table></div>'
+
+
+def stack_class(headers: Sequence[str]) -> str:
+    """The attribute by which STACKED_STYLE knows a table that is too wide for a narrow screen; "" for one that is not."""
+    return ' class="stack"' if len(headers) > _MAX_COLUMNS_NARROW else ""
+
+
+def cell_labels(headers: Sequence[str]) -> list[str]:
+    """The attribute of each cell of a row that says its header there; "" where the table is narrow enough."""
+    if len(headers) <= _MAX_COLUMNS_NARROW:
+        return [""] * len(headers)
+    return [f' data-label="{html.escape(one, quote=True)}"' for one in headers]
 
 
 def _attribute(name: str) -> str:

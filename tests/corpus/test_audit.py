@@ -87,7 +87,7 @@ def test_the_page_escapes_what_the_corpus_holds() -> None:
         part, {}, {"<b>": part}, 2.0, 2.0, {"2-5 s": 41}, {}, 0, [], 0, 0, [], {}, Intake().record(), [], {}
     )
     page = audit_page(summary, audit_corpus(rows), ["LEAK: <i>"])
-    assert "<script>" not in page and "&lt;script&gt;" in page and "<i>" not in page and "<td>&lt;b&gt;</td>" in page
+    assert "<script>" not in page and "&lt;script&gt;" in page and "<i>" not in page and ">&lt;b&gt;</td>" in page
     assert page.count("<svg") == 2 and "src=" not in page and 'href="http' not in page
 
 

@@ -128,6 +128,7 @@
       className: column.isText ? "text" : "", dir: column.isText ? "auto" : "", title: column.hint ? column.hint(row) : "",
       textContent: (column.cell ?? column.key)(row),
     }));
+    cells.forEach((cell, index) => { cell.dataset.label = columns[index].title; });
     const said = make("td", { className: "said" }, aligned(row.a));
     row.f.forEach((flag) => said.append(make("span", { className: "flag", textContent: flag })));
     const isSame = row.b && row.b.h === row.h;

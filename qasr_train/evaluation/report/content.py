@@ -86,12 +86,14 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None) -> Repor
     tables += [role_table(run)] if run.roles else []
     tables += [*term_tables(run), *context_tables(run)]
     tables += [duration_table(run), trouble_table(run)]
-    tables += confusion_tables(count_confusions(run.rows, run.normalizer))
     before = {pair.candidate.key: pair.baseline for pair in comparison.pairs} if comparison else {}
     return Report(
         title=f"Speech recognition scores: {_name(run)}",
         lead=lead,
-        tables=[table for table in tables if table.rows],
+        tables=[
+            *(table for table in tables if table.rows),
+            *confusion_tables(count_confusions(run.rows, run.normalizer)),
+        ],
         plot=_comparison_plot(comparison) if comparison else _scores_plot(run),
         explored=[
             explorer_row(row, run.normalizer, before.get(row.key)) for row in worst_first(run.rows)[:MAX_EXPLORED]
@@ -123,7 +125,7 @@ def comparison_report(comparison: Comparison) -> Report:
             *term_change_tables(comparison),
             output_table(comparison),
             systems_table(list(comparison.systems.values())),
-            *[table for table in confusion_tables(confusions) if table.rows],
+            *confusion_tables(confusions),
         ],
         plot=_comparison_plot(comparison),
         explored=[

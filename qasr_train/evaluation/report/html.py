@@ -14,7 +14,7 @@ from typing import Any
 from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
 from qasr_train.evaluation.report.document import Report
 from qasr_train.evaluation.report.published import THIS_RUN
-from qasr_train.pages.table import Table
+from qasr_train.pages.table import STACKED_STYLE, Table, cell_labels, stack_class
 
 _LEFT_ALIGNED = frozenset(
     {
@@ -65,7 +65,7 @@ def render_html(report: Report) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, has_audio)}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<link rel="icon" href="data:,">',
-            f"<title>{_text(report.title)}</title><style>{style}</style></head><body><main>",
+            f"<title>{_text(report.title)}</title><style>{style}{STACKED_STYLE}</style></head><body><main>",
             *body,
             f"</main><script>{script}</script></body></html>",
             "",
@@ -132,11 +132,15 @@ def _tables(tables: Sequence[Table]) -> list[str]:
 
 
 def _table(table: Table) -> str:
+    heading = f"<h2>{_text(table.title)}</h2>"
+    note = f"<p>{_text(table.note)}</p>" if table.note else ""
+    if not table.rows:
+        return f"{heading}\n{note}"
     header = "".join(_cell("th", cell, table.headers[column]) for column, cell in enumerate(table.headers))
     rows = "\n".join(f"<tr{_mark(row)}>{_row(row, table.headers)}</tr>" for row in table.rows)
-    note = f"<p>{_text(table.note)}</p>" if table.note else ""
-    heading = f"<h2>{_text(table.title)}</h2>"
-    return f'{heading}\n{note}<div class="wide"><table><thead><tr>{header}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
+    kind = stack_class(table.headers)
+    drawn = f"<table{kind}><thead><tr>{header}</tr></thead>\n<tbody>{rows}</tbody></table>"
+    return f'{heading}\n{note}<div class="wide">{drawn}</div>'
 
 
 def _mark(cells: Sequence[str]) -> str:
@@ -144,14 +148,15 @@ def _mark(cells: Sequence[str]) -> str:
 
 
 def _row(cells: Sequence[str], headers: Sequence[str]) -> str:
-    return "".join(_cell("td", cell, header) for cell, header in zip(cells, headers, strict=True))
+    labels = cell_labels(headers)
+    return "".join(_cell("td", cell, header, label) for cell, header, label in zip(cells, headers, labels, strict=True))
 
 
-def _cell(tag: str, content: str, header: str) -> str:
+def _cell(tag: str, content: str, header: str, label: str = "") -> str:
     kind = ' class="text" dir="auto"' if header in _LEFT_ALIGNED else ""
     if header == "change" and content.endswith("*"):
         kind = f' class="{"good" if content.startswith("-") else "bad"}"'
-    return f"<{tag}{kind}>{_text(content)}</{tag}>"
+    return f"<{tag}{kind}{label}>{_text(content)}</{tag}>"
 
 
 def _text(text: str) -> str:

@@ -3,15 +3,22 @@
 Input: labels, figures and intervals. Output: an `<svg>` element to stand inside HTML; labels are untrusted and escaped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.pages.svg import svg_drawing
 
+if TYPE_CHECKING:  # matplotlib takes a second to import
+    from matplotlib.axes import Axes
+
 _COLOURS = ("#8a8f98", "#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
 _MAX_BARS = 30
 _MAX_LINES = 10
+# An interval of few utterances may reach far beyond every rate; past so many times the highest one the axis ends sooner.
+_WILD, _ROOM = 3.0, 1.6
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
         return ""
     with svg_drawing(8, 0.9 + 0.32 * len(labels) * len(series)) as drawing:
         axes = drawing.axes
-        height = 0.8 / len(series)
+        height, top = 0.8 / len(series), axis_top(bars)
         for number, name in enumerate(series):
             drawn = [bar for bar in bars if bar.series == name and bar.label in labels]
             places = [labels.index(bar.label) + (number - (len(series) - 1) / 2) * height for bar in drawn]
@@ -44,23 +51,55 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
                 [bar.percent for bar in drawn],
                 height=0.9 * height,
                 color=_COLOURS[number if len(series) > 1 else 1],
-                xerr=_whiskers(drawn),
+                xerr=_whiskers(drawn, top),
                 error_kw={"ecolor": "#222", "capsize": 3, "elinewidth": 1},
                 label=_short(name),
             )
+            _arrows(axes, [(top, place) for place, bar in zip(places, drawn, strict=True) if _is_beyond(bar, top)], ">")
         axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
         axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_xlabel(axis_label)
+        axes.set_xlim(0, 1.05 * top)
+        axes.set_xlabel(_with_note(axis_label, bars, top))
         if len(series) > 1:
             drawing.figure.legend(loc="outside upper right", ncols=len(series), frameon=False)
     return drawing.text
 
 
-def _whiskers(bars: Sequence[Bar]) -> list[list[float]]:
-    """Lengths to the left and right of each bar's end; 0 where there is no interval."""
+def axis_top(bars: Sequence[Bar]) -> float:
+    """How far an axis reaches: over all intervals, unless one is wild and would press the rates flat."""
+    highest = max([1.0, *(bar.percent for bar in bars)])
+    most = max([0.0, *(bar.interval.high_percent if bar.interval else bar.percent for bar in bars)])
+    return _ROOM * highest if most > _WILD * highest else max(most, 1e-9)
+
+
+def _is_beyond(bar: Bar, top: float) -> bool:
+    return bar.interval is not None and bar.interval.high_percent > top
+
+
+def _arrows(axes: "Axes", places: Sequence[tuple[float, float]], marker: str) -> None:
+    """Where intervals leave the axis. places: (x, y)."""
+    if places:
+        axes.plot(*zip(*places, strict=True), marker, color="#222", markersize=7, clip_on=False, zorder=4)
+
+
+def _with_note(label: str, bars: Sequence[Bar], top: float) -> str:
+    """The label of an axis, and below it how far the intervals reach that leave it."""
+    ends: dict[str, float] = {}
+    for bar in bars:
+        if bar.interval is not None and _is_beyond(bar, top):
+            ends[bar.label] = max(bar.interval.high_percent, ends.get(bar.label, 0.0))
+    if not ends:
+        return label
+    named = [f"{_short(name)} to {high:.3g} %" for name, high in list(ends.items())[:_MAX_NAMED]]
+    more = f" and {len(ends) - _MAX_NAMED} more" if len(ends) > _MAX_NAMED else ""
+    return f"{label}\narrows: intervals that reach further, {', '.join(named)}{more}"
+
+
+def _whiskers(bars: Sequence[Bar], top: float) -> list[list[float]]:
+    """Lengths to the left and right of each bar's end, no further than the axis; 0 where there is no interval."""
     ends = [
-        (bar.interval.low_percent, bar.interval.high_percent) if bar.interval else (bar.percent,) * 2 for bar in bars
+        (bar.interval.low_percent, min(top, bar.interval.high_percent)) if bar.interval else (bar.percent,) * 2
+        for bar in bars
     ]
     left = [max(0.0, bar.percent - low) for bar, (low, _) in zip(bars, ends, strict=True)]
     right = [max(0.0, high - bar.percent) for bar, (_, high) in zip(bars, ends, strict=True)]
@@ -128,25 +167,21 @@ def noise_plot(lines: Sequence[NoiseLine], axis_label: str) -> str:
     """Error rate against signal-to-noise ratio, quieter noise to the left; without noise stands at the left end."""
     ratios = sorted({ratio for line in lines for ratio, _, _ in line.points if ratio is not None}, reverse=True)
     places: dict[float | None, int] = {ratio: place for place, ratio in enumerate((None, *ratios))}
+    drawn = {
+        line.name: sorted(
+            [
+                (float(places[ratio]), percent, interval)
+                for ratio, percent, interval in line.points
+                if percent is not None
+            ],
+            key=lambda point: point[0],
+        )
+        for line in lines[:_MAX_LINES]
+    }
     with svg_drawing(8, 4.2) as drawing:
         axes = drawing.axes
-        for number, line in enumerate(lines[:_MAX_LINES]):
-            drawn = sorted(
-                ((places[ratio], percent, interval) for ratio, percent, interval in line.points if percent is not None),
-                key=lambda point: point[0],
-            )
-            bars = [Bar("", "", percent, interval) for _, percent, interval in drawn]
-            axes.errorbar(
-                [place for place, _, _ in drawn],
-                [bar.percent for bar in bars],
-                yerr=_whiskers(bars),
-                label=_short(line.name),
-                color=f"C{number}",
-                marker="o",
-                capsize=3,
-            )
+        _rate_lines(axes, drawn)
         axes.set_xticks(range(len(places)), ["no noise", *(f"{ratio:g} dB" for ratio in ratios)])
-        axes.set_ylim(bottom=0)
         axes.set_ylabel(axis_label.partition(" by ")[0])
         axes.legend(loc="best", frameon=False)
     return drawing.text
@@ -165,31 +200,45 @@ def amount_plot(lines: Sequence[AmountLine], axis_label: str) -> str:
     amounts = sorted({number for line in lines for number, _, _ in line.points})
     trained = [number for number in amounts if number] or [1]
     places = {number: float(number) for number in trained} | {0: _place_of_none(trained)}
-    bars = [Bar(line.name, "", percent, interval) for line in lines for _, percent, interval in line.points]
-    highest = max(bar.percent for bar in bars)
+    # Nudged, so that whiskers of two lines do not cover each other.
+    drawn = {
+        line.name: [(places[amount] * 1.04**number, percent, interval) for amount, percent, interval in line.points]
+        for number, line in enumerate(lines)
+    }
     with svg_drawing(8, 4.2) as drawing:
         axes = drawing.axes
-        for number, line in enumerate(lines):
-            nudge = 1.04**number  # so that whiskers of two lines do not cover each other
-            axes.errorbar(
-                [places[amount] * nudge for amount, _, _ in line.points],
-                [percent for _, percent, _ in line.points],
-                yerr=_whiskers([bar for bar in bars if bar.label == line.name]),
-                label=_short(line.name),
-                color=f"C{number}",
-                marker="o",
-                capsize=3,
-            )
+        _rate_lines(axes, drawn, "clips trained on (0: before training)")
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xticks([places[amount] for amount in amounts], [f"{amount:,}" for amount in amounts])
-        # An interval of few speakers may reach far above every rate, and would press the lines together.
-        most = max(bar.interval.high_percent if bar.interval else bar.percent for bar in bars)
-        axes.set_ylim(0, 1.05 * min(most, max(1.0, 1.6 * highest)))
-        axes.set_xlabel("clips trained on (0: before training)")
         axes.set_ylabel(axis_label)
         axes.legend(loc="best", frameon=False)
     return drawing.text
+
+
+def _rate_lines(
+    axes: "Axes", lines: Mapping[str, Sequence[tuple[float, float, Interval | None]]], label: str = ""
+) -> None:
+    """A line a name. lines: (place, percent, its interval) of each. label: of the axis along; what arrows mean comes below it."""
+    bars = {
+        name: [Bar(name, "", percent, interval) for _, percent, interval in points] for name, points in lines.items()
+    }
+    every = [bar for drawn in bars.values() for bar in drawn]
+    top = axis_top(every)
+    for number, (name, points) in enumerate(lines.items()):
+        places = [place for place, _, _ in points]
+        axes.errorbar(
+            places,
+            [bar.percent for bar in bars[name]],
+            yerr=_whiskers(bars[name], top),
+            label=_short(name),
+            color=f"C{number}",
+            marker="o",
+            capsize=3,
+        )
+        _arrows(axes, [(at, top) for at, bar in zip(places, bars[name], strict=True) if _is_beyond(bar, top)], "^")
+    axes.set_ylim(0, 1.05 * top)
+    axes.set_xlabel(_with_note(label, every, top).strip())
 
 
 def _place_of_none(trained: Sequence[int]) -> float:

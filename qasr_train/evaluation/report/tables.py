@@ -206,14 +206,31 @@ def _rates(rows: Sequence[UtteranceScore]) -> list[str]:
 
 
 def confusion_tables(confusions: Confusions, num_rows: int = 20) -> list[Table]:
-    """The most frequent substitutions, deletions and insertions; words, or characters in languages without spaces."""
-    substitutions = [
-        [said, heard, str(count)] for (said, heard), count in confusions.substitutions.most_common(num_rows)
+    """The most frequent substitutions, deletions and insertions; words, or characters in languages without spaces.
+
+    What happened once says nothing of a pattern and is left out; each table says how many such errors there are. A kind of which
+    there is none has no table.
+    """
+    deletions = [((word,), count) for word, count in confusions.deletions.most_common()]
+    insertions = [((word,), count) for word, count in confusions.insertions.most_common()]
+    tables = [
+        _confusion_table(
+            "Most frequent substitutions", ["reference", "heard as"], confusions.substitutions.most_common(), num_rows
+        ),
+        _confusion_table("Most frequent deletions", ["word"], deletions, num_rows),
+        _confusion_table("Most frequent insertions", ["word"], insertions, num_rows),
     ]
-    deletions = [[word, str(count)] for word, count in confusions.deletions.most_common(num_rows)]
-    insertions = [[word, str(count)] for word, count in confusions.insertions.most_common(num_rows)]
-    return [
-        Table("Most frequent substitutions", ["reference", "heard as", "times"], substitutions),
-        Table("Most frequent deletions", ["word", "times"], deletions),
-        Table("Most frequent insertions", ["word", "times"], insertions),
-    ]
+    return [table for table in tables if table.rows or table.note]
+
+
+def _confusion_table(
+    title: str, headers: list[str], counts: Sequence[tuple[tuple[str, ...], int]], num_rows: int
+) -> Table:
+    """counts: words and how often, falling."""
+    repeated = [(words, count) for words, count in counts if count > 1]
+    num_once, num_more = len(counts) - len(repeated), max(0, len(repeated) - num_rows)
+    told = [f"{num_more:,} more came twice or oftener"] if num_more else []
+    told += [f"{num_once:,} came once"] if num_once else []
+    note = f"Not listed: {', '.join(told)}." if told else ""
+    rows = [[*words, str(count)] for words, count in repeated[:num_rows]]
+    return Table(title, [*headers, "times"], rows, note)

@@ -18,6 +18,10 @@ FLAGS = (
 PATIENCE_S = 60.0
 
 
+class _PageLeftError(AssertionError):
+    """The page was left for another before it could answer."""
+
+
 class Browser:
     """One page, opened; a context manager. errors: what the page or the browser complained of on the console."""
 
@@ -50,9 +54,22 @@ class Browser:
     def wait_for(self, condition: str) -> None:
         """Until a JavaScript condition holds."""
         give_up_s = time.monotonic() + PATIENCE_S
-        while not self.run(condition):
+        while not self._holds(condition):
             assert time.monotonic() < give_up_s, condition
             time.sleep(0.02)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(condition))
+        except _PageLeftError:  # while it was asked, the page gave way to the next
+            return False
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """A window of so many pixels, as a phone's where it is narrow."""
+        self._send(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.wait_for(f"innerWidth === {width}")
 
     def picture(self, path: Path) -> None:
         """What stands in the window, as PNG."""
@@ -75,6 +92,8 @@ class Browser:
         while True:
             answer = self._receive()
             if answer.get("id") == self._num_sent:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise _PageLeftError(answer)
                 assert "error" not in answer, answer
                 return answer["result"]
             self._listen(answer)

@@ -131,3 +131,24 @@ def test_texts_are_text(browser: Browser) -> None:
 def test_a_picture_can_be_looked_at(browser: Browser, tmp_path: Path) -> None:
     browser.picture(tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 20_000
+
+
+def test_on_a_phone_nothing_is_cut_and_no_header_covers_another(browser: Browser) -> None:
+    browser.resize(400)
+    try:
+        assert browser.run("document.documentElement.scrollWidth") == 400
+        # Of the first table, gain and loss, and of the systems: every cell that says something stands inside the window.
+        for label in ("candidate %", "change", "architecture", "figures"):
+            places = browser.run(
+                f"[...document.querySelectorAll('td[data-label=\"{label}\"]')].map(one => one.getBoundingClientRect())"
+                ".map(one => [one.left, one.right, one.width])"
+            )
+            assert places and all(left >= 0 and right <= 400 and width > 20 for left, right, width in places), label
+        overlaps = browser.run("""(() => {
+          const boxes = [...document.querySelectorAll('table.rows th button')].map(one => one.getBoundingClientRect());
+          return boxes.filter((a, i) => boxes.some((b, j) => i < j
+            && a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)).length; })()""")
+        assert overlaps == 0
+        assert all(cell for cell in browser.run(CELLS.format(0)))
+    finally:
+        browser.resize(1300, 1000)

@@ -103,7 +103,7 @@ def test_a_report_with_a_baseline_shows_gain_and_verdict(tmp_path):
     before = score_predictions(_rows(["the cat sit down"] * 30, role="target"), get_normalizer("none"))
     after = score_predictions(_rows(["the cat sat down"] * 30, role="target"), get_normalizer("none"))
     page = write_report(tmp_path / "after", after, compare_runs(before, after)).read_text(encoding="utf-8")
-    assert '<td class="good">-25.00 *</td>' in page
+    assert '<td class="good" data-label="change">-25.00 *</td>' in page
     assert "Gate passed" in page
     assert _embedded_rows(page)[0]["b"] == {
         "w": 25.0,
@@ -119,7 +119,7 @@ def test_a_failed_gate_and_a_loss_are_marked(tmp_path):
     runs = [replace(score_predictions(_rows([text] * 30, role="guard"), get_normalizer("none")), path=name)
             for name, text in (("base", "the cat sat down"), ("cand", "the cat sit down"))]  # fmt: skip
     page = write_comparison_report(tmp_path, compare_runs(*runs)).read_text(encoding="utf-8")
-    assert '<td class="bad">+25.00 *</td>' in page
+    assert '<td class="bad" data-label="change">+25.00 *</td>' in page
     assert "Gate failed" in page
     assert "gate: failed" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
