@@ -40,7 +40,6 @@ _FILES = re.compile(
 _WEIGHTS = re.compile(r"(adapter_)?model.*\.safetensors")
 _NO_LICENCE = (None, "", "unknown", "other")  # the Hub's "other" needs a name and a link besides
 _FORBIDDEN = (401, 403)
-_MEGABYTE = 1_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -69,12 +68,12 @@ class Upload:
     def describe(self) -> str:
         """The files with their sizes, the repository, who may see it, and what stays here; lines for the terminal."""
         to = self.repository
-        lines = [f"{size / _MEGABYTE:12,.3f} MB  {path}" for path, size in self.files.items()]
-        total = sum(self.files.values()) / _MEGABYTE
+        lines = [f"{size:14,} bytes  {path}" for path, size in self.files.items()]
+        total = sum(self.files.values())
         branch = f", branch {to.revision}" if to.revision else ""
         who = "private" if to.is_private else "PUBLIC: everybody can read it"
         lines.append(
-            f"{total:12,.3f} MB  {len(self.files)} files to {to.repo_id}{branch} ({who}), licence {self.licence}"
+            f"{total:14,} bytes  {len(self.files)} files to {to.repo_id}{branch} ({who}), licence {self.licence}"
         )
         if self.left:
             lines.append(f"stays here, being no part of an export: {', '.join(self.left)}")

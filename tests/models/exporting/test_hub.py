@@ -103,9 +103,11 @@ def test_files_of_an_export_go_up_and_no_others(tmp_path: Path) -> None:
     assert upload.files["vocab.json"] == 5
     assert {name if "/" not in name else f"{name.partition('/')[0]}/" for name in NEVER} == set(upload.left)
     lines = upload.describe().splitlines()
-    total = sum(upload.files.values()) / 1e6
-    assert f"{total:12,.3f} MB  14 files to me/tuned (private), licence apache-2.0" in lines
-    assert "       0.000 MB  vocab.json" in lines and lines[-1].startswith("stays here, being no part of an export: ")
+    total = sum(upload.files.values())
+    assert f"{total:14,} bytes  14 files to me/tuned (private), licence apache-2.0" in lines
+    assert "             5 bytes  vocab.json" in lines and lines[-1].startswith(
+        "stays here, being no part of an export: "
+    )
 
 
 @pytest.mark.parametrize(

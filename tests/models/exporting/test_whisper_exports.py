@@ -1,6 +1,7 @@
 """Whisper's exports: what plain transformers and PEFT open says what we say, in the number format asked for; mistakes say why."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from qasr_train.models.exporting.family import find_export
 from qasr_train.models.families import load_model, load_trainable
 from qasr_train.models.settings import AdaptConfig, ExportDtype, ExportLayout, LoraSettings
 from qasr_train.models.whisper.config import WhisperConfig, Window
-from tests.helpers import tone, utterance
+from tests.helpers import tone, utterance, write_wav
 from tests.models.tiny_families import save_tiny_whisper
 
 LAYER = "model.decoder.layers.0.self_attn.q_proj.weight"
@@ -153,6 +154,16 @@ def test_an_adapter_alone_knows_the_windows_it_was_trained_with(
     assert "never trained" not in caplog.text
     load_model(WhisperConfig(path=str(work / "base"), window=Window.clip), device="cpu")
     assert "never trained" in caplog.text
+
+
+def test_the_snippet_of_the_card_runs(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    out = written(work / "base", tmp_path / "out", dtype=ExportDtype.float32)
+    snippet = re.search(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL)
+    assert snippet is not None and "THIS_FOLDER" in snippet[1]
+    write_wav(tmp_path / "speech.wav", tone(0.6))
+    monkeypatch.chdir(tmp_path)
+    exec(snippet[1].replace("THIS_FOLDER", str(out)), {})
+    assert capsys.readouterr().out.endswith("\n")
 
 
 def test_the_card_speaks_of_whisper_alone(work: Path, tmp_path: Path) -> None:
