@@ -153,19 +153,24 @@ def leaderboard_english(text: str) -> str:
     """English text as the leaderboard of August 2026 compares it. The sixteen steps are numbered as in docs/evaluation.md."""
     text = text.lower()  # 1
     text = without_brackets(text)  # 2, 3
-    return _strip_stray(join_letters(_fold_names(_words_and_numbers(text))))
+    return _strip_stray(join_letters(fold_names(_words_and_numbers(text))))
 
 
 def without_brackets(text: str) -> str:
-    """Text without `<...>`, `[...]` and then `(...)`; what is opened and never closed stays.
+    """Text without `<...>`, `[...]` and then `(...)`; what is opened and never closed stays."""
+    text = without_spans(text)
+    end = text.rfind(")") + 1
+    return _PARENTHESES.sub("", text[:end]) + text[end:]
+
+
+def without_spans(text: str) -> str:
+    """Text without `<...>` and `[...]`.
 
     Nothing behind the last closing bracket is looked at: there each opening one would be followed to the end in vain, and
     100,000 of them would take a minute.
     """
     end = max(text.rfind(">"), text.rfind("]")) + 1
-    text = _SPANS.sub("", text[:end]) + text[end:]
-    end = text.rfind(")") + 1
-    return _PARENTHESES.sub("", text[:end]) + text[end:]
+    return _SPANS.sub("", text[:end]) + text[end:]
 
 
 def our_english(text: str) -> str:
@@ -189,14 +194,23 @@ STRAIGHT_APOSTROPHES = str.maketrans("’‘ʼ`´＇", "''''''")
 def _words_and_numbers(text: str) -> str:
     """Steps 4 to 12."""
     text = spelt_out(text)
-    text = _DIGIT_COMMA.sub(r"\1\2", text)  # 7
+    text = without_digit_commas(text)  # 7
     text = plain_letters(text)
-    return american(_numbers_to_digits(text))  # 11
+    return american(numbers_to_digits(text, _numbers()))  # 11
+
+
+def without_digit_commas(text: str) -> str:
+    """Step 7: "1,234" as "1234"."""
+    return _DIGIT_COMMA.sub(r"\1\2", text)
 
 
 def spelt_out(text: str) -> str:
     """Steps 4 to 6: lower-case text without fillers, contractions and titles in full."""
-    text = _FILLERS.sub("", text)  # 4
+    return in_full(_FILLERS.sub("", text))  # 4
+
+
+def in_full(text: str) -> str:
+    """Steps 5 and 6: contractions and titles of lower-case text in full."""
     has_apostrophe = "'" in text
     if has_apostrophe:
         text = _SPACE_BEFORE_APOSTROPHE.sub("'", text)  # 5
@@ -210,7 +224,11 @@ def spelt_out(text: str) -> str:
 
 def plain_letters(text: str) -> str:
     """Steps 8 to 10: periods at a word's end, diacritics, punctuation go (. % $ and the like stay); `wi fi` is `wifi`."""
-    text = _PERIOD_NOT_BEFORE_DIGIT.sub(r" \1", text)  # 8
+    return without_symbols(_PERIOD_NOT_BEFORE_DIGIT.sub(r" \1", text))  # 8
+
+
+def without_symbols(text: str) -> str:
+    """Steps 9 and 10: diacritics and punctuation go (. % $ and the like stay); `wi fi` is `wifi`."""
     text = unicodedata.normalize("NFKD", text).translate(_ASCII_LETTERS)  # 9
     return _COMPOUND.sub(lambda match: _COMPOUNDS[" ".join(match[0].split())], text)  # 10
 
@@ -221,20 +239,21 @@ def american(words: list[str]) -> str:
     return " ".join(spellings.get(word, word) for word in words)
 
 
-def _numbers_to_digits(text: str) -> list[str]:
-    """Step 11; skips Whisper's slow word loop where no word and no digit could be changed by it."""
+def numbers_to_digits(text: str, read_numbers: EnglishNumberNormalizer) -> list[str]:
+    """Step 11, words: skips Whisper's slow word loop where no word and no digit could be changed by it."""
     words = text.split()
     number_words = _number_words()
     if not any(word in number_words or not word.isalpha() for word in words) and "half" not in words:
         return words
     try:
-        return _numbers()(text).split()
+        return read_numbers(text).split()
     except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError):
         # Whisper's code asserts that digits make a number; a run of more than 4300 digits (a model in a loop) does not in Python.
         return words
 
 
-def _fold_names(text: str) -> str:  # 13
+def fold_names(text: str) -> str:
+    """Step 13: one spelling for given names said alike."""
     names = given_names()
     return " ".join(names.get(word, word) for word in text.split())
 

@@ -53,8 +53,11 @@ def leaderboard_multilingual(text: str, code: str | None) -> str:
     text = without_brackets(text.lower())
     text = unicodedata.normalize("NFKC", text).translate(_MARKS_AND_SYMBOLS_TO_SPACES).lower()
     text = " ".join(_NOT_WORD.sub("", text).split())
-    if code is None:
-        return text
+    return text if code is None else leaderboard_numbers(text, code)
+
+
+def leaderboard_numbers(text: str, code: str) -> str:
+    """Digits in words, as the leaderboard has them: `10 000` joined pairwise, then each run of digits through num2words."""
     text = _THOUSANDS_GROUP.sub(r"\1\2", text)
     return " ".join(_DIGITS.sub(lambda match: _leaderboard_number(match[0], code), text).split())
 

@@ -88,7 +88,7 @@ def error_of(capsys: pytest.CaptureFixture, recipe: str, given: list[str]) -> st
         (
             "finetune",
             "normalizer=qasr",
-            "normalizer=qasr: unknown; choose one of leaderboard-2026-08, qasr-1, qasr-2, none",
+            "normalizer=qasr: unknown; choose one of leaderboard-2026-08, leaderboard-2026-11, qasr-1, qasr-2, none",
         ),
         ("evaluate", "device=gpu", "device"),
         ("finetune", "trainer.precision=fp16", "trainer.precision=fp16: the decoder of Qwen3-ASR overflows float16"),

@@ -280,6 +280,7 @@ def test_no_text_breaks_a_normaliser(name, language):
 
 def test_an_unknown_normaliser_is_refused_with_the_choices():
     with pytest.raises(
-        ConfigError, match="normalizer=whisper: unknown; choose one of leaderboard-2026-08, qasr-1, qasr-2, none"
+        ConfigError,
+        match="whisper: unknown; choose one of leaderboard-2026-08, leaderboard-2026-11, qasr-1, qasr-2, none",
     ):
         get_normalizer("whisper")

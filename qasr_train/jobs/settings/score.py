@@ -17,7 +17,8 @@ class ScoreConfig:
     )
     out: str = setting(help="path; directory for scores.json, utterances.jsonl, report.md and report.html")
     normalizer: str = setting(
-        DEFAULT_NORMALIZER, help="name; rules of comparison: leaderboard-2026-08, qasr-1, qasr-2, none"
+        DEFAULT_NORMALIZER,
+        help="name; rules of comparison: leaderboard-2026-08, leaderboard-2026-11, qasr-1, qasr-2, none",
     )
     language: str | None = setting(
         None, help="name or code; of rows without their own. null: English in leaderboard manifests"

@@ -298,7 +298,8 @@ def test_an_unknown_set_in_only_lists_the_sets() -> None:
 
 def test_an_unknown_normalizer_lists_the_choices() -> None:
     with pytest.raises(
-        ConfigError, match="suite.normalizer=whisper: unknown; choose one of leaderboard-2026-08, qasr-1"
+        ConfigError,
+        match="suite.normalizer=whisper: unknown; choose one of leaderboard-2026-08, leaderboard-2026-11, qasr-1",
     ):
         composed("own", "suite.normalizer=whisper")
 

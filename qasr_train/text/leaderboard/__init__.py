@@ -1,0 +1,1 @@
+"""The rules of the Open ASR Leaderboard after August 2026, a module a language."""
