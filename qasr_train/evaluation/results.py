@@ -10,7 +10,6 @@ from typing import Any
 
 from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.clips import clip_of_sets
-from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
 from qasr_train.evaluation.scoring.alignment import error_counter
@@ -18,6 +17,7 @@ from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.settings import Scoring
+from qasr_train.evaluation.submission.leaderboard_csv import write_leaderboard_csv
 from qasr_train.run.directory import read_run
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.run.tracking import Tracker

@@ -1,7 +1,7 @@
 """Owns the job of `recipes/score.py`: predictions that lie there already, ours or the leaderboard's, are scored again.
 
 Input: ScoreConfig. Output in out: scores.json, utterances.jsonl, report.md, report.html, for a whole leaderboard run also
-leaderboard.csv; a table on stdout. Needs no model and no GPU.
+leaderboard.csv; a table on stdout; by further rules the same in out/NAME, and rules.json. Needs no model and no GPU.
 """
 
 import os
@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
+from qasr_train.evaluation.comparing.rules import RulesChange, compare_rules
 from qasr_train.evaluation.report.content import write_report
-from qasr_train.evaluation.report.leaderboard_csv import write_leaderboard_csv
+from qasr_train.evaluation.report.rules import RULES_FILE, rules_content, rules_summary
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
-from qasr_train.files import parse_json
+from qasr_train.evaluation.submission.leaderboard_csv import write_leaderboard_csv
+from qasr_train.files import parse_json, write_json
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
@@ -30,9 +32,27 @@ def score(config: ScoreConfig) -> None:
         UserError: predictions or term list cannot be read; the directory cannot be written.
     """
     run = score_saved(config)
+    changes = [compare_rules(run, _score_also_by(config, name)) for name in config.also_by]
     write_leaderboard_csv(config.out, run)
-    write_report(config.out, run, config=config.report)
-    print(score_summary(run, config.out))
+    _write_rules(Path(config.out) / RULES_FILE, changes)
+    write_report(config.out, run, config=config.report, by_rules=changes)
+    print("\n\n".join([score_summary(run, config.out), *rules_summary(changes)]))
+
+
+def _write_rules(path: Path, changes: list[RulesChange]) -> None:
+    """Write the file; remove an older one where nothing is to be told."""
+    path.unlink(missing_ok=True)
+    if changes:
+        write_json(path, rules_content(changes))
+
+
+def _score_also_by(config: ScoreConfig, normalizer: str) -> ScoredRun:
+    """The same predictions by other rules, with a report of their own in OUT/NORMALIZER."""
+    out = str(Path(config.out) / normalizer)
+    run = score_saved(replace(config, normalizer=normalizer, also_by=[], out=out))
+    write_leaderboard_csv(out, run)
+    write_report(out, run, config=config.report)
+    return run
 
 
 def score_saved(config: ScoreConfig) -> ScoredRun:

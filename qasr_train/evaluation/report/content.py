@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.evaluation.comparing.compare import Comparison
+from qasr_train.evaluation.comparing.rules import RulesChange
 from qasr_train.evaluation.report.clips import LoadClip, clip_of_file, embed_clips
 from qasr_train.evaluation.report.comparison_tables import (
     comparison_table,
@@ -20,6 +21,7 @@ from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.report.plots import Bar, error_rate_plot
 from qasr_train.evaluation.report.published import Placement, placements
 from qasr_train.evaluation.report.robustness import noise_placements
+from qasr_train.evaluation.report.rules import rules_tables
 from qasr_train.evaluation.report.tables import (
     confusion_tables,
     context_tables,
@@ -52,17 +54,19 @@ def write_report(
     *,
     config: ReportConfig | None = None,
     load_clip: LoadClip = clip_of_file,
+    by_rules: Sequence[RulesChange] = (),
 ) -> Path:
     """Write DIRECTORY/report.md and report.html of a scored run; returns the HTML file.
 
     Args:
         comparison: of the run with a baseline, to show gain and loss.
+        by_rules: the same predictions by further normalisers.
         config: whether recordings are embedded. load_clip: where they come from.
 
     Raises:
         ConfigError: the directory cannot be written.
     """
-    report = scores_report(run, comparison)
+    report = scores_report(run, comparison, by_rules)
     _embed(report, run.rows, config, load_clip)
     return write_files(Path(directory), report)
 
@@ -74,9 +78,9 @@ def write_comparison_report(directory: str | Path, comparison: Comparison, confi
     return write_files(Path(directory), report)
 
 
-def scores_report(run: ScoredRun, comparison: Comparison | None = None) -> Report:
+def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules: Sequence[RulesChange] = ()) -> Report:
     """The report of one run."""
-    tables = [headline_table(run)]
+    tables = [headline_table(run), *rules_tables(by_rules)]
     lead = [f"Normaliser {run.normalizer.name}; {len(run.rows)} utterances in {len(run.sets)} sets."]
     if comparison is not None:
         tables += [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]

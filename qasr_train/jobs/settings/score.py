@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
+from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import RESAMPLE_BY, ReportConfig
-from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, get_normalizer
 
 
 @dataclass
@@ -19,6 +20,10 @@ class ScoreConfig:
     normalizer: str = setting(
         DEFAULT_NORMALIZER,
         help="name; rules of comparison: leaderboard-2026-08, leaderboard-2026-11, qasr-1, qasr-2, none",
+    )
+    also_by: list[str] = setting(
+        [],
+        help="names; further rules for the same predictions, each in OUT/NAME, and what moved by rules alone. []: none",
     )
     language: str | None = setting(
         None, help="name or code; of rows without their own. null: English in leaderboard manifests"
@@ -40,3 +45,8 @@ class ScoreConfig:
     def __post_init__(self) -> None:
         check_settings(self, "score")
         get_normalizer(self.normalizer)
+        for name in self.also_by:
+            if name not in NORMALIZERS:
+                raise ConfigError(f"also_by={name}: unknown; choose among {', '.join(NORMALIZERS)}")
+            if name == self.normalizer or self.also_by.count(name) > 1:
+                raise ConfigError(f"also_by={name}: is named twice; each of normalizer and also_by must be another one")

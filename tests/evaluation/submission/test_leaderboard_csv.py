@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from qasr_train.evaluation.report.leaderboard_csv import leaderboard_csv, write_leaderboard_csv
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.evaluation.submission.leaderboard_csv import leaderboard_csv, write_leaderboard_csv
 from qasr_train.jobs.recipes import load_config
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction

@@ -1,0 +1,1 @@
+"""What a public leaderboard takes of a scored run."""
