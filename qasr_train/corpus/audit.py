@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from qasr_train.corpus.findings import Finding, Severity
 from qasr_train.manifest import Utterance
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.style import SetStyle, set_style, style_remarks
@@ -44,12 +45,13 @@ _SCRIPTS = {
 
 @dataclass(frozen=True)
 class ForeignCharacter:
-    """A character that the language is not written with: how often it stands there, and the first clips with it."""
+    """A character that the language is not written with: how often it stands there, in how many clips, the first of these."""
 
     language: str
     character: str
     name: str
     count: int
+    num_clips: int
     ids: list[str]
 
 
@@ -92,27 +94,40 @@ class Audit:
 
     def remarks(self) -> list[str]:
         """One line for everything a person should look at."""
-        lines = [
-            f"{one.count} times {one.character!r} ({one.name}) in {one.language} (e.g. {', '.join(one.ids[:3])})"
+        return [one.text for one in self.findings()]
+
+    def findings(self) -> list[Finding]:
+        """The same, with how bad each is and of which clips."""
+        found = [
+            Finding(
+                Severity.FAULT,
+                f"{one.count} times {one.character!r} ({one.name}) in {one.language} (e.g. {', '.join(one.ids[:3])})",
+                one.ids,
+                one.num_clips,
+            )
             for one in self.foreign[:5]
         ]
         if len(self.foreign) > 5:
-            lines.append(f"{len(self.foreign) - 5} more characters outside the script of their language")
+            text = f"{len(self.foreign) - 5} more characters outside the script of their language"
+            found.append(Finding(Severity.FAULT, text))
         if self.outliers:
-            ids = ", ".join(one.id for one in self.outliers[:3])
-            lines.append(
-                f"{len(self.outliers)} clips with far too much or too little text for their length (e.g. {ids})"
-            )
-        for shared in self.shared_texts:
-            if shared.covered:
-                first = shared.covered[0][0]
-                lines.append(
-                    f"LEAK: {len(shared.covered)} of {shared.num_long} long texts of {shared.of} stand for the most part in "
-                    f"{shared.within} (runs of {NGRAM} words; e.g. {first})"
-                )
+            ids = [one.id for one in self.outliers]
+            text = f"{len(ids)} clips with far too much or too little text for their length (e.g. {', '.join(ids[:3])})"
+            found.append(Finding(Severity.FAULT, text, ids[:MAX_LISTED], len(ids)))
+        found += [_leak(shared) for shared in self.shared_texts if shared.covered]
         if self.num_repeats:
-            lines.append(f"{self.num_repeats} clips repeat a text that the same speaker said before")
-        return lines + self.style_remarks
+            text = f"{self.num_repeats} clips repeat a text that the same speaker said before"
+            found.append(Finding(Severity.FACT, text, (), self.num_repeats))
+        return found + [Finding(Severity.LOOK, remark) for remark in self.style_remarks]
+
+
+def _leak(shared: SharedText) -> Finding:
+    ids = [utterance_id for utterance_id, _ in shared.covered]
+    text = (
+        f"LEAK: {len(ids)} of {shared.num_long} long texts of {shared.of} stand for the most part in {shared.within} (runs of "
+        f"{NGRAM} words; e.g. {ids[0]})"
+    )
+    return Finding(Severity.LEAK, text, ids[:MAX_LISTED], len(ids))
 
 
 def audit_corpus(utterances: Sequence[Utterance]) -> Audit:
@@ -199,7 +214,9 @@ def _foreign(by_language: dict[str, list[Utterance]]) -> list[ForeignCharacter]:
                     counts[character] += number
                     ids[character].append(utterance.id)
         found += [
-            ForeignCharacter(language, c, unicodedata.name(c, f"U+{ord(c):04X}").lower(), number, ids[c][:MAX_LISTED])
+            ForeignCharacter(
+                language, c, unicodedata.name(c, f"U+{ord(c):04X}").lower(), number, len(ids[c]), ids[c][:MAX_LISTED]
+            )
             for c, number in counts.items()
             if _is_wrong(c)
         ]

@@ -1,29 +1,39 @@
 """Owns the page of an audit, `audit.html`: one file without network, in which every text of the corpus is escaped.
 
-Input: a `Summary` and an `Audit`. Output: HTML. It holds transcripts, so it stays where the recordings are.
+Input: a `Summary` and an `Audit`, the clips they are of. Output: HTML: findings, the worst first, with the clips of each, then
+tables. It holds transcripts and leads to the recordings where they lie, so it stays where they are.
 """
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
 
 from qasr_train.corpus.audit import MAX_LISTED, Audit
+from qasr_train.corpus.findings import Finding, worst_first
 from qasr_train.corpus.summary import Part, Summary
+from qasr_train.manifest import Utterance
 from qasr_train.pages.html import html_page
+from qasr_train.pages.player import clip_uri, link, player
 from qasr_train.pages.svg import svg_drawing
 from qasr_train.pages.table import html_table
 
-_STYLE = "td:first-child, th:first-child, td.text { text-align: left } li.leak { font-weight: bold }"
+_STYLE = """
+td:first-child, th:first-child, td.text { text-align: left } td.text { overflow-wrap: anywhere }
+section.leak { border-left: 4px solid #c53030; padding-left: .8rem }
+section.fault { border-left: 4px solid #c77700; padding-left: .8rem }
+li.clip { margin: .3rem 0 } li.clip audio { height: 2rem; width: 14rem; max-width: 100%; vertical-align: middle }
+"""
 _MAX_RATE = 40.0
 _MIN_CLIPS = 20
 
 
-def audit_page(summary: Summary, audit: Audit, remarks: Sequence[str]) -> str:
-    """The whole page; `remarks` is everything a person should look at, of both."""
+def audit_page(summary: Summary, audit: Audit, clips: Mapping[str, Utterance], folder: Path) -> str:
+    """The whole page. clips: by id. folder: that paths of recordings count from, where they are not absolute."""
     parts = [("all", summary.total), *summary.splits.items(), *summary.languages.items()]
-    found = "".join(f"<li{' class=leak' if one.startswith('LEAK') else ''}>{html.escape(one)}</li>" for one in remarks)
     sections = [
         "<h1>Audit of a prepared corpus</h1>",
-        f"<h2>To look at</h2><ul>{found or '<li>nothing</li>'}</ul>",
+        *_findings([*summary.findings(), *audit.findings()], clips, folder),
         html_table(("", "clips", "hours", "speakers", "no speech"), [_part(name, part) for name, part in parts]),
         "<h2>Durations</h2>" + _durations(summary),
         "<h2>Speaking rate</h2>" + _rates(audit),
@@ -32,7 +42,35 @@ def audit_page(summary: Summary, audit: Audit, remarks: Sequence[str]) -> str:
         _foreign(audit),
         _shared(audit),
     ]
-    return html_page("Audit", "\n".join(section for section in sections if section), style=_STYLE)
+    return html_page("Audit", "\n".join(section for section in sections if section), style=_STYLE, media="file:")
+
+
+def _findings(findings: Sequence[Finding], clips: Mapping[str, Utterance], folder: Path) -> list[str]:
+    """A section for each degree of severity, the worst first."""
+    return [
+        f'<section class="{severity.name.lower()}"><h2>{severity.meaning}</h2><ul>'
+        + "".join(f"<li>{html.escape(one.text)}{_clips(one, clips, folder)}</li>" for one in group)
+        + "</ul></section>"
+        for severity, group in groupby(worst_first(findings), key=lambda one: one.severity)
+    ]
+
+
+def _clips(finding: Finding, clips: Mapping[str, Utterance], folder: Path) -> str:
+    """The clips of a finding, folded up: a link to each, its sound once it is asked for, its transcript."""
+    known = [clips[one] for one in finding.ids if one in clips]
+    if not known:
+        return ""
+    total = max(finding.num_clips, len(known))
+    told = f"the first {len(known)} of {total:,} clips" if total > len(known) else f"{total} clip{'s' * (total > 1)}"
+    drawn = "".join(f'<li class="clip">{_clip(one, folder)}</li>' for one in known)
+    return f"<details><summary>{told}</summary><ul>{drawn}</ul></details>"
+
+
+def _clip(one: Utterance, folder: Path) -> str:
+    uri = clip_uri(one.audio, folder, one.start_s, one.end_s)
+    # Of a recording of several channels a browser would play all of them together.
+    sound = player(uri) if uri is not None and one.channel is None else ""
+    return f'{link(uri, one.id)} {sound} <span dir="auto">{html.escape(one.text or "")}</span>'
 
 
 def _part(name: str, part: Part) -> list[str]:

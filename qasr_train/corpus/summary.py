@@ -12,6 +12,7 @@ from typing import Any
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.corpus.debris import Debris
+from qasr_train.corpus.findings import Finding, Severity
 from qasr_train.corpus.splits import Overlap
 from qasr_train.corpus.worker import Measured
 from qasr_train.data.settings import DataConfig
@@ -26,6 +27,10 @@ _STATED_TOLERANCE_S = 0.5
 _MAX_CHARACTERS_PER_S = 40.0  # very fast speech has some 25 letters a second; beyond this text and sound do not belong
 _TRAINED_ON_S = DataConfig(train={}).max_duration_s
 _HOW_TO_MEND = {kind.note: f"; mend=[{kind.value}] takes it out" for kind in Debris}
+_DURATION_IS_OFF = "the stated duration is off by more than half a second"
+_TOO_MUCH_TEXT = "more text than can be said in the time (over 40 characters a second)"
+# What stands in transcripts and is not said is learned as if it were; what else is odd, somebody should look at.
+_SEVERITIES = dict.fromkeys([_DURATION_IS_OFF, _TOO_MUCH_TEXT, *(kind.note for kind in Debris)], Severity.FAULT)
 _CLIPPED_SHARE = 1e-3  # of the samples at full scale; one peak there is no distortion
 
 
@@ -109,19 +114,34 @@ class Summary:
 
     def remarks(self) -> list[str]:
         """One line for everything a person should look at, in the recordings above all."""
-        lines = [self._rows_line()]
-        lines += [f"characters: {len(self.characters)} different, most often {''.join(list(self.characters)[:30])!r}"]
-        lines += [f"rejected {kind.count}, e.g. {kind.example}: {kind.reason}" for kind in self.rejects]
+        return [one.text for one in self.findings()]
+
+    def findings(self) -> list[Finding]:
+        """The same, with how bad each is and of which clips."""
+        characters = f"characters: {len(self.characters)} different, most often {''.join(list(self.characters)[:30])!r}"
+        found = [Finding(Severity.FACT, self._rows_line()), Finding(Severity.FACT, characters)]
+        found += [
+            Finding(Severity.FAULT, f"rejected {kind.count}, e.g. {kind.example}: {kind.reason}", (), kind.count)
+            for kind in self.rejects
+        ]
         if self.num_duplicates:
-            lines.append(
-                f"same sound as an earlier clip: {self.num_duplicates}, {self.num_duplicates_with_other_text} of them with "
-                f"another text{self._other_texts()}"
-            )
+            told = f"same sound as an earlier clip: {self.num_duplicates}, {self.num_duplicates_with_other_text} of them with "
+            severity = Severity.FAULT if self.num_duplicates_with_other_text else Severity.LOOK
+            text = f"{told}another text{self._other_texts()}"
+            found.append(Finding(severity, text, (), self.num_duplicates))
         for overlap in self.overlaps:
-            lines += _overlap_remarks(overlap)
-        lines += [f"mended: {note}: {count} transcripts" for note, count in self.mended.items()]
-        return lines + [
-            f"{note}: {count} (e.g. {', '.join(self.examples[note][:3])}){_HOW_TO_MEND.get(note, '')}"
+            found += _overlap_findings(overlap)
+        found += [
+            Finding(Severity.FACT, f"mended: {note}: {count} transcripts", (), count)
+            for note, count in self.mended.items()
+        ]
+        return found + [
+            Finding(
+                _SEVERITIES.get(note, Severity.LOOK),
+                f"{note}: {count} (e.g. {', '.join(self.examples[note][:3])}){_HOW_TO_MEND.get(note, '')}",
+                self.examples[note],
+                count,
+            )
             for note, count in self.notes.items()
         ]
 
@@ -205,9 +225,9 @@ def _notes(
     odd: dict[str, list[str]] = defaultdict(list)
     for utterance, found, stated_s in zip(utterances, measured, stated_durations_s, strict=True):
         if stated_s is not None and abs(stated_s - found.duration_s) > _STATED_TOLERANCE_S:
-            odd["the stated duration is off by more than half a second"].append(utterance.id)
+            odd[_DURATION_IS_OFF].append(utterance.id)
         if len(utterance.text or "") > _MAX_CHARACTERS_PER_S * found.duration_s:
-            odd["more text than can be said in the time (over 40 characters a second)"].append(utterance.id)
+            odd[_TOO_MUCH_TEXT].append(utterance.id)
         for kind in Debris:
             if kind.is_in(utterance.text or ""):
                 odd[kind.note].append(utterance.id)
@@ -265,14 +285,16 @@ def _part_row(name: str, part: Part) -> str:
     return _row(name, str(part.num_clips), f"{part.hours:.2f}", str(part.num_speakers), str(part.num_no_speech))
 
 
-def _overlap_remarks(overlap: Overlap) -> list[str]:
-    lines = []
+def _overlap_findings(overlap: Overlap) -> list[Finding]:
+    found = []
     pair = f"{overlap.of} and {overlap.within}"
     if overlap.num_shared_audio:
         ids = ", ".join(overlap.shared_audio_ids[:3])
-        lines.append(f"LEAK: {pair} share the sound of {overlap.num_shared_audio} clips of {overlap.of} (e.g. {ids})")
+        text = f"LEAK: {pair} share the sound of {overlap.num_shared_audio} clips of {overlap.of} (e.g. {ids})"
+        found.append(Finding(Severity.LEAK, text, overlap.shared_audio_ids, overlap.num_shared_audio))
     if overlap.shared_speakers:
         names = ", ".join(overlap.shared_speakers[:3])
-        lines.append(f"{pair} share {len(overlap.shared_speakers)} speakers (e.g. {names})")
-    lines.append(f"{100 * overlap.shared_text_fraction:.1f} % of the texts of {overlap.of} stand in {overlap.within}")
-    return lines
+        found.append(Finding(Severity.LEAK, f"{pair} share {len(overlap.shared_speakers)} speakers (e.g. {names})"))
+    severity = Severity.LOOK if overlap.shared_text_fraction > 0 else Severity.FACT
+    text = f"{100 * overlap.shared_text_fraction:.1f} % of the texts of {overlap.of} stand in {overlap.within}"
+    return [*found, Finding(severity, text)]

@@ -76,8 +76,7 @@ def prepare(config: PrepareConfig) -> None:
     write_whole(out / SUMMARY_MD, summary.markdown())
     # 6. What a person should look at before training on it.
     audit = audit_corpus(prepared)
-    remarks = [*summary.remarks(), *audit.remarks()]
-    write_whole(out / AUDIT, audit_page(summary, audit, remarks))
+    write_whole(out / AUDIT, audit_page(summary, audit, {one.id: one for one in prepared}, out))
     print(summary.table(), *audit.remarks(), sep="\n", flush=True)
     print(f"\n{out / MANIFEST}: {len(prepared)} clips; {out / REJECTS}: {len(rejects)}; more in {out / AUDIT}")
 

@@ -86,9 +86,36 @@ def test_the_page_escapes_what_the_corpus_holds() -> None:
     summary = Summary(
         part, {}, {"<b>": part}, 2.0, 2.0, {"2-5 s": 41}, {}, 0, [], 0, 0, [], {}, Intake().record(), [], {}
     )
-    page = audit_page(summary, audit_corpus(rows), ["LEAK: <i>"])
-    assert "<script>" not in page and "&lt;script&gt;" in page and "<i>" not in page and ">&lt;b&gt;</td>" in page
-    assert page.count("<svg") == 2 and "src=" not in page and 'href="http' not in page
+    page = audit_page(summary, audit_corpus(rows), {}, Path())
+    assert "<script>" not in page and "&lt;script&gt;" in page and ">&lt;b&gt;</td>" in page
+    assert page.count("<svg") == 2 and "src=" not in page and "<a href=" not in page
+    hostile = {"u40": utterance(id='<i>"', audio='"><i>.wav', text="<i>")}
+    page = audit_page(summary, audit_corpus(rows), hostile, Path("/data"))
+    assert "<i>" not in page and 'src="file:///data/%22%3E%3Ci%3E.wav"' in page
+
+
+def test_the_page_shows_the_worst_first_and_leads_to_the_clips_of_each_finding() -> None:
+    rows = [
+        utterance(id="train", text=LONG, split="train", audio="/far/train.wav"),
+        utterance(id="test", text=LONG, split="test", audio="cut.wav", start_s=1.5, end_s=4.0),
+        utterance(id="odd", text="caf\u0435", split="train", audio="two.wav", channel=1),  # the last letter is Cyrillic
+        utterance(id="stored", text="caf\u0435", split="train", audio="arrow://x/0/0"),
+    ]
+    summary = Summary(
+        Part(4, 0.1, 1, 0), {}, {}, 2.0, 2.0, {"2-5 s": 4}, {}, 0, [], 0, 0, [], {}, Intake().record(), [], {}
+    )
+    page = audit_page(summary, audit_corpus(rows), {one.id: one for one in rows}, Path("/corpus"))
+    places = [
+        page.index(words) for words in ("<h2>Leaks", "LEAK: 1 of 1", "<h2>Faults", "2 times", "<h2>For the record")
+    ]
+    assert places == sorted(places)
+    leak = page[places[1] : places[2]]
+    assert "<summary>1 clip</summary>" in leak and '<a href="file:///corpus/cut.wav#t=1.5,4">test</a>' in leak
+    assert '<audio controls preload="none" src="file:///corpus/cut.wav#t=1.5,4">' in leak and LONG in leak
+    fault = page[places[2] : places[4]]
+    # A browser would play both channels together, so of one alone there is a link and no player.
+    assert '<a href="file:///corpus/two.wav">odd</a>' in fault and "<audio" not in fault
+    assert "media-src file:" in page and "<script" not in page
 
 
 def test_prepare_writes_the_page_and_prints_what_to_look_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

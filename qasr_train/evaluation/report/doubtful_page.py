@@ -9,10 +9,10 @@ from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
 
-from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.evaluation.checked_rows import CheckedRow
 from qasr_train.evaluation.scoring.confusions import aligned_pieces
 from qasr_train.pages.html import html_page
+from qasr_train.pages.player import clip_uri, player
 from qasr_train.text.normalize import Normalizer
 
 CAUTION = (
@@ -20,12 +20,20 @@ CAUTION = (
     "errors, and these rows are the ones worth training on. Listen to the worst rows before setting a limit, and set it high."
 )
 NO_CHANNELS: Mapping[str, Path] = MappingProxyType({})
+_HEADS = '<tr class="heads">{}</tr>'.format(
+    "".join(f"<th>{one}</th>" for one in ("", "error", "confidence", "row", "transcript against hypothesis", ""))
+)
 _STYLE = """
 body { max-width: 80rem }
 td, th { padding: .3rem .8rem; text-align: left; vertical-align: top; border-bottom: 1px solid #ddd }
 td.n { text-align: right; white-space: nowrap } del { background: #fdd; text-decoration: none }
 ins { background: #dfd; text-decoration: none }
 .caution { background: #fff6d6; padding: .6rem 1rem } .small { color: #666; font-size: 13px } audio { height: 2rem; width: 14rem }
+@media (max-width: 640px) {
+  table, tbody, tr, td { display: block } tr { border-bottom: 1px solid #ddd; padding: .4rem 0 } tr.heads { display: none }
+  td, td.n { border: 0; padding: .1rem 0; overflow-wrap: anywhere } td.n { display: inline-block; padding-right: 1rem }
+  td:empty { display: none } td.n::before { content: attr(data-label) " "; color: #666 }
+}
 """
 
 
@@ -41,7 +49,7 @@ def worst_page(
 <p class="caution">{html.escape(CAUTION)}</p>
 <p>{len(rows)} of {num_rows} rows, the worst first; all stand in ranked.jsonl. Normalised words: <del>in the transcript only</del>
 <ins>in the hypothesis only</ins>. A high confidence beside a high error rate speaks against the transcript.</p>
-<table><tr><th></th><th>error</th><th>confidence</th><th>row</th><th>transcript against hypothesis</th><th></th></tr>
+<table>{_HEADS}
 {drawn}
 </table>"""
     return html_page("Transcripts to look at", body, style=_STYLE, media="file:")
@@ -53,7 +61,8 @@ def _row(number: int, row: CheckedRow, normalizer: Normalizer, channels: Mapping
     utterance = row.utterance
     notes = [utterance.language or "unknown language", *row.remarks, *([row.rejected] if row.rejected else [])]
     return (
-        f'<tr><td class="n">{number}</td><td class="n">{percent}</td><td class="n">{confidence}</td>'
+        f'<tr><td class="n">{number}</td><td class="n" data-label="error">{percent}</td>'
+        f'<td class="n" data-label="confidence">{confidence}</td>'
         f'<td>{_text(utterance.id)}<div class="small">{_text(utterance.origin)}<br>{_text("; ".join(notes))}</div></td>'
         f'<td dir="auto">{_compared(row, normalizer)}<div class="small">{_text(row.prediction.text or "")}<br>'
         f"{_text(row.prediction.pred_text)}</div></td><td>{_player(row, channels)}</td></tr>"
@@ -81,17 +90,9 @@ def _player(row: CheckedRow, channels: Mapping[str, Path]) -> str:
     """The recording where it lies, the part of it that the row is; nothing where its channel could not be taken out."""
     utterance = row.utterance
     if utterance.channel is not None:
-        return _audio(channels[utterance.id].absolute().as_uri()) if utterance.id in channels else ""
-    if not isinstance(utterance.audio, str) or is_arrow_reference(utterance.audio):
-        return ""
-    part = ""
-    if utterance.start_s is not None or utterance.end_s is not None:
-        part = f"#t={utterance.start_s or 0:g}" + ("" if utterance.end_s is None else f",{utterance.end_s:g}")
-    return _audio(Path(utterance.audio).absolute().as_uri() + part)
-
-
-def _audio(source: str) -> str:
-    return f'<audio controls preload="none" src="{html.escape(source, quote=True)}"></audio>'
+        return player(channels[utterance.id].absolute().as_uri()) if utterance.id in channels else ""
+    uri = clip_uri(utterance.audio, Path(), utterance.start_s, utterance.end_s)
+    return "" if uri is None else player(uri)
 
 
 def _text(text: str) -> str:
