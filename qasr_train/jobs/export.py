@@ -16,10 +16,10 @@ from qasr_train.models.exporting.hub import Repository, plan_upload, push, requi
 from qasr_train.models.exporting.model_card import Statements
 from qasr_train.models.exporting.weights import Export
 from qasr_train.models.exporting.write import Written, write_export
-from qasr_train.models.families import find_family, load_model
+from qasr_train.models.families import find_family, load_collator, load_model
 from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.lora_files import is_adapter
-from qasr_train.models.settings import ExportDtype
+from qasr_train.models.settings import ExportDtype, ExportLayout, ModelConfig
 from qasr_train.run.device import choose_device, choose_dtype
 from qasr_train.run.settings import Precision
 from qasr_train.transcription.sets import UtteranceSet
@@ -43,27 +43,33 @@ def export(config: ExportConfig) -> Path:
     return Path(config.out).expanduser()
 
 
-def check_export(folder: Path, heard_on: UtteranceSet, config: ExportConfig) -> SameWords:
+def check_export(folder: Path, written: Export, heard_on: UtteranceSet, config: ExportConfig) -> SameWords:
     """Let the checkpoint, then the export hear the same recordings.
 
     Args:
-        folder: the finished export, under the name it has until it is kept.
+        folder: the finished export, under the name it has until it is kept. written: what it is.
 
     Raises:
         CheckpointError: the export is worse by more than `max_wer_increase`. UserError: one of them cannot transcribe.
     """
     checkpoint = resolve_checkpoint(config.checkpoint, config.revision)
     device = choose_device(config.device)
-    heard = []
-    for path in (checkpoint, folder):
-        named: dict[str, Any] = {"base": config.base} if config.base is not None and is_adapter(path) else {}
-        model = find_family(find_export(path, config.base)[0]).config(path=str(path), **named)
-        loaded = load_model(model, device=device, dtype=choose_dtype(Precision.auto, device))
-        heard.append(hear(loaded, heard_on, model.max_duration_s))
-        del loaded  # two models need not fit at a time
-    words = compare_words(heard[0], heard[1])
+    dtype = choose_dtype(Precision.auto, device)
+    original = _model_config(checkpoint, config)
+    before = hear(load_model(original, device=device, dtype=dtype), heard_on, original.max_duration_s)
+    _, family = find_export(checkpoint, config.base)
+    if converter := family.converters.get(written.layout or ExportLayout.native):
+        copy = converter.open(folder, load_collator(original), written.dtype, device)
+    else:
+        copy = load_model(_model_config(folder, config), device=device, dtype=dtype)
+    words = compare_words(before, hear(copy, heard_on, original.max_duration_s))
     require_same_words(words, config.max_wer_increase, f"the export of {config.checkpoint}")
     return words
+
+
+def _model_config(path: Path, config: ExportConfig) -> ModelConfig:
+    named: dict[str, Any] = {"base": config.base} if config.base is not None and is_adapter(path) else {}
+    return find_family(find_export(path, config.base)[0]).config(path=str(path), **named)
 
 
 def _nothing_learned(config: ExportConfig, done: Written) -> str:
@@ -92,9 +98,9 @@ def _write(config: ExportConfig, out: Path) -> tuple[Written, SameWords | None]:
     heard_on = load_checked_on(config.verify_on, "verify_on") if config.verify_on else None
     found: list[SameWords] = []
 
-    def check(folder: Path) -> None:
+    def check(folder: Path, written: Export) -> None:
         assert heard_on is not None
-        found.append(check_export(folder, heard_on, config))
+        found.append(check_export(folder, written, heard_on, config))
 
     export = Export(
         checkpoint=config.checkpoint,

@@ -66,6 +66,7 @@ class ExportLayout(str, Enum):
     native = "native"  # transformers, vLLM (Qwen3-ASR: from 0.33), this project, what converts from transformers
     original = "original"  # qwen-asr, vLLM of any version; Qwen3-ASR alone
     adapter = "adapter"  # PEFT, vLLM beside its base
+    ctranslate2 = "ctranslate2"  # faster-whisper; Whisper alone, made by the library of that name
 
 
 class ExportTarget(str, Enum):
@@ -85,6 +86,7 @@ class ExportDtype(str, Enum):
     bfloat16 = "bfloat16"
     float16 = "float16"  # Whisper alone: Qwen3-ASR's decoder overflows in it
     float32 = "float32"
+    int8 = "int8"  # layout=ctranslate2 alone; checked on recordings before it is kept
 
 
 class Recompute(str, Enum):

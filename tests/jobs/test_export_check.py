@@ -10,6 +10,7 @@ from qasr_train.evaluation.copies import hear, load_checked_on
 from qasr_train.jobs.export import check_export
 from qasr_train.jobs.export import run as run_job
 from qasr_train.jobs.settings.export import ExportConfig
+from qasr_train.models.exporting.weights import Export
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
@@ -62,7 +63,10 @@ def test_an_export_that_says_the_same_is_kept_and_said(
 def test_an_export_that_says_other_words_is_refused(work: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"the export of .*model is not kept: WER 0.00 % before, .* texts differ"):
         check_export(
-            work / "other", load_checked_on(str(work / "clips.jsonl"), "verify_on"), settings(work, tmp_path / "out")
+            work / "other",
+            Export(str(work / "model"), ExportLayout.native, ExportDtype.float32, [], 1.0, None, None),
+            load_checked_on(str(work / "clips.jsonl"), "verify_on"),
+            settings(work, tmp_path / "out"),
         )
 
 

@@ -50,7 +50,8 @@ class ExportConfig:
     )
     layout: ExportLayout | None = setting(
         None,
-        help="how the files are laid out; native: transformers, original: qwen-asr, adapter: PEFT. null: for `target`",
+        help="how the files are laid out; native: transformers, original: qwen-asr, adapter: PEFT, ctranslate2: faster-whisper. "
+        "null: for `target`",
     )
     dtype: ExportDtype = setting(
         ExportDtype.auto,
@@ -104,6 +105,11 @@ class ExportConfig:
         if self.max_shard_size is not None and not self.max_shard_bytes:
             raise ConfigError(
                 f"max_shard_size={self.max_shard_size}: expected a size such as 5GB or 500MB (KB, MB, GB, TB)"
+            )
+        if self.dtype is ExportDtype.int8 and self.verify_on is None:
+            raise ConfigError(
+                "dtype=int8: rounding to whole numbers may cost words, so it is checked before it is kept; name recordings with "
+                "transcripts: verify_on=MANIFEST"
             )
         if self.verify_on is not None and (self.average or self.strength != 1.0):
             raise ConfigError(

@@ -4,7 +4,7 @@ Input: a checkpoint's folder. Output: its `FamilyExport`, which the family's own
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 
 from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models.base import Collator, Recogniser
 from qasr_train.models.families import FAMILIES, Family
 from qasr_train.models.locations import SMALL_FILES, read_config
 from qasr_train.models.lora_files import AdapterKind, adapted_layers, find_base, is_adapter
@@ -34,6 +35,21 @@ class Form:
     layout: ExportLayout
     dtype: torch.dtype
     max_shard_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A layout that another library makes of the native one, and computes itself.
+
+    dtypes: number formats it writes. require: refuses where the library is not installed.
+    convert: (native folder, folder that is not there yet, number format) writes all but the card.
+    open: (what it wrote, the collator of what it was made of, number format, device) -> a recogniser, to check it by.
+    """
+
+    dtypes: tuple[ExportDtype, ...]
+    require: Callable[[], None]
+    convert: Callable[[Path, Path, ExportDtype], None]
+    open: Callable[[Path, Collator, ExportDtype, torch.device], Recogniser]
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,7 @@ class FamilyExport:
     open_whole: (folder, number format in memory) -> the whole weights of a folder that is no adapter.
     open_merged: (adapter, base or None for the one it names, strength) -> the adapter folded into its base, in float32.
     save: (model, folder, form, languages added to the family's own) writes all but the card.
+    converters: layouts that are made of the native one by another library.
     """
 
     card: CardText
@@ -92,13 +109,17 @@ class FamilyExport:
     open_whole: Callable[[Path, torch.dtype], Opened]
     open_merged: Callable[[Path, str | None, float], Opened]
     save: Callable[[Opened, Path, Form, Sequence[str]], None]
+    converters: Mapping[ExportLayout, Converter] = field(default_factory=dict)
 
     def require(self, layout: ExportLayout, dtype: ExportDtype) -> None:
         """Refuse a layout or number format that the family has not (ConfigError says why and what to choose)."""
         if layout not in self.card.layouts:
             raise ConfigError(f"layout={layout.value}: {self.lacks[layout]}")
-        if dtype not in (ExportDtype.auto, *self.dtypes):
+        converter = self.converters.get(layout)
+        if dtype not in (ExportDtype.auto, *(converter.dtypes if converter else self.dtypes)):
             raise ConfigError(f"dtype={dtype.value}: {self.lacks[dtype]}")
+        if converter:
+            converter.require()
 
     def dtype_of(self, dtype: ExportDtype) -> ExportDtype:
         """The number format itself, where `auto` leaves it to the family."""

@@ -21,6 +21,7 @@ from qasr_train.models.settings import ExportLayout
 from qasr_train.text.languages import iso_code
 
 CARD_FILE = "README.md"
+_LIBRARIES = {ExportLayout.adapter: "peft", ExportLayout.ctranslate2: "ctranslate2"}  # as the Hub calls what loads it
 EVAL_RESULTS = ".eval_results"  # where the Hub looks for figures of its benchmarks
 
 
@@ -104,7 +105,7 @@ def _metadata(described: Described, stated: Statements, licence: str | None, nam
     figures = model_index(described.results, stated.benchmarks)
     data = ModelCardData(
         pipeline_tag="automatic-speech-recognition",
-        library_name="peft" if is_adapter else "transformers",
+        library_name=_LIBRARIES.get(described.layout, "transformers"),
         base_model=origin.base_hub_id,
         license=licence,
         language=[code for code in map(iso_code, origin.languages) if code] or None,

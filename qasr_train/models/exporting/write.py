@@ -6,7 +6,7 @@ the adapter alone. All or nothing.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.digest import folder_digest, weights_digest
 from qasr_train.models.exporting.adapters import BaseName, given_base, name_base, write_adapter
-from qasr_train.models.exporting.family import FamilyExport, Form, Opened, find_export
+from qasr_train.models.exporting.family import Converter, FamilyExport, Form, Opened, find_export
 from qasr_train.models.exporting.model_card import Described, card_files, write_card
 from qasr_train.models.exporting.origin import find_origin
 from qasr_train.models.exporting.results import read_results, require_same_model
@@ -33,6 +33,7 @@ _DTYPES = {
     ExportDtype.bfloat16: torch.bfloat16,
     ExportDtype.float16: torch.float16,
     ExportDtype.float32: torch.float32,
+    ExportDtype.int8: torch.float32,  # of what a converter rounds
 }
 
 
@@ -44,11 +45,12 @@ class Written(NamedTuple):
     difference: Difference | None
 
 
-def write_export(export: Export, out: Path, check: Callable[[Path], None] | None = None) -> Written:
+def write_export(export: Export, out: Path, check: Callable[[Path, Export], None] | None = None) -> Written:
     """Write the export and its README.md into `out`, open it again and compare every tensor with what was meant.
 
     Args:
-        check: called with the finished folder before it takes its name; whatever it raises, nothing is left behind.
+        check: called with the finished folder, before it takes its name, and with what it is, layout and number format chosen;
+            whatever it raises, nothing is left behind.
 
     Raises:
         ConfigError: `out` is taken, the family has not the layout or number format, the target does not take it, or a setting
@@ -64,9 +66,11 @@ def write_export(export: Export, out: Path, check: Callable[[Path], None] | None
     layout = choose_layout(export.target, export.layout, family)
     family.require(layout, export.dtype)
     export = replace(export, layout=layout, dtype=family.dtype_of(export.dtype))
-    if layout is ExportLayout.adapter and export.max_shard_bytes is not None:
-        raise ConfigError("max_shard_size: an adapter is one file, which PEFT reads whole; leave it out")
-    form = Form(layout, _DTYPES[export.dtype], export.max_shard_bytes)
+    converter = family.converters.get(layout)
+    if export.max_shard_bytes is not None and (layout is ExportLayout.adapter or converter):
+        raise ConfigError(f"max_shard_size: layout={layout.value} is one file for whoever reads it; leave it out")
+    written = ExportLayout.native if converter else layout
+    form = Form(written, _DTYPES[export.dtype], export.max_shard_bytes)
     adapter = find_adapter(folder, export, family)
     origin = find_origin(export.checkpoint, folder, *_base_name(adapter, export))
     results = read_results(export.stated.results)
@@ -77,19 +81,38 @@ def write_export(export: Export, out: Path, check: Callable[[Path], None] | None
         opened = None if is_adapter else load_whole(folder, adapter, export, family, dtype=form.dtype)
         if results:
             require_same_model(results, export.checkpoint, _digests(folder, export, family, opened))
+        ours = part / "native" if converter else part
         if opened is None:
             assert adapter is not None
             _write_adapter(adapter, part, export, form, family)
         else:
-            require_representable(export.checkpoint, dict(opened.model.named_parameters()), form.dtype)
-            family.save(opened, part, form, origin.new_languages)
-            check_whole(part, opened, form, family)
+            _write_whole(opened, ours, export.checkpoint, form, family, origin.new_languages)
             del opened
+        difference = find_difference(ours, folder, adapter, export, family)
+        if converter:
+            _convert(ours, part, export.dtype, converter)
         write_card(part, card)
-        difference = find_difference(part, folder, adapter, export, family)
         if check is not None:
-            check(part)
+            check(part, export)
     return Written(layout, export.dtype, difference)
+
+
+def _write_whole(
+    opened: Opened, out: Path, checkpoint: str, form: Form, family: FamilyExport, new_languages: Sequence[str]
+) -> None:
+    require_representable(checkpoint, dict(opened.model.named_parameters()), form.dtype)
+    family.save(opened, out, form, new_languages)
+    check_whole(out, opened, form, family)
+
+
+def _convert(native: Path, out: Path, dtype: ExportDtype, converter: Converter) -> None:
+    """Put what the converter makes of a native export into `out`, and leave nothing else there."""
+    made = out / "converted"  # a converter wants a folder of its own
+    converter.convert(native, made, dtype)
+    shutil.rmtree(native)
+    for file in list(made.iterdir()):
+        file.replace(out / file.name)
+    made.rmdir()
 
 
 def _write_adapter(adapter: Path, out: Path, export: Export, form: Form, family: FamilyExport) -> None:

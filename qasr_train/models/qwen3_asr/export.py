@@ -113,6 +113,10 @@ EXPORT = FamilyExport(
         ExportTarget.peft: (ExportLayout.adapter,),
     },
     lacks={
+        ExportLayout.ctranslate2: "is a form of Whisper, which CTranslate2 computes, and not of Qwen3-ASR; export layout=native "
+        "or layout=original",
+        ExportDtype.int8: "no library kept here writes Qwen3-ASR in whole numbers, so export bfloat16; what serves it may round "
+        "as it loads (docs/export.md)",
         ExportTarget.faster_whisper: "computes Whisper alone; for Qwen3-ASR take target=vllm, target=transformers or "
         "target=qwen_asr",
         ExportDtype.float16: "Qwen3-ASR's decoder overflows in it (its states leave float16's range); export bfloat16 or float32",

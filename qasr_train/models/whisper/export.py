@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 
-from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
+from qasr_train.models.exporting.family import CardText, Converter, FamilyExport, Form, LayoutText, Opened
 from qasr_train.models.lora_files import is_adapter, merge_adapter
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 from qasr_train.models.whisper.checkpoints import (
@@ -19,10 +19,23 @@ from qasr_train.models.whisper.checkpoints import (
     weights_of,
 )
 from qasr_train.models.whisper.config import PARTS, Window
+from qasr_train.models.whisper.converted import convert, open_converted, require_converter
 
 _TRANSCRIBE = """inputs = processor(samples, sampling_rate=16_000, return_tensors="pt").to(model.device, model.dtype)
 output = model.generate(**inputs, language="en", task="transcribe")
 print(processor.batch_decode(output, skip_special_tokens=True)[0])"""
+_FASTER = """```python
+from faster_whisper import WhisperModel
+
+segments, _ = WhisperModel("THIS_FOLDER").transcribe("speech.wav", language="en", beam_size=1, without_timestamps=True)
+print("".join(segment.text for segment in segments))
+```
+
+It fills the window after a clip with zeros of the spectrogram, which are no silence there, and may hear short clips otherwise;
+given samples with silence up to 30 s, it says what transformers says."""
+_CONVERTED = f"""{_FASTER}
+
+`WhisperModel("THIS_FOLDER", compute_type=...)` says in which number format it computes; by default the one of the file."""
 _NATIVE = f"""```python
 import soundfile
 from transformers import AutoProcessor, WhisperForConditionalGeneration
@@ -40,15 +53,8 @@ ct2-transformers-converter --model THIS_FOLDER --output_dir CONVERTED --quantiza
   --copy_files tokenizer.json preprocessor_config.json
 ```
 
-```python
-from faster_whisper import WhisperModel
-
-segments, _ = WhisperModel("CONVERTED").transcribe("speech.wav", language="en", beam_size=1, without_timestamps=True)
-print("".join(segment.text for segment in segments))
-```
-
-It fills the window after a clip with zeros of the spectrogram, which are no silence there, and may hear short clips otherwise;
-given samples with silence up to 30 s, it says what transformers says."""
+"""
+_NATIVE += _FASTER.replace("THIS_FOLDER", "CONVERTED")
 _ADAPTER = f"""```python
 import soundfile
 from peft import PeftModel
@@ -105,6 +111,7 @@ EXPORT = FamilyExport(
         title="Whisper",
         layouts={
             ExportLayout.native: LayoutText("the layout of transformers", _NATIVE),
+            ExportLayout.ctranslate2: LayoutText("a CTranslate2 model, which faster-whisper computes", _CONVERTED),
             ExportLayout.adapter: LayoutText("a LoRA adapter, to be loaded over its base", _ADAPTER),
         },
         licences={"openai/whisper-large-v3-turbo": "mit", "openai/whisper-": "apache-2.0", "distil-whisper/": "mit"},
@@ -119,9 +126,10 @@ EXPORT = FamilyExport(
         ExportTarget.transformers: (ExportLayout.native,),
         ExportTarget.vllm: (ExportLayout.native,),
         ExportTarget.peft: (ExportLayout.adapter,),
-        ExportTarget.faster_whisper: (ExportLayout.native,),
+        ExportTarget.faster_whisper: (ExportLayout.ctranslate2, ExportLayout.native),
     },
     lacks={
+        ExportDtype.int8: "is written by layout=ctranslate2 alone (target=faster_whisper)",
         ExportTarget.qwen_asr: "computes Qwen3-ASR alone; for Whisper take target=transformers, target=vllm or "
         "target=faster_whisper",
         ExportLayout.original: "is a layout of Qwen3-ASR, and Whisper has none beside transformers' own, which vLLM and the "
@@ -136,4 +144,12 @@ EXPORT = FamilyExport(
     open_whole=_open_whole,
     open_merged=_open_merged,
     save=_save,
+    converters={
+        ExportLayout.ctranslate2: Converter(
+            (ExportDtype.float16, ExportDtype.bfloat16, ExportDtype.float32, ExportDtype.int8),
+            require_converter,
+            convert,
+            open_converted,
+        )
+    },
 )

@@ -106,5 +106,7 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
 
 
 def test_an_adapter_is_not_sharded(saved: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="max_shard_size: an adapter is one file, .* leave it out"):
+    with pytest.raises(
+        ConfigError, match="max_shard_size: layout=adapter is one file for whoever reads it; leave it out"
+    ):
         sharded(saved / "qwen3_asr", tmp_path / "out", layout=ExportLayout.adapter)

@@ -68,7 +68,6 @@ def settings_of(adapter: Path) -> dict[str, Any]:
         ("decoder", "peft", "adapter_config.json"),
         ("decoder", "vllm", "vocab.json"),  # merged
         ("whisper", "vllm", "preprocessor_config.json"),
-        ("whisper", "faster_whisper", "preprocessor_config.json"),
     ],
 )
 def test_a_target_chooses_the_layout(work: Path, tmp_path: Path, checkpoint: str, target: str, file: str) -> None:
@@ -95,15 +94,16 @@ def test_a_target_chooses_the_layout(work: Path, tmp_path: Path, checkpoint: str
             "target=vllm layout=adapter: vLLM applies its 2 layers in the decoder and leaves out 2 in the encoder and 2 in the "
             "projector, .*; export the merged weights, which lose nothing: leave layout=adapter out",
         ),
+        ("native", {"layout": "ctranslate2"}, "layout=ctranslate2: is a form of Whisper, .* export layout=native or"),
         ("dora", {"target": "vllm", "layout": "adapter"}, "it is DoRA, which vLLM cannot serve; export the merged"),
     ],
 )
 def test_what_a_target_does_not_take_is_one_sentence(
     work: Path, tmp_path: Path, checkpoint: str, settings: dict[str, str], message: str
 ) -> None:
-    layout = {"layout": ExportLayout(settings["layout"])} if "layout" in settings else {}
+    kinds: dict[str, Any] = {"target": ExportTarget, "layout": ExportLayout}
     with pytest.raises(ConfigError, match=message):
-        written(work / checkpoint, tmp_path / "out", target=ExportTarget(settings["target"]), **layout)
+        written(work / checkpoint, tmp_path / "out", **{name: kinds[name](value) for name, value in settings.items()})
     assert list(tmp_path.iterdir()) == []
 
 

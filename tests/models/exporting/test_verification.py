@@ -111,7 +111,8 @@ def test_an_export_that_reads_back_otherwise_is_not_kept(
 def test_a_check_sees_the_finished_folder_and_what_it_refuses_is_not_kept(tmp_path: Path) -> None:
     checkpoint = trained(tmp_path / "work", lambda w: w.add_(0.5))
 
-    def check(folder: Path) -> None:
+    def check(folder: Path, written: Export) -> None:
+        assert (written.layout, written.dtype) == (ExportLayout.native, ExportDtype.bfloat16)
         assert (folder / "README.md").is_file() and (folder / "model.safetensors").is_file()
         raise CheckpointError("no")
 
