@@ -91,6 +91,13 @@ RECIPES: dict[str, Recipe] = {
             "run_dir=runs/first resume=true data.train.main.path=train.jsonl data.dev.main.path=dev.jsonl",
         ),
     ),
+    "show_run": Recipe(
+        "Make the page of a fine-tune again: curves, what is best and why; of a run at work, or one older than the page.",
+        config="qasr_train.jobs.settings.show_run:ShowRunConfig",
+        job="qasr_train.jobs.show_run:show_run",
+        output="out",
+        examples=("run=runs/first", "run=runs/first out=first.html allow_text=true"),
+    ),
     "evaluate": Recipe(
         "Evaluate a model on a suite: predictions, scores, report.",
         config="qasr_train.jobs.settings.evaluate:EvaluateConfig",

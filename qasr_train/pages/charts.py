@@ -20,7 +20,7 @@ CHART_STYLE = """
 # A line of more points is drawn by means: nobody sees more on so many pixels, and the page stays small.
 MAX_POINTS = 300
 _MAX_DOTS = 40  # a line of more points has no dots
-# With fewer values none is called wild: a first figure before training is far above the others by right.
+# With fewer values none but a first one, before training, is called wild.
 _MIN_FOR_WILD, _WILD = 20, 3.0
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 460, 230, 54, 14, 14, 26
 
@@ -81,9 +81,16 @@ def nice_ticks(low: float, high: float, number: int = 4) -> list[float]:
     return [round(number * step, 12) for number in range(first, last + 1)]
 
 
-def wild_limit(values: Sequence[float]) -> float | None:
-    """The most that an axis should show where a few values lie far above nearly all others; None where none does."""
-    ordered = sorted(values)
+def wild_limit(lines: Sequence[Sequence[float]]) -> float | None:
+    """The most that an axis should show where a few values lie far above nearly all others; None where none does.
+
+    lines: finite values of each. Those that come first, before training, may be few and are judged by what came after.
+    """
+    later = [value for values in lines for value in values[1:]]
+    first = max((values[0] for values in lines if values), default=0.0)
+    if len(later) >= 2 and max(later) > 0 and first > _WILD * max(later):
+        return wild_limit([later]) or 1.5 * max(later)
+    ordered = sorted(value for values in lines for value in values)
     if len(ordered) < _MIN_FOR_WILD:
         return None
     usual = ordered[math.floor(0.95 * (len(ordered) - 1))]
@@ -105,8 +112,9 @@ def _thinned(points: Sequence[Point]) -> list[Point]:
 
 def _scale_of(lines: Sequence[Line]) -> _Scale:
     xs = [x for one in lines for x, _ in one.points]
-    ys = [y for one in lines for _, y in one.points if math.isfinite(y)]
-    ticks = nice_ticks(min(0.0, *ys, 0.0), wild_limit(ys) or max(*ys, 0.0))
+    values = [[y for _, y in one.points if math.isfinite(y)] for one in lines]
+    ys = [y for of_line in values for y in of_line]
+    ticks = nice_ticks(min(0.0, *ys), wild_limit(values) or max(0.0, *ys))
     left, right = min(xs), max(xs)
     return _Scale(left, right if right > left else left + 1, ticks[0], ticks[-1])
 

@@ -116,6 +116,11 @@ def run_page(history: History, allow_text: bool | None = None) -> str:
     return html_page(f"Training: {history.name}", "\n".join(part for part in body if part), style=_STYLE)
 
 
+def told_of(history: History) -> list[str]:
+    """What the head of the page says, as sentences: how far the run is, what is best, what went wrong."""
+    return [*_progress(history), *_best_sentences(find_best(history), history), *_warnings(history)]
+
+
 def _progress(history: History) -> list[str]:
     """How far it is, and when it was last heard of."""
     if not history.rows:
@@ -141,23 +146,27 @@ def _clock(time_s: float) -> str:
 
 
 def _best(best: Best | None, history: History) -> str:
+    is_gain = best is not None and (best.before is None or best.value < best.before)
+    return f'<p class="best{"" if is_gain else " bad"}">{html.escape(" ".join(_best_sentences(best, history)))}</p>'
+
+
+def _best_sentences(best: Best | None, history: History) -> list[str]:
     """Which checkpoint is the best, by what, and what came after it."""
     if best is None:
-        return '<p class="best bad">No validation after the first step yet, so no checkpoint is the best.</p>'
+        return ["No validation after the first step yet, so no checkpoint is the best."]
     sentences = [
         f"Best: step {best.step:,}, {best.meaning} {_figure(best, best.value)}, the lowest of {best.num_validations} "
         f"validation{'s' if best.num_validations > 1 else ''} (trainer.best_by decides). checkpoints/best is that step."
     ]
-    is_gain = best.before is None or best.value < best.before
     if best.before is not None:
         sentences.append(f"Before training it was {_figure(best, best.before)}.")
-    if not is_gain:
-        sentences.append("No checkpoint is better on the dev sets than the model was before training.")
+        if best.value >= best.before:
+            sentences.append("No checkpoint is better on the dev sets than the model was before training.")
     patience = history.setting("trainer.patience")
     if best.num_without_gain:
         ends = f"; {patience} end the training (trainer.patience)" if patience else ""
         sentences.append(f"Validations without gain since: {best.num_without_gain}{ends}.")
-    return f'<p class="best{"" if is_gain else " bad"}">{html.escape(" ".join(sentences))}</p>'
+    return sentences
 
 
 def _figure(best: Best, value: float) -> str:

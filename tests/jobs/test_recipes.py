@@ -24,6 +24,7 @@ LEAST = {
     "prepare": "source.path=x out=y",
     "show_batch": "data.train.main.path=x",
     "finetune": "data.train.main.path=x",
+    "show_run": "run=x",
     "evaluate": "model=tiny suite=own suite.manifest=x run_dir=y",
     "score": "predictions=x normalizer=qasr-1 out=y",
     "compare": "baseline=x candidate=y out=z",

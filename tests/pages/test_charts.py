@@ -44,7 +44,7 @@ def test_points_lie_where_they_should():
 
 def test_one_wild_value_is_an_arrow_at_the_edge_and_told():
     points = [(step, 1.0) for step in range(29)] + [(29, 100.0)]
-    assert wild_limit([y for _, y in points]) == 1.5
+    assert wild_limit([[y for _, y in points]]) == 1.5
     chart = line_chart("Loss", [Line("training", points)])
     assert "▲ 1 above the axis, up to 100" in caption(chart)
     heights = {one.get("cy") for one in parse(chart).iter("circle")}
@@ -52,10 +52,21 @@ def test_one_wild_value_is_an_arrow_at_the_edge_and_told():
     assert sum("l-5 8h10z" in (one.get("d") or "") for one in parse(chart).iter("path")) == 1
 
 
-def test_a_first_value_far_above_few_others_is_not_wild():
-    assert wild_limit([95.0, 4.0, 3.0, 2.0]) is None
-    assert wild_limit([0.0] * 30) is None
-    assert wild_limit([*([1.0] * 29), 2.9]) is None
+def test_of_few_values_only_the_first_can_be_wild():
+    assert wild_limit([[95.0, 4.0, 3.0, 2.0]]) == 6.0  # before training; half as much again as the highest after it
+    assert wild_limit([[95.0, 4.0], [2375.0, 8.0]]) == 12.0  # of two dev sets
+    assert wild_limit([[20.0, 8.0, 3.0]]) is None  # not three times what came after
+    assert wild_limit([[4.0, 95.0, 3.0, 2.0]]) is None and wild_limit([[95.0, 4.0]]) is None
+    assert wild_limit([[95.0, 0.0, 0.0]]) is None and wild_limit([]) is None
+
+
+def test_what_is_not_far_above_the_others_is_not_wild():
+    assert wild_limit([[0.0] * 30]) is None
+    assert wild_limit([[*([1.0] * 29), 2.9]]) is None
+
+
+def test_a_wild_first_value_does_not_hide_another():
+    assert wild_limit([[500.0, *([1.0] * 29), 100.0]]) == 1.5
 
 
 def test_what_is_no_number_is_a_gap_and_counted():
