@@ -13,11 +13,10 @@ from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.pairs import pair_runs
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.score import score_predictions
-from qasr_train.evaluation.settings import Role, SetConfig, SuiteConfig
-from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.models.base import Recogniser
 from qasr_train.run.processes import Processes
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_table
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.sets import UtteranceSet
@@ -70,13 +69,31 @@ class SameWords:
 
 
 def load_checked_on(path: str, key: str) -> UtteranceSet:
-    """The recordings that a copy is checked on. path: of any source with references; key: the setting, for messages.
+    """The recordings that a copy is checked on, of whatever splits: both hear the same.
+
+    Args:
+        path: of any source with references. key: the setting, for messages.
 
     Raises:
-        DataError, ConfigError: as `load_suite`.
+        DataError, ConfigError: as `load_table`; a row states no text.
     """
-    sets = {Path(path).stem: SetConfig(source=SourceConfig(path=path), role=Role.none)}
-    return load_suite(SuiteConfig(name=key, sets=sets), key=key)[0]
+    name = Path(path).stem
+    try:
+        table = load_table(SourceConfig(path=path), name, is_one_split=False, key=key)
+    except DataError as error:
+        if f"{key}." not in str(error):
+            raise
+        # The settings of a source that it names are none of this one, which takes a source as it stands.
+        raise DataError(
+            f"{str(error).partition('; name the right one')[0]}; make a manifest of it with recipes/prepare.py"
+        ) from None
+    utterances = list(table)
+    if without_text := [one for one in utterances if one.text is None]:
+        raise DataError(
+            f"{key}={path}: {len(without_text)} of {len(utterances)} rows state no text, the first is {without_text[0].id!r}; an "
+            "error rate needs a reference in every row"
+        )
+    return UtteranceSet(name, utterances, intake=table.intake)
 
 
 def hear(model: Recogniser, one: UtteranceSet, max_duration_s: float) -> list[Prediction]:

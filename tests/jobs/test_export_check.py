@@ -70,6 +70,24 @@ def test_an_export_that_says_other_words_is_refused(work: Path, tmp_path: Path) 
         )
 
 
+def test_rows_without_a_reference_are_refused_and_splits_are_all_one(
+    work: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [json.loads(line) for line in (work / "clips.jsonl").read_text().splitlines()]
+    for row, split in zip(rows, ("train", "test"), strict=True):
+        row |= {"split": split, "audio_filepath": str(work / row["audio_filepath"])}
+    write_rows(tmp_path, rows)
+    assert len(load_checked_on(str(tmp_path / "clips.jsonl"), "verify_on").utterances) == 2 and caplog.text == ""
+    write_rows(tmp_path, [{name: value for name, value in row.items() if name != "text"} for row in rows])
+    with pytest.raises(
+        DataError, match=r"lacks a column for `text`; it has [\w, ]+; make a manifest of it with recipes/prepare.py"
+    ):
+        load_checked_on(str(tmp_path / "clips.jsonl"), "verify_on")
+    write_rows(tmp_path, [rows[0], rows[1] | {"text": None}])
+    with pytest.raises(DataError, match="verify_on=.*: 1 of 2 rows state no text, the first is 'u1'"):
+        load_checked_on(str(tmp_path / "clips.jsonl"), "verify_on")
+
+
 def test_recordings_that_cannot_be_read_stop_it_before_anything_is_written(work: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere.jsonl"):
         run_job(settings(work, tmp_path / "out", verify_on="nowhere.jsonl"))

@@ -20,6 +20,7 @@ from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.jobs.export import export
 from qasr_train.jobs.settings.export import ExportConfig
 from qasr_train.models.exporting.family import find_export
+from qasr_train.models.exporting.hub import Repository, plan_upload
 from qasr_train.models.families import load_collator, load_model
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 from qasr_train.models.whisper.config import WhisperConfig
@@ -118,6 +119,16 @@ def test_the_folder_holds_what_faster_whisper_reads_and_nothing_else(
     assert library.given == {"dtypes": {given}, "quantization": "float16" if dtype == "auto" else dtype}
     card = (out / "README.md").read_text()
     assert "library_name: ctranslate2" in card and "holds a CTranslate2 model" in card
+
+
+def test_all_of_it_goes_to_the_hub(whisper: Path, library: Library, tmp_path: Path) -> None:
+    out = export(
+        ExportConfig(
+            checkpoint=str(whisper), out=str(tmp_path / "out"), target=ExportTarget.faster_whisper, license="mit"
+        )
+    )
+    upload = plan_upload(out, Repository("me/small"))
+    assert upload.files.keys() == {path.name for path in out.iterdir()} and upload.left == []
 
 
 def int8(whisper: Path, out: Path, clips: str, margin: float = 0.5) -> Path:
