@@ -15,14 +15,16 @@ SAMPLE_RATE_HZ = 16_000
 
 @dataclass
 class FakeCollator:
-    """Batches without features; remembers the languages and contexts it was given."""
+    """Batches without features; remembers the languages and contexts it was given, and which rows had a system turn."""
 
     languages: list[str | None] = field(default_factory=list)
     contexts: list[list[str | None]] = field(default_factory=list)
+    has_turn: list[list[bool]] = field(default_factory=list)
 
     def for_transcription(self, recordings: Sequence[Recording], *, language: str | None, use_context: bool) -> Batch:
         self.languages.append(language)
         self.contexts.append([r.utterance.context if use_context else None for r in recordings])
+        self.has_turn.append([r.has_system_turn for r in recordings])
         rows = len(recordings)
         return Batch(
             ids=[r.utterance.id for r in recordings],

@@ -74,7 +74,8 @@ class ContextDrawer:
         shares = [self.config.shares()[kind] for kind in kinds]
         kind = kinds[int(rng.choice(len(kinds), p=np.asarray(shares) / sum(shares)))]
         if kind is ContextKind.own:
-            return recording
+            is_bare = not recording.utterance.context and rng.random() < self.config.served
+            return dataclasses.replace(recording, has_system_turn=False) if is_bare else recording
         utterance = dataclasses.replace(recording.utterance, context=self._context(kind, recording.utterance, rng))
         return dataclasses.replace(recording, utterance=utterance, has_system_turn=kind is not ContextKind.no_turn)
 
@@ -91,7 +92,7 @@ class ContextDrawer:
 
 
 def make_context_drawer(config: ContextConfig, *, seed: int) -> ContextDrawer | None:
-    """What draws as the config says; None where every row keeps its own context.
+    """What draws as the config says; None where every row keeps its own context, and an empty turn where it has none.
 
     Raises:
         ConfigError: a file is not there. DataError: it is empty or no text.

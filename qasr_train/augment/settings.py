@@ -216,12 +216,12 @@ MAX_DISTRACTORS = 2000
 class ContextKind(str, Enum):
     """What a system turn holds."""
 
-    own = "own"  # the context of the row itself, if it has one
+    own = "own"  # the context of the row itself; where it has none, an empty turn or none, as `served` says
     spoken = "spoken"  # the listed terms that are spoken, among distractors
     distractors = "distractors"  # listed terms that are not spoken
     description = "description"  # one line of a file: what is recorded, where
     empty = "empty"  # an empty system turn, as the official package sends it
-    no_turn = "no_turn"  # no system turn, as vLLM sends it when there is no prompt
+    no_turn = "no_turn"  # no system turn, whatever context the row has
 
 
 @dataclass
@@ -231,11 +231,20 @@ class ContextConfig:
     terms: str | None = setting(None, help="path; term list, a term a line. null: no term is offered")
     descriptions: str | None = setting(None, help="path; a description of the recordings a line. null: none is offered")
     own: float = setting(1.0, ge=0, le=1, help="share of rows with the context of the manifest, if it gives one")
+    served: float = setting(
+        0.0,
+        ge=0,
+        le=1,
+        help="of the rows of `own` that have no context, the share without a system turn, as vllm serve sends them; the "
+        "others have an empty one, as qwen-asr sends them",
+    )
     spoken: float = setting(0.0, ge=0, le=1, help="share with the terms that are spoken, among distractors")
     distractors: float = setting(0.0, ge=0, le=1, help="share with distractors alone: terms that are not spoken")
     description: float = setting(0.0, ge=0, le=1, help="share with a line of `descriptions`")
     empty: float = setting(0.0, ge=0, le=1, help="share with an empty system turn, as the official package sends")
-    no_turn: float = setting(0.0, ge=0, le=1, help="share without a system turn, as vLLM sends when there is no prompt")
+    no_turn: float = setting(
+        0.0, ge=0, le=1, help="share without a system turn, also where the manifest gives a context"
+    )
     min_distractors: int = setting(10, ge=1, le=MAX_DISTRACTORS, help="terms; the fewest drawn for a row")
     max_distractors: int = setting(100, ge=1, le=MAX_DISTRACTORS, help="terms; the most drawn for a row")
 
@@ -243,7 +252,7 @@ class ContextConfig:
         check_settings(self, "context")
         total = sum(self.shares().values())
         if abs(total - 1.0) > 1e-6:
-            named = " + ".join(kind.value for kind in ContextKind)
+            named = " + ".join(f"{kind.value} {share:g}" for kind, share in self.shares().items())
             raise ConfigError(f"context: the shares {named} add up to {total:g}; they must make 1")
         if self.min_distractors > self.max_distractors:
             raise ConfigError(
@@ -261,5 +270,5 @@ class ContextConfig:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything but the manifest's own context is drawn."""
-        return self.own < 1.0
+        """Whether anything is drawn: other contexts than the manifest's own, or prompts without a system turn."""
+        return self.own < 1.0 or self.served > 0

@@ -23,12 +23,14 @@ from qasr_train.models.exporting.family import find_export
 from qasr_train.models.exporting.weights import Export
 from qasr_train.models.exporting.write import write_export
 from qasr_train.models.families import find_family
+from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.pages.html import html_page
 from qasr_train.pages.table import html_table
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, recorded_normalizer, run_directory, write_record
 from qasr_train.run.processes import num_launched
+from qasr_train.transcription.prompts import PromptForm, refuse_prompt
 from qasr_train.transcription.run import TranscriptionRun
 
 SWEEP_VERSION = 1
@@ -76,6 +78,8 @@ def sweep_strength(config: SweepConfig) -> Sweep:
             f"WORLD_SIZE={num_launched()}: sweep_strength does not share its work among processes; run it as one process, "
             "without accelerate launch or torchrun"
         )
+    if config.decode.prompt is not PromptForm.own:
+        refuse_prompt(config.decode.prompt, find_export(resolve_checkpoint(config.checkpoint), config.base)[0])
     rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
     config = replace(config, suite=replace(config.suite, normalizer=rules))
     if config.resume:

@@ -16,6 +16,7 @@ class Capability(str, Enum):
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
     CONFIDENCE = "confidence"  # transcription tells how probable each token was
+    SYSTEM_TURN = "system_turn"  # the prompt has a system turn, which may be left out
 
 
 class ModelConfig(Protocol):

@@ -220,13 +220,17 @@ def recorded_normalizer(run_dir: str | Path, asked: str, *, resume: bool) -> str
 
 def normalizer_of_record(run_dir: str | Path) -> str | None:
     """The rules of comparison that the record of a run directory names; None where there is none, or it names none."""
-    path = Path(run_dir) / RUN_FILE
-    config = read_run(run_dir).get("config") if path.is_file() and path.stat().st_size else None
-    if not isinstance(config, dict):
-        return None
+    config = recorded_config(run_dir)
     suite = config.get("suite")
     name = config.get("normalizer") or (suite.get("normalizer") if isinstance(suite, dict) else None)
     return name if isinstance(name, str) else None
+
+
+def recorded_config(run_dir: str | Path) -> dict[str, Any]:
+    """The settings in the record of a run directory; {} where there is none."""
+    path = Path(run_dir) / RUN_FILE
+    config = read_run(run_dir).get("config") if path.is_file() and path.stat().st_size else None
+    return config if isinstance(config, dict) else {}
 
 
 def check_same_config(run_dir: Path, config: Any, ignore: Sequence[str] = ()) -> None:

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
+from qasr_train.batch import Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.opening import DevSets
 from qasr_train.data.workers import load_recording
@@ -28,6 +29,7 @@ from qasr_train.text.normalize import Normalizer
 from qasr_train.training.checkpoint import TrainState
 from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.prompts import prompted
 from qasr_train.transcription.settings import Decoding
 from qasr_train.transcription.transcribe import transcribe_utterances
 
@@ -87,12 +89,16 @@ class Validator:
         objective = CrossEntropy()
         totals = torch.zeros(2, dtype=torch.float64)
         for rows in processes_of(self.accelerator).share(batches):
-            batch = self.model.collator.for_training([load_recording(utterances[i]) for i in rows])
+            batch = self.model.collator.for_training([self._prompted(utterances[i]) for i in rows])
             with self.accelerator.autocast():
                 loss = objective(self.model, batch.to(self.accelerator.device))
             totals += torch.tensor([float(loss.total), float(loss.num_targets)], dtype=torch.float64)
         gathered = gather_object([totals.tolist()])
         return sum(pair[0] for pair in gathered), int(sum(pair[1] for pair in gathered))
+
+    def _prompted(self, utterance: Utterance) -> Recording:
+        """The loss is that of the prompts by which the dev sets are transcribed."""
+        return prompted(load_recording(utterance), self.decoding.prompt, use_context=self.decoding.use_context)
 
     def _transcribe(self, name: str, utterances: list[Utterance]) -> list[Prediction]:
         decoding = replace(self.decoding, engine=_in_training(self.decoding.engine))

@@ -24,7 +24,7 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
 # A row with neither is one of the leaderboard's, whatever its file is called.
 _OUR_MARKS = {"language", "version"}
-_WHERE_SET = ("parent_id", "chunk_index", "channel")
+_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt")
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "audio_filepath": (str,),
@@ -44,6 +44,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "context": (str,),
     "confidence": (int, float),
     "channel": (int,),
+    "prompt": (str,),
 }
 ROLES = ("target", "guard")
 _MAX_CHARACTERS, _MAX_CELLS = 1_000_000, 10**11  # of a text; of one times the other: five hours against five hours
@@ -70,6 +71,7 @@ class Prediction:
     confidence: 0 to 1; how sure the model was of `pred_text`: the geometric mean of the probabilities of its tokens, its end
         token's among them. None where the system does not tell.
     channel: the one channel of the recording that was transcribed, from 0; None: all that carry sound.
+    prompt: the `PromptForm` it was transcribed with; None: the system's own.
     origin: "file:line", for messages only, never written.
     """
 
@@ -92,6 +94,7 @@ class Prediction:
     context: str | None = None
     confidence: float | None = None
     channel: int | None = None
+    prompt: str | None = None
     origin: str = ""
 
 
@@ -143,7 +146,7 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
 
 
 def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
-    """The JSON row of a prediction: the leaderboard's fields first, then ours. Those of chunks and `channel` only where set."""
+    """The JSON row of a prediction: the leaderboard's fields first, then ours. Those of _WHERE_SET only where set."""
     row: dict[str, Any] = {}
     for field in fields(Prediction):
         value = getattr(prediction, field.name)

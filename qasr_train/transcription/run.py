@@ -28,6 +28,7 @@ from qasr_train.transcription.command import run_command
 from qasr_train.transcription.journal import discard_if_nothing_done, read_partials
 from qasr_train.transcription.predictions import PREDICTIONS, PredictionSet, load_predictions
 from qasr_train.transcription.progress import CountErrors
+from qasr_train.transcription.prompts import refuse_lost_contexts
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import CommandConfig, DecodeConfig
 from qasr_train.transcription.shares import SharedTranscription
@@ -80,8 +81,10 @@ class TranscriptionRun:
         """Claim the run directory, or check that what it holds was begun with the same model, sets and decode settings.
 
         Raises:
-            ConfigError: the directory is taken; a setting, the weights or a manifest changed since the run began.
+            ConfigError: the prompts would lose contexts; the directory is taken; a setting, the weights or a manifest changed
+                since the run began.
         """
+        self._refuse_lost_contexts()
         if self.is_main:
             try:
                 self._claim()
@@ -151,6 +154,13 @@ class TranscriptionRun:
                 num_parameters=sum(parameter.numel() for parameter in model.module.parameters()),
             )
             work.finish()
+
+    def _refuse_lost_contexts(self) -> None:
+        decode = self.config.decode
+        for one in self.sets:
+            refuse_lost_contexts(
+                decode.prompt, one.utterances, use_context=decode.use_context, where=f"set {one.name!r}"
+            )
 
     def _claim(self) -> None:
         run_dir = claim_run_dir(self.run_dir, resume=self.config.resume)

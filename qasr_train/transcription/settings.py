@@ -15,6 +15,7 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.models.settings import Engine
 from qasr_train.run.processes import check_num_workers
 from qasr_train.text.languages import LANGUAGES, resolve_language
+from qasr_train.transcription.prompts import PromptForm
 
 AUTO, REFERENCE = "auto", "reference"  # besides a language's name: the model tells it, each row's own
 
@@ -36,6 +37,12 @@ class DecodeConfig:
     )
     new_languages: list[str] = setting([], help="names; languages a fine-tune added, which `language` may then force")
     use_context: bool = setting(True, help="whether a row's context (hotwords, background) goes into the prompt")
+    prompt: PromptForm = setting(
+        PromptForm.own,
+        help="own: a system turn always, empty without a context, as qwen-asr sends it; served: a system turn only around "
+        "a context, as vllm serve sends it to /v1/audio/transcriptions; no_turn: never one, as its /v1/realtime does. "
+        "Families without a system turn have their own alone",
+    )
     max_new_tokens: int | None = setting(
         None, ge=1, help="tokens; a row that meets the limit is counted as truncated. null: 64 + 16 a second of audio"
     )
@@ -85,6 +92,7 @@ class DecodeConfig:
         return Decoding(
             language=self.language,
             use_context=self.use_context,
+            prompt=self.prompt,
             long_audio=self.long_audio,
             overlap_s=self.overlap_s,
             budget=BatchBudget(self.batch_seconds, self.max_batch_rows),
@@ -101,14 +109,15 @@ class Decoding:
     """How one model turns audio into text.
 
     language: AUTO (the model tells it), REFERENCE (each row's own, AUTO where it has none) or a language's name.
-    use_context: whether a row's context goes into the prompt. long_audio: what becomes of a clip over `max_duration_s`, in
-    seconds, the longest of one pass. overlap_s: seconds that pieces of such a clip have in common. budget: of a batch.
-    max_new_tokens: of a row; None: `token_limit`. engine: what decodes. num_workers: threads that decode audio ahead.
-    max_failed_fraction: share of a set; past it, recordings that cannot be read stop the run.
+    use_context: whether a row's context goes into the prompt. prompt: whether a system turn stands in it. long_audio: what
+    becomes of a clip over `max_duration_s`, in seconds, the longest of one pass. overlap_s: seconds that pieces of such a clip
+    have in common. budget: of a batch. max_new_tokens: of a row; None: `token_limit`. engine: what decodes. num_workers: threads
+    that decode audio ahead. max_failed_fraction: share of a set; past it, recordings that cannot be read stop the run.
     """
 
     language: str
     use_context: bool
+    prompt: PromptForm
     long_audio: LongAudio
     overlap_s: float
     budget: BatchBudget

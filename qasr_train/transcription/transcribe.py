@@ -24,6 +24,7 @@ from qasr_train.run.processes import Processes
 from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
 from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.prompts import PromptForm, prompted
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import Decoding, LongAudio
 
@@ -145,7 +146,7 @@ class _Decoder:
                 [next(heard) for _ in ranges.get(row, [])],
                 ranges.get(row, []),
                 is_told=language is not None,
-                context=utterance.context if self.decoding.use_context else None,
+                decoding=self.decoding,
                 failed=reasons.get(row),
             )
             for row, utterance in enumerate(utterances)
@@ -186,9 +187,9 @@ class _Decoder:
         most = [self.decoding.max_new_tokens or token_limit(len(one.waveform) / SAMPLE_RATE_HZ) for one in recordings]
         self._synchronize()
         started_s = time.perf_counter()
-        batch = self.model.collator.for_transcription(
-            recordings, language=language, use_context=self.decoding.use_context
-        )
+        use_context = self.decoding.use_context
+        recordings = [prompted(one, self.decoding.prompt, use_context=use_context) for one in recordings]
+        batch = self.model.collator.for_transcription(recordings, language=language, use_context=use_context)
         batch = batch.to(self.device)
         if isinstance(self.model, RowDecoder):
             hypotheses = self.model.transcribe_rows(batch, max_new_tokens=most, engine=self.decoding.engine)
@@ -209,7 +210,7 @@ def _prediction(
     ranges: Sequence[tuple[int, int]],
     *,
     is_told: bool,
-    context: str | None,
+    decoding: Decoding,
     failed: str | None,
 ) -> Prediction:
     """One prediction of an utterance's pieces (none if it failed); a language the model was told is not one it predicted."""
@@ -229,7 +230,8 @@ def _prediction(
         num_tokens=None if failed else sum(hypothesis.num_tokens for hypothesis, _ in heard),
         is_truncated=None if failed else any(hypothesis.is_truncated for hypothesis, _ in heard),
         failed=failed,
-        context=context,
+        context=utterance.context if decoding.use_context else None,
+        prompt=None if decoding.prompt is PromptForm.own else decoding.prompt.value,
         confidence=confidence_of([one for one, _ in heard]),
     )
 

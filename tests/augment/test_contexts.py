@@ -115,10 +115,22 @@ def test_by_default_every_row_keeps_its_own() -> None:
     assert seen == {"mine", None}
 
 
+def test_a_row_without_a_context_has_an_empty_turn_or_none_and_one_with_a_context_keeps_it() -> None:
+    made = make_context_drawer(ContextConfig(served=0.5), seed=0)
+    assert made is not None
+    rows = [(recording(context=context), epoch) for context in (None, "", "mine") for epoch in range(400)]
+    drawn = [made(row, epoch) for row, epoch in rows]
+    assert all(one.has_system_turn and one.utterance.context == "mine" for one in drawn[800:])
+    assert not any(one.utterance.context for one in drawn[:800])
+    with_turn = [one.has_system_turn for one in drawn[:800]]
+    assert sum(with_turn) == pytest.approx(400, abs=57)  # 4 standard deviations
+    assert [made(row, epoch).has_system_turn for row, epoch in rows[:800]] == with_turn  # as a resumed run draws it
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"own": 0.5}, "context: the shares .* add up to 0.5; they must make 1"),
+        ({"own": 0.5, "served": 0.5}, "context: the shares own 0.5 . spoken 0 .* add up to 0.5; they must make 1"),
         ({"own": 0.5, "spoken": 0.5}, "context.spoken=0.5 needs context.terms=FILE"),
         ({"own": 0.9, "description": 0.1}, "context.description=0.1 needs context.descriptions=FILE"),
         ({"own": 1.5, "empty": -0.5}, "context.own=1.5: expected at least 0 and at most 1"),

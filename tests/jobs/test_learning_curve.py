@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from qasr_train.augment.settings import ContextConfig
 from qasr_train.errors import ConfigError, InterruptedRunError
 from qasr_train.jobs import learning_curve as job
 from qasr_train.jobs.learning_curve import choose_amounts, learning_curve
@@ -194,3 +195,13 @@ def test_rules_that_a_resumed_curve_began_with_stay(config: LearningCurveConfig,
     assert (same.normalizer, same.suite.normalizer) == ("qasr-1", "qasr-1")
     own = replace(config, normalizer="none").as_begun()  # the user's own words, which say nothing of the suite
     assert (own.normalizer, own.suite.normalizer) == ("none", "qasr-2")
+
+
+def test_a_resumed_curve_goes_on_with_the_prompts_it_began_with(config: LearningCurveConfig, tmp_path: Path) -> None:
+    config = replace(config, run_dir=str(tmp_path), resume=True, context=ContextConfig(served=0.5))
+    (tmp_path / "run.json").write_text(json.dumps({"config": {"context": {"own": 1.0}}}))
+    assert config.as_begun().context.served == 0.0  # it began before there was such a share
+    assert config.as_begun().training(3, str(tmp_path / "3"), resume=False).context.served == 0.0
+    (tmp_path / "run.json").write_text(json.dumps({"config": {"context": {"own": 1.0, "served": 0.2}}}))
+    assert config.as_begun().context.served == 0.5  # another share is refused later, by its name
+    assert replace(config, resume=False).as_begun().context.served == 0.5

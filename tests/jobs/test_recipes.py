@@ -17,6 +17,7 @@ from qasr_train.jobs.recipes import load_config as load_project
 from qasr_train.models.families import FAMILIES
 from qasr_train.models.settings import Capability
 from qasr_train.objectives.table import OBJECTIVES, ObjectiveEntry
+from qasr_train.transcription.prompts import PromptForm
 from tests.helpers import ROOT
 
 # The least by which a config of each recipe is complete; nothing is looked at but the config.
@@ -149,3 +150,14 @@ def test_both_names_of_where_results_go_are_refused() -> None:
 
 def test_every_recipe_has_a_name_for_where_results_go() -> None:
     assert {recipe.output for recipe in RECIPES.values()} == set(OUTPUT_NAMES)
+
+
+@pytest.mark.parametrize("recipe", ["evaluate", "pseudo_label", "check_transcripts", "finetune", "learning_curve"])
+def test_a_prompt_that_a_family_has_not_is_refused_when_the_config_is_loaded(recipe: str) -> None:
+    given = [*LEAST[recipe].split(), "decode.prompt=served"]
+    assert load_project(recipe, given).decode.prompt is PromptForm.served
+    other = [word for word in given if not word.startswith("model=")]
+    with pytest.raises(ConfigError, match="^decode.prompt=served: whisper models have no system turn"):
+        load_project(recipe, [*other, "model=whisper_tiny"])
+    with pytest.raises(ConfigError, match="decode.prompt.*sreved.*own, served, no_turn"):
+        load_project(recipe, [*given[:-1], "decode.prompt=sreved"])

@@ -90,6 +90,27 @@ def test_the_contexts_drawn_for_an_epoch_are_shown_and_not_supervised(folder: Pa
         assert taught == TARGETS[row["id"]]
 
 
+def test_rows_whose_system_turn_is_left_out_are_shown_without_one(folder: Path, tmp_path: Path, capsys):
+    """By default half of them; with a context the turn stays, whatever the share."""
+    rows = [json.loads(line) for line in (folder / "m.jsonl").read_text().splitlines()]
+    rows[1]["context"] = "stent"  # of `long`
+    path = folder / "one_context.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = f"data.train.main.path={path}"
+    decode = tiny_processor().tokenizer.decode
+    user = "<|im_start|>user\n<|audio_start|>"
+    for share, bare in ((0, "<|im_start|>system\n<|im_end|>\n" + user), (1, user)):
+        for row in shown_rows(folder, tmp_path / f"{share}.jsonl", source, f"context.served={share}"):
+            begin = "<|im_start|>system\nstent<|im_end|>\n" + user if row["id"] == "long" else bare
+            assert decode(row["input_ids"]).startswith(begin)
+            assert decode([label for label in row["labels"] if label != -100]) == TARGETS[row["id"]]
+    by_epoch = [shown_rows(folder, tmp_path / f"e{epoch}.jsonl", f"epoch={epoch}") for epoch in range(6)]
+    begun = [decode(row["input_ids"][:2]) for shown in by_epoch for row in shown]
+    assert set(begun) == {"<|im_start|>system", "<|im_start|>user"}
+    run(folder, "context.served=1", "ids=[short]", "color=false")
+    assert "<|im_start|>user\\n<|audio_start|><|audio_pad|> x 7" in capsys.readouterr().out
+
+
 def test_the_rows_do_not_depend_on_their_companions(folder: Path, tmp_path: Path):
     together = {row["id"]: row for row in shown_rows(folder, tmp_path / "all.jsonl")}
     for name in CLIPS:

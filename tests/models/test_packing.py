@@ -88,6 +88,17 @@ def test_loss_and_gradients_are_those_of_transformers_over_padded_rows_and_full_
         torch.testing.assert_close(grads[name], grad, rtol=1e-4, atol=1e-6 * scale, msg=name)
 
 
+def test_a_packed_row_without_a_system_turn_is_that_row_alone():
+    rows = [replace(one, has_system_turn=number % 2 == 0) for number, one in enumerate(RECORDINGS)]
+    model = make_model()
+    together = model(model.collator.for_training(rows))
+    for number, one in enumerate(rows):
+        alone = model(model.collator.for_training([one]))
+        torch.testing.assert_close(together.logits[together.row == number], alone.logits, rtol=1e-4, atol=1e-5)
+    with_turns = model(model.collator.for_training(RECORDINGS))
+    assert (together.logits - with_turns.logits)[together.row == 1].abs().max() > 1e-3  # the turn is heard of
+
+
 def test_a_row_does_not_see_its_neighbours():
     model = make_model()
     before = model(model.collator.for_training(RECORDINGS))

@@ -24,6 +24,7 @@ from qasr_train.models.whisper.config import Window
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.validation import Validator
+from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.settings import LongAudio
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_model, tiny_processor
@@ -91,12 +92,12 @@ def make_validator(run_dir: Path, dev_sets: dict[str, list[Utterance]], **fields
     return Validator(**(settings | fields))
 
 
-def transformers_loss(utterances: list[Utterance]) -> tuple[float, int]:
+def transformers_loss(utterances: list[Utterance], *, has_system_turn: bool = True) -> tuple[float, int]:
     """(nats summed over all targets, their number), clip by clip, from transformers' own mean loss."""
     model, collator = tiny_model(), Qwen3ASRCollator(tiny_processor())
     total, count = 0.0, 0
     for one in utterances:
-        batch = collator.for_training([load_recording(one)])
+        batch = collator.for_training([replace(load_recording(one), has_system_turn=has_system_turn)])
         with torch.no_grad():
             mean = model(
                 input_ids=batch.input_ids,
@@ -116,6 +117,15 @@ def test_the_loss_is_the_mean_over_all_targets_of_a_set_and_of_all_sets(tmp_path
         assert figures[f"dev/{name}/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
     total, count = (sum(column) for column in zip(*parts.values(), strict=True))
     assert figures["dev/loss_nats"] == pytest.approx(total / count, rel=1e-5)
+
+
+def test_dev_sets_are_watched_by_the_prompt_they_are_asked_to_be(tmp_path: Path, dev_sets):
+    served = decoding(prompt=PromptForm.served)
+    figures = make_validator(tmp_path, {"english": dev_sets["english"]}, decoding=served)(0)
+    nats, count = transformers_loss(dev_sets["english"], has_system_turn=False)
+    assert figures["dev/english/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
+    own, _ = transformers_loss(dev_sets["english"])
+    assert nats != pytest.approx(own, rel=1e-3)
 
 
 @pytest.mark.parametrize("batch_seconds", [1.9, 3.0, 100.0])

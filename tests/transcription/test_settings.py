@@ -5,6 +5,7 @@ import pytest
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
 from qasr_train.models.settings import Engine
+from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.settings import AUTO, REFERENCE, DecodeConfig, Decoding, LongAudio
 
 
@@ -37,6 +38,7 @@ def test_every_setting_of_a_decoding_is_that_of_its_config() -> None:
     config = DecodeConfig(
         language="de",
         use_context=False,
+        prompt=PromptForm.served,
         max_new_tokens=7,
         batch_seconds=33.0,
         max_batch_rows=3,
@@ -49,6 +51,7 @@ def test_every_setting_of_a_decoding_is_that_of_its_config() -> None:
     assert config.decoding(1200.0) == Decoding(
         language="German",
         use_context=False,
+        prompt=PromptForm.served,
         long_audio=LongAudio.drop,
         overlap_s=1.0,
         budget=BatchBudget(33.0, 3),

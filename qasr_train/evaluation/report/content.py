@@ -28,6 +28,7 @@ from qasr_train.evaluation.report.tables import (
     duration_table,
     headline_table,
     language_table,
+    prompt_lines,
     role_table,
     systems_table,
     term_tables,
@@ -81,7 +82,10 @@ def write_comparison_report(directory: str | Path, comparison: Comparison, confi
 def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules: Sequence[RulesChange] = ()) -> Report:
     """The report of one run."""
     tables = [headline_table(run), *rules_tables(by_rules)]
-    lead = [f"Normaliser {run.normalizer.name}; {len(run.rows)} utterances in {len(run.sets)} sets."]
+    lead = [
+        f"Normaliser {run.normalizer.name}; {len(run.rows)} utterances in {len(run.sets)} sets.",
+        *prompt_lines(run),
+    ]
     if comparison is not None:
         tables += [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]
         lead.append(f"Baseline: {comparison.baseline}")

@@ -16,6 +16,7 @@ from qasr_train.evaluation.scoring.significance import Interval, interval_text
 from qasr_train.evaluation.scoring.systems import System
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.pages.table import ABSENT, Table, number, text_table
+from qasr_train.transcription.prompts import PromptForm
 
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 
@@ -27,8 +28,16 @@ def score_summary(run: ScoredRun, directory: str) -> str:
         parts.append(text_table(language_table(run)))
     parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
     parts.extend(f"warning: {warning}" for warning in run.warnings)
+    parts.extend(prompt_lines(run))
     parts.append(f"normalizer {run.normalizer.name}; scores, utterances and report in {directory}")
     return "\n\n".join(parts)
+
+
+def prompt_lines(run: ScoredRun) -> list[str]:
+    """The prompt forms other than the system's own that it was transcribed with, and what they are; [] with its own alone."""
+    own, known = PromptForm.own.value, {form.value: form.meaning for form in PromptForm}
+    named = [f"{name} ({known[name]})" if name in known else name for name in run.prompts]
+    return [] if run.prompts == [own] else [f"Prompts: {', '.join(named)}."]
 
 
 def headline_table(run: ScoredRun) -> Table:

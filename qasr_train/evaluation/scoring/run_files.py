@@ -31,6 +31,7 @@ from qasr_train.run.directory import normalizer_of_record
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import load_predictions
+from qasr_train.transcription.prompts import PromptForm
 
 SCORES_VERSION = 1
 _LIBRARIES = ("qasr_train", "kaldialign", "whisper_normalizer", "num2words", "rapidfuzz", "numpy")
@@ -62,6 +63,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
     return {
         "version": SCORES_VERSION,
         "normalizer": run.normalizer.name,
+        **({"prompts": run.prompts} if run.prompts != [PromptForm.own.value] else {}),
         "micro_wer_percent": run.overall["wer_percent"],
         "macro_wer_percent": run.macro_wer_percent,
         "macro_wer_interval": _interval(run.macro_wer_interval),

@@ -29,6 +29,7 @@ from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.unstated_language import UNSTATED
 
 
@@ -57,6 +58,11 @@ class ScoredRun:
         """What the run says of itself; {} where nothing is known."""
         run = self.provenance.get("run")
         return run if isinstance(run, dict) else {}
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The prompt forms its rows were transcribed with, by name; "own" where a row states none."""
+        return sorted({row.prediction.prompt or PromptForm.own.value for row in self.rows})
 
     @cached_property
     def overall(self) -> GroupScore:

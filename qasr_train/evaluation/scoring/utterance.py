@@ -192,11 +192,12 @@ _OF_PREDICTION = {
 
 
 def utterance_row(score: UtteranceScore) -> dict[str, Any]:
-    """The JSON row of an utterance, without terms."""
+    """The JSON row of an utterance, without terms; `prompt` only where it was not the system's own."""
     values: dict[str, Any] = {name: getattr(score.prediction, field) for name, field in _OF_PREDICTION.items()}
     values |= score.counts._asdict()
     values |= {"is_scored": score.is_scored, "not_scored_because": score.not_scored_because}
-    return {name: values[name] for name in UTTERANCE_FIELDS}
+    prompt = {"prompt": score.prediction.prompt} if score.prediction.prompt else {}
+    return {name: values[name] for name in UTTERANCE_FIELDS} | prompt
 
 
 def terms_field(terms: UtteranceTerms | None) -> dict[str, list[str]] | None:
@@ -223,7 +224,7 @@ def utterance_of_row(row: Mapping[str, Any]) -> UtteranceScore:
     """
     terms, context = row.get("terms"), row.get("context_terms")
     return UtteranceScore(
-        Prediction(**{field: row[name] for name, field in _OF_PREDICTION.items()}),
+        Prediction(**{field: row[name] for name, field in _OF_PREDICTION.items()}, prompt=row.get("prompt")),
         ErrorCounts(**{name: row[name] for name in ErrorCounts._fields}),
         None if row["is_scored"] else row["not_scored_because"] or "",
         UtteranceTerms(terms["reference"], terms["hypothesis"]) if terms else None,

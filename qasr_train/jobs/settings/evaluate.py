@@ -12,6 +12,7 @@ from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 from qasr_train.transcription.predictions import PREDICTIONS
+from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
 
 # What may differ when an evaluation is resumed, besides what changes no transcript: they are scored again.
@@ -45,6 +46,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check_settings(self, "evaluate")
         refuse_fp16(self.precision, "precision")
+        refuse_prompt(self.decode.prompt, self.model.family)
         if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
             raise ConfigError(
                 f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"

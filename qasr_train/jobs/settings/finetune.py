@@ -10,10 +10,11 @@ from qasr_train.errors import ConfigError
 from qasr_train.models.families import find_trainable
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.table import check_objective
-from qasr_train.run.directory import recorded_normalizer
+from qasr_train.run.directory import recorded_config, recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.training.settings import OptimConfig, TrainerConfig, is_sharding_asked_for
+from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
 
 
@@ -39,13 +40,18 @@ class FinetuneConfig:
     resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
 
     def as_begun(self) -> "FinetuneConfig":
-        """With the rules of comparison that a resumed run began with, where those asked for are today's default."""
-        return replace(self, normalizer=recorded_normalizer(self.run_dir, self.normalizer, resume=self.resume))
+        """With the prompts a resumed run began with, and its rules of comparison where those asked for are today's default."""
+        return replace(
+            self,
+            normalizer=recorded_normalizer(self.run_dir, self.normalizer, resume=self.resume),
+            context=begun_context(self.run_dir, self.context, resume=self.resume),
+        )
 
     def __post_init__(self) -> None:
         check_settings(self, "finetune")
         get_normalizer(self.normalizer)
         family = find_trainable(self.model.family)
+        refuse_prompt(self.decode.prompt, self.model.family)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
         check_objective(
@@ -70,3 +76,11 @@ class FinetuneConfig:
                 "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
                 "none yet; set data.features_on=worker"
             )
+
+
+def begun_context(run_dir: str, asked: ContextConfig, *, resume: bool) -> ContextConfig:
+    """The contexts a resumed run goes on with: one that began before there was `context.served` has none of it."""
+    began = recorded_config(run_dir).get("context") if resume else None
+    if not isinstance(began, dict) or "served" in began:
+        return asked
+    return replace(asked, served=0.0)

@@ -8,7 +8,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import RESAMPLE_BY, SuiteConfig
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
-from qasr_train.jobs.settings.finetune import FinetuneConfig
+from qasr_train.jobs.settings.finetune import FinetuneConfig, begun_context
 from qasr_train.run.directory import recorded_normalizer
 from qasr_train.run.settings import Precision, refuse_fp16
 from qasr_train.text.normalize import DEFAULT_NORMALIZER
@@ -66,12 +66,13 @@ class LearningCurveConfig(FinetuneConfig):
         return self.cut_source or next(iter(others or self.data.train))
 
     def as_begun(self) -> "LearningCurveConfig":
-        """With the rules of comparison that a resumed run began with, where those asked for are today's default."""
+        """With the prompts a resumed run began with, and its rules of comparison where those asked for are today's default."""
         rules = self.suite.normalizer
         if self.normalizer == DEFAULT_NORMALIZER:  # else the record's rules of the dev sets are the user's own words
             rules = recorded_normalizer(self.run_dir, rules, resume=self.resume)
         normalizer = recorded_normalizer(self.run_dir, self.normalizer, resume=self.resume)
-        return replace(self, normalizer=normalizer, suite=replace(self.suite, normalizer=rules))
+        context = begun_context(self.run_dir, self.context, resume=self.resume)
+        return replace(self, normalizer=normalizer, suite=replace(self.suite, normalizer=rules), context=context)
 
     def training(self, num_clips: int, run_dir: str, *, resume: bool) -> FinetuneConfig:
         """The fine-tune on so many clips, which may be all there are."""

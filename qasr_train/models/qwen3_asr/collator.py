@@ -88,7 +88,7 @@ class Qwen3ASRCollator:
             use_context: whether an utterance's context goes into the system turn.
         """
         forced = [(f"language {language}", "") if language else None for _ in recordings]
-        systems = [system_turn(r) if use_context else "" for r in recordings]
+        systems = [system_turn(r, use_context=use_context) for r in recordings]
         return self._collate(recordings, forced, supervised=False, systems=systems)
 
     def num_target_tokens(self, utterance: Utterance) -> int:
@@ -221,9 +221,11 @@ class Qwen3ASRCollator:
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
-def system_turn(recording: Recording) -> str | None:
+def system_turn(recording: Recording, *, use_context: bool = True) -> str | None:
     """What stands in the system turn, "" for an empty one; None: there is no such turn, as vLLM sends it without a prompt."""
-    return (recording.utterance.context or "") if recording.has_system_turn else None
+    if not recording.has_system_turn:
+        return None
+    return (recording.utterance.context or "") if use_context else ""
 
 
 def target_text(utterance: Utterance) -> tuple[str, str]:

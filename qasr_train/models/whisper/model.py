@@ -66,8 +66,8 @@ class Whisper(nn.Module):
         self.module, self.processor, self.collator = module, processor, collator
         self.generation, self.origin, self.no_speech_threshold = generation, origin, no_speech_threshold
         self.tokens = collator.tokens
-        told = frozenset(Capability) if self.tokens.is_multilingual else frozenset(Capability) - {Capability.LANGUAGE}
-        self.capabilities = told
+        languages = set() if self.tokens.is_multilingual else {Capability.LANGUAGE}
+        self.capabilities = frozenset(Capability) - {Capability.SYSTEM_TURN} - languages
         self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
         self._recompute_convolutions = False
 

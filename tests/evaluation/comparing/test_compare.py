@@ -10,9 +10,9 @@ from qasr_train.evaluation.comparing.compare import compare_runs, comparison_row
 from qasr_train.evaluation.comparing.gate import Evidence, judge
 from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.report.comparison_tables import comparison_summary
-from qasr_train.evaluation.report.content import comparison_report
+from qasr_train.evaluation.report.content import comparison_report, scores_report
 from qasr_train.evaluation.report.document import render_markdown
-from qasr_train.evaluation.scoring.run_files import load_run, write_scores
+from qasr_train.evaluation.scoring.run_files import load_run, scores_row, write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.evaluation.settings import GateConfig
@@ -49,6 +49,27 @@ def test_differences_are_of_pooled_rates_on_shared_utterances():
     assert (test.baseline_percent, test.candidate_percent, test.delta_percent) == (12.5, 25.0, 12.5)
     assert (comparison.sets["s"].num_better, comparison.sets["s"].num_worse) == (1, 1)
     assert comparison.warnings == ["1 utterances stand only in base; they are left out"]
+
+
+def test_runs_by_other_prompts_are_told_apart_in_scores_comparison_and_report(tmp_path):
+    rows = _rows(["a b c x", "a b c d"])
+    own, served = _run("base", rows), _run("cand", [replace(row, prompt="served") for row in rows])
+    said = "the baseline was transcribed with decode.prompt=own, the candidate with decode.prompt=served"
+    [warning] = compare_runs(own, served).warnings
+    assert warning.startswith(said) and "evaluate both with the same one" in warning
+    assert compare_runs(served, served).warnings == compare_runs(own, own).warnings == []
+    write_scores(tmp_path / "served", served)
+    assert json.loads((tmp_path / "served" / "scores.json").read_text())["prompts"] == ["served"]
+    assert "prompts" not in scores_row(own)  # a run by the systems' own prompts says what it always said
+    read = load_run(tmp_path / "served")
+    assert read.prompts == ["served"]
+    assert compare_runs(own, read).warnings == [warning]
+    assert warning.split(":")[0] in render_markdown(comparison_report(compare_runs(own, read))).replace("\\", "")
+    shown = render_markdown(scores_report(read))
+    assert (
+        "Prompts: served" in shown and "a system turn only where a row has a context, as vllm serve sends it" in shown
+    )
+    assert "Prompts:" not in render_markdown(scores_report(own))
 
 
 def test_chinese_is_compared_by_characters():
