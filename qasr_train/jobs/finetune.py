@@ -39,7 +39,6 @@ from qasr_train.training.settings import is_sharding_asked_for
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
 from qasr_train.training.validation import Validator
-from qasr_train.transcription.prompts import refuse_lost_contexts
 
 # Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
 MAY_CHANGE_ON_RESUME = (
@@ -231,18 +230,7 @@ def open_data(
 def make_validator(
     config: FinetuneConfig, learner: Learner, budget: BatchBudget, dev_sets: DevSets, tracker: Tracker
 ) -> Validator:
-    """What measures the model on the dev sets.
-
-    Raises:
-        ConfigError: the prompts they are transcribed with would lose their contexts.
-    """
-    for name, utterances in dev_sets.items():
-        refuse_lost_contexts(
-            config.decode.prompt,
-            utterances,
-            use_context=config.decode.use_context,
-            where=f"data.dev.{name}",
-        )
+    """What measures the model on the dev sets; raises ConfigError where their prompts would lose contexts."""
     return Validator(
         accelerator=learner.accelerator,
         model=learner.model,

@@ -23,14 +23,12 @@ from qasr_train.models.exporting.family import find_export
 from qasr_train.models.exporting.weights import Export
 from qasr_train.models.exporting.write import write_export
 from qasr_train.models.families import find_family
-from qasr_train.models.locations import resolve_checkpoint
 from qasr_train.models.settings import ExportDtype, ExportLayout
 from qasr_train.pages.html import html_page
 from qasr_train.pages.table import html_table
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, recorded_normalizer, run_directory, write_record
 from qasr_train.run.processes import num_launched
-from qasr_train.transcription.prompts import PromptForm, refuse_prompt
 from qasr_train.transcription.run import TranscriptionRun
 
 SWEEP_VERSION = 1
@@ -78,12 +76,14 @@ def sweep_strength(config: SweepConfig) -> Sweep:
             f"WORLD_SIZE={num_launched()}: sweep_strength does not share its work among processes; run it as one process, "
             "without accelerate launch or torchrun"
         )
-    if config.decode.prompt is not PromptForm.own:
-        refuse_prompt(config.decode.prompt, find_export(resolve_checkpoint(config.checkpoint), config.base)[0])
     rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
     config = replace(config, suite=replace(config.suite, normalizer=rules))
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
+    if (checkpoint := Path(config.checkpoint)).is_dir():  # else the export says what is wrong with it
+        _evaluation(
+            config, checkpoint, checkpoint
+        )  # what cannot be asked of its family is refused before anything is written
     with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:
         points = [_point(strength, _scored(strength, config, run_dir)) for strength in config.strengths]
         sweep = Sweep(points, config.max_guard_loss_points)
@@ -130,9 +130,18 @@ def _write_model(strength: float, config: SweepConfig, out: Path) -> None:
 
 def _evaluate(config: SweepConfig, model: Path, folder: Path) -> ScoredRun:
     machine = join_machine(config.device, config.precision)
-    family, _ = find_export(model)
-    # What run.json records: an evaluation, which compare.py reads and evaluate.py may go on with.
-    evaluation = EvaluateConfig(
+    evaluation = _evaluation(config, model, folder)
+    sets = load_suite(config.suite)
+    run = TranscriptionRun(evaluation, sets, machine, "evaluate", SCORING_KEYS)
+    scored = evaluate_sets(run, evaluation.scoring(), evaluation.tracking)
+    assert scored is not None, "a sweep is one process"
+    return scored
+
+
+def _evaluation(config: SweepConfig, model: Path, folder: Path) -> EvaluateConfig:
+    """What run.json records: an evaluation, which compare.py reads and evaluate.py may go on with."""
+    family, _ = find_export(model, config.base)
+    return EvaluateConfig(
         model=find_family(family).config(path=str(model)),
         suite=config.suite,
         decode=config.decode,
@@ -141,11 +150,6 @@ def _evaluate(config: SweepConfig, model: Path, folder: Path) -> ScoredRun:
         device=config.device,
         precision=config.precision,
     )
-    sets = load_suite(config.suite)
-    run = TranscriptionRun(evaluation, sets, machine, "evaluate", SCORING_KEYS)
-    scored = evaluate_sets(run, evaluation.scoring(), evaluation.tracking)
-    assert scored is not None, "a sweep is one process"
-    return scored
 
 
 def _point(strength: float, scored: ScoredRun) -> SweepPoint:

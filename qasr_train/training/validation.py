@@ -29,7 +29,7 @@ from qasr_train.text.normalize import Normalizer
 from qasr_train.training.checkpoint import TrainState
 from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.predictions import Prediction
-from qasr_train.transcription.prompts import prompted
+from qasr_train.transcription.prompts import prompted, refuse_lost_contexts
 from qasr_train.transcription.settings import Decoding
 from qasr_train.transcription.transcribe import transcribe_utterances
 
@@ -39,6 +39,9 @@ class Validator:
     """Called with the step; see the module's docstring.
 
     tracker: where allowed transcripts go; None: nowhere.
+
+    Raises:
+        ConfigError: the prompts that `decoding` asks for would lose contexts of the dev sets.
     """
 
     accelerator: Accelerator
@@ -50,6 +53,11 @@ class Validator:
     num_samples: int
     run_dir: Path
     tracker: Tracker | None = None
+
+    def __post_init__(self) -> None:
+        prompt, use_context = self.decoding.prompt, self.decoding.use_context
+        for name, utterances in self.dev_sets.items():
+            refuse_lost_contexts(prompt, utterances, use_context=use_context, where=f"data.dev.{name}")
 
     def __call__(self, step: int) -> dict[str, float]:
         """Figures of all dev sets; an error rate is WER, or CER where the set's language is scored by characters."""

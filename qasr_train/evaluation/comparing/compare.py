@@ -109,13 +109,7 @@ def compare_runs(
             {name: Evidence(one.test, one.outputs, one.num_utterances) for name, one in sets.items()}, roles, gate
         ),
         gate=gate,
-        warnings=[
-            *_on_languages(baseline, candidate),
-            *_on_prompts(baseline, candidate),
-            *warnings,
-            *term_warnings,
-            *_collapsed(sets, roles, gate),
-        ],
+        warnings=[*_on_both(baseline, candidate), *warnings, *term_warnings, *_collapsed(sets, roles, gate)],
         versions=library_versions(),
         terms=terms,
         systems={
@@ -176,19 +170,17 @@ def compare_pairs(pairs: Sequence[Pair], resampling: Resampling) -> GroupCompari
     )
 
 
-def _on_languages(*runs: ScoredRun) -> list[str]:
-    """What the runs say of rows that name no language, once where they say the same."""
-    return list(dict.fromkeys(warning for run in runs for warning in run.warnings if UNSTATED in warning))
-
-
-def _on_prompts(baseline: ScoredRun, candidate: ScoredRun) -> list[str]:
-    """That the two were prompted otherwise, which may be all of a difference."""
+def _on_both(baseline: ScoredRun, candidate: ScoredRun) -> list[str]:
+    """What the runs say of rows that name no language, once where they say the same; and whether they were prompted otherwise."""
+    said = [warning for run in (baseline, candidate) for warning in run.warnings if UNSTATED in warning]
+    said = list(dict.fromkeys(said))
     ours, theirs = (" and ".join(run.prompts) for run in (baseline, candidate))
     if ours == theirs:
-        return []
+        return said
     return [
+        *said,
         f"the baseline was transcribed with decode.prompt={ours}, the candidate with decode.prompt={theirs}: what the prompt "
-        "costs or gains is in every difference; evaluate both with the same one to compare the models"
+        "costs or gains is in every difference; evaluate both with the same one to compare the models",
     ]
 
 
