@@ -105,6 +105,10 @@ def test_whisper_is_swept_as_well_and_each_strength_says_its_own(settings: dict[
     sweep_strength(load_config("sweep_strength", overrides(settings, tmp_path, *short)))
     texts = [(tmp_path / f"sweep/strength_{s}/predictions.jsonl").read_text() for s in ("0.00", "1.00")]
     assert texts[0] != texts[1]
+    served = ("decode.prompt=served", f"run_dir={tmp_path / 'served'}")
+    with pytest.raises(ConfigError, match="^decode.prompt=served: whisper models have no system turn"):
+        sweep_strength(load_config("sweep_strength", overrides(settings, tmp_path, *served)))
+    assert not (tmp_path / "served").exists()  # before a strength is exported
 
 
 def test_a_suite_without_a_guard_and_strengths_without_the_base_are_refused(
