@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from qasr_train.errors import CheckpointError
 from qasr_train.files import parse_json, without_moving_links
 
-BUNDLED = "bundled:"  # `bundled:tiny` is a checkpoint inside the package
+BUNDLED = "bundled:"  # `bundled:tiny-2` is a checkpoint inside the package
 _ASSETS = Path(__file__).resolve().parents[1] / "assets"
 SMALL_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
 HUB_FILES = (*SMALL_FILES, "*.safetensors")

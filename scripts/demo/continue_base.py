@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoProcessor, Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+from transformers import Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -24,10 +24,11 @@ from scripts.demo.clips import ClipStore, plan_test_clips, plan_training_clips, 
 from scripts.demo.examples import IGNORED_LABEL, RowForms, TinyBatch, iterate_batches
 from scripts.demo.measure import measure_wer
 from scripts.demo.synthesis import TRAINED_TIMBRES, require_espeak
-from scripts.demo.tiny_model import save_checkpoint, widen_heads
+from scripts.demo.tiny_model import build_processor, save_checkpoint, widen_heads
 from scripts.demo.train_base import LAST_DISTORTED_SHARE, build_optimizer, predict_targets
 from scripts.demo.voices import write_voices
 
+STAGE_3_SEED = 0
 HEAD_DIM = 64  # the narrowest that vLLM's attention on a CPU takes and that is not below the 40 of stage 3
 FORMS = RowForms(non_speech=0.03, context=0.12, no_turn=0.35, forced=0.25, more_ends=12)
 # Ends behind the first end are one easy answer repeated; by number alone they would drown the transcripts.
@@ -62,7 +63,9 @@ def train(arguments: argparse.Namespace) -> None:
     """All chunks that are not done yet, then the checkpoint."""
     work: Path = arguments.work
     work.mkdir(parents=True, exist_ok=True)
-    processor = AutoProcessor.from_pretrained(arguments.checkpoint)
+    processor = build_processor(
+        STAGE_3_SEED
+    )  # a processor that was read and is written again has marks of where it lay
     base = Qwen3ASRForConditionalGeneration.from_pretrained(arguments.checkpoint, dtype=torch.float32)
     model = widen_heads(base, HEAD_DIM).train()
     optimizer = build_optimizer(list(model.named_parameters()))

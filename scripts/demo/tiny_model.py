@@ -139,6 +139,7 @@ def widen_heads(model: Qwen3ASRForConditionalGeneration, head_dim: int) -> Qwen3
     """
     config = copy.deepcopy(model.config)
     text = config.text_config
+    text.dtype = config.audio_config.dtype = None  # of the whole alone, as published
     old, text.head_dim = text.head_dim, head_dim
     rope = text.rope_parameters
     text.rope_parameters = {**rope, "rope_theta": rope["rope_theta"] ** (head_dim / old)}

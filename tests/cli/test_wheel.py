@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,14 @@ def qasr(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Qasr:
     place = call("-c", "import qasr_train; print(qasr_train.__file__)", command="python")
     assert Path(place.strip()).is_relative_to(folder), "the wheel is not what runs"
     return call
+
+
+def test_it_holds_both_bundled_models(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    for folder in ("tiny", "tiny-2"):
+        for path in (ROOT / "qasr_train" / "assets" / folder).iterdir():
+            assert f"qasr_train/assets/{folder}/{path.name}" in names
 
 
 def test_it_lists_every_job_and_has_every_config(qasr: Qasr) -> None:
