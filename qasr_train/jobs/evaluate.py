@@ -11,6 +11,7 @@ from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import recorded_normalizer
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.run import TranscriptionRun
 
 
@@ -25,6 +26,8 @@ def evaluate(config: EvaluateConfig) -> None:
     config = replace(config, suite=replace(config.suite, normalizer=rules))
     machine = join_machine(config.device, config.precision)
     sets = load_suite(config.suite)
+    for language in {utterance.language for one in sets for utterance in one.utterances}:
+        get_normalizer(rules).requires(language)
     scoring = config.scoring()
 
     # 2 the run directory, transcripts, scores and report

@@ -7,11 +7,11 @@ To add one: write a function `(text, language) -> text` and a line in NORMALIZER
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qasr_train.errors import ConfigError
+from qasr_train.errors import ConfigError, DataError
 from qasr_train.text.english import leaderboard_english, our_english
 from qasr_train.text.english_2 import english_2
 from qasr_train.text.leaderboard.english import english_2026_11
-from qasr_train.text.leaderboard.mandarin import mandarin_2026_11
+from qasr_train.text.leaderboard.mandarin import mandarin_2026_11, require_libraries
 from qasr_train.text.leaderboard.multilingual import multilingual_2026_11
 from qasr_train.text.multilingual import (
     join_compounds,
@@ -55,6 +55,20 @@ def _leaderboard_keeps(reference: str, normalized: str, language: str | None) ->
     return tested not in ("", _IGNORED_REFERENCE)
 
 
+def _leaderboard_2026_11_keeps(reference: str, normalized: str, language: str | None) -> bool:
+    if language_code(language) == "hi" and reference.lstrip().startswith("[["):
+        raise DataError(
+            f"normalizer={LEADERBOARD_2026_11}: a Hindi reference is a lattice of spellings ({reference.lstrip()[:40]} ...); that "
+            "needs OIWER, which is not here; give one spelling as the text"
+        )
+    return _leaderboard_keeps(reference, normalized, language)
+
+
+def _leaderboard_2026_11_requires(language: str | None) -> None:
+    if language_code(language) == "zh":
+        require_libraries()
+
+
 def _ours(text: str, language: str | None) -> str:
     code = language_code(language)
     return our_english(text) if code == "en" else our_multilingual(text, code)
@@ -73,6 +87,10 @@ def _same_pair(reference: str, hypothesis: str, language: str | None) -> tuple[s
     return reference, hypothesis
 
 
+def _requires_nothing(language: str | None) -> None:
+    pass
+
+
 def _keeps_all(reference: str, normalized: str, language: str | None) -> bool:
     return True
 
@@ -85,6 +103,7 @@ class Normalizer:
     normalize: (text, language) -> words apart by white space.
     join: (normalised reference, normalised hypothesis, language) -> both again, once each has seen the other.
     keeps: (raw reference, normalised reference, language) -> False where the row is left out of every total.
+    requires: refuses (ConfigError) a language whose rules need a package that is not installed.
     merges_compounds: "white paper" against "whitepaper" costs nothing, whichever side joins them.
     """
 
@@ -92,6 +111,7 @@ class Normalizer:
     normalize: Callable[[str, str | None], str]
     join: Callable[[str, str, str | None], tuple[str, str]] = _same_pair
     keeps: Callable[[str, str, str | None], bool] = _keeps_all
+    requires: Callable[[str | None], None] = _requires_nothing
     merges_compounds: bool = False
 
 
@@ -105,7 +125,8 @@ NORMALIZERS = {
             LEADERBOARD_2026_11,
             _leaderboard_2026_11,
             _leaderboard_2026_11_pair,
-            _leaderboard_keeps,
+            _leaderboard_2026_11_keeps,
+            _leaderboard_2026_11_requires,
             merges_compounds=True,
         ),
         # Ours, for all thirty languages of Qwen3-ASR: the default until qasr-2, kept for figures that were made by it.

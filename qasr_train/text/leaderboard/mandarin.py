@@ -43,6 +43,11 @@ def mandarin_2026_11(text: str) -> str:
     return " ".join(text.translate(_WORD_CHARACTERS).split())
 
 
+def require_libraries() -> None:
+    """Refuse (ConfigError) where OpenCC or wetext is not installed."""
+    _libraries()
+
+
 def _apart(match: re.Match[str]) -> str:
     """ "29¾" as "29 3/4", which Unicode's folding would make 293/4."""
     fraction = unicodedata.normalize("NFKC", match[2]).replace("\u2044", "/")

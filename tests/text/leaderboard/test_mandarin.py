@@ -61,6 +61,9 @@ def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "opencc", None)
     with pytest.raises(ConfigError) as error:
         RULES.normalize("你好", "Chinese")
+    with pytest.raises(ConfigError):
+        RULES.requires("Chinese")
+    RULES.requires("English")
     assert str(error.value) == (
         "normalizer=leaderboard-2026-11: Mandarin needs opencc and wetext, and opencc is not installed; run "
         'pip install "qasr_train[mandarin]", or score it by normalizer=qasr-2'

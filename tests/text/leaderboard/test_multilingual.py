@@ -2,6 +2,7 @@
 
 import pytest
 
+from qasr_train.errors import DataError
 from qasr_train.text.leaderboard.multilingual import multilingual_2026_11
 from qasr_train.text.normalize import NORMALIZERS
 
@@ -30,6 +31,15 @@ def test_combining_marks_stay(code: str, text: str, expected: str) -> None:
 
 def test_a_text_without_a_language_keeps_its_digits() -> None:
     assert RULES.normalize("25 boeken!", None) == "25 boeken"
+
+
+def test_a_lattice_of_spellings_is_refused_and_not_scored_as_text() -> None:
+    lattice = '[["मैं"], ["हूँ", "हूं"]]'
+    with pytest.raises(
+        DataError, match="a Hindi reference is a lattice of spellings .* needs OIWER, which is not here"
+    ):
+        RULES.keeps(lattice, "", "Hindi")
+    assert RULES.keeps("मैं हूँ", "मैं हूँ", "Hindi")
 
 
 def test_compounds_are_joined_on_both_sides() -> None:
