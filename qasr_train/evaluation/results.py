@@ -17,7 +17,7 @@ from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.settings import Scoring
-from qasr_train.evaluation.submission.leaderboard_csv import write_leaderboard_csv
+from qasr_train.evaluation.submission.write import write_submission
 from qasr_train.run.directory import read_run
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.run.tracking import Tracker
@@ -48,7 +48,7 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
     run_dir, load_clip = run.run_dir, clip_of_sets(run.sets)
     scored = _scored(run, scoring)
     write_scores(run_dir, scored)
-    write_leaderboard_csv(run_dir, scored)
+    write_submission(run_dir, scored)
     comparison = None
     if scoring.baseline:
         baseline = load_run(scoring.baseline, scored.normalizer)

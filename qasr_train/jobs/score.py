@@ -17,7 +17,7 @@ from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
-from qasr_train.evaluation.submission.leaderboard_csv import write_leaderboard_csv
+from qasr_train.evaluation.submission.write import write_submission
 from qasr_train.files import parse_json, write_json
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.text.normalize import get_normalizer
@@ -33,7 +33,7 @@ def score(config: ScoreConfig) -> None:
     """
     run = score_saved(config)
     changes = [compare_rules(run, _score_also_by(config, name)) for name in config.also_by]
-    write_leaderboard_csv(config.out, run)
+    write_submission(config.out, run)
     _write_rules(Path(config.out) / RULES_FILE, changes)
     write_report(config.out, run, config=config.report, by_rules=changes)
     print("\n\n".join([score_summary(run, config.out), *rules_summary(changes)]))
@@ -50,7 +50,7 @@ def _score_also_by(config: ScoreConfig, normalizer: str) -> ScoredRun:
     """The same predictions by other rules, with a report of their own in OUT/NORMALIZER."""
     out = str(Path(config.out) / normalizer)
     run = score_saved(replace(config, normalizer=normalizer, also_by=[], out=out))
-    write_leaderboard_csv(out, run)
+    write_submission(out, run)
     write_report(out, run, config=config.report)
     return run
 

@@ -17,7 +17,7 @@ from qasr_train.evaluation.scoring.systems import published_system
 from qasr_train.files import parse_json
 from qasr_train.pages.table import Table, number
 
-TABLES = ("open_asr_english", "open_asr_multilingual", "qwen3_asr_report")
+TABLES = ("open_asr_english_2026_09", "open_asr_english", "open_asr_multilingual", "qwen3_asr_report")
 THIS_RUN = "this run"
 _NUM_BEST = 3
 _NUM_NEIGHBOURS = 3  # on either side of the run

@@ -10,19 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-from huggingface_hub import ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub import ModelCardData
 
 from qasr_train.files import write_whole
+from qasr_train.models.exporting.eval_results import EVAL_RESULTS, LEADERBOARD_RESULTS, entries_text
 from qasr_train.models.exporting.family import CardText
 from qasr_train.models.exporting.origin import Origin
-from qasr_train.models.exporting.results import Results, SetChange, eval_results, model_index
+from qasr_train.models.exporting.results import (
+    Results,
+    SetChange,
+    eval_results,
+    leaderboard_results,
+    model_index,
+)
 from qasr_train.models.settings import ExportLayout
 from qasr_train.text.languages import iso_code
 
 CARD_FILE = "README.md"
 _LIBRARIES = {ExportLayout.adapter: "peft", ExportLayout.ctranslate2: "ctranslate2"}  # as the Hub calls what loads it
-EVAL_RESULTS = ".eval_results"  # where the Hub looks for figures of its benchmarks
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ def card_files(family: CardText, described: Described, stated: Statements, name:
     """
     files = {CARD_FILE: _card(family, described, stated, name)}
     for file, entries in eval_results(described.results, stated.benchmarks).items():
-        rows = eval_result_entries_to_yaml(entries)
-        files[f"{EVAL_RESULTS}/{file}"] = yaml.safe_dump(rows, sort_keys=False, allow_unicode=True, width=120)
-    return files
+        files[f"{EVAL_RESULTS}/{file}"] = entries_text(entries)
+    submission = leaderboard_results(described.results)
+    return files if submission is None else files | {f"{EVAL_RESULTS}/{LEADERBOARD_RESULTS}": submission}
 
 
 def write_card(folder: Path, files: Mapping[str, str]) -> None:

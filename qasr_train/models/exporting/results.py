@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, EvalResultEntry
 
 from qasr_train.errors import ConfigError
 from qasr_train.files import parse_json
+from qasr_train.models.exporting.eval_results import EVAL_RESULTS, LEADERBOARD_RESULTS
 from qasr_train.models.exporting.origin import is_public
 
 SCORES, COMPARISON, RUN = "scores.json", "comparison.json", "run.json"
@@ -188,6 +189,24 @@ def eval_results(results: Results, benchmarks: Mapping[str, str]) -> dict[str, l
         entry = EvalResultEntry(dataset, task, one.percent, date=evaluation.date, notes=notes)
         files[f"{dataset.replace('/', '__')}__{task}.yaml"] = [entry]
     return files
+
+
+def leaderboard_results(results: Results) -> str | None:
+    """What an evaluation wrote for the Open ASR Leaderboard; None where none did.
+
+    Raises:
+        ConfigError: several did, or the file cannot be read.
+    """
+    paths = [Path(one.path) / EVAL_RESULTS / LEADERBOARD_RESULTS for one in results.evaluations]
+    found = [path for path in paths if path.is_file()]
+    if len(found) > 1:
+        raise ConfigError(
+            f"results: {found[0]} and {found[1]} are both figures for the leaderboard; name one of the two evaluations"
+        )
+    try:
+        return found[0].read_text(encoding="utf-8") if found else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"results: {found[0]} cannot be read ({error}); score the run again") from error
 
 
 def split_benchmark(value: str) -> tuple[str, str]:

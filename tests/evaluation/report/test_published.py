@@ -108,3 +108,13 @@ def test_the_plot_of_speed_escapes_names_and_needs_two_speeds():
     drawn = speed_plot(line, "WER")
     assert "speed not known" in drawn
     assert "1 others lie above" in drawn
+
+
+def test_the_mean_over_eight_sets_of_a_fine_tune_is_what_the_maintainers_found():
+    table = read_published("open_asr_english_2026_09")
+    (tuned,) = [system for system in table.systems if system.name == "bosonai/Qwen3-ASR-1.7B-hf-orze"]
+    assert round(sum(tuned.rates) / 8, 2) == 4.24
+    assert table.normalizers == ["leaderboard-2026-11"]
+    (placed,) = placements(_scores({"ami": 8, "monsoon_en_in": 3}, "leaderboard-2026-11"))
+    assert "2026-09-02" in placed.table.note
+    assert placed.table.headers[5:] == ["AMI", "Monsoon en-IN"]

@@ -14,6 +14,7 @@ from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 from tests.helpers import SHARED, needs_shared
 
+NOVEMBER = "leaderboard-2026-11"
 ENGLISH = ["ami", "earnings22", "gigaspeech", "librispeech_clean", "librispeech_other", "spgispeech", "voxpopuli"]
 
 
@@ -48,6 +49,24 @@ def test_the_english_line_by_hand():
     }  # fmt: skip
 
 
+def test_the_line_of_november_is_that_of_score_results_by_hand():
+    """Its average is not rounded, rates and speeds are printed as Python prints them, what is not known is empty."""
+    scores = _scores({name: wrong for wrong, name in enumerate([*ENGLISH, "monsoon_en_in"], start=1)}, NOVEMBER)
+    line = _line(replace(scores, provenance={"system": "org/model"}))
+    assert list(line)[:9] == [
+        "model", "avg", "RTFx", "License", "Size (B)", "# Languages", "Encoder", "Decoder", "Training data disclosure",
+    ]  # fmt: skip
+    assert list(line.values())[:9] == ["org/model", "4.5", "300.0", "", "", "", "", "", ""]
+    assert list(line.values())[9:17] == ["1.0", "2.0", "3.0", "4.0", "5.0", "6.0", "8.0", "7.0"]
+    assert list(line.values())[17:] == ["300.0"] * 8
+    assert list(line)[15] == "Voice Arena Monsoon WER"
+    assert list(line)[-1] == "Voxpopuli-AA-Cleaned RTFx"
+
+
+def test_seven_sets_are_no_line_of_november():
+    assert leaderboard_csv(_scores(dict.fromkeys(ENGLISH, 1), NOVEMBER)) is None
+
+
 def test_what_is_not_known_is_minus_one_and_the_checkpoint_names_the_model():
     scores = _scores(dict.fromkeys(ENGLISH, 1), time_s=None)
     scores = replace(scores, provenance={"run": {"config": {"model": {"path": "Qwen/Qwen3-ASR-0.6B"}}}})
@@ -67,12 +86,12 @@ def test_the_leaderboards_own_manifests_are_its_sets():
     assert leaderboard_csv(_scores(dict.fromkeys(older, 2))) is None
 
 
-@pytest.mark.parametrize("suite", ["open_asr_english", "open_asr_multilingual"])
+@pytest.mark.parametrize("suite", ["open_asr_english", "open_asr_multilingual", "open_asr_english_2026_11"])
 def test_our_suites_have_the_leaderboards_sets(suite):
     config = load_config("evaluate", [f"suite={suite}", "model.path=x", "run_dir=y"])
     scores = _scores(dict.fromkeys(config.suite.sets, 3), config.suite.normalizer)
     line = _line(scores)
-    assert (line.get("Avg. WER") or line.get("Avg")) == "3.00"
+    assert float(line.get("Avg. WER") or line.get("Avg") or line["avg"]) == 3
 
 
 def test_other_rules_a_missing_set_or_a_failed_recording_give_no_line(tmp_path):
@@ -83,6 +102,15 @@ def test_other_rules_a_missing_set_or_a_failed_recording_give_no_line(tmp_path):
     del whole["ami"]
     assert write_leaderboard_csv(tmp_path, _scores(whole)) is None  # and the line of an earlier scoring is gone
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("source", [{"max_utterances": 100}, {"only": {"speaker": "f*"}}])
+def test_some_rows_of_a_set_are_no_submission(source):
+    scores = _scores(dict.fromkeys(ENGLISH, 1))
+    whole = {"path": "x", "max_utterances": None, "only": {}}
+    for one, is_listed in ((whole, True), (whole | source, False)):
+        record = {"config": {"suite": {"sets": {"ami": {"source": one}}}}}
+        assert (leaderboard_csv(replace(scores, provenance={"run": record})) is not None) is is_listed
 
 
 @needs_shared

@@ -71,6 +71,13 @@ def test_every_suite_composes_and_names_itself(name: str) -> None:
 def test_the_suites_have_the_sets_their_benchmarks_have() -> None:
     assert len(shipped("open_asr_english").sets) == 7
     assert len(shipped("open_asr_multilingual").sets) == 13
+    november = shipped("open_asr_english_2026_11")
+    assert set(november.sets) - set(shipped("open_asr_english").sets) == {"monsoon_en_in"}
+    assert len(november.sets) == 8
+    assert set(shipped("open_asr_dutch").sets) == {"fleurs_nl", "mcv_nl", "mls_nl"}
+    assert {one.normalizer for one in (november, *map(shipped, ("open_asr_dutch", "open_asr_mandarin")))} == {
+        "leaderboard-2026-11"
+    }
     fleurs = shipped("fleurs").sets
     assert {one.source.language for one in fleurs.values()} == set(LANGUAGES)
     assert len(shipped("fleurs_12").chosen_sets()) == 12
