@@ -58,8 +58,8 @@ def _leaderboard_keeps(reference: str, normalized: str, language: str | None) ->
 def _leaderboard_2026_11_keeps(reference: str, normalized: str, language: str | None) -> bool:
     if language_code(language) == "hi" and reference.lstrip().startswith("[["):
         raise DataError(
-            f"normalizer={LEADERBOARD_2026_11}: a Hindi reference is a lattice of spellings ({reference.lstrip()[:40]} ...); that "
-            "needs OIWER, which is not here; give one spelling as the text"
+            f"normalizer={LEADERBOARD_2026_11}: a Hindi reference is a lattice of spellings ({reference.lstrip()[:30]} ...); "
+            "that needs OIWER, which is not here; give one spelling as the text"
         )
     return _leaderboard_keeps(reference, normalized, language)
 
