@@ -20,15 +20,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qasr_train.cli.notebook import cer, compare, evaluate, finetune, load_model, recipe, wer
+    from qasr_train.cli.error_rates import cer, wer
+    from qasr_train.cli.notebook import compare, evaluate, finetune, load_model, recipe
 
 __all__ = ["cer", "compare", "evaluate", "finetune", "load_model", "recipe", "wer"]
 
 
 def __getattr__(name: str) -> Any:
-    """A function of `cli/notebook.py`, imported when it is first named."""
+    """A function of `cli/notebook.py` or `cli/error_rates.py`, imported when it is first named."""
     if name in __all__:
-        return getattr(import_module("qasr_train.cli.notebook"), name)
+        return getattr(import_module(f"qasr_train.cli.{'error_rates' if name in ('cer', 'wer') else 'notebook'}"), name)
     raise AttributeError(f"module 'qasr_train' has no attribute {name!r}")
 
 

@@ -9,42 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qasr_train.cli.error_rates import listed
 from qasr_train.cli.overrides import overrides_of
 from qasr_train.config.command_line import run_command_line
 from qasr_train.config.environment import prepare_environment
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import ConfigError
 from qasr_train.evaluation.comparing.compare import Comparison
-from qasr_train.evaluation.scoring.metrics import GroupScore
 from qasr_train.evaluation.scoring.run_files import load_run
-from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
-from qasr_train.evaluation.scoring.significance import Interval
+from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.jobs.compare import compare_one
 from qasr_train.jobs.recipes import PROJECT, RECIPES, load_config
 from qasr_train.manifest import Utterance, read_jsonl
 from qasr_train.run.processes import ALONE
-from qasr_train.text.languages import resolve_language
-from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
 if TYPE_CHECKING:  # brings torch
     from qasr_train.models.base import Recogniser
-
-
-@dataclass(frozen=True)
-class ErrorRate:
-    """A pooled error rate. percent: None where the references hold nothing to divide by.
-
-    num_errors, num_reference: in words (wer) or characters (cer), after normalising. interval: 95 %.
-    num_not_scored: rows that the normaliser leaves out. normalizer: name and version of the rules.
-    """
-
-    percent: float | None
-    num_errors: int
-    num_reference: int
-    num_utterances: int
-    num_not_scored: int
-    interval: Interval | None
-    normalizer: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +56,7 @@ class Transcriber:
         from qasr_train.transcription.transcribe import transcribe_utterances
 
         config = _listening_config([*self.overrides, *overrides_of((), {"decode": decode})])
-        utterances = [Utterance(f"{number}:{Path(file).name}", str(file)) for number, file in enumerate(_listed(files))]
+        utterances = [Utterance(f"{number}:{Path(file).name}", str(file)) for number, file in enumerate(listed(files))]
         decoding = config.decode.decoding(config.model.max_duration_s)
         return transcribe_utterances(self.model, utterances, decoding, ALONE, "files")
 
@@ -100,45 +80,6 @@ def load_model(model: str, *overrides: str, **settings: Any) -> Transcriber:
     device = choose_device(config.device)
     loaded = families.load_model(config.model, device=device, dtype=choose_dtype(config.precision, device))
     return Transcriber(loaded, given)
-
-
-def wer(
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    *,
-    language: str | None = None,
-    normalizer: str = DEFAULT_NORMALIZER,
-) -> ErrorRate:
-    """The word error rate of hypotheses, pooled over all, as `recipes/score.py` counts it.
-
-    Args:
-        language: name or code ("German", "de") of all of them; None: rules common to all languages.
-        normalizer: the rules, e.g. "qasr-2", "leaderboard-2026-08", "none".
-
-    Raises:
-        UserError: lists of unequal length, or empty; an unknown language or normaliser.
-    """
-    group = _score(references, hypotheses, language, normalizer)
-    num_errors = group["substitutions"] + group["deletions"] + group["insertions"]
-    return _error_rate(group, group["wer_percent"], num_errors, group["num_reference_words"], group["interval"])
-
-
-def cer(
-    references: Sequence[str],
-    hypotheses: Sequence[str],
-    *,
-    language: str | None = None,
-    normalizer: str = DEFAULT_NORMALIZER,
-) -> ErrorRate:
-    """The character error rate; as `wer`."""
-    group = _score(references, hypotheses, language, normalizer)
-    return _error_rate(
-        group,
-        group["cer_percent"],
-        group["num_character_errors"],
-        group["num_reference_characters"],
-        group["cer_interval"],
-    )
 
 
 def finetune(*overrides: str, **settings: Any) -> FineTuned:
@@ -195,39 +136,3 @@ def recipe(name: str, *overrides: str, **settings: Any) -> int:
 def _listening_config(overrides: Sequence[str]) -> Any:
     """Model, decoding, device and precision, checked as a recipe that transcribes has them; its source and run are not used."""
     return load_config("check_transcripts", [*overrides, "source.path=unused", "run_dir=unused"])
-
-
-def _score(references: Sequence[str], hypotheses: Sequence[str], language: str | None, normalizer: str) -> GroupScore:
-    references, hypotheses = _listed(references), _listed(hypotheses)
-    if len(references) != len(hypotheses):
-        raise DataError(
-            f"{len(references)} references and {len(hypotheses)} hypotheses; give one of each per utterance"
-        )
-    rules, name = get_normalizer(normalizer), resolve_language(language, where="language") if language else None
-    pairs = zip(references, hypotheses, strict=True)
-    predictions = [
-        Prediction(None, None, None, reference, hypothesis, id=str(number), language=name)
-        for number, (reference, hypothesis) in enumerate(pairs)
-    ]
-    return score_predictions(predictions, rules).overall
-
-
-def _error_rate(
-    group: GroupScore, percent: float | None, num_errors: int, num_reference: int, interval: Interval | None
-) -> ErrorRate:
-    return ErrorRate(
-        percent,
-        num_errors,
-        num_reference,
-        num_utterances=group["num_utterances"],
-        num_not_scored=group["num_not_scored"],
-        interval=interval,
-        normalizer=group.normalizer,
-    )
-
-
-def _listed(values: Sequence[Any]) -> list[Any]:
-    """The values as a list; one text given alone would be taken letter by letter."""
-    if isinstance(values, str | Path):
-        raise DataError(f"{str(values)!r} is one text; give a list, even of one")
-    return list(values)
