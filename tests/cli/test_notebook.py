@@ -41,7 +41,8 @@ def test_every_block_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_importing_the_package_imports_nothing_heavy_and_scoring_no_torch() -> None:
     script = (
         "import sys, qasr_train; light = set(sys.modules)\n"
-        "assert 'wer' in dir(qasr_train) and not light & {'numpy', 'hydra', 'torch', 'qasr_train.cli.notebook', 'qasr_train.cli.error_rates'}\n"
+        "mine = {'qasr_train.cli.notebook', 'qasr_train.cli.error_rates'}\n"
+        "assert 'wer' in dir(qasr_train) and not light & {'numpy', 'hydra', 'torch', *mine}\n"
         "assert qasr_train.wer(['a b'], ['a'], normalizer='none').num_errors == 1\n"
         "assert not set(sys.modules) & {'torch', 'transformers', 'datasets', 'matplotlib', 'wandb'}"
     )
