@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--forms", nargs="*", default=list(FORMS), choices=list(FORMS), help="of prompts; all by default"
     )
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS), help="all by default")
     parser.add_argument("--settings", nargs="*", default=[], help="more for recipes/finetune.py")
     arguments = parser.parse_args()
     results = arguments.work / "results.jsonl"
@@ -47,7 +48,7 @@ def main() -> None:
         data = arguments.work / f"data-{seed}"
         if not (data / "terms.txt").exists():
             call("scripts/demo/make_data.py", "--out", data, "--seed", seed)
-        for name, settings in MODELS.items():
+        for name, settings in ((name, MODELS[name]) for name in arguments.models):
             missing = [form for form in arguments.forms if (name, seed, form) not in done(results)]
             if missing:
                 folder = arguments.work / f"{name.replace(' ', '_').replace(',', '')}-{seed}"

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from qasr_train.batch import Batch
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.workers import load_recording
-from qasr_train.errors import AudioError, DataError
+from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Hypothesis
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
@@ -126,6 +126,15 @@ def test_dev_sets_are_watched_by_the_prompt_they_are_asked_to_be(tmp_path: Path,
     assert figures["dev/english/loss_nats"] == pytest.approx(nats / count, rel=1e-5)
     own, _ = transformers_loss(dev_sets["english"])
     assert nats != pytest.approx(own, rel=1e-3)
+
+
+def test_contexts_that_the_prompt_of_the_dev_sets_would_lose_are_refused_before_the_first_step(
+    tmp_path: Path, dev_sets
+):
+    offered = {"chinese": dev_sets["chinese"], "english": [replace(dev_sets["english"][0], context="stent")]}
+    with pytest.raises(ConfigError, match="decode.prompt=no_turn: data.dev.english gives contexts .* that of 'e1'"):
+        make_validator(tmp_path, offered, decoding=decoding(prompt=PromptForm.no_turn))
+    make_validator(tmp_path, dev_sets, decoding=decoding(prompt=PromptForm.no_turn))
 
 
 @pytest.mark.parametrize("batch_seconds", [1.9, 3.0, 100.0])
