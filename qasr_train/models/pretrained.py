@@ -17,9 +17,11 @@ from transformers import AutoProcessor, PreTrainedModel
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError, ConfigError
-from qasr_train.models.locations import no_progress_bar, one_line, read_config, refuse_quantized
+from qasr_train.models.locations import no_progress_bar, one_line, read_config, read_json, refuse_quantized
 from qasr_train.models.lora_files import merged_state
 from qasr_train.models.safetensors_files import require_finite, write_tensors, write_weights
+
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 def require_model_type(folder: Path, family: str, model_types: Collection[str]) -> str:
@@ -88,6 +90,7 @@ def load_auto_processor(folder: Path) -> Any:
         CheckpointError: one of their files is missing or damaged.
         ConfigError: one of their classes needs a package that is not installed.
     """
+    require_stated_rate(folder)
     try:
         with naming_missing_packages(folder):
             processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
@@ -97,13 +100,29 @@ def load_auto_processor(folder: Path) -> Any:
         raise CheckpointError(
             f"{folder}: tokenizer or feature extractor cannot be opened ({one_line(error)}); copy its files again"
         ) from error
-    require_sampling_rate(folder, processor.feature_extractor if hasattr(processor, "feature_extractor") else processor)
+    extractor = processor.feature_extractor if hasattr(processor, "feature_extractor") else processor
+    _require_rate(
+        folder, getattr(extractor, "sampling_rate", SAMPLE_RATE_HZ)
+    )  # that of its class, where no file states one
     return processor
 
 
-def require_sampling_rate(folder: Path, extractor: Any) -> None:
-    """Refuse a feature extractor for sound of another rate than the one everything here is read at (CheckpointError)."""
-    rate_hz = getattr(extractor, "sampling_rate", SAMPLE_RATE_HZ)
+def require_stated_rate(folder: Path) -> None:
+    """Refuse a processor for sound of another rate than the one everything here is read at, by what its files say.
+
+    Before it is opened: for 8 kHz transformers would warn of filters first.
+
+    Raises:
+        CheckpointError: another rate, or one of the files is damaged.
+    """
+    for file in (folder / name for name in PROCESSOR_FILES if (folder / name).is_file()):
+        content = read_json(file)
+        section = content.get("feature_extractor")
+        stated = section if isinstance(section, dict) else content
+        _require_rate(folder, stated.get("sampling_rate", SAMPLE_RATE_HZ))
+
+
+def _require_rate(folder: Path, rate_hz: object) -> None:
     if rate_hz != SAMPLE_RATE_HZ:
         raise CheckpointError(
             f"{folder}: the processor's sampling_rate is {rate_hz}, and audio is read at {SAMPLE_RATE_HZ} Hz here; copy the "

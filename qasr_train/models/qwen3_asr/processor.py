@@ -8,10 +8,13 @@ from typing import Any
 
 from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRFeatureExtractor, Qwen3ASRProcessor
 
-from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError
 from qasr_train.models.locations import one_line, read_json, require_files
-from qasr_train.models.pretrained import require_end_tokens, require_ids_fit, require_sampling_rate
+from qasr_train.models.pretrained import (
+    require_end_tokens,
+    require_ids_fit,
+    require_stated_rate,
+)
 from qasr_train.models.qwen3_asr.original import native_chat_template
 
 SPECIAL_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>")
@@ -52,12 +55,12 @@ def build_processor(
     Raises:
         CheckpointError: processor_config.json or preprocessor_config.json is damaged.
     """
+    require_stated_rate(folder)
     audio: Any = config.audio_config
     if is_original:
         stated = read_json(folder / "preprocessor_config.json")  # qwen-asr goes by it
         extractor = Qwen3ASRFeatureExtractor(
             feature_size=stated.get("feature_size", audio.num_mel_bins),
-            sampling_rate=stated.get("sampling_rate", SAMPLE_RATE_HZ),
             n_window=audio.n_window,
         )
         return Qwen3ASRProcessor(extractor, tokenizer, chat_template=native_chat_template())
@@ -94,6 +97,5 @@ def require_agreement(folder: Path, config: Qwen3ASRConfig, processor: Qwen3ASRP
                 f"{folder}: {what} is {found} in the processor files and {wanted} in config.json; they are of two models, "
                 "copy all files from one"
             )
-    require_sampling_rate(folder, extractor)
     require_end_tokens(folder / "config.json", {"eos": config.eos_token_id, "pad": config.pad_token_id}, tokenizer)
     require_ids_fit(folder, tokenizer, text.vocab_size)
