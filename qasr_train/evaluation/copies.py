@@ -96,9 +96,13 @@ def load_checked_on(path: str, key: str) -> UtteranceSet:
     return UtteranceSet(name, utterances, intake=table.intake)
 
 
-def hear(model: Recogniser, one: UtteranceSet, max_duration_s: float) -> list[Prediction]:
-    """What a model says of the recordings, as evaluate.py has it by default. max_duration_s: the longest clip of a pass."""
-    decoding = DecodeConfig().decoding(max_duration_s)
+def hear(model: Recogniser, one: UtteranceSet, max_duration_s: float, *, use_context: bool = True) -> list[Prediction]:
+    """What a model says of the recordings, as evaluate.py has it by default.
+
+    Args:
+        max_duration_s: the longest clip of a pass. use_context: whether it is given the contexts of the rows.
+    """
+    decoding = DecodeConfig(use_context=use_context).decoding(max_duration_s)
     return transcribe_utterances(model, one.utterances, decoding, Processes(0, 1), one.name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from qasr_train.evaluation.copies import SameWords, compare_words, hear, load_checked_on, require_same_words
 from qasr_train.files import visible
 from qasr_train.jobs.settings.export import ExportConfig
+from qasr_train.models.base import Recogniser
 from qasr_train.models.exporting.family import find_export
 from qasr_train.models.exporting.hub import Repository, plan_upload, push, require_login, require_repo_id
 from qasr_train.models.exporting.model_card import Statements
@@ -22,6 +23,7 @@ from qasr_train.models.lora_files import is_adapter
 from qasr_train.models.settings import ExportDtype, ExportLayout, ModelConfig
 from qasr_train.run.device import choose_device, choose_dtype
 from qasr_train.run.settings import Precision
+from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.sets import UtteranceSet
 
 _log = logging.getLogger(__name__)
@@ -55,14 +57,19 @@ def check_export(folder: Path, written: Export, heard_on: UtteranceSet, config: 
     checkpoint = resolve_checkpoint(config.checkpoint, config.revision)
     device = choose_device(config.device)
     dtype = choose_dtype(Precision.auto, device)
-    original = _model_config(checkpoint, config)
-    before = hear(load_model(original, device=device, dtype=dtype), heard_on, original.max_duration_s)
-    _, family = find_export(checkpoint, config.base)
-    if converter := family.converters.get(written.layout or ExportLayout.native):
-        copy = converter.open(folder, load_collator(original), written.dtype, device)
+    original, (_, family) = _model_config(checkpoint, config), find_export(checkpoint, config.base)
+    converter = family.converters.get(written.layout or ExportLayout.native)
+    use_context = converter is None or converter.takes_context  # the same for both
+
+    def heard_by(model: Recogniser) -> list[Prediction]:
+        return hear(model, heard_on, original.max_duration_s, use_context=use_context)
+
+    before = heard_by(load_model(original, device=device, dtype=dtype))
+    if converter:
+        after = heard_by(converter.open(folder, load_collator(original), written.dtype, device))
     else:
-        copy = load_model(_model_config(folder, config), device=device, dtype=dtype)
-    words = compare_words(before, hear(copy, heard_on, original.max_duration_s))
+        after = heard_by(load_model(_model_config(folder, config), device=device, dtype=dtype))
+    words = compare_words(before, after)
     require_same_words(words, config.max_wer_increase, f"the export of {config.checkpoint}")
     return words
 

@@ -68,6 +68,7 @@ class ExportLayout(str, Enum):
     original = "original"  # qwen-asr, vLLM of any version; Qwen3-ASR alone
     adapter = "adapter"  # PEFT, vLLM beside its base
     ctranslate2 = "ctranslate2"  # faster-whisper; Whisper alone, made by the library of that name
+    gguf = "gguf"  # CrispASR; Qwen3-ASR alone
 
 
 class ExportTarget(str, Enum):
@@ -78,6 +79,7 @@ class ExportTarget(str, Enum):
     qwen_asr = "qwen_asr"  # the package of Qwen3-ASR's authors
     peft = "peft"  # over a base that is opened with transformers
     faster_whisper = "faster_whisper"
+    crispasr = "crispasr"  # on CPUs, by ggml
 
 
 class ExportDtype(str, Enum):
@@ -87,7 +89,7 @@ class ExportDtype(str, Enum):
     bfloat16 = "bfloat16"
     float16 = "float16"  # Whisper alone: Qwen3-ASR's decoder overflows in it
     float32 = "float32"
-    int8 = "int8"  # layout=ctranslate2 alone; checked on recordings before it is kept
+    int8 = "int8"  # layout=ctranslate2 and gguf alone; checked on recordings before it is kept
 
 
 class Recompute(str, Enum):

@@ -50,8 +50,8 @@ class ExportConfig:
     )
     layout: ExportLayout | None = setting(
         None,
-        help="how the files are laid out; native: transformers, original: qwen-asr, adapter: PEFT, ctranslate2: faster-whisper. "
-        "null: for `target`",
+        help="how the files are laid out; native: transformers, original: qwen-asr, adapter: PEFT, ctranslate2: faster-whisper, "
+        "gguf: CrispASR. null: for `target`",
     )
     dtype: ExportDtype = setting(
         ExportDtype.auto,

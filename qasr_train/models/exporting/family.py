@@ -41,15 +41,17 @@ class Form:
 class Converter:
     """A layout that another library makes of the native one, and computes itself.
 
-    dtypes: number formats it writes. require: refuses where the library is not installed.
-    convert: (native folder, folder that is not there yet, number format) writes all but the card.
+    dtypes: number formats it writes, the usual one first. require: refuses where the library is not installed.
+    convert: (native folder in float32, folder that is not there yet, number format) writes all but the card.
     open: (what it wrote, the collator of what it was made of, number format, device) -> a recogniser, to check it by.
+    takes_context: whether that recogniser does.
     """
 
     dtypes: tuple[ExportDtype, ...]
     require: Callable[[], None]
     convert: Callable[[Path, Path, ExportDtype], None]
     open: Callable[[Path, Collator, ExportDtype, torch.device], Recogniser]
+    takes_context: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,11 @@ class FamilyExport:
         if converter:
             converter.require()
 
-    def dtype_of(self, dtype: ExportDtype) -> ExportDtype:
+    def dtype_of(self, layout: ExportLayout, dtype: ExportDtype) -> ExportDtype:
         """The number format itself, where `auto` leaves it to the family."""
-        return self.dtypes[0] if dtype is ExportDtype.auto else dtype
+        converter = self.converters.get(layout)
+        usual = (converter.dtypes if converter else self.dtypes)[0]
+        return usual if dtype is ExportDtype.auto else dtype
 
 
 def find_export(folder: Path, base: str | None = None) -> tuple[str, FamilyExport]:

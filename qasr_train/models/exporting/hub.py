@@ -32,13 +32,13 @@ from qasr_train.models.lora_files import is_adapter, read_adapter_config
 _FILES = re.compile(
     r"README\.md|LICENSE(\.txt)?|NOTICE"
     r"|config\.json|generation_config\.json|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
-    r"|model\.bin|vocabulary\.json"  # CTranslate2
+    r"|model\.bin|vocabulary\.json|model\.gguf"  # CTranslate2, GGUF
     r"|adapter_config\.json|adapter_model\.safetensors"
     r"|processor_config\.json|preprocessor_config\.json|chat_template\.(json|jinja)"
     r"|tokenizer\.json|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|normalizer\.json"
     r"|\.eval_results/[\w.-]+\.yaml"
 )
-_WEIGHTS = re.compile(r"(adapter_)?model.*\.safetensors|model\.bin")
+_WEIGHTS = re.compile(r"(adapter_)?model.*\.safetensors|model\.bin|model\.gguf")
 _NO_LICENCE = (None, "", "unknown", "other")  # the Hub's "other" needs a name and a link besides
 _FORBIDDEN = (401, 403)
 _log = logging.getLogger(__name__)

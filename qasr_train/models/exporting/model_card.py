@@ -27,7 +27,8 @@ from qasr_train.models.settings import ExportLayout
 from qasr_train.text.languages import iso_code
 
 CARD_FILE = "README.md"
-_LIBRARIES = {ExportLayout.adapter: "peft", ExportLayout.ctranslate2: "ctranslate2"}  # as the Hub calls what loads it
+# as the Hub calls what loads it
+_LIBRARIES = {ExportLayout.adapter: "peft", ExportLayout.ctranslate2: "ctranslate2", ExportLayout.gguf: "gguf"}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def find_adapter(folder: Path, export: Export, family: FamilyExport) -> Path | N
     Raises:
         ConfigError: an adapter is asked for or needed and there is none, or one where whole weights are averaged.
     """
-    whole_layouts = " or ".join(one.value for one in family.card.layouts if one is not ExportLayout.adapter)
+    others = (ExportLayout.adapter, *family.converters)
+    whole_layouts = " or ".join(one.value for one in family.card.layouts if one not in others)
     if export.average:
         if export.layout is ExportLayout.adapter:
             raise ConfigError(f"average: gives whole weights, which no adapter holds; export layout={whole_layouts}")

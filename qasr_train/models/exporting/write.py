@@ -65,20 +65,19 @@ def write_export(export: Export, out: Path, check: Callable[[Path, Export], None
     _, family = find_export(folder, export.base)
     layout = choose_layout(export.target, export.layout, family)
     family.require(layout, export.dtype)
-    export = replace(export, layout=layout, dtype=family.dtype_of(export.dtype))
+    export = replace(export, layout=layout, dtype=family.dtype_of(layout, export.dtype))
     converter = family.converters.get(layout)
     if export.max_shard_bytes is not None and (layout is ExportLayout.adapter or converter):
         raise ConfigError(f"max_shard_size: layout={layout.value} is one file for whoever reads it; leave it out")
-    written = ExportLayout.native if converter else layout
-    form = Form(written, _DTYPES[export.dtype], export.max_shard_bytes)
+    form = _form(export, layout, is_converted=converter is not None)
     adapter = find_adapter(folder, export, family)
     origin = find_origin(export.checkpoint, folder, *_base_name(adapter, export))
     results = read_results(export.stated.results)
     described = Described(layout, export.dtype.value, export.strength, 1 + len(export.average), origin, results)
     card = card_files(family.card, described, export.stated, name=out.name)
     with _all_or_nothing(out) as part:
-        is_adapter = layout is ExportLayout.adapter
-        opened = None if is_adapter else load_whole(folder, adapter, export, family, dtype=form.dtype)
+        is_whole = layout is not ExportLayout.adapter
+        opened = load_whole(folder, adapter, export, family, dtype=form.dtype) if is_whole else None
         if results:
             require_same_model(results, export.checkpoint, _digests(folder, export, family, opened))
         ours = part / "native" if converter else part
@@ -86,7 +85,8 @@ def write_export(export: Export, out: Path, check: Callable[[Path, Export], None
             assert adapter is not None
             _write_adapter(adapter, part, export, form, family)
         else:
-            _write_whole(opened, ours, export.checkpoint, form, family, origin.new_languages)
+            require_representable(export.checkpoint, dict(opened.model.named_parameters()), _DTYPES[export.dtype])
+            _write_whole(opened, ours, form, family, origin.new_languages)
             del opened
         difference = find_difference(ours, folder, adapter, export, family)
         if converter:
@@ -97,10 +97,14 @@ def write_export(export: Export, out: Path, check: Callable[[Path, Export], None
     return Written(layout, export.dtype, difference)
 
 
-def _write_whole(
-    opened: Opened, out: Path, checkpoint: str, form: Form, family: FamilyExport, new_languages: Sequence[str]
-) -> None:
-    require_representable(checkpoint, dict(opened.model.named_parameters()), form.dtype)
+def _form(export: Export, layout: ExportLayout, *, is_converted: bool) -> Form:
+    """Of what is written here; a converter is given all bits."""
+    if is_converted:
+        return Form(ExportLayout.native, torch.float32)
+    return Form(layout, _DTYPES[export.dtype], export.max_shard_bytes)
+
+
+def _write_whole(opened: Opened, out: Path, form: Form, family: FamilyExport, new_languages: Sequence[str]) -> None:
     family.save(opened, out, form, new_languages)
     check_whole(out, opened, form, family)
 

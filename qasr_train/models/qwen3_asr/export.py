@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from transformers import Qwen3ASRForConditionalGeneration
 
-from qasr_train.models.exporting.family import CardText, FamilyExport, Form, LayoutText, Opened
+from qasr_train.models.exporting.family import CardText, Converter, FamilyExport, Form, LayoutText, Opened
 from qasr_train.models.qwen3_asr.config import PARTS
+from qasr_train.models.qwen3_asr.converted import convert, open_converted, require_converter
 from qasr_train.models.qwen3_asr.layouts import (
     ADAPTER_KIND,
     TIED,
@@ -50,6 +51,17 @@ FlashAttention 2 is no matter of speed here: without it qwen-asr (0.0.6) hears a
 made to hear it in windows of 8 s, and gives other output.
 
 Or `vllm serve THIS_FOLDER`."""
+_GGUF = """```python
+import soundfile
+from crispasr import Session
+
+samples, _ = soundfile.read("speech.wav", dtype="float32")  # 16 kHz, one channel, at most 8 s
+segments = Session("THIS_FOLDER/model.gguf").transcribe(samples, sample_rate=16_000, language="en")
+print(" ".join(segment.text for segment in segments))
+```
+
+CrispASR (0.8.45) hears a clip of more than 8 s whole, where the model was made to hear it in windows of 8 s, and gives other
+output: cut longer recordings at silences. It takes no context."""
 _ADAPTER = """```python
 from peft import PeftModel
 from transformers import Qwen3ASRForConditionalGeneration
@@ -99,6 +111,7 @@ EXPORT = FamilyExport(
         layouts={
             ExportLayout.native: LayoutText("the native layout of transformers", _NATIVE),
             ExportLayout.original: LayoutText("the original layout, as qwen-asr and vLLM read it", _ORIGINAL),
+            ExportLayout.gguf: LayoutText("a GGUF file, which CrispASR computes", _GGUF),
             ExportLayout.adapter: LayoutText("a LoRA adapter, to be loaded over its base", _ADAPTER),
         },
         licences={"Qwen/": "apache-2.0"},
@@ -111,12 +124,11 @@ EXPORT = FamilyExport(
         ExportTarget.vllm: (ExportLayout.original, ExportLayout.native, ExportLayout.adapter),
         ExportTarget.qwen_asr: (ExportLayout.original,),
         ExportTarget.peft: (ExportLayout.adapter,),
+        ExportTarget.crispasr: (ExportLayout.gguf,),
     },
     lacks={
-        ExportLayout.ctranslate2: "is a form of Whisper, which CTranslate2 computes, and not of Qwen3-ASR; export layout=native "
-        "or layout=original",
-        ExportDtype.int8: "no library kept here writes Qwen3-ASR in whole numbers, so export bfloat16; what serves it may round "
-        "as it loads (docs/export.md)",
+        ExportLayout.ctranslate2: "is a form of Whisper, which CTranslate2 computes; of Qwen3-ASR there is layout=gguf",
+        ExportDtype.int8: "is written by layout=gguf alone (target=crispasr)",
         ExportTarget.faster_whisper: "computes Whisper alone; for Qwen3-ASR take target=vllm, target=transformers or "
         "target=qwen_asr",
         ExportDtype.float16: "Qwen3-ASR's decoder overflows in it (its states leave float16's range); export bfloat16 or float32",
@@ -130,4 +142,9 @@ EXPORT = FamilyExport(
     open_whole=_open_whole,
     open_merged=_open_merged,
     save=_save,
+    converters={
+        ExportLayout.gguf: Converter(
+            (ExportDtype.float16, ExportDtype.int8), require_converter, convert, open_converted, takes_context=False
+        )
+    },
 )

@@ -121,7 +121,7 @@ class Qwen3ASR(nn.Module):
             raise
         finally:
             core.train(was_training)
-        forced = _forced_prefixes(batch.host or batch, self.collator)
+        forced = forced_prefixes(batch.host or batch, self.collator)
         return [
             self._hypothesis(utterance_id, tokens, prefix)
             for utterance_id, tokens, prefix in zip(batch.ids, generated, forced, strict=True)
@@ -311,7 +311,7 @@ def load_collator(config: Qwen3ASRConfig) -> TrainingCollator:
     return Qwen3ASRCollator(load_processor(folder))
 
 
-def _forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:
+def forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:
     """What each prompt already says of the answer ("language English<asr_text>"), or "" where nothing is forced."""
     marker = collator.asr_text_id
     prefixes = []

@@ -129,6 +129,9 @@ EXPORT = FamilyExport(
         ExportTarget.faster_whisper: (ExportLayout.ctranslate2, ExportLayout.native),
     },
     lacks={
+        ExportLayout.gguf: "is a form of Qwen3-ASR, which CrispASR computes; of Whisper there is layout=ctranslate2",
+        ExportTarget.crispasr: "is given Qwen3-ASR alone; for Whisper take target=faster_whisper, target=vllm or "
+        "target=transformers",
         ExportDtype.int8: "is written by layout=ctranslate2 alone (target=faster_whisper)",
         ExportTarget.qwen_asr: "computes Qwen3-ASR alone; for Whisper take target=transformers, target=vllm or "
         "target=faster_whisper",

@@ -94,7 +94,9 @@ def test_a_target_chooses_the_layout(work: Path, tmp_path: Path, checkpoint: str
             "target=vllm layout=adapter: vLLM applies its 2 layers in the decoder and leaves out 2 in the encoder and 2 in the "
             "projector, .*; export the merged weights, which lose nothing: leave layout=adapter out",
         ),
-        ("native", {"layout": "ctranslate2"}, "layout=ctranslate2: is a form of Whisper, .* export layout=native or"),
+        ("native", {"layout": "ctranslate2"}, "layout=ctranslate2: is a form of Whisper, .* there is layout=gguf"),
+        ("whisper", {"layout": "gguf"}, "layout=gguf: is a form of Qwen3-ASR, .* there is layout=ctranslate2"),
+        ("whisper", {"target": "crispasr"}, "target=crispasr: is given Qwen3-ASR alone; .* take target=faster_whisper"),
         ("dora", {"target": "vllm", "layout": "adapter"}, "it is DoRA, which vLLM cannot serve; export the merged"),
     ],
 )
