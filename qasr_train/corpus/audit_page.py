@@ -13,7 +13,7 @@ from qasr_train.corpus.audit import MAX_LISTED, Audit
 from qasr_train.corpus.findings import Finding, worst_first
 from qasr_train.corpus.summary import Part, Summary
 from qasr_train.manifest import Utterance
-from qasr_train.pages.html import html_page
+from qasr_train.pages.html import html_page, wide_figure
 from qasr_train.pages.player import clip_uri, link, player
 from qasr_train.pages.svg import svg_drawing
 from qasr_train.pages.table import html_table
@@ -35,7 +35,7 @@ def audit_page(summary: Summary, audit: Audit, clips: Mapping[str, Utterance], f
         "<h1>Audit of a prepared corpus</h1>",
         *_findings([*summary.findings(), *audit.findings()], clips, folder),
         html_table(("", "clips", "hours", "speakers", "no speech"), [_part(name, part) for name, part in parts]),
-        "<h2>Durations</h2>" + _durations(summary),
+        "<h2>Durations</h2>" + wide_figure(_durations(summary)),
         "<h2>Speaking rate</h2>" + _rates(audit),
         "<h2>How it is written</h2>" + _styles(audit),
         _outliers(audit),
@@ -98,7 +98,7 @@ def _rates(audit: Audit) -> str:
         drawing.axes.set_xlabel(f"characters of transcript per second of audio (over {_MAX_RATE:.0f}: in the last bar)")
         drawing.axes.set_ylabel("share of clips")
         drawing.axes.legend(frameon=False)
-    return drawing.text
+    return wide_figure(drawing.text)
 
 
 def _styles(audit: Audit) -> str:

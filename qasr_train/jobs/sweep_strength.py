@@ -24,7 +24,7 @@ from qasr_train.models.exporting.weights import Export
 from qasr_train.models.exporting.write import write_export
 from qasr_train.models.families import find_family
 from qasr_train.models.settings import ExportDtype, ExportLayout
-from qasr_train.pages.html import html_page
+from qasr_train.pages.html import html_page, wide_figure
 from qasr_train.pages.table import html_table
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, recorded_normalizer, run_directory, write_record
@@ -192,6 +192,6 @@ def _page(sweep: Sweep, config: SweepConfig) -> str:
 (strength 0) and itself (strength 1), on suite {html.escape(config.suite.name)}. Bold: the least error on the target sets with
 the guard sets losing at most {sweep.max_guard_loss_points:g} points. The strength was chosen on these very sets: confirm it on
 others before you quote its figures.</p>
-{plot}
+{wide_figure(plot)}
 {table}"""
     return html_page("Strength sweep", body, style="tr.best { font-weight: bold }")

@@ -11,9 +11,15 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is loaded
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } svg { max-width: 100%; height: auto }
-.wide { overflow-x: auto } h1, li { overflow-wrap: anywhere }
+.wide { overflow-x: auto } figure.wide { margin: 1rem 0 } h1, li { overflow-wrap: anywhere }
+@media (max-width: 640px) { figure.wide svg { min-width: 520px } }
 td, th { padding: .15rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
 """
+
+
+def wide_figure(svg: str) -> str:
+    """A picture that scrolls on a narrow screen, where nobody could read it made as small as that."""
+    return f'<figure class="wide">{svg}</figure>'
 
 
 def html_page(title: str, body: str, *, style: str = "", media: str | None = None) -> str:

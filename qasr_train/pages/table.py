@@ -18,7 +18,8 @@ STACKED_STYLE = """
   .stack td, .stack td.text { display: flex; justify-content: space-between; gap: 12px; border: 0; padding: 1px 0;
     text-align: right; white-space: normal; overflow-wrap: anywhere }
   .stack td::before { content: attr(data-label); color: #5b6270; font-weight: 400; text-align: left; flex: none }
-  .stack td:empty { display: none } .stack td:first-child { font-weight: 600; justify-content: flex-start }
+  .stack td[data-label=""]::before { content: none } .stack td:empty { display: none }
+  .stack td:first-child { font-weight: 600; justify-content: flex-start }
 }
 """
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from qasr_train.evaluation.comparing.amounts import CurvePoint, Growth
 from qasr_train.evaluation.report.plots import AmountLine, amount_plot
 from qasr_train.evaluation.scoring.significance import interval_text
-from qasr_train.pages.html import html_page
+from qasr_train.pages.html import html_page, wide_figure
 from qasr_train.pages.table import ABSENT, Table, html_table, text_table
 
 # What an interval over utterances of the tests cannot hold.
@@ -80,7 +80,7 @@ def curve_page(curve: Curve) -> str:
     body = f"""<h1>How many recordings?</h1>
 <p>One fine-tune for each number of clips of {html.escape(curve.source)}, on suite {html.escape(curve.suite)}. Smaller draws lie
 within larger ones; 0 clips is the model before training.</p>
-{amount_plot(lines, "error rate %")}
+{wide_figure(amount_plot(lines, "error rate %"))}
 <ul>{verdicts}</ul>
 <p>{html.escape(ONE_DRAW)}</p>
 {html_table(table.headers, table.rows)}"""

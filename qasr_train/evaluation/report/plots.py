@@ -61,7 +61,7 @@ def error_rate_plot(bars: Sequence[Bar], axis_label: str) -> str:
         axes.set_xlim(0, 1.05 * top)
         axes.set_xlabel(_with_note(axis_label, bars, top))
         if len(series) > 1:
-            drawing.figure.legend(loc="outside upper right", ncols=len(series), frameon=False)
+            drawing.figure.legend(loc="outside upper left", ncols=len(series), frameon=False)
     return drawing.text
 
 
