@@ -118,10 +118,15 @@ class FamilyExport:
         if layout not in self.card.layouts:
             raise ConfigError(f"layout={layout.value}: {self.lacks[layout]}")
         converter = self.converters.get(layout)
-        if dtype not in (ExportDtype.auto, *(converter.dtypes if converter else self.dtypes)):
-            raise ConfigError(f"dtype={dtype.value}: {self.lacks[dtype]}")
+        if converter and dtype not in (ExportDtype.auto, *converter.dtypes):
+            formats = " or ".join(one.value for one in converter.dtypes)
+            raise ConfigError(
+                f"dtype={dtype.value}: layout={layout.value} has none such; leave it out, or take {formats}"
+            )
         if converter:
             converter.require()
+        elif dtype not in (ExportDtype.auto, *self.dtypes):
+            raise ConfigError(f"dtype={dtype.value}: {self.lacks[dtype]}")
 
     def dtype_of(self, layout: ExportLayout, dtype: ExportDtype) -> ExportDtype:
         """The number format itself, where `auto` leaves it to the family."""

@@ -200,6 +200,20 @@ def test_int8_is_heard_by_crispasr_before_it_is_kept(base: Path, library: Librar
     assert not (tmp_path / "other").exists()
 
 
+def test_a_format_it_has_not_is_refused(base: Path, library: Library, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="dtype=bfloat16: layout=gguf has none such; leave it out, or take float16 or int8"
+    ):
+        export(
+            ExportConfig(
+                checkpoint=str(base),
+                out=str(tmp_path / "out"),
+                target=ExportTarget.crispasr,
+                dtype=ExportDtype.bfloat16,
+            )
+        )
+
+
 def test_language_and_limit_are_handed_on(base: Path, library: Library, tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
     model = open_converted(tmp_path, load_collator(Qwen3ASRConfig(path=str(base))), ExportDtype.int8, CPU)

@@ -192,3 +192,5 @@ def test_every_target_is_in_a_familys_table_or_has_a_reason(work: Path, checkpoi
     layouts = {layout for taken in family.targets.values() for layout in taken}
     assert layouts == set(family.card.layouts)
     assert set(ExportTarget) - family.targets.keys() <= family.lacks.keys()
+    assert set(ExportDtype) - {ExportDtype.auto, *family.dtypes} <= family.lacks.keys()
+    assert set(ExportLayout) - family.card.layouts.keys() <= family.lacks.keys()
