@@ -6,7 +6,7 @@ Input: a run by a leaderboard's rules that holds every set of one of its tables.
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -51,12 +51,15 @@ def leaderboard_csv(run: ScoredRun) -> str | None:
     found = whole_table(run)
     if found is None:
         return None
+    return csv_text(found.published.csv_header or [], _LINES[run.normalizer.name](run, found))
+
+
+def csv_text(header: list[str], line: Mapping[str, str]) -> str:
+    """Header and one line; a column that the line does not have stays empty."""
     out = io.StringIO()
-    writer = csv.DictWriter(
-        out, found.published.csv_header or [], restval="", extrasaction="ignore", lineterminator="\n"
-    )
+    writer = csv.DictWriter(out, header, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerow(_LINES[run.normalizer.name](run, found))
+    writer.writerow(line)
     return out.getvalue()
 
 
@@ -65,14 +68,14 @@ def whole_table(run: ScoredRun) -> WholeTable | None:
     for name in _TABLES.get(run.normalizer.name, ()):
         published = read_published(name)
         sets = current_sets(run, published)
-        if sets is None or any(run.sets[name]["num_failed"] or _is_part(run, name) for name in sets):
+        if sets is None or any(run.sets[name]["num_failed"] or is_part(run, name) for name in sets):
             continue
         rates = [rate for name in sets if (rate := run.sets[name]["wer_percent"]) is not None]
         return WholeTable(published, sets, rates) if len(rates) == len(sets) else None
     return None
 
 
-def _is_part(run: ScoredRun, name: str) -> bool:
+def is_part(run: ScoredRun, name: str) -> bool:
     """Whether the run took only some rows of the set, as its record says."""
     sets = (run.record.get("config", {}).get("suite") or {}).get("sets") or {}
     source = (sets.get(name) or {}).get("source") or {}

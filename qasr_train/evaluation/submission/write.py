@@ -1,6 +1,6 @@
-"""Owns the files of a submission: leaderboard.csv and `.eval_results/open_asr_leaderboard.yaml` beside the scores.
+"""Owns the files of a submission: leaderboard.csv, those of languages, and `.eval_results/open_asr_leaderboard.yaml`.
 
-Input: a `ScoredRun`. Output: both files where the leaderboard could list the run; where not, none, and none
+Input: a `ScoredRun`. Output: the files where the leaderboard could list the run; where not, none, and none
 of an earlier scoring.
 """
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.submission.eval_results import write_eval_results
+from qasr_train.evaluation.submission.language_csv import write_language_csvs
 from qasr_train.evaluation.submission.leaderboard_csv import write_leaderboard_csv
 
 
@@ -18,4 +19,5 @@ def write_submission(directory: str | Path, run: ScoredRun) -> None:
         ConfigError: the directory cannot be written.
     """
     write_leaderboard_csv(directory, run)
+    write_language_csvs(directory, run)
     write_eval_results(directory, run)
