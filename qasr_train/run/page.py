@@ -71,11 +71,16 @@ class RunPage:
         self._has_failed = False
 
     def update(self) -> None:
-        """Make the page anew; the first time that this fails is told, and a training goes on."""
+        """Make the page anew; the first time that this fails is told, and a training goes on.
+
+        Before the first figure there is no page: a run that fails until then leaves the name of its folder free.
+        """
         if not self.is_writer:
             return
         try:
-            write_run_page(self.run_dir, read_history(self.run_dir))
+            history = read_history(self.run_dir)
+            if history.rows:
+                write_run_page(self.run_dir, history)
         except Exception as error:
             if not self._has_failed:
                 log.warning(
