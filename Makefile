@@ -27,7 +27,7 @@ help:
 	@echo "make test-wheel  the wheel, built, installed in an empty environment and run in an empty folder"
 	@echo "make test-extending  docs/extending.md done to the letter in a copy of the package"
 	@echo "make test-cases  the inputs of ../shared/cases on which users met a fault, some minutes; skips where that folder is missing"
-	@echo "make test-interop  what plain transformers, PEFT and faster-whisper read in our exports, text by text; installs them in .interop"
+	@echo "make test-interop  what transformers, PEFT, vLLM, qwen-asr, GGUF and faster-whisper read in our exports, text by text; installs them in .interop"
 	@echo "make check     ruff (rules and format), mypy, shellcheck, hadolint"
 	@echo "make format    let ruff format and sort imports"
 

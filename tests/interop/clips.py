@@ -18,7 +18,7 @@ KINDS = ("arsc", "fsdd")  # Arabic commands, English digits; whatever else are s
 
 
 def write_clips(folder: Path, number: int) -> list[dict[str, Any]]:
-    """Write `number` clips, the kinds by turns; returns rows of `id`, `audio`, `text`, `language`."""
+    """Write `number` clips, the kinds by turns; returns rows of `id`, `audio`, `text`, `language`, `duration`, in seconds."""
     assert SHARED is not None
     rows = [json.loads(line) for line in (SHARED / "speech/manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     chosen = by_turns([row for row in rows if row["duration"] <= MAX_DURATION_S])[:number]
@@ -28,7 +28,7 @@ def write_clips(folder: Path, number: int) -> list[dict[str, Any]]:
         # Every client reads the very samples that we heard.
         soundfile.write(audio, load_audio(SHARED / "speech" / row["audio"]), SAMPLE_RATE_HZ, subtype="FLOAT")
         row |= {"id": Path(row["audio"]).stem, "audio": str(audio)}
-    clips = [{key: row[key] for key in ("id", "audio", "text", "language")} for row in chosen]
+    clips = [{key: row[key] for key in ("id", "audio", "text", "language", "duration")} for row in chosen]
     (folder / "manifest.jsonl").write_text("".join(json.dumps(clip) + "\n" for clip in clips), encoding="utf-8")
     (folder / "clips.json").write_text(json.dumps(clips), encoding="utf-8")
     return clips

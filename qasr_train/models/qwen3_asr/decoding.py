@@ -12,7 +12,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, RowTokens, Steps, choose, finish_rows
-from qasr_train.models.qwen3_asr.prefill import prefill
+from qasr_train.models.qwen3_asr.prefill import CACHE_ARGUMENT, prefill
 
 CACHE_BLOCK = 64  # positions by which the cache grows at the least
 
@@ -100,8 +100,8 @@ class EagerSteps:
             inputs_embeds=self.core.get_input_embeddings()(tokens)[:, None],
             position_ids=positions[:, None],
             attention_mask=dict.fromkeys(decoder.config.layer_types, self.mask[:, None, None]),
-            past_key_values=self.cache,
             use_cache=True,
+            **{CACHE_ARGUMENT: self.cache},
         ).last_hidden_state[:, -1]
         return choose(self.core.lm_head(hidden))
 

@@ -4,16 +4,20 @@ Input: embeddings of all prompts, one after the other. Output: stores padded on 
 their next token into the same column.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
+from transformers.models.qwen3.modeling_qwen3 import Qwen3Model
 
 from qasr_train.models.qwen3_asr.packing import RowLengths
 
 # Prompts go through the decoder in groups of so many tokens, which bounds the memory they take.
 PREFILL_TOKENS = {"cpu": 8192, "cuda": 32768}
+# What the decoder calls its cache: transformers 5.24 renamed it and warns of the old name at every call.
+CACHE_ARGUMENT = "cache" if "cache" in inspect.signature(Qwen3Model.forward).parameters else "past_key_values"
 
 Store = tuple[torch.Tensor, torch.Tensor]  # keys and values of one layer, float [B, heads, columns, width]
 
@@ -41,9 +45,9 @@ def prefill(
             inputs_embeds=embeds[None, tokens],
             position_ids=torch.cat([torch.arange(length) for length in group])[None].to(embeds.device),
             attention_mask=no_masks,
-            past_key_values=packed,
             use_cache=True,
             rows=rows,
+            **{CACHE_ARGUMENT: packed},
         ).last_hidden_state[0]
         last.append(hidden[rows.boundaries[1:] - 1])
         layers: list[Any] = list(packed.layers)  # typed as kinds of layers that hold no keys

@@ -23,7 +23,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from qasr_train.models.blocks.greedy import STEPS_BETWEEN_LOOKS, Chosen, choose
-from qasr_train.models.qwen3_asr.prefill import Store, prefill
+from qasr_train.models.qwen3_asr.prefill import CACHE_ARGUMENT, Store, prefill
 
 COLUMN_BLOCK = 128  # cached columns are rounded up to a multiple of it
 MAX_GRAPHS = 64  # the one longest unused is dropped; each holds some megabytes of launches
@@ -270,8 +270,8 @@ def _run_step(core: Any, inputs: _Inputs, cache: Cache, rows: int, columns: int)
             inputs_embeds=hidden,
             position_ids=inputs.positions[:rows, None],
             attention_mask=dict.fromkeys(decoder.config.layer_types, mask[:, None, None]),
-            past_key_values=cache,
             use_cache=True,
+            **{CACHE_ARGUMENT: cache},
         ).last_hidden_state[:, -1]
     chosen = choose(core.lm_head(hidden))
     inputs.ids[:, :rows].index_copy_(0, inputs.slot, chosen.ids[None])
