@@ -212,7 +212,8 @@ def test_a_manifest_of_ones_own_is_one_setting(
         own = [f"data.train.target.path={tmp_path / 'welsh.jsonl'}", "data.train.target.new_languages=[Welsh]"]
     trainer = run(experiment, model_dir, manifests, tmp_path / "run", *own)
     check_run(experiment, trainer)
-    assert (trainer.data.changes.contexts is not None) is (experiment == "medical")
+    drawn = trainer.data.changes.contexts.config
+    assert (drawn.terms is not None) is (experiment == "medical") and drawn.served == 0.5
     if experiment == "new_language":
         taught = {
             source: trainer.step.shared.model.collator.tokenizer.decode(labels[labels != IGNORED])

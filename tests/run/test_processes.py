@@ -13,6 +13,7 @@ from qasr_train.models.settings import Engine
 from qasr_train.run.processes import check_num_workers
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.settings import Decoding, LongAudio
 
 
@@ -21,6 +22,7 @@ def test_a_bad_number_of_workers_is_a_sentence_wherever_one_is_asked_for(bad: An
     decoding = {
         "language": "auto",
         "use_context": True,
+        "prompt": PromptForm.own,
         "long_audio": LongAudio.split,
         "overlap_s": 1.0,
         "budget": BatchBudget(60.0, None),
