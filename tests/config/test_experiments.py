@@ -213,7 +213,8 @@ def test_a_manifest_of_ones_own_is_one_setting(
     trainer = run(experiment, model_dir, manifests, tmp_path / "run", *own)
     check_run(experiment, trainer)
     drawn = trainer.data.changes.contexts.config
-    assert (drawn.terms is not None) is (experiment == "medical") and drawn.served == 0.5
+    assert (drawn.terms is not None) is (experiment == "medical")
+    assert drawn.served > 0 or drawn.no_turn > 0  # a prompt without a system turn, as vllm serve sends it, is never new
     if experiment == "new_language":
         taught = {
             source: trainer.step.shared.model.collator.tokenizer.decode(labels[labels != IGNORED])
