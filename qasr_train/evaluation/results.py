@@ -21,8 +21,9 @@ from qasr_train.evaluation.submission.write import write_submission
 from qasr_train.run.directory import read_run
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.run.tracking import Tracker
+from qasr_train.transcription.carried_columns import record_columns
 from qasr_train.transcription.command import WALL_TIME
-from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.predictions import PREDICTIONS, Prediction
 from qasr_train.transcription.run import TranscriptionRun
 
 
@@ -52,7 +53,7 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
     comparison = None
     if scoring.baseline:
         baseline = load_run(scoring.baseline, scored.normalizer)
-        comparison = compare_runs(baseline, scored, resample_by=scoring.resample_by)
+        comparison = compare_runs(baseline, scored, resample_by=scoring.resample_by, by=scoring.by)
     write_report(run_dir, scored, comparison, config=scoring.report, load_clip=load_clip)
     if tracker:
         track_scores(tracker, scored, load_clip, worst_first(scored.rows))
@@ -62,6 +63,9 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
 
 def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
     """With its provenance, and with warnings of how the transcripts came about."""
+    carried = {(one.name, id_): columns for one in run.sets for id_, columns in one.columns.items()}
+    if carried:  # here, so that a run that is resumed may be asked for others
+        record_columns(run.run_dir / PREDICTIONS, carried)
     loaded = run.predictions()
     scored = score_predictions(
         loaded.predictions,
@@ -76,6 +80,7 @@ def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
         provenance={"predictions": str(run.run_dir), "run": record},
         warnings=[*loaded.warnings, *scored.warnings, *_warnings(loaded.predictions, record)],
         path=str(run.run_dir),
+        by=scoring.by,
     )
 
 

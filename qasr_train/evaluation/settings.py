@@ -1,11 +1,12 @@
 """Owns the settings of an evaluation: what a model is evaluated on, how it is scored, the gate, what a report holds. No torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from qasr_train.augment.settings import MAX_DISTRACTORS
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
@@ -22,6 +23,14 @@ NOTHING_LEARNED = (
 # What `resample_by` is, for every recipe that has it.
 RESAMPLE_BY = (
     "what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance"
+)
+# What `by` and `bins` are, for every recipe that has them.
+BY = (
+    "names; columns to give rates by, e.g. [gender,accent]: of the manifest, or set, role, language, speaker, "
+    "predicted_language, duration_s, speaking_rate. []: none"
+)
+BINS = (
+    "column -> rising numbers; edges between the bins of a column of numbers, e.g. {duration_s: [2,10]}. {}: quarters"
 )
 
 
@@ -188,6 +197,12 @@ class GateConfig:
         None, help="names of sets that must improve. null: those whose rows say role=target"
     )
     guard: list[str] | None = setting(None, help="names of sets that must not get worse. null: rows with role=guard")
+    worst_group: float | None = setting(
+        None,
+        ge=0,
+        help="points of WER or CER; the most that any group of the columns in by may lose, surely; small groups are "
+        "undecided. null: groups are not judged",
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "gate")
@@ -212,6 +227,7 @@ class Scoring:
 
     terms: whose figures are given; None: of none. failed_as_empty: whether a recording that failed counts as an empty text.
     baseline: folder of a run to compare with in the report; None: with none. resample_by: what is taken to be independent.
+    by: the columns that rates are given by.
     """
 
     normalizer: Normalizer
@@ -220,3 +236,4 @@ class Scoring:
     baseline: str | None
     report: ReportConfig
     resample_by: ResampleBy = ResampleBy.auto
+    by: By = field(default_factory=By)

@@ -7,6 +7,7 @@ for each a folder with those three); tables and verdicts on stdout. Exit status 
 
 from pathlib import Path
 
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.comparing.compare import Comparison, compare_runs, write_comparison
 from qasr_train.evaluation.comparing.several import compare_with_each, short_names, write_comparisons
 from qasr_train.evaluation.report.comparison_tables import comparison_summary, several_summary
@@ -43,7 +44,14 @@ def compare_one(config: CompareConfig) -> Comparison:
     """Pair two runs, test the differences, judge, write OUT/comparison.json; raises as `compare`."""
     assert config.candidate is not None, "several candidates: see compare_several"
     baseline, candidate = _runs(config, config.baseline, config.candidate)
-    comparison = compare_runs(baseline, candidate, config.gate, resample_by=config.resample_by, note=config.note)
+    comparison = compare_runs(
+        baseline,
+        candidate,
+        config.gate,
+        resample_by=config.resample_by,
+        note=config.note,
+        by=By(config.by, config.bins),
+    )
     write_comparison(config.out, comparison)
     return comparison
 
@@ -57,6 +65,7 @@ def compare_several(config: CompareConfig) -> dict[str, Comparison]:
         config.gate,
         resample_by=config.resample_by,
         note=config.note,
+        by=By(config.by, config.bins),
     )
     for name, comparison in comparisons.items():
         write_comparison(Path(config.out) / name, comparison)
@@ -67,4 +76,5 @@ def compare_several(config: CompareConfig) -> dict[str, Comparison]:
 def _runs(config: CompareConfig, *paths: str) -> list[ScoredRun]:
     terms = read_terms(config.terms) if config.terms else None
     normalizer = get_normalizer(config.normalizer) if config.normalizer else None
-    return [load_run(path, normalizer, terms) for path in paths]
+    columns = By(config.by, config.bins).carried
+    return [load_run(path, normalizer, terms, columns) for path in paths]

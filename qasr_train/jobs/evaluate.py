@@ -25,10 +25,10 @@ def evaluate(config: EvaluateConfig) -> None:
     rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
     config = replace(config, suite=replace(config.suite, normalizer=rules))
     machine = join_machine(config.device, config.precision)
-    sets = load_suite(config.suite)
+    scoring = config.scoring()
+    sets = load_suite(config.suite, columns=scoring.by.carried)
     for language in {utterance.language for one in sets for utterance in one.utterances}:
         get_normalizer(rules).requires(language)
-    scoring = config.scoring()
 
     # 2 the run directory, transcripts, scores and report
     run = TranscriptionRun(config, sets, machine, "evaluate", SCORING_KEYS)

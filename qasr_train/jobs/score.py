@@ -5,11 +5,13 @@ leaderboard.csv; a table on stdout; by further rules the same in out/NAME, and r
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import DataError
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.comparing.rules import RulesChange, compare_rules
 from qasr_train.evaluation.report.content import write_report
 from qasr_train.evaluation.report.rules import RULES_FILE, rules_content, rules_summary
@@ -20,9 +22,11 @@ from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.submission.write import write_submission
 from qasr_train.files import parse_json, write_json
 from qasr_train.jobs.settings.score import ScoreConfig
+from qasr_train.sources.columns import read_columns
+from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
-from qasr_train.transcription.predictions import load_predictions
+from qasr_train.transcription.predictions import Prediction, load_predictions
 
 
 def score(config: ScoreConfig) -> None:
@@ -58,7 +62,9 @@ def _score_also_by(config: ScoreConfig, normalizer: str) -> ScoredRun:
 def score_saved(config: ScoreConfig) -> ScoredRun:
     """Read the predictions, score them, write OUT/scores.json and utterances.jsonl; raises as `score`."""
     terms = read_terms(config.terms) if config.terms else None
-    loaded = load_predictions(config.predictions, language=config.language, system=config.system)
+    by = By(config.by, config.bins)
+    loaded = load_predictions(config.predictions, language=config.language, system=config.system, columns=by.carried)
+    warnings = _take_columns(loaded.predictions, config.manifest, by) if config.manifest else []
     run = score_predictions(
         loaded.predictions,
         get_normalizer(config.normalizer),
@@ -68,9 +74,28 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
         terms=terms,
     )
     provenance = _provenance(Path(config.predictions), loaded.system)
-    run = replace(run, provenance=provenance, warnings=[*loaded.warnings, *run.warnings], path=config.out)
+    warnings = [*loaded.warnings, *warnings, *run.warnings]
+    run = replace(run, provenance=provenance, warnings=warnings, path=config.out, by=by)
     write_scores(config.out, run)
     return run
+
+
+def _take_columns(predictions: Sequence[Prediction], manifest: str, by: By) -> list[str]:
+    """Give predictions the columns of a manifest's rows of their ids; a warning where some have none."""
+    columns, missing = read_columns(SourceConfig(path=manifest), by.carried, "manifest", key="manifest")
+    if missing:
+        raise DataError(f"by=[{missing[0]}]: no row of {manifest} has that column; correct by= or manifest=")
+    num_found = 0
+    for prediction in predictions:
+        found = columns.get(prediction.id)
+        num_found += found is not None
+        prediction.columns = prediction.columns | (found or {})
+    if not num_found:
+        raise DataError(
+            f"manifest={manifest}: no prediction has the id of one of its rows; give the one they were made of"
+        )
+    num_without = len(predictions) - num_found
+    return [f"{num_without} of {len(predictions)} predictions have no row in {manifest}"] if num_without else []
 
 
 def _provenance(predictions: Path, system: str | None) -> dict[str, Any]:

@@ -39,6 +39,13 @@ def number(value: float | None, places: int = 2) -> str:
     return ABSENT if value is None else f"{value:.{places}f}"
 
 
+def p_text(p_value: float | None) -> str:
+    """A p value as tables print it."""
+    if p_value is None:
+        return ABSENT
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def text_table(table: Table) -> str:
     """For a terminal: aligned columns, no lines."""
     lines = [table.headers, *table.rows]

@@ -149,6 +149,7 @@ def load_table(
     is_one_split: bool = True,
     is_trained_on: bool = False,
     takes_refused: bool = False,
+    needs_audio: bool = True,
     key: str = "",
 ) -> UtteranceTable:
     """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps, or draws them.
@@ -162,6 +163,7 @@ def load_table(
         is_one_split: warn where no split was chosen and rows of several came, as training on test rows by oversight would.
         is_trained_on: where no split was chosen and rows of `train` stand beside others, set the others aside, and say so.
         takes_refused: put rows of a language that is unknown into the intake instead of raising.
+        needs_audio: whether to refuse a source of whose first files not one exists.
         key: where the settings of the source stand, e.g. "data.train.main"; begins those that messages name.
 
     Raises:
@@ -181,7 +183,8 @@ def load_table(
         raise DataError(f"{config.path}: no row {wanted}; {_splits_text(intake.splits)}")
     reader.check_all_columns_seen(config.path)
     reader.name_unused()
-    _refuse_lost_audio(table, reader.key)
+    if needs_audio:
+        _refuse_lost_audio(table, reader.key)
     if intake.num_taken < intake.num_rows or intake.end:
         log.info("source %s: %s", name, intake.describe())
     if config.split is None:

@@ -5,8 +5,8 @@ Output: `Prediction` objects, chunks of one recording merged by `parent_id`. Imp
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.files import files_below, write_rows
 from qasr_train.manifest import MAX_SECONDS, read_jsonl
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
+from qasr_train.transcription.carried_columns import parse_columns
 from qasr_train.transcription.unstated_language import Reason, describe_reasons, languages_of_unstated
 
 PREDICTIONS_VERSION = 1
@@ -24,7 +25,7 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
 # A row with neither is one of the leaderboard's, whatever its file is called.
 _OUR_MARKS = {"language", "version"}
-_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt")
+_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt", "columns")
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "audio_filepath": (str,),
@@ -72,6 +73,7 @@ class Prediction:
         token's among them. None where the system does not tell.
     channel: the one channel of the recording that was transcribed, from 0; None: all that carry sound.
     prompt: the `PromptForm` it was transcribed with; None: the system's own.
+    columns: of the manifest's other columns those that were asked for (`by`), as text; a row may lack any.
     origin: "file:line", for messages only, never written.
     """
 
@@ -95,6 +97,7 @@ class Prediction:
     confidence: float | None = None
     channel: int | None = None
     prompt: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
     origin: str = ""
 
 
@@ -107,7 +110,9 @@ class PredictionSet:
     warnings: list[str]
 
 
-def load_predictions(path: str | Path, *, language: str | None = None, system: str | None = None) -> PredictionSet:
+def load_predictions(
+    path: str | Path, *, language: str | None = None, system: str | None = None, columns: Sequence[str] = ()
+) -> PredictionSet:
     """Read a predictions file or a folder of them; merge chunks; give every row an id, a set and a language.
 
     Args:
@@ -115,6 +120,7 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
         language: name or code for rows without their own; None: by script and name where these decide, else English for
             leaderboard manifests, unknown for ours. A warning counts such rows.
         system: which system to read where a folder of manifests holds several (the MODEL part of the file names).
+        columns: other columns to keep, where rows have them.
 
     Raises:
         DataError, ConfigError: nothing there, not JSON (file:line), a missing field, an id twice, several systems.
@@ -128,7 +134,7 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
         rows: list[Prediction] = []
         is_ours = False
         for where, row in read_jsonl(file):
-            rows.append(parse_prediction(row, where))
+            rows.append(parse_prediction(row, where, columns))
             is_ours = is_ours or not _OUR_MARKS.isdisjoint(row)
         merged, chunk_warnings = merge_chunks(rows)
         is_leaderboards = _name_parts(file)[1] is not None or not is_ours
@@ -148,11 +154,11 @@ def load_predictions(path: str | Path, *, language: str | None = None, system: s
 def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
     """The JSON row of a prediction: the leaderboard's fields first, then ours. Those of _WHERE_SET only where set."""
     row: dict[str, Any] = {}
-    for field in fields(Prediction):
-        value = getattr(prediction, field.name)
-        if field.name == "origin" or (field.name in _WHERE_SET and value is None):
+    for one in fields(Prediction):
+        value = getattr(prediction, one.name)
+        if one.name == "origin" or (one.name in _WHERE_SET and value in (None, {})):
             continue
-        row[_JSON_NAMES.get(field.name, field.name)] = value
+        row[_JSON_NAMES.get(one.name, one.name)] = value
     row["version"] = PREDICTIONS_VERSION
     return row
 
@@ -223,6 +229,7 @@ def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
         num_tokens=_sum_or_none([part.num_tokens for part in parts]),
         is_truncated=any(part.is_truncated for part in parts),
         failed="; ".join(reasons) or None,
+        columns=dict(set.intersection(*(set(part.columns.items()) for part in parts))),
         confidence=None,  # rows do not say of how many tokens each is the mean
         parent_id=None,
         chunk_index=None,
@@ -310,8 +317,8 @@ def _choose_system(files: list[Path], system: str | None) -> list[Path]:
     return files
 
 
-def parse_prediction(row: dict[str, Any], where: str) -> Prediction:
-    """One row as it stands, checked; DataError begins with `where`."""
+def parse_prediction(row: dict[str, Any], where: str, columns: Sequence[str] = ()) -> Prediction:
+    """One row as it stands, checked; DataError begins with `where`. columns: others to keep, of the row or of its `columns`."""
     for name in ("text", "pred_text"):
         if name not in row:
             raise DataError(f"{where}: has no `{name}`; every prediction needs `text` (the reference) and `pred_text`")
@@ -336,7 +343,8 @@ def parse_prediction(row: dict[str, Any], where: str) -> Prediction:
     values["set"] = values["set"] or ""
     values["pred_text"] = values["pred_text"] or ""
     seconds = {name: _seconds(row, _JSON_NAMES[name], where) for name in _JSON_NAMES}
-    return Prediction(**values, **seconds, origin=where)  # type: ignore[arg-type]
+    carried = {name: _without_lone_surrogates(value) for name, value in parse_columns(row, where, columns).items()}
+    return Prediction(**values, **seconds, columns=carried, origin=where)  # type: ignore[arg-type]
 
 
 def _without_lone_surrogates(text: str) -> str:

@@ -6,7 +6,7 @@ Input: utterances, and what is done to their clips (a noise suite hands that in)
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class UtteranceSet:
     role: "target", "guard" or None, as predictions.jsonl has it. change: of every clip; None: as it was recorded.
     chunks: id -> (parent_id, chunk_index) where the utterances are chunks, each with its parent's whole text; None: they are not.
     intake: what became of the rows of its source; None: nobody counted.
+    columns: what its rows state of other columns that were asked for, by id.
     """
 
     name: str
@@ -42,6 +43,7 @@ class UtteranceSet:
     change: ClipChange | None = None
     chunks: dict[str, tuple[str, int]] | None = None
     intake: Intake | None = None
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def load_clip(self, utterance: Utterance) -> np.ndarray:
         """The samples to be transcribed, float32 [S] at 16 kHz, changed where the set changes its clips.

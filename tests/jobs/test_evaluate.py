@@ -316,6 +316,21 @@ def test_a_term_list_and_recordings_may_be_asked_of_a_finished_run(make: Make, t
     assert not (tmp_path / "other").exists()
 
 
+def test_a_finished_run_may_be_asked_for_columns_of_its_manifest(make: Make, tmp_path: Path, manifest: Path) -> None:
+    run = tmp_path / "run"
+    rows = [row | {"zone": ["north", "south"][i % 2], "home": "hidden"} for i, row in enumerate(rows_of(manifest))]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    evaluate(make())
+    assert "columns" not in rows_of(run / "predictions.jsonl")[0]
+    evaluate(make(perfect(), resume=True, by=["zone"]))
+    assert [row["columns"] for row in rows_of(run / "predictions.jsonl")[:2]] == [{"zone": "north"}, {"zone": "south"}]
+    groups = json.loads((run / "scores.json").read_text())["columns"][0]["groups"]
+    assert {group["group"]: group["num_reference_words"] for group in groups} == {"north": 5, "south": 8}
+    assert "hidden" not in "".join(path.read_text() for path in run.glob("*.jsonl"))
+    with pytest.raises(ConfigError, match=r"by=\[zones\]: no row of ward has that column; correct it"):
+        evaluate(make(perfect(), resume=True, by=["zones"]))
+
+
 def test_a_resumed_run_tries_failed_recordings_again_and_nothing_else(make: Make, tmp_path: Path) -> None:
     good = (tmp_path / "u2.wav").read_bytes()
     (tmp_path / "u2.wav").write_bytes(b"<html>")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.comparing.compare import compare_pairs
+from qasr_train.evaluation.comparing.group import compare_pairs
 from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.pairs import pair_runs
 from qasr_train.evaluation.scoring.groups import Groups

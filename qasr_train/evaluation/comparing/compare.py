@@ -7,48 +7,29 @@ import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.columns.compared import ColumnChange, column_changes
+from qasr_train.evaluation.columns.values import NOT_STATED, By
 from qasr_train.evaluation.comparing.gate import Evidence, Verdict, judge
-from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because, compare_outputs
-from qasr_train.evaluation.comparing.paired import PairedTest, paired_test
+from qasr_train.evaluation.comparing.group import GroupComparison, compare_pairs
+from qasr_train.evaluation.comparing.output_changes import collapsed_because
 from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
 from qasr_train.evaluation.comparing.term_changes import TermChange, compare_terms
 from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import Resampling
-from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.run_files import library_versions, write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
-from qasr_train.evaluation.scoring.significance import Interval, ResampleBy, error_rate_interval
+from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.scoring.systems import System, system_of_rows
 from qasr_train.evaluation.settings import GateConfig
 from qasr_train.text.normalize import Normalizer
 from qasr_train.transcription.unstated_language import UNSTATED
 
 COMPARISON_VERSION = 2  # 2: p_value in place of p_bootstrap and p_segments
-
-
-@dataclass(frozen=True, slots=True)
-class GroupComparison:
-    """Two systems on one group of utterances.
-
-    metric: "wer" or "cer", the primary one of the group's languages. test: None if there are no reference words.
-    baseline_interval, candidate_interval: of each rate by itself, for pictures.
-    num_better, num_worse: utterances with fewer and with more errors than under the baseline.
-    outputs: the broken ones (empty, garbled ...) and their change, by way.
-    """
-
-    metric: str
-    num_utterances: int
-    num_better: int
-    num_worse: int
-    test: PairedTest | None
-    baseline_interval: Interval | None
-    candidate_interval: Interval | None
-    outputs: dict[str, OutputChange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +51,7 @@ class Comparison:
     systems: dict[str, System]
     pairs: list[Pair]
     note: str | None = None
+    columns: list[ColumnChange] = field(default_factory=list)
 
 
 def compare_runs(
@@ -79,15 +61,16 @@ def compare_runs(
     *,
     resample_by: ResampleBy = ResampleBy.auto,
     note: str | None = None,
+    by: By | None = None,
 ) -> Comparison:
     """Compare two runs utterance by utterance, paired by (set, id).
 
     Args:
-        note: stands at the head of the report.
+        note: stands at the head of the report. by: columns whose groups are compared; the gate may judge them.
 
     Raises:
         DataError: other normalisers, other references, or no utterance in common.
-        ConfigError: the gate names a set that is not there.
+        ConfigError: the gate names a set that is not there; a column parts nothing.
     """
     gate = gate or GateConfig()
     rules = _common_rules(baseline, candidate)
@@ -96,6 +79,7 @@ def compare_runs(
     groups = Groups(pairs, lambda part: compare_pairs(part, resampling))
     terms, term_warnings = compare_terms(baseline, candidate, pairs, resampling)
     sets = groups.by(lambda pair: pair.set)
+    columns = column_changes(pairs, by or By(), groups, resampling)
     roles = _roles(pairs, gate)
     return Comparison(
         baseline=baseline.path,
@@ -105,9 +89,7 @@ def compare_runs(
         sets=sets,
         languages=groups.by(lambda pair: pair.candidate.prediction.language or "unknown"),
         roles=roles,
-        verdict=judge(
-            {name: Evidence(one.test, one.outputs, one.num_utterances) for name, one in sets.items()}, roles, gate
-        ),
+        verdict=judge({name: Evidence.of(one) for name, one in sets.items()}, roles, gate, _judged(columns, gate)),
         gate=gate,
         warnings=[*_on_both(baseline, candidate), *warnings, *term_warnings, *_collapsed(sets, roles, gate)],
         versions=library_versions(),
@@ -118,7 +100,20 @@ def compare_runs(
         },
         pairs=pairs,
         note=note,
+        columns=columns,
     )
+
+
+def _judged(columns: Sequence[ColumnChange], gate: GateConfig) -> dict[str, Evidence]:
+    """What the gate looks at in groups, where it does."""
+    if gate.worst_group is None:
+        return {}
+    return {
+        f"{column.column}={name}": Evidence.of(group, is_one_speaker=name in column.one_speaker)
+        for column in columns
+        for name, group in column.groups.items()
+        if name != NOT_STATED
+    }
 
 
 def _common_rules(baseline: ScoredRun, candidate: ScoredRun) -> Normalizer:
@@ -147,27 +142,10 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     }
     row["normalizer"] = comparison.normalizer.name
     row = json.loads(json.dumps(row, default=dataclasses.asdict))
+    if not comparison.columns:
+        del row["columns"]
     row["verdict"] = {"word": comparison.verdict.word, **row["verdict"]}
     return {"version": COMPARISON_VERSION, **row}
-
-
-def compare_pairs(pairs: Sequence[Pair], resampling: Resampling) -> GroupComparison:
-    """The comparison of a part of the pairs; they are pooled, by the primary metric of their languages."""
-    metric = primary_metric_of({pair.candidate.prediction.language for pair in pairs})
-    ours = counts_of([pair.baseline for pair in pairs], metric)
-    theirs = counts_of([pair.candidate for pair in pairs], metric)
-    speakers = [pair.candidate.prediction.speaker for pair in pairs]
-    options = resampling.options()
-    return GroupComparison(
-        metric=metric,
-        num_utterances=len(pairs),
-        num_better=int((theirs[0] < ours[0]).sum()),
-        num_worse=int((theirs[0] > ours[0]).sum()),
-        test=paired_test(ours, theirs, speakers, **options),
-        baseline_interval=error_rate_interval(*ours, speakers, **options),
-        candidate_interval=error_rate_interval(*theirs, speakers, **options),
-        outputs=compare_outputs(pairs),
-    )
 
 
 def _on_both(baseline: ScoredRun, candidate: ScoredRun) -> list[str]:

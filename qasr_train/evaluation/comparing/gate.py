@@ -1,6 +1,6 @@
 """Owns the gate: whether a candidate may replace the baseline. Targets must improve, guards must not lose more than a margin.
 
-A candidate whose outputs collapsed is refused on both.
+A candidate whose outputs collapsed is refused on both. No group of a column may lose more than its own margin.
 
 Input: paired tests and broken outputs per set, and which sets are which. Output: `Verdict`, a check per set, with its sentence.
 """
@@ -8,14 +8,16 @@ Input: paired tests and broken outputs per set, and which sets are which. Output
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qasr_train.evaluation.comparing.group import GroupComparison
 from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because
 from qasr_train.evaluation.comparing.paired import PairedTest, more_units
 from qasr_train.evaluation.settings import GateConfig
+from qasr_train.pages.table import p_text
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One set against its rule. passed: None where the set is too small to say."""
+    """One set, or a group ("accent=Scottish", role "group"), against its rule. passed: None where it is too small to say."""
 
     set: str
     role: str
@@ -43,14 +45,29 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the gate looks at in one set. test: None where there is nothing to compare. outputs: the broken ones, by way."""
+    """What the gate looks at in one set, or in one group of a column.
+
+    test: None where there is nothing to compare. outputs: the broken ones, by way. is_one_speaker: of a group, that one alone is
+    heard in it, whatever the units of its test.
+    """
 
     test: PairedTest | None
     outputs: Mapping[str, OutputChange]
     num_utterances: int
+    is_one_speaker: bool = False
+
+    @classmethod
+    def of(cls, group: GroupComparison, *, is_one_speaker: bool = False) -> "Evidence":
+        """What of a comparison the gate looks at."""
+        return cls(group.test, group.outputs, group.num_utterances, is_one_speaker)
 
 
-def judge(sets: Mapping[str, Evidence], roles: Mapping[str, str | None], gate: GateConfig) -> Verdict:
+def judge(
+    sets: Mapping[str, Evidence],
+    roles: Mapping[str, str | None],
+    gate: GateConfig,
+    groups: Mapping[str, Evidence] | None = None,
+) -> Verdict:
     """Judge a candidate set by set.
 
     Every target must have a lower error rate with a two-sided p below alpha; every guard an upper bound of its loss (one-sided,
@@ -60,8 +77,12 @@ def judge(sets: Mapping[str, Evidence], roles: Mapping[str, str | None], gate: G
     Args:
         sets: by name; the confidence of their tests is 1 - alpha.
         roles: per set, "target", "guard" or None.
+        groups: of columns, by name: none may lose more than gate.worst_group. One passes as a guard does; it fails where a loss
+            beyond the margin was measured and its p is below alpha / number of groups; between, or small, it is undecided.
     """
     checks = [_check(name, str(role), sets[name], gate) for name, role in roles.items() if role in _RULES]
+    if gate.worst_group is not None and groups:
+        checks += [_group_check(name, found, gate, len(groups)) for name, found in groups.items()]
     said = {check.passed for check in checks}
     return Verdict(False if False in said else True if said == {True} else None, checks)
 
@@ -76,6 +97,27 @@ def _check(name: str, role: str, found: Evidence, gate: GateConfig) -> Check:
     if is_small and found.test is not None:
         return Check(name, role, None, _too_small(role, found.test, gate))
     return Check(name, role, passed, sentence)
+
+
+def _group_check(name: str, found: Evidence, gate: GateConfig, num_groups: int) -> Check:
+    test, margin, alpha = found.test, gate.worst_group or 0.0, gate.alpha / num_groups
+    if test is None:
+        return Check(name, "group", None, "undecided: no reference words to compare on")
+    if found.is_one_speaker:
+        seen = f"1 speaker, {test.delta_percent:+z.2f} points"
+        return Check(name, "group", None, f"undecided: {seen}; one speaker cannot stand for a group, more are needed")
+    if test.interval.num_units < gate.min_units:
+        return Check(name, "group", None, _too_small("group", test, gate))
+    bound = _bound_text(test, margin)
+    if test.one_sided_upper_percent <= margin:
+        return Check(name, "group", True, f"kept ({bound})")
+    if test.delta_percent > margin and test.p_value < alpha:
+        many = f", below {gate.alpha:g} / {num_groups} groups" if num_groups > 1 else ""
+        return Check(name, "group", False, f"got worse ({bound}; two-sided p {p_text(test.p_value)}{many})")
+    more = _more_text(test, _more_units("group", test, gate))
+    return Check(
+        name, "group", None, f"undecided: a loss beyond the margin is neither shown nor ruled out ({bound}){more}"
+    )
 
 
 def _too_small(role: str, test: PairedTest, gate: GateConfig) -> str:
@@ -96,7 +138,8 @@ def _more_units(role: str, test: PairedTest, gate: GateConfig) -> int | None:
         return test.num_more_units if test.delta_percent < 0 else None
     if test.error_points is None:
         return None
-    room, alpha = gate.max_guard_loss_points - test.delta_percent, 1 - test.interval.confidence
+    margin = gate.max_guard_loss_points if role == "guard" else gate.worst_group or 0.0
+    room, alpha = margin - test.delta_percent, 1 - test.interval.confidence
     return more_units(room, test.error_points, test.interval.num_units, alpha)
 
 
@@ -124,8 +167,7 @@ def _guard(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
     if test is None:
         return False, "no reference words to compare on"
     passed = test.one_sided_upper_percent <= gate.max_guard_loss_points
-    surely = f"one-sided {100 * test.interval.confidence:.4g} % bound {test.one_sided_upper_percent:+z.2f}"
-    bound = f"{test.delta_percent:+z.2f} points, {surely}; allowed {gate.max_guard_loss_points:+.2f}"
+    bound = _bound_text(test, gate.max_guard_loss_points)
     if passed:
         sentence = f"kept ({bound})"
     elif test.delta_percent <= gate.max_guard_loss_points:
@@ -134,6 +176,11 @@ def _guard(test: PairedTest | None, gate: GateConfig) -> tuple[bool, str]:
     else:
         sentence = f"lost too much ({bound})"
     return passed, sentence
+
+
+def _bound_text(test: PairedTest, margin: float) -> str:
+    surely = f"one-sided {100 * test.interval.confidence:.4g} % bound {test.one_sided_upper_percent:+z.2f}"
+    return f"{test.delta_percent:+z.2f} points, {surely}; allowed {margin:+.2f}"
 
 
 def units_text(test: PairedTest, number: int | None = None) -> str:
@@ -154,10 +201,3 @@ def verdict_text(verdict: Verdict) -> str:
         )
     lines = [f"  {_MARKS[check.passed]}  {check.role} {check.set}: {check.sentence}" for check in verdict.checks]
     return "\n".join([f"gate: {verdict.word}", *lines])
-
-
-def p_text(p_value: float | None) -> str:
-    """A p value as tables print it."""
-    if p_value is None:
-        return "–"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.comparing.compare import COMPARISON_VERSION, Comparison, compare_runs
 from qasr_train.evaluation.scoring.run_files import write_result
 from qasr_train.evaluation.scoring.score import ScoredRun
@@ -22,6 +23,7 @@ def compare_with_each(
     *,
     resample_by: ResampleBy = ResampleBy.auto,
     note: str | None = None,
+    by: By | None = None,
 ) -> dict[str, Comparison]:
     """One comparison per candidate, by its name, each with alpha divided by their number (Bonferroni).
 
@@ -33,7 +35,7 @@ def compare_with_each(
     """
     each = replace(gate, alpha=gate.alpha / len(candidates))
     return {
-        name: compare_runs(baseline, candidate, each, resample_by=resample_by, note=note)
+        name: compare_runs(baseline, candidate, each, resample_by=resample_by, note=note, by=by)
         for name, candidate in candidates.items()
     }
 

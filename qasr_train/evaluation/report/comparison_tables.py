@@ -5,13 +5,14 @@ Input: `Comparison`s. Output: `Table`s, and what recipes/compare.py prints.
 
 from collections.abc import Mapping
 
-from qasr_train.evaluation.comparing.compare import Comparison, GroupComparison
-from qasr_train.evaluation.comparing.gate import p_text, units_text, verdict_text
+from qasr_train.evaluation.comparing.compare import Comparison
+from qasr_train.evaluation.comparing.gate import units_text, verdict_text
+from qasr_train.evaluation.comparing.group import GroupComparison
 from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.term_changes import ALL_SETS
-from qasr_train.evaluation.report.tables import BROKEN_NOTE, TWO_SIDED
+from qasr_train.evaluation.report.tables import BROKEN_NOTE, TWO_SIDED, spread_text
 from qasr_train.evaluation.scoring.utterance import ANY
-from qasr_train.pages.table import ABSENT, Table, number, text_table
+from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
 
 POOLED = "all sets, pooled"
 
@@ -20,6 +21,7 @@ def comparison_summary(comparison: Comparison, directory: str) -> str:
     """What recipes/compare.py prints."""
     tables = [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]
     parts = [text_table(table) for table in tables]
+    parts += [f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_change_tables(comparison)]
     parts.append(verdict_text(comparison.verdict))
     parts.extend(f"warning: {warning}" for warning in comparison.warnings)
     parts.append(f"normalizer {comparison.normalizer.name}; comparison and report in {directory}")
@@ -33,21 +35,6 @@ def comparison_table(comparison: Comparison) -> Table:
         rows += [_comparison_row(name, "language", group) for name, group in comparison.languages.items()]
     if len(comparison.sets) > 1:
         rows.append(_comparison_row(POOLED, "", comparison.overall))
-    headers = [
-        "",
-        "role",
-        "utterances",
-        "metric",
-        "baseline %",
-        "candidate %",
-        "change",
-        TWO_SIDED,
-        "p",
-        "units",
-        "MDE",
-        "more units",
-        "better/worse",
-    ]
     note = (
         "Change in points, below 0 is better; two-sided interval and two-sided p: paired t test over units, what is taken to be "
         "independent. MDE, minimum detectable effect: the smallest change in points that so many units show in four of five "
@@ -56,7 +43,40 @@ def comparison_table(comparison: Comparison) -> Table:
         "by the p of its row, a guard by the one-sided bound in the gate's sentence; the p of languages, of sets without a role "
         "and of all sets pooled decide nothing."
     )
-    return Table("Gain and loss against the baseline", headers, rows, note)
+    return Table("Gain and loss against the baseline", _COMPARISON_HEADERS, rows, note)
+
+
+_COMPARISON_HEADERS = [
+    "",
+    "role",
+    "utterances",
+    "metric",
+    "baseline %",
+    "candidate %",
+    "change",
+    TWO_SIDED,
+    "p",
+    "units",
+    "MDE",
+    "more units",
+    "better/worse",
+]
+
+
+def column_change_tables(comparison: Comparison) -> list[Table]:
+    """Gain and loss by each column asked for; [] where none is."""
+    return [
+        Table(
+            f"Gain and loss by {column.column}",
+            _COMPARISON_HEADERS,
+            [
+                _comparison_row(name, "1 speaker" if name in column.one_speaker else "", group)
+                for name, group in column.groups.items()
+            ],
+            f"Of the changes: {spread_text(column.spread)} {column.note}".rstrip(),
+        )
+        for column in comparison.columns
+    ]
 
 
 def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
@@ -146,7 +166,10 @@ def several_table(comparisons: Mapping[str, Comparison]) -> Table:
 
 def several_change_tables(comparisons: Mapping[str, Comparison]) -> list[Table]:
     """As `term_change_tables` and `output_table`, the candidates below each other."""
-    of_each = {name: [*term_change_tables(one), output_table(one)] for name, one in comparisons.items()}
+    of_each = {
+        name: [*column_change_tables(one), *term_change_tables(one), output_table(one)]
+        for name, one in comparisons.items()
+    }
     return [
         Table(
             first.title,

@@ -12,6 +12,7 @@ from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.comparing.rules import RulesChange
 from qasr_train.evaluation.report.clips import LoadClip, clip_of_file, embed_clips
 from qasr_train.evaluation.report.comparison_tables import (
+    column_change_tables,
     comparison_table,
     output_table,
     term_change_tables,
@@ -23,6 +24,7 @@ from qasr_train.evaluation.report.published import Placement, placements
 from qasr_train.evaluation.report.robustness import noise_placements
 from qasr_train.evaluation.report.rules import rules_tables
 from qasr_train.evaluation.report.tables import (
+    column_tables,
     confusion_tables,
     context_tables,
     duration_table,
@@ -87,12 +89,13 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules
         *prompt_lines(run),
     ]
     if comparison is not None:
-        tables += [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]
+        tables += [comparison_table(comparison), *column_change_tables(comparison)]
+        tables += [*term_change_tables(comparison), output_table(comparison)]
         lead.append(f"Baseline: {comparison.baseline}")
     tables.append(_systems_table(run, comparison, placed := [*noise_placements(run), *placements(run)]))
     tables += [language_table(run)] if len(run.languages) > 1 else []
     tables += [role_table(run)] if run.roles else []
-    tables += [*term_tables(run), *context_tables(run)]
+    tables += [*column_tables(run), *term_tables(run), *context_tables(run)]
     tables += [duration_table(run), trouble_table(run)]
     before = {pair.candidate.key: pair.baseline for pair in comparison.pairs} if comparison else {}
     return Report(
@@ -130,6 +133,7 @@ def comparison_report(comparison: Comparison) -> Report:
         ],
         tables=[
             comparison_table(comparison),
+            *column_change_tables(comparison),
             *term_change_tables(comparison),
             output_table(comparison),
             systems_table(list(comparison.systems.values())),

@@ -6,6 +6,9 @@ Input: `ScoredRun`, `Confusions`, `System`s. Output: `Table`s of strings for ter
 import itertools
 from collections.abc import Mapping, Sequence
 
+from qasr_train.evaluation.columns.scored import MIN_SPEAKERS, ColumnScores, is_small
+from qasr_train.evaluation.columns.spread import Spread
+from qasr_train.evaluation.columns.words import WorseWord
 from qasr_train.evaluation.scoring.confusions import Confusions
 from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.scoring.entities import TermScore
@@ -15,7 +18,7 @@ from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import Interval, interval_text
 from qasr_train.evaluation.scoring.systems import System
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
-from qasr_train.pages.table import ABSENT, Table, number, text_table
+from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
 from qasr_train.transcription.prompts import PromptForm
 
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
@@ -27,6 +30,7 @@ def score_summary(run: ScoredRun, directory: str) -> str:
     if len(run.languages) > 1:
         parts.append(text_table(language_table(run)))
     parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
+    parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_tables(run))
     parts.extend(f"warning: {warning}" for warning in run.warnings)
     parts.extend(prompt_lines(run))
     parts.append(f"normalizer {run.normalizer.name}; scores, utterances and report in {directory}")
@@ -62,6 +66,51 @@ def language_table(run: ScoredRun) -> Table:
 def role_table(run: ScoredRun) -> Table:
     """Figures of the target and the guard sets."""
     return Table("By role", _headers(RESULTS), _rows(RESULTS, run.roles))
+
+
+def column_tables(run: ScoredRun) -> list[Table]:
+    """Rates by each column asked for, and the words that are heard worse in one group; [] where none is."""
+    tables = []
+    for column in run.columns:
+        rows = [
+            [
+                f"{name} (small)" if is_small(column, name) else name,
+                str(column.num_speakers[name] or ""),
+                p_of,
+                *cells[1:],
+            ]
+            for (name, p_of), cells in zip(_worse_p(column), _rows(RESULTS, column.groups), strict=True)
+        ]
+        note = " ".join(part for part in (spread_text(column.spread), column.note, _COLUMN_NOTE) if part)
+        tables.append(Table(f"By {column.column}", ["", "speakers", "p worse", *_headers(RESULTS)[1:]], rows, note))
+        words = [[one.word, one.group, *(f"{wrong}/{spoken}" for wrong, spoken in _heard(one))] for one in column.words]
+        tables.append(Table(f"Words worse by {column.column}", _WORD_HEADERS, words, _WORD_NOTE))
+    return [table for table in tables if table.rows]
+
+
+_WORD_HEADERS = ["word", "group", "wrong here", "wrong elsewhere"]
+_WORD_NOTE = "Times wrong / times spoken; words missed once are left out. For reading: words are not tested."
+_COLUMN_NOTE = (
+    f"p worse: that the group is worse than the others, for all groups together. Small: fewer than {MIN_SPEAKERS} speakers (of "
+    "none named, utterances), whose rate may be theirs and not the group's."
+)
+
+
+def spread_text(spread: Spread) -> str:
+    """Whether groups differ by more than chance, in a sentence."""
+    points = "" if spread.points is None else f"{spread.points:.2f} points from lowest to highest; "
+    if spread.p_value is None:
+        return f"Spread: {points}not tested: {spread.because}."
+    return f"Spread: {points}p {p_text(spread.p_value)} that chance alone does this ({spread.because})."
+
+
+def _worse_p(column: ColumnScores) -> list[tuple[str, str]]:
+    worse = column.spread.worse
+    return [(name, p_text(worse[name]) if name in worse else "") for name in column.groups]
+
+
+def _heard(word: WorseWord) -> list[tuple[int, int]]:
+    return [(word.num_wrong, word.num_spoken), (word.num_wrong_elsewhere, word.num_spoken_elsewhere)]
 
 
 def trouble_table(run: ScoredRun) -> Table:

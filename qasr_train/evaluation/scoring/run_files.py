@@ -6,7 +6,7 @@ Input: a `ScoredRun`; or the folder of a run. Output: the files, each all or not
 import importlib.metadata
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from qasr_train.manifest import read_jsonl
 from qasr_train.run.directory import normalizer_of_record
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
-from qasr_train.transcription.predictions import load_predictions
+from qasr_train.transcription.predictions import PREDICTIONS, load_predictions
 from qasr_train.transcription.prompts import PromptForm
 
 SCORES_VERSION = 1
@@ -79,6 +79,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         "roles": {name: group.to_json() for name, group in run.roles.items()},
         **({"entities": run.entities.to_json()} if run.entities else {}),
         **({"context": run.context.to_json()} if run.context else {}),
+        **({"columns": [column.to_json() for column in run.columns]} if run.by.names else {}),
         "warnings": run.warnings,
         "versions": versions,
         "provenance": run.provenance,
@@ -132,27 +133,34 @@ def is_scored(directory: Path) -> bool:
     return all((directory / name).is_file() for name in ("scores.json", "utterances.jsonl"))
 
 
-def load_run(path: str | Path, normalizer: Normalizer | None = None, terms: TermList | None = None) -> ScoredRun:
+def load_run(
+    path: str | Path,
+    normalizer: Normalizer | None = None,
+    terms: TermList | None = None,
+    columns: Sequence[str] = (),
+) -> ScoredRun:
     """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
 
     Args:
         normalizer: None: as the run was scored, or was to be scored by its record, else the default.
         terms: count these terms anew; None: as the run was scored, if it was with any.
+        columns: other columns that rows should carry, from its predictions where it was scored without.
 
     Raises:
         DataError, ConfigError: nothing there; damaged files (file:line).
     """
-    run = replace(_load_run(Path(path), normalizer), provenance={"run": run_record(path)}, path=str(path))
+    run = replace(_load_run(Path(path), normalizer, columns), provenance={"run": run_record(path)}, path=str(path))
     if terms is None:
         return run
     return replace(run, rows=find_terms(run.rows, terms, run.normalizer)[0], terms=counted_terms(terms))
 
 
-def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
+def _load_run(path: Path, normalizer: Normalizer | None, columns: Sequence[str]) -> ScoredRun:
     scores_file = path / "scores.json"
     stored, terms, warnings = _read_scores(scores_file) if scores_file.is_file() else (None, None, [])
     if stored is not None and normalizer in (None, stored):
-        return ScoredRun(stored, _read_utterances(path / "utterances.jsonl"), terms=terms, warnings=warnings)
+        rows = _carry_columns(_read_utterances(path / "utterances.jsonl"), path / PREDICTIONS, columns)
+        return ScoredRun(stored, rows, terms=terms, warnings=warnings)
     if stored is not None and not (path / "predictions.jsonl").is_file():
         asked = normalizer.name if normalizer else None
         raise ConfigError(
@@ -160,9 +168,21 @@ def _load_run(path: Path, normalizer: Normalizer | None) -> ScoredRun:
         )
     recorded = normalizer_of_record(path) if path.is_dir() else None
     rules = normalizer or get_normalizer(recorded if recorded in NORMALIZERS else DEFAULT_NORMALIZER)
-    loaded = load_predictions(path)
+    loaded = load_predictions(path, columns=columns)
     scored = score_predictions(loaded.predictions, rules)
     return replace(scored, warnings=[*loaded.warnings, *scored.warnings])
+
+
+def _carry_columns(rows: list[UtteranceScore], predictions: Path, columns: Sequence[str]) -> list[UtteranceScore]:
+    carried = {name for row in rows for name in row.prediction.columns}
+    if carried.issuperset(columns) or not predictions.is_file():
+        return rows
+    loaded = load_predictions(predictions, columns=columns).predictions
+    of_key = {(one.set, one.id): one.columns for one in loaded}
+    return [
+        replace(row, prediction=replace(row.prediction, columns=of_key.get(row.key, {}) | row.prediction.columns))
+        for row in rows
+    ]
 
 
 def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None, list[str]]:

@@ -11,6 +11,8 @@ from statistics import fmean
 from typing import Any
 
 from qasr_train.errors import DataError
+from qasr_train.evaluation.columns.scored import ColumnScores, column_scores
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.alignment import score_utterances
 from qasr_train.evaluation.scoring.context_echo import ContextScores, follow_context, score_context
 from qasr_train.evaluation.scoring.entities import (
@@ -42,7 +44,7 @@ class ScoredRun:
     rows: every utterance, scored or not. resampling: how intervals are made.
     terms: the list by which terms were counted; None: by none. warnings: what a reader of the figures should know.
     provenance: what made the predictions; `run` in it is the record of a run (run.json).
-    path: where the run lies, as messages and comparisons name it.
+    path: where the run lies, as messages and comparisons name it. by: the columns that rates are given by.
     """
 
     normalizer: Normalizer
@@ -52,6 +54,7 @@ class ScoredRun:
     warnings: list[str] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     path: str = "a run in memory"
+    by: By = field(default_factory=By)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -136,6 +139,11 @@ class ScoredRun:
     def context(self) -> ContextScores | None:
         """What became of terms offered in the prompt; None where no row had any."""
         return score_context(self.rows, self.resampling)
+
+    @cached_property
+    def columns(self) -> list[ColumnScores]:
+        """Rates by each column asked for; raises ConfigError where one parts nothing."""
+        return column_scores(self.rows, self.by, self._groups, self.normalizer, self.resampling)
 
     @cached_property
     def _groups(self) -> Groups[UtteranceScore, GroupScore]:

@@ -197,7 +197,8 @@ def utterance_row(score: UtteranceScore) -> dict[str, Any]:
     values |= score.counts._asdict()
     values |= {"is_scored": score.is_scored, "not_scored_because": score.not_scored_because}
     prompt = {"prompt": score.prediction.prompt} if score.prediction.prompt else {}
-    return {name: values[name] for name in UTTERANCE_FIELDS} | prompt
+    carried = {"columns": score.prediction.columns} if score.prediction.columns else {}
+    return {name: values[name] for name in UTTERANCE_FIELDS} | prompt | carried
 
 
 def terms_field(terms: UtteranceTerms | None) -> dict[str, list[str]] | None:
@@ -224,7 +225,11 @@ def utterance_of_row(row: Mapping[str, Any]) -> UtteranceScore:
     """
     terms, context = row.get("terms"), row.get("context_terms")
     return UtteranceScore(
-        Prediction(**{field: row[name] for name, field in _OF_PREDICTION.items()}, prompt=row.get("prompt")),
+        Prediction(
+            **{field: row[name] for name, field in _OF_PREDICTION.items()},
+            prompt=row.get("prompt"),
+            columns=row.get("columns") or {},
+        ),
         ErrorCounts(**{name: row[name] for name in ErrorCounts._fields}),
         None if row["is_scored"] else row["not_scored_because"] or "",
         UtteranceTerms(terms["reference"], terms["hypothesis"]) if terms else None,

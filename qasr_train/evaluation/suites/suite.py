@@ -3,9 +3,11 @@
 Input: `SuiteConfig` (configs/suite/*.yaml). Output: `UtteranceSet`s, checked: none is empty, every row has a reference.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from qasr_train.errors import DataError
+from qasr_train.errors import ConfigError, DataError
+from qasr_train.evaluation.columns.values import check_parts
 from qasr_train.evaluation.settings import (
     ContextConditionsConfig,
     Offer,
@@ -16,31 +18,56 @@ from qasr_train.evaluation.settings import (
 from qasr_train.evaluation.suites.context_conditions import under_conditions
 from qasr_train.evaluation.suites.noise import conditions
 from qasr_train.manifest import Utterance
+from qasr_train.sources.columns import read_columns
 from qasr_train.sources.intake import Intake
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
 from qasr_train.transcription.sets import UtteranceSet
 
 
-def load_suite(config: SuiteConfig, *, key: str | None = None) -> list[UtteranceSet]:
+def load_suite(config: SuiteConfig, *, key: str | None = None, columns: Sequence[str] = ()) -> list[UtteranceSet]:
     """Load every chosen set; with offered terms or noise, each once for every condition.
 
     key: where the settings of the source stand, for messages; None: below suite.sets.
+    columns: other columns of the sources to keep; each must stand in one set at least.
 
     Raises:
         DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
-            states no text, an id stands twice; there is no noise, or no term list, where the settings say.
+            states no text, an id stands twice; there is no noise, or no term list, where the settings say; no set has a column.
     """
     noisy = conditions(config.noise)
     sets = [
         _load_set(name, set_config, key or f"suite.sets.{name}.source")
         for name, set_config in config.chosen_sets().items()
     ]
+    sets = _with_columns(sets, config, columns)
     if config.context.terms is not None:
         sets = [under for one in sets for under in _with_offers(one, config.context)]
     if not noisy:
         return sets
     return [replace(one, name=how.set_name(one.name), change=how) for one in sets for how in noisy]
+
+
+def _with_columns(sets: Sequence[UtteranceSet], config: SuiteConfig, columns: Sequence[str]) -> list[UtteranceSet]:
+    found, lacking = [], []
+    for one in sets:
+        values, missing = _columns_of(one.name, config.sets[one.name], columns)
+        found.append(replace(one, columns=values))
+        lacking.append(set(missing))
+    for name in columns:
+        if all(name in missing for missing in lacking):
+            raise ConfigError(
+                f"by=[{name}]: no row of {', '.join(one.name for one in sets)} has that column; correct it"
+            )
+        check_parts(name, [values.get(name) for one in found for values in one.columns.values()])
+    return found
+
+
+def _columns_of(name: str, config: SetConfig, columns: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """As `read_columns`; of chunks those of the recordings, which are scored as wholes."""
+    if config.parents is not None:
+        return read_columns(config.parents, columns, f"{name}.parents", key=f"suite.sets.{name}.parents")
+    return read_columns(config.source, columns, name, key=f"suite.sets.{name}.source")
 
 
 def _load_set(name: str, config: SetConfig, key: str) -> UtteranceSet:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import RESAMPLE_BY, GateConfig, ReportConfig
+from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, GateConfig, ReportConfig
 from qasr_train.text.normalize import get_normalizer
 
 
@@ -35,11 +36,18 @@ class CompareConfig:
     )
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
+    by: list[str] = setting([], help=BY)
+    bins: dict[str, list[float]] = setting({}, help=BINS)
 
     def __post_init__(self) -> None:
         check_settings(self, "compare")
         if self.normalizer is not None:
             get_normalizer(self.normalizer)
+        By(self.by, self.bins).check()
+        if self.gate.worst_group is not None and not self.by:
+            raise ConfigError(
+                f"gate.worst_group={self.gate.worst_group:g} judges the groups of columns, and by=[] names none; give by=[COLUMN]"
+            )
         if (self.candidate is None) is (not self.candidates):
             raise ConfigError(
                 "give either candidate=PATH or candidates=[PATH,PATH]: what the baseline is compared with"

@@ -6,8 +6,9 @@ from typing import Any
 
 from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
+from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
@@ -16,7 +17,7 @@ from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
 
 # What may differ when an evaluation is resumed, besides what changes no transcript: they are scored again.
-SCORING_KEYS = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking", "resample_by")
+SCORING_KEYS = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking", "resample_by", "by", "bins")
 
 
 @dataclass
@@ -41,12 +42,15 @@ class EvaluateConfig:
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
+    by: list[str] = setting([], help=BY)
+    bins: dict[str, list[float]] = setting({}, help=BINS)
     seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
 
     def __post_init__(self) -> None:
         check_settings(self, "evaluate")
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
+        By(self.by, self.bins).check()
         if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
             raise ConfigError(
                 f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"
@@ -66,4 +70,5 @@ class EvaluateConfig:
             self.baseline,
             self.report,
             self.resample_by,
+            By(self.by, self.bins),
         )

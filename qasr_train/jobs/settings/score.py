@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import RESAMPLE_BY, ReportConfig
+from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, get_normalizer
 
 
@@ -40,6 +41,12 @@ class ScoreConfig:
     report: ReportConfig = setting(ReportConfig(), help="section; what report.html holds besides text")
     confidence: float = setting(0.95, gt=0, lt=1, help="share; how often an interval should hold the true figure")
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
+    by: list[str] = setting([], help=BY)
+    bins: dict[str, list[float]] = setting({}, help=BINS)
+    manifest: str | None = setting(
+        None,
+        help="path; manifest that has the columns in by where the predictions carry none, matched by id. null: they do",
+    )
     num_workers: int | None = setting(None, ge=1, help="processes that normalise and align. null: one per core")
 
     def __post_init__(self) -> None:
@@ -50,3 +57,4 @@ class ScoreConfig:
                 raise ConfigError(f"also_by={name}: unknown; choose among {', '.join(NORMALIZERS)}")
             if name == self.normalizer or self.also_by.count(name) > 1:
                 raise ConfigError(f"also_by={name}: is named twice; each of normalizer and also_by must be another one")
+        By(self.by, self.bins).check()

@@ -258,6 +258,34 @@ def test_chunks_have_the_text_of_their_parent_and_their_place(tmp_path: Path) ->
     assert swapped.digest() != loaded.digest()
 
 
+def test_columns_are_kept_by_id_whatever_else_the_source_is_filtered_by(tmp_path: Path) -> None:
+    rows = [{"id": f"u{i}", "text": "a", "speaker": f"s{i % 2}", "age": 20 + i, "zone": None} for i in range(4)]
+    config = one_set(write_rows(tmp_path, rows))
+    config.sets["s"].source.only = {"speaker": "s1"}
+    [loaded] = load_suite(config, columns=["age"])
+    assert [loaded.columns[u.id] for u in loaded.utterances] == [{"age": "21"}, {"age": "23"}]
+    assert {u.speaker for u in loaded.utterances} == {"s1"}
+    with pytest.raises(ConfigError, match=r"by=\[gender\]: no row of s has that column"):
+        load_suite(config, columns=["age", "gender"])
+
+
+def test_a_column_of_one_set_is_enough_and_one_of_lone_values_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    one = one_set(write_rows(tmp_path, [{"id": f"u{i}", "text": "a", "zone": f"z{i}"} for i in range(30)]))
+    other = one_set(write_rows(tmp_path / "two", [{"id": "u0", "text": "a"}]))
+    both = replace(one, sets={"s": one.sets["s"], "t": other.sets["s"]})
+    with pytest.raises(ConfigError, match=r"by=\[zone\]: 30 values in 30 rows, so most stand alone"):
+        load_suite(both, columns=["zone"])
+    one.sets["s"].source.max_utterances = 5
+    assert [len(loaded.columns) for loaded in load_suite(both, columns=["zone"])] == [5, 0]
+
+
+def test_columns_of_chunks_are_those_of_the_recording(tmp_path: Path) -> None:
+    settings = write_chunks(tmp_path, [{"parent_id": "call_a", "chunk_index": 0}])
+    [loaded] = load_suite(composed("open_asr_english", *settings), columns=["id"])
+    assert loaded.columns == {"call_a": {"id": "call_a"}, "call_b": {"id": "call_b"}}
+
+
 @pytest.mark.parametrize("row", [{"parent_id": "call_c", "chunk_index": 0}, {"parent_id": "call_a", "chunk_index": -1}])
 def test_a_chunk_of_no_known_recording_is_refused(tmp_path: Path, row: dict[str, object]) -> None:
     with pytest.raises(
