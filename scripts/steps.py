@@ -8,10 +8,8 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,37 +35,6 @@ def step(title: str, script: str, *arguments: object, threads: int | None = None
     done = subprocess.run(command, env=environment, check=False)
     if done.returncode and not (is_verdict and done.returncode in (1, 3)):
         raise subprocess.CalledProcessError(done.returncode, script)
-
-
-def steps_beside(title: str, *commands: Sequence[object]) -> None:
-    """Run several scripts at once, the machine's cores shared out: little work that is not well spread over threads ends sooner.
-
-    Args:
-        title: printed before them. commands: each a script from the root and its arguments. The first prints as it goes, what
-            the others print follows when they have ended.
-
-    Raises:
-        subprocess.CalledProcessError: one failed; it has said why.
-    """
-    print(f"\n== {title}", flush=True)
-    threads = max(1, len(os.sched_getaffinity(0)) // len(commands))
-    with ExitStack() as stack:
-        running = []
-        for index, (script, *arguments) in enumerate(commands):
-            command, environment = _announced(script, arguments, threads)
-            printed = stack.enter_context(tempfile.TemporaryFile()) if index else None
-            process = subprocess.Popen(
-                command, env=environment, stdout=printed, stderr=subprocess.STDOUT if printed else None
-            )
-            running.append((str(script), stack.enter_context(process), printed))
-            stack.callback(process.terminate)  # where another one failed; does nothing to one that has ended
-        for script, process, printed in running:
-            status = process.wait()
-            if printed:
-                printed.seek(0)
-                sys.stdout.write(printed.read().decode(errors="replace"))
-            if status:
-                raise subprocess.CalledProcessError(status, script)
 
 
 def _announced(script: object, arguments: Sequence[object], threads: int | None) -> tuple[list[str], dict[str, str]]:

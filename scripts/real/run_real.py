@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts import steps
-from scripts.steps import step, steps_beside
+from scripts.steps import step
 
 SPEECH = Path("../shared/speech/manifest.jsonl")
 # By the names of the recordings: read English and seven other languages. The guard's speakers are others.
@@ -74,11 +74,8 @@ def run_all(out: Path, model: Path | None, speech: Path, seed: int, settings: li
     title = "3 of 5: it is fine-tuned on Arabic commands"
     step(title, *finetune_command(base, speech, out / "replay", out / "finetune", seed, settings))
     best = out / "finetune" / "checkpoints" / "best"
-    steps_beside(  # beside each other: one utterance at a time fills a core, hardly two
-        "4 of 5: before and after are evaluated",
-        evaluate_command(base, speech, out / "before"),
-        evaluate_command(best, speech, out / "after"),
-    )
+    step("4 of 5: before and after are evaluated", *evaluate_command(base, speech, out / "before"))
+    step("", *evaluate_command(best, speech, out / "after"))
     step("", *evaluate_command(best, speech, out / "after_clip", "model.window=clip"))
     step(
         "5 of 5: before and after are compared",
