@@ -1,4 +1,4 @@
-"""What `make demo` and `make real` have in common: recipes run one after the other as a user would run them, and their figures.
+"""What `make demo`, `make real` and the benches of whole runs share: recipes run as a user would run them, and their figures.
 
 Every step is a process of its own and prints its command line. Figures come from the scores.json of two evaluations.
 """
@@ -85,6 +85,17 @@ def write_summary(out: Path, rates: Rates, seconds: float, **others: Any) -> Non
     }
     summary |= {"seconds": round(seconds, 1), **others}
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results.jsonl so far, none where there is none: a bench that is begun again makes what is missing."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def add_result(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a row to a results.jsonl."""
+    with open(path, "a", encoding="utf-8") as out:
+        out.write(json.dumps(row) + "\n")
 
 
 def table(rates: Rates, labels: Mapping[str, str]) -> list[str]:

