@@ -133,7 +133,7 @@ def _progress(history: History) -> list[str]:
     planned = history.record.get("num_steps")
     parts = [f"step {history.step:,}" + (f" of {planned:,}" if isinstance(planned, int) else "")]
     if (epoch := history.last("train/epoch")) is not None:
-        parts.append(f"epoch {int(epoch) + 1}")
+        parts.append(f"{int(epoch)} epoch{'' if int(epoch) == 1 else 's'} done")
     if (audio_s := history.last("train/audio_s")) is not None:
         parts.append(f"{audio_s / 3600:.2f} h of audio heard")
     resumed = history.record.get("resumed")

@@ -66,7 +66,7 @@ def test_it_shows_every_curve_what_is_best_and_each_validation(tmp_path: Path):
     record = {"num_steps": 40, "started_at": "2026-11-28", "resumed": [], "config": {"trainer": {"patience": 3}}}
     page = Page(run_page(read_history(write_run(tmp_path / "first", ROWS, record))))
     assert page.of("h1") == ["Training: first"] and page.of("h3") == CHARTS
-    assert "Step 30 of 40, epoch 1, 0.30 h of audio heard" in page.text
+    assert "Step 30 of 40, 0 epochs done, 0.30 h of audio heard" in page.text
     assert "Best: step 20, mean error rate of the dev sets in percent 10.00, the lowest of 3 validations" in page.text
     assert "Before training it was 50.00." in page.text
     assert "Validations without gain since: 1; 3 end the training (trainer.patience)." in page.text
@@ -123,6 +123,11 @@ def test_a_model_of_this_machine_is_named_without_its_folders(tmp_path: Path):
     record = {"config": {"model": {"path": "/home/someone/models/base"}}}
     page = Page(run_page(read_history(write_run(tmp_path, ROWS, record))))
     assert "base" in page.of("td") and "someone" not in page.text
+
+
+def test_after_the_last_of_ten_epochs_ten_are_done(tmp_path: Path):
+    rows = [{"step": 454, "time": 1.0, "train/loss_nats": 0.1, "train/epoch": 10}]
+    assert "10 epochs done" in Page(run_page(read_history(write_run(tmp_path, rows)))).text
 
 
 def test_what_went_wrong_is_said(tmp_path: Path):
