@@ -27,7 +27,7 @@ from qasr_train.sources.source import load_utterances, stream_utterances
 from qasr_train.transcription.predictions import load_predictions
 from tests.helpers import write_wav
 
-SECONDS = 1.3  # for each kind
+SECONDS = 0.8  # for each kind
 LONG_SECONDS = 20.0
 BYTES = (
     b"\0",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,13 +65,18 @@ def test_prompts_are_those_that_clients_send(
     assert processor.tokenizer.decode(ids) == expected
 
 
+@pytest.fixture(scope="module")
+def published() -> Any:
+    return AutoProcessor.from_pretrained(SHARED / "qwen3_asr" / "native_derived")
+
+
 @needs_shared
 @pytest.mark.parametrize("language", [None, "German"])
 @pytest.mark.parametrize("context", [None, "Ramipril, stent"])
 def test_the_served_prompt_has_the_ids_that_vllm_makes_with_the_published_tokenizer(
-    context: str | None, language: str | None
+    published: Any, context: str | None, language: str | None
 ) -> None:
-    processor = AutoProcessor.from_pretrained(SHARED / "qwen3_asr" / "native_derived")
+    processor = published
     ids = prompt(processor, PromptForm.served, context=context, language=language, use_context=True)
     # vLLM 0.32 encodes the whole string at once, with one placeholder that it multiplies afterwards.
     system = f"<|im_start|>system\n{context}<|im_end|>\n" if context else ""
