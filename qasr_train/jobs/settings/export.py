@@ -10,8 +10,6 @@ from qasr_train.run.settings import Device
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]B)", re.IGNORECASE)
-
-
 _BENCHMARK = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # as the Hub writes them: apache-2.0, cc-by-nc-4.0
 
@@ -134,8 +132,9 @@ class ExportConfig:
             raise ConfigError(
                 "out: say where the export goes; without it an export is pushed as it lies, to hub.repo_id"
             )
-        shaping = ("target", "average", "base", "max_shard_size", "verify_on", "results", "benchmarks", "license")
-        given = [name for name in shaping if getattr(self, name)] + (["strength"] if self.strength != 1.0 else [])
+        shaping = "target layout average base max_shard_size verify_on results benchmarks license".split()
+        given = [name for name in shaping if getattr(self, name)]
+        given += ["dtype"] * (self.dtype is not ExportDtype.auto) + ["strength"] * (self.strength != 1.0)
         if given:
             raise ConfigError(f"{given[0]}: shapes an export, and without out= none is written; give out=NEW_FOLDER")
 

@@ -16,6 +16,7 @@ from qasr_train.models.exporting.hub import Repository, plan_upload, push
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
+from qasr_train.models.settings import ExportDtype, ExportLayout
 from tests.helpers_fake_hub import FakeHub, fake_hub
 from tests.helpers_model import tiny_model, tiny_processor
 
@@ -249,6 +250,8 @@ def test_mistakes_are_refused_before_anything_is_exported(tmp_path: Path, monkey
             "license: shapes an export, and without out= none is written",
         ),
         ({"hub": HubConfig(repo_id="me/x"), "strength": 0.5}, "strength: shapes an export"),
+        ({"hub": HubConfig(repo_id="me/x"), "layout": ExportLayout.adapter}, "layout: shapes an export"),
+        ({"hub": HubConfig(repo_id="me/x"), "dtype": ExportDtype.float32}, "dtype: shapes an export"),
         ({"out": "o", "license": "Apache 2"}, "license=Apache 2: expected an identifier as the Hub writes it"),
         ({"out": "o", "benchmarks": {"a": "only/two"}}, "benchmarks.a=only/two: expected OWNER/NAME/TASK"),
     ],
