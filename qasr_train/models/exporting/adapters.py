@@ -15,6 +15,7 @@ from qasr_train.models.locations import BUNDLED, SMALL_FILES, origin_of, resolve
 from qasr_train.models.lora_files import (
     BASE_DIGEST,
     find_base,
+    is_adapter,
     read_adapter_config,
     refuse_weak_dora,
     require_base,
@@ -88,7 +89,7 @@ def name_base(folder: Path, base: str | None, target: ExportTarget | None, famil
         return name
     _require_same(folder, found, family)
     # vLLM opens its base itself, in every layout.
-    problem = None if target is ExportTarget.vllm else family.hides_from_transformers(found)
+    problem = None if target is ExportTarget.vllm else _hidden(found, family)
     if problem:
         if target is ExportTarget.peft:
             raise ConfigError(f"target=peft: the adapter's base {name.path} {problem}")
@@ -124,6 +125,13 @@ def _require_same(folder: Path, base: Path, family: FamilyExport) -> None:
     except CheckpointError:
         return
     require_base(folder, base, digest)
+
+
+def _hidden(base: Path, family: FamilyExport) -> str | None:
+    """Why transformers and PEFT do not open a base as the model it is, and what to do; None where they do."""
+    if is_adapter(base):
+        return "is an adapter itself, which PEFT does not open as a base; export the merged weights: layout=native"
+    return family.hides_from_transformers(base)
 
 
 def _place(path: str) -> str:

@@ -91,7 +91,7 @@ class FamilyExport:
     parts: where its parts lie. adapter: how PEFT opens one.
     weights: where the tensors of a whole model's folder lie, by the model's names, tied ones once; tied: the others' names.
     digest: (folder, base of an adapter or None) -> digest of its weights, see `weights_digest`.
-    hides_from_transformers: why transformers does not open a folder as the model it is, and what to do; None where it does.
+    hides_from_transformers: why transformers does not open a whole model as what it is, and what to do; None where it does.
     open_whole: (folder, number format in memory) -> the whole weights of a folder that is no adapter.
     open_merged: (adapter, base or None for the one it names, strength) -> the adapter folded into its base, in float32.
     save: (model, folder, form, languages added to the family's own) writes all but the card.

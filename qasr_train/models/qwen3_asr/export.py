@@ -94,11 +94,8 @@ def _save(opened: Opened, folder: Path, form: Form, new_languages: Sequence[str]
 
 def _hidden(folder: Path) -> str | None:
     """transformers reads no thinker_config, fills in default sizes and draws the weights, with a warning alone."""
-    layout = detect_layout(folder)
-    if layout is Layout.NATIVE:
+    if detect_layout(folder) is Layout.NATIVE:
         return None
-    if layout is Layout.ADAPTER:
-        return "is an adapter itself, which PEFT does not open as a base; export the merged weights: layout=native"
     return (
         "has the original layout, of which transformers, and so PEFT, makes a model of random weights; name its native copy "
         "(of Qwen/Qwen3-ASR-0.6B it is base=Qwen/Qwen3-ASR-0.6B-hf), or export the merged weights: layout=native"

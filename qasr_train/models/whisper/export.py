@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 
 from qasr_train.models.exporting.family import CardText, Converter, FamilyExport, Form, LayoutText, Opened
-from qasr_train.models.lora_files import is_adapter, merge_adapter
+from qasr_train.models.lora_files import merge_adapter
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 from qasr_train.models.whisper.checkpoints import (
     ADAPTER_KIND,
@@ -100,12 +100,6 @@ def _save(opened: Opened, folder: Path, form: Form, new_languages: Sequence[str]
     save_whisper(opened.model, opened.processor, folder, dtype=form.dtype, max_shard_bytes=form.max_shard_bytes)
 
 
-def _hidden(folder: Path) -> str | None:
-    if not is_adapter(folder):
-        return None
-    return "is an adapter itself, which PEFT does not open as a base; export the merged weights: layout=native"
-
-
 EXPORT = FamilyExport(
     card=CardText(
         title="Whisper",
@@ -143,7 +137,7 @@ EXPORT = FamilyExport(
     weights=weights_of,
     digest=digest_of,
     tied=TIED,
-    hides_from_transformers=_hidden,
+    hides_from_transformers=lambda folder: None,
     open_whole=_open_whole,
     open_merged=_open_merged,
     save=_save,

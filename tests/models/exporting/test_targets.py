@@ -13,6 +13,7 @@ from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.jobs.export import export
 from qasr_train.jobs.settings.export import ExportConfig
 from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.exporting.adapters import name_base
 from qasr_train.models.exporting.family import find_export
 from qasr_train.models.lora_files import save_adapter
 from qasr_train.models.qwen3_asr.config import PARTS
@@ -164,6 +165,16 @@ def test_a_base_of_the_original_layout_is_not_named_to_peft(
     caplog.clear()
     written(work / "decoder", tmp_path / "served", target=ExportTarget.vllm, **settings)
     assert "random" not in caplog.text
+
+
+@pytest.mark.parametrize("family", ["native", "whisper"])
+def test_an_adapter_as_a_base_is_not_named_to_peft(work: Path, family: str) -> None:
+    """Whatever the family, PEFT opens whole models alone as a base."""
+    _, export_of = find_export(work / family)
+    with pytest.raises(
+        ConfigError, match="target=peft: the adapter's base .*all is an adapter itself, .*layout=native"
+    ):
+        name_base(work / "wide", str(work / "all"), ExportTarget.peft, export_of)
 
 
 def test_a_base_that_nobody_else_has_is_said(
