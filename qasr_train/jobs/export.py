@@ -57,7 +57,8 @@ def check_export(folder: Path, written: Export, heard_on: UtteranceSet, config: 
     checkpoint = resolve_checkpoint(config.checkpoint, config.revision)
     device = choose_device(config.device)
     dtype = choose_dtype(Precision.auto, device)
-    original, (_, family) = _model_config(checkpoint, config), find_export(checkpoint, config.base)
+    original = _model_config(checkpoint, config)
+    _, family = find_export(checkpoint, config.base)
     converter = family.converters.get(written.layout or ExportLayout.native)
     use_context = converter is None or converter.takes_context  # the same for both
 

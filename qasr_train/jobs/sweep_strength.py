@@ -80,10 +80,9 @@ def sweep_strength(config: SweepConfig) -> Sweep:
     config = replace(config, suite=replace(config.suite, normalizer=rules))
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
-    if (checkpoint := Path(config.checkpoint)).is_dir():  # else the export says what is wrong with it
-        _evaluation(
-            config, checkpoint, checkpoint
-        )  # what cannot be asked of its family is refused before anything is written
+    # What cannot be asked of its family is refused before anything is written; what is wrong with itself, by the export.
+    if (checkpoint := Path(config.checkpoint).expanduser()).is_dir():
+        _evaluation(config, checkpoint, checkpoint)
     with run_directory(config.run_dir, config, "sweep_strength", resume=config.resume) as run_dir:
         points = [_point(strength, _scored(strength, config, run_dir)) for strength in config.strengths]
         sweep = Sweep(points, config.max_guard_loss_points)

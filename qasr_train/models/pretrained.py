@@ -101,9 +101,8 @@ def load_auto_processor(folder: Path) -> Any:
             f"{folder}: tokenizer or feature extractor cannot be opened ({one_line(error)}); copy its files again"
         ) from error
     extractor = processor.feature_extractor if hasattr(processor, "feature_extractor") else processor
-    _require_rate(
-        folder, getattr(extractor, "sampling_rate", SAMPLE_RATE_HZ)
-    )  # that of its class, where no file states one
+    # That of its class, where no file states one.
+    _require_rate(folder, getattr(extractor, "sampling_rate", SAMPLE_RATE_HZ))
     return processor
 
 

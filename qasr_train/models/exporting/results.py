@@ -15,7 +15,7 @@ from qasr_train.files import parse_json
 from qasr_train.models.exporting.eval_results import EVAL_RESULTS, LEADERBOARD_RESULTS
 from qasr_train.models.exporting.origin import is_public
 
-SCORES, COMPARISON, RUN = "scores.json", "comparison.json", "run.json"
+SCORES, COMPARISON = "scores.json", "comparison.json"
 _METRICS = {"wer": "WER", "cer": "CER"}
 
 
@@ -152,7 +152,7 @@ def model_index(results: Results, benchmarks: Mapping[str, str]) -> list[EvalRes
         EvalResult(
             task_type="automatic-speech-recognition",
             task_name="Speech Recognition",
-            dataset_type=split_benchmark(benchmarks[one.name])[0] if one.name in benchmarks else one.name,
+            dataset_type=_split_benchmark(benchmarks[one.name])[0] if one.name in benchmarks else one.name,
             dataset_name=one.name,
             metric_type=one.metric,
             metric_name=f"{_METRICS[one.metric]} in percent",
@@ -179,7 +179,7 @@ def eval_results(results: Results, benchmarks: Mapping[str, str]) -> dict[str, l
             problem = "is evaluated in several of the results" if len(found) > 1 else "has no figure in the results"
             raise ConfigError(f"benchmarks.{name}: {problem}; they have {', '.join(known) or 'no set'}")
         evaluation, one = found[0]
-        dataset, task = split_benchmark(benchmark)
+        dataset, task = _split_benchmark(benchmark)
         notes = (
             f"{_METRICS[one.metric]} in percent, {one.num_utterances} utterances, normalizer {evaluation.normalizer}"
         )
@@ -209,7 +209,7 @@ def leaderboard_results(results: Results) -> str | None:
         raise ConfigError(f"results: {found[0]} cannot be read ({error}); score the run again") from error
 
 
-def split_benchmark(value: str) -> tuple[str, str]:
+def _split_benchmark(value: str) -> tuple[str, str]:
     """(dataset, task) of OWNER/NAME/TASK."""
     dataset, _, task = value.rpartition("/")
     return dataset, task

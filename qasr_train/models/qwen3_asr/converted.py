@@ -21,7 +21,7 @@ from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.models.base import UNKNOWN_ORIGIN, Collator, Hypothesis
 from qasr_train.models.locations import one_line
-from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
+from qasr_train.models.qwen3_asr.collator import ASR_TEXT, Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.layouts import load_checkpoint
 from qasr_train.models.qwen3_asr.model import forced_prefixes
 from qasr_train.models.settings import Capability, ExportDtype
@@ -149,7 +149,7 @@ class ConvertedQwen3ASR(torch.nn.Module):
     def __init__(self, session: Any, folder: Path, collator: Qwen3ASRCollator) -> None:
         """session: CrispASR's. folder: it lies in. collator: of the model it was made of."""
         super().__init__()
-        self.session, self.folder, self._collator = session, folder, collator
+        self.session, self.folder, self.collator = session, folder, collator
         collator.makes_prompt_features = False  # CrispASR makes its own, of samples
 
     @property
@@ -157,21 +157,16 @@ class ConvertedQwen3ASR(torch.nn.Module):
         """Its weights are CrispASR's, so none of torch's."""
         return self
 
-    @property
-    def collator(self) -> Collator:
-        """As the model's own, with samples in place of features."""
-        return self._collator
-
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Transcripts in row order, one after the other; CrispASR tells no tokens, so words are counted in their place."""
         assert batch.waveforms is not None and batch.num_samples is not None
         self.session.set_max_new_tokens(max_new_tokens)
         heard = []
-        prefixes = forced_prefixes(batch, self._collator)
+        prefixes = forced_prefixes(batch, self.collator)
         for id_, row, num_samples, prefix in zip(
             batch.ids, batch.waveforms, batch.num_samples.tolist(), prefixes, strict=True
         ):
-            language = prefix.removeprefix("language ").partition("<asr_text>")[0] or None
+            language = prefix.removeprefix("language ").partition(ASR_TEXT)[0] or None
             samples = np.ascontiguousarray(row[:num_samples].numpy())
             segments = self.session.transcribe(
                 samples, sample_rate=SAMPLE_RATE_HZ, language=iso_code(language) if language else None

@@ -79,7 +79,7 @@ class ConvertedWhisper(torch.nn.Module):
     def __init__(self, model: Any, folder: Path, collator: WhisperCollator) -> None:
         """model: ctranslate2's. folder: it lies in. collator: with the full window, the only one that others know."""
         super().__init__()
-        self.model, self.folder, self._collator, self.tokens = model, folder, collator, collator.tokens
+        self.model, self.folder, self.collator, self.tokens = model, folder, collator, collator.tokens
         told = frozenset({Capability.CONTEXT, Capability.LANGUAGE})
         self.capabilities = told if self.tokens.is_multilingual else told - {Capability.LANGUAGE}
         self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
@@ -88,11 +88,6 @@ class ConvertedWhisper(torch.nn.Module):
     def module(self) -> torch.nn.Module:
         """Its weights are ctranslate2's, so none of torch's."""
         return self
-
-    @property
-    def collator(self) -> Collator:
-        """As the checkpoint's own."""
-        return self._collator
 
     def transcribe(self, batch: Batch, *, max_new_tokens: int) -> list[Hypothesis]:
         """Greedy transcripts in row order; a row at a time, since prompts differ in length."""

@@ -13,6 +13,7 @@ from huggingface_hub import EvalResultEntry, ModelCard, parse_eval_result_entrie
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.export import export
 from qasr_train.jobs.settings.export import ExportConfig, ExportDtype, ExportLayout, HubConfig
+from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.layouts import save_native
@@ -191,6 +192,18 @@ def test_results_of_other_weights_are_refused(work: Path, tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"scores.json is not a scores.json of ours"):
         make(work, tmp_path / "out", results=[str(mine)])
     assert not (tmp_path / "out").exists()
+
+
+def test_an_older_evaluation_is_known_by_the_files_it_opened(work: Path, tmp_path: Path) -> None:
+    """It recorded no digest of weights: model=None."""
+
+    def of(name: str, checkpoint: Path) -> str:
+        files = checkpoint_digest(Qwen3ASRConfig(path=str(checkpoint)))
+        return str(evaluated(tmp_path / name, checkpoint, model=None, inputs={"model": {"weights": files}}))
+
+    assert "| older | medical |" in make(work, tmp_path / "out", results=[of("older", work / "run/checkpoints/step_1")])
+    with pytest.raises(ConfigError, match=r"of_base evaluated other weights than this export"):
+        make(work, tmp_path / "other", results=[of("of_base", work / "base")])
 
 
 @pytest.mark.parametrize("layout", [ExportLayout.native, ExportLayout.original])
