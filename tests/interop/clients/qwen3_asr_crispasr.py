@@ -1,10 +1,9 @@
 """CrispASR's runtime: python qwen3_asr_crispasr.py EXPORT CLIPS.json OUT.json ours ROOT | converter CONVERTER.py.
 
 `ours` has our export write the file (target=crispasr), `converter` CrispASR's own script, which writes the end token of the
-published models whatever the tokenizer says; that file is given the export's own.
+published models whatever the tokenizer says; its runtime (0.8.45) stops at the model's own all the same.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from common import MAX_NEW_TOKENS, read_clips, write_texts
 from crispasr import Session
-from gguf import GGUFReader
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 export, clips_file, out_file, how, path = sys.argv[1:]
@@ -33,14 +31,9 @@ def write_ours() -> Path:
 
 
 def write_theirs() -> Path:
-    """By the script at `path`; then the end token is set."""
+    """By the script at `path`."""
     command = [sys.executable, path, "--input", export, "--output", str(converted)]
     subprocess.run(command, stdout=sys.stderr, check=True)
-    settings = json.loads((Path(export) / "generation_config.json").read_text(encoding="utf-8"))
-    reader = GGUFReader(converted, "r+")
-    for key, value in (("eos_token_id", settings["eos_token_id"][0]), ("pad_token_id", settings["pad_token_id"])):
-        field = reader.get_field(f"qwen3asr.{key}")
-        field.parts[field.data[0]][0] = value
     return converted
 
 
