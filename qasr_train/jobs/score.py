@@ -82,19 +82,19 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
 
 def _take_columns(predictions: Sequence[Prediction], manifest: str, by: By) -> list[str]:
     """Give predictions the columns of a manifest's rows of their ids; a warning where some have none."""
-    columns, missing = read_columns(SourceConfig(path=manifest), by.carried, "manifest", key="manifest")
-    if missing:
-        raise DataError(f"by=[{missing[0]}]: no row of {manifest} has that column; correct by= or manifest=")
-    num_found = 0
-    for prediction in predictions:
-        found = columns.get(prediction.id)
-        num_found += found is not None
-        prediction.columns = prediction.columns | (found or {})
-    if not num_found:
+    ids = {prediction.id for prediction in predictions}
+    columns, missing = read_columns(SourceConfig(path=manifest), by.carried, ids, "manifest", key="manifest")
+    if not columns:
         raise DataError(
             f"manifest={manifest}: no prediction has the id of one of its rows; give the one they were made of"
         )
-    num_without = len(predictions) - num_found
+    if missing:
+        raise DataError(
+            f"by=[{missing[0]}]: no row of {manifest} with the id of a prediction has that column; correct by= or manifest="
+        )
+    for prediction in predictions:
+        prediction.columns = prediction.columns | columns.get(prediction.id, {})
+    num_without = sum(prediction.id not in columns for prediction in predictions)
     return [f"{num_without} of {len(predictions)} predictions have no row in {manifest}"] if num_without else []
 
 

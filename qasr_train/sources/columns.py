@@ -1,21 +1,22 @@
 """Owns the columns of a source that an Utterance has no field for, such as gender or accent, as text by the utterance's id.
 
-Input: a `SourceConfig`, names of columns. Output: id -> column -> value, for the rows that state one.
+Input: a `SourceConfig`, names of columns, ids of utterances. Output: id -> column -> value.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from typing import Any
 
-from qasr_train.sources.rows import NoSuchColumnError
+from qasr_train.errors import DataError
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.sources.source import load_table
+from qasr_train.sources.source import open_source, row_reader
 
 
 def read_columns(
-    source: SourceConfig, columns: Sequence[str], name: str, *, key: str
+    source: SourceConfig, columns: Sequence[str], ids: Collection[str], name: str, *, key: str
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """(what the rows state of these columns, by id; the columns that no row has).
+    """(what the rows of these ids state of these columns, by id, {} where none of them; the columns that no such row has).
+
+    The source is read once, and no further than the last of the ids.
 
     Args:
         name: of the source, as `load_table` takes it, so that ids are the same.
@@ -24,20 +25,30 @@ def read_columns(
     Raises:
         DataError: the source cannot be read; a value is neither text nor a number.
     """
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    missing = []
-    for column in columns:
-        # Read in the place of the speaker: every format then gives any column, and the ids stay those of the utterances.
-        asked = replace(source, columns={**source.columns, "speaker": column})
-        if "speaker" in source.only:
-            only = {field: pattern for field, pattern in source.only.items() if field != "speaker"}
-            asked = replace(asked, only=only, max_utterances=None, sample_seed=None)
-        try:
-            table = load_table(asked, name, is_one_split=False, needs_audio=False, key=key)
-        except NoSuchColumnError:
-            missing.append(column)
-            continue
-        for row in table:
-            if row.speaker is not None:
-                found[row.id][column] = row.speaker
-    return dict(found), missing
+    opened = open_source(source)
+    reader = row_reader(opened, source, name, has_unique_ids=True, key=key)
+    found: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
+    for number, (where, row) in enumerate(opened.rows(), start=1):
+        # Every row is given its id, also those that are not wanted: names of files are numbered where they repeat.
+        utterance_id = reader(row, where, number).id
+        if utterance_id in ids:
+            values = {column: row[column] for column in columns if column in row}
+            seen |= values.keys()
+            found[utterance_id] = stated_texts(values, where)
+        if len(found) == len(ids):
+            break
+    return found, [column for column in columns if column not in seen]
+
+
+def stated_texts(values: dict[str, Any], where: str) -> dict[str, str]:
+    """Values of columns as text; what is null or "" states nothing and is left out.
+
+    Raises:
+        DataError: a value is neither text nor a number; begins with `where`.
+    """
+    stated = {name: value for name, value in values.items() if value is not None and value != ""}
+    for name, value in stated.items():
+        if not isinstance(value, str | int | float):
+            raise DataError(f"{where}: column {name!r} is {value!r:.80}; expected text or a number")
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in stated.items()}

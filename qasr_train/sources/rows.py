@@ -33,10 +33,6 @@ class RefusedRowError(DataError):
         self.utterance, self.reason = utterance, reason
 
 
-class NoSuchColumnError(DataError):
-    """No row has a column that a setting names."""
-
-
 class RowReader:
     """Turns rows of one source into Utterances; remembers which column is which, so a row costs some microseconds."""
 
@@ -123,7 +119,7 @@ class RowReader:
         """Refuse a mapping to an optional column that no row had: a typo would lose it without a word."""
         for field, column in self.columns.items():
             if column and field not in self.seen_columns:
-                raise NoSuchColumnError(
+                raise DataError(
                     f"{where}: no row has the column {column!r} that {self.key}columns.{field} names; correct the setting"
                 )
 

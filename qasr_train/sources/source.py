@@ -149,7 +149,6 @@ def load_table(
     is_one_split: bool = True,
     is_trained_on: bool = False,
     takes_refused: bool = False,
-    needs_audio: bool = True,
     key: str = "",
 ) -> UtteranceTable:
     """All utterances of a source, in its order; `max_utterances` takes the first so many of those the split keeps, or draws them.
@@ -163,17 +162,16 @@ def load_table(
         is_one_split: warn where no split was chosen and rows of several came, as training on test rows by oversight would.
         is_trained_on: where no split was chosen and rows of `train` stand beside others, set the others aside, and say so.
         takes_refused: put rows of a language that is unknown into the intake instead of raising.
-        needs_audio: whether to refuse a source of whose first files not one exists.
         key: where the settings of the source stand, e.g. "data.train.main"; begins those that messages name.
 
     Raises:
         DataError: missing or empty source, a row that is no utterance (names file, line, column), no row of the split.
     """
     source = open_source(config)
-    reader = _reader(source, config, name, has_unique_ids=True, key=key)
+    reader = row_reader(source, config, name, has_unique_ids=True, key=key)
     table = _load_blocks(source, config, reader)
     if table is None:
-        reader = _reader(source, config, name, has_unique_ids=True, key=key)
+        reader = row_reader(source, config, name, has_unique_ids=True, key=key)
         table = _load_rows(source, config, reader, takes_refused=takes_refused)
     intake = table.intake
     if not intake.num_rows:
@@ -183,8 +181,7 @@ def load_table(
         raise DataError(f"{config.path}: no row {wanted}; {_splits_text(intake.splits)}")
     reader.check_all_columns_seen(config.path)
     reader.name_unused()
-    if needs_audio:
-        _refuse_lost_audio(table, reader.key)
+    _refuse_lost_audio(table, reader.key)
     if intake.num_taken < intake.num_rows or intake.end:
         log.info("source %s: %s", name, intake.describe())
     if config.split is None:
@@ -321,7 +318,8 @@ def reason_against(utterance: Utterance, split: str | None, only: Mapping[str, s
     return None
 
 
-def _reader(source: OpenSource, config: SourceConfig, name: str, *, has_unique_ids: bool, key: str) -> RowReader:
+def row_reader(source: OpenSource, config: SourceConfig, name: str, *, has_unique_ids: bool, key: str) -> RowReader:
+    """What makes utterances of an open source's rows; name, key as `load_table` takes them."""
     return RowReader(
         config.columns,
         language=config.language,
@@ -382,7 +380,7 @@ def stream_utterances(
     """
     source = open_source(config)
     return UtteranceStream(
-        _reader(source, config, name, has_unique_ids=False, key=key),
+        row_reader(source, config, name, has_unique_ids=False, key=key),
         source.shards(),
         # What names no split is of the one chosen: of a hub dataset only its files are read.
         reason_against=lambda utterance: reason_against(utterance, utterance.split and config.split, config.only),

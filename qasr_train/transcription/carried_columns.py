@@ -10,6 +10,7 @@ from typing import Any
 from qasr_train.errors import DataError
 from qasr_train.files import write_rows
 from qasr_train.manifest import read_jsonl
+from qasr_train.sources.columns import stated_texts
 
 
 def parse_columns(row: Mapping[str, Any], where: str, names: Sequence[str]) -> dict[str, str]:
@@ -21,12 +22,7 @@ def parse_columns(row: Mapping[str, Any], where: str, names: Sequence[str]) -> d
     carried = row.get("columns")
     if carried is not None and not isinstance(carried, dict):
         raise DataError(f"{where}: `columns` is {carried!r:.80}; expected an object, column: value")
-    found = {name: row[name] for name in names if name in row} | (carried or {})
-    for name, value in found.items():
-        if value is not None and not isinstance(value, str | int | float):
-            raise DataError(f"{where}: column {name!r} is {value!r:.80}; expected text or a number")
-    stated = {name: value for name, value in found.items() if value is not None and value != ""}
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in stated.items()}
+    return stated_texts({name: row[name] for name in names if name in row} | (carried or {}), where)
 
 
 def record_columns(path: str | Path, columns: Mapping[tuple[str, str], dict[str, str]]) -> None:

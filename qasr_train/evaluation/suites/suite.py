@@ -51,7 +51,7 @@ def load_suite(config: SuiteConfig, *, key: str | None = None, columns: Sequence
 def _with_columns(sets: Sequence[UtteranceSet], config: SuiteConfig, columns: Sequence[str]) -> list[UtteranceSet]:
     found, lacking = [], []
     for one in sets:
-        values, missing = _columns_of(one.name, config.sets[one.name], columns)
+        values, missing = _columns_of(one, config.sets[one.name], columns) if columns else ({}, [])
         found.append(replace(one, columns=values))
         lacking.append(set(missing))
     for name in columns:
@@ -63,11 +63,15 @@ def _with_columns(sets: Sequence[UtteranceSet], config: SuiteConfig, columns: Se
     return found
 
 
-def _columns_of(name: str, config: SetConfig, columns: Sequence[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _columns_of(
+    one: UtteranceSet, config: SetConfig, columns: Sequence[str]
+) -> tuple[dict[str, dict[str, str]], list[str]]:
     """As `read_columns`; of chunks those of the recordings, which are scored as wholes."""
     if config.parents is not None:
-        return read_columns(config.parents, columns, f"{name}.parents", key=f"suite.sets.{name}.parents")
-    return read_columns(config.source, columns, name, key=f"suite.sets.{name}.source")
+        ids = {parent for parent, _ in (one.chunks or {}).values()}
+        return read_columns(config.parents, columns, ids, f"{one.name}.parents", key=f"suite.sets.{one.name}.parents")
+    ids = {utterance.id for utterance in one.utterances}
+    return read_columns(config.source, columns, ids, one.name, key=f"suite.sets.{one.name}.source")
 
 
 def _load_set(name: str, config: SetConfig, key: str) -> UtteranceSet:

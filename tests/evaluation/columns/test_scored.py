@@ -162,7 +162,23 @@ def test_columns_may_come_from_the_manifest_by_id(tmp_path):
     assert list(run.columns[0].groups) == ["north", "south", "not stated"]
     assert any("1 of 4 predictions have no row in" in warning for warning in run.warnings)
     config.by = ["zones"]
-    with pytest.raises(DataError, match=r"by=\[zones\]: no row of .*m.jsonl has that column"):
+    with pytest.raises(
+        DataError, match=r"by=\[zones\]: no row of .*m.jsonl with the id of a prediction has that column"
+    ):
+        score_saved(config)
+
+
+def test_a_manifest_whose_rows_state_nothing_is_not_said_to_be_another(tmp_path):
+    saved = write_lines(tmp_path / "p.jsonl", rows_of_a_system())
+    config = ScoreConfig(str(saved), str(tmp_path / "out"), "none", by=["zone"])
+    row = {"id": "u0", "audio": "0.wav", "text": "a b"}
+    config.manifest = str(write_lines(tmp_path / "m.jsonl", [row, row | {"id": "other", "zone": "north"}]))
+    with pytest.raises(
+        DataError, match=r"by=\[zone\]: no row of .*m.jsonl with the id of a prediction has that column"
+    ):
+        score_saved(config)
+    config.manifest = str(write_lines(tmp_path / "m.jsonl", [row | {"id": "other", "zone": "north"}]))
+    with pytest.raises(DataError, match="no prediction has the id of one of its rows"):
         score_saved(config)
 
 
