@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qasr_train.errors import CheckpointError, DataError
-from qasr_train.evaluation.comparing.compare import compare_pairs
+from qasr_train.evaluation.comparing.group import compare_pairs
 from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.pairs import pair_runs
 from qasr_train.evaluation.scoring.metrics import Resampling

@@ -58,7 +58,8 @@ def _change(
     for row in rows:
         speakers[label[row.key]].add(row.prediction.speaker)
     metric = primary_metric_of({row.prediction.language for row in rows})
-    before, after = (counts_of([getattr(pair, name) for pair in pairs], metric) for name in ("baseline", "candidate"))
+    before = counts_of([pair.baseline for pair in pairs], metric)
+    after = counts_of([pair.candidate for pair in pairs], metric)
     # Speakers may be few where utterances were asked for, or where they are the groups.
     has_units = column == "speaker" or resampling.resample_by is ResampleBy.utterance
     return ColumnChange(

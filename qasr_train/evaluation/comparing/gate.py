@@ -114,10 +114,12 @@ def _group_check(name: str, found: Evidence, gate: GateConfig, num_groups: int) 
     if test.delta_percent > margin and test.p_value < alpha:
         many = f", below {gate.alpha:g} / {num_groups} groups" if num_groups > 1 else ""
         return Check(name, "group", False, f"got worse ({bound}; two-sided p {p_text(test.p_value)}{many})")
-    more = _more_text(test, _more_units("group", test, gate))
-    return Check(
-        name, "group", None, f"undecided: a loss beyond the margin is neither shown nor ruled out ({bound}){more}"
-    )
+    if test.delta_percent > margin and test.error_points is not None:  # to be shown, not ruled out
+        number = more_units(test.delta_percent, test.error_points, test.interval.num_units, alpha / 2)
+    else:
+        number = _more_units("group", test, gate)
+    said = f"undecided: a loss beyond the margin is neither shown nor ruled out ({bound})"
+    return Check(name, "group", None, said + _more_text(test, number))
 
 
 def _too_small(role: str, test: PairedTest, gate: GateConfig) -> str:

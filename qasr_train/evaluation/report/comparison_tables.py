@@ -3,7 +3,7 @@
 Input: `Comparison`s. Output: `Table`s, and what recipes/compare.py prints.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.comparing.gate import units_text, verdict_text
@@ -46,21 +46,10 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table("Gain and loss against the baseline", _COMPARISON_HEADERS, rows, note)
 
 
-_COMPARISON_HEADERS = [
-    "",
-    "role",
-    "utterances",
-    "metric",
-    "baseline %",
-    "candidate %",
-    "change",
-    TWO_SIDED,
-    "p",
-    "units",
-    "MDE",
-    "more units",
-    "better/worse",
-]
+_TEST_HEADERS = ["baseline %", "candidate %", "change", TWO_SIDED, "p"]
+_GROUP_HEADERS = ["", "utterances", "metric", *_TEST_HEADERS, "units", "MDE", "more units", "better/worse"]
+_COMPARISON_HEADERS = ["", "role", *_GROUP_HEADERS[1:]]
+_ALONE = "The p of a row is of that group alone."
 
 
 def column_change_tables(comparison: Comparison) -> list[Table]:
@@ -68,19 +57,24 @@ def column_change_tables(comparison: Comparison) -> list[Table]:
     return [
         Table(
             f"Gain and loss by {column.column}",
-            _COMPARISON_HEADERS,
+            _GROUP_HEADERS,
             [
-                _comparison_row(name, "1 speaker" if name in column.one_speaker else "", group)
+                [f"{name} (1 speaker)" if name in column.one_speaker else name, *_comparison_cells(group)]
                 for name, group in column.groups.items()
             ],
-            f"Of the changes: {spread_text(column.spread)} {column.note}".rstrip(),
+            " ".join([spread_text(column.spread, "Spread of the changes"), _ALONE, column.note]).rstrip(),
         )
         for column in comparison.columns
     ]
 
 
 def _comparison_row(name: str, role: str, group: GroupComparison) -> list[str]:
-    first = [name, role, str(group.num_utterances), group.metric.upper()]
+    return [name, role, *_comparison_cells(group)]
+
+
+def _comparison_cells(group: GroupComparison) -> list[str]:
+    """Of the columns after the name, or name and role."""
+    first = [str(group.num_utterances), group.metric.upper()]
     if group.test is None:
         return [*first, *[ABSENT] * 8, ""]
     shown = "none" if group.test.detectable_points is None else number(group.test.detectable_points)
@@ -129,6 +123,8 @@ def output_table(comparison: Comparison) -> Table:
 def several_summary(comparisons: Mapping[str, Comparison], directory: str) -> str:
     """What recipes/compare.py prints of several candidates."""
     parts = [text_table(several_table(comparisons)), text_table(several_change_tables(comparisons)[-1])]
+    by_column = _below_each_other({name: column_change_tables(one) for name, one in comparisons.items()})
+    parts += [f"{table.title}\n{text_table(table)}\n{table.note}" for table in by_column]
     for name, comparison in comparisons.items():
         parts.append(f"{name}: {verdict_text(comparison.verdict)}")
         parts.extend(f"warning: {name}: {warning}" for warning in comparison.warnings)
@@ -149,42 +145,30 @@ def several_table(comparisons: Mapping[str, Comparison]) -> Table:
             figures = _test_cells(group.test) if group.test else [ABSENT] * 5
             role = comparison.roles.get(name) or ""
             rows.append([candidate, name, role, str(group.num_utterances), group.metric.upper(), *figures])
-    headers = [
-        "candidate",
-        "set",
-        "role",
-        "utterances",
-        "metric",
-        "baseline %",
-        "candidate %",
-        "change",
-        TWO_SIDED,
-        "p",
-    ]
+    headers = ["candidate", "set", "role", "utterances", "metric", *_TEST_HEADERS]
     return Table("Candidates against the baseline", headers, rows, correction_text(comparisons))
 
 
 def several_change_tables(comparisons: Mapping[str, Comparison]) -> list[Table]:
     """As `term_change_tables` and `output_table`, the candidates below each other."""
-    of_each = {
-        name: [*column_change_tables(one), *term_change_tables(one), output_table(one)]
-        for name, one in comparisons.items()
-    }
-    return [
-        Table(
-            first.title,
-            ["candidate", *first.headers],
-            [
-                [name, *row]
-                for name, tables in of_each.items()
-                for one in tables
-                if one.title == title
-                for row in one.rows
-            ],
-            first.note,
-        )
-        for title, first in {one.title: one for tables in of_each.values() for one in tables}.items()
-    ]
+    return _below_each_other(
+        {
+            name: [*column_change_tables(one), *term_change_tables(one), output_table(one)]
+            for name, one in comparisons.items()
+        }
+    )
+
+
+def _below_each_other(of_each: Mapping[str, Sequence[Table]]) -> list[Table]:
+    """Tables of one title as one, by candidate; a note that is not the same for all says whose it is."""
+    merged = []
+    for title in dict.fromkeys(one.title for tables in of_each.values() for one in tables):
+        found = {name: one for name, tables in of_each.items() for one in tables if one.title == title}
+        notes = {one.note for one in found.values()}
+        note = notes.pop() if len(notes) == 1 else " ".join(f"{name}: {one.note}" for name, one in found.items())
+        rows = [[name, *row] for name, one in found.items() for row in one.rows]
+        merged.append(Table(title, ["candidate", *next(iter(found.values())).headers], rows, note))
+    return merged
 
 
 def correction_text(comparisons: Mapping[str, Comparison]) -> str:

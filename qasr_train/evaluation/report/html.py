@@ -22,6 +22,7 @@ _LEFT_ALIGNED = frozenset(
         "reference",
         "heard as",
         "word",
+        "group",
         "role",
         "seconds",
         "term",
@@ -109,6 +110,7 @@ def _json(content: Any) -> str:
 
 
 _WORDS = {True: "ok", False: "fail", None: "undecided"}
+_KINDS = {True: "good", False: "bad", None: "open"}  # the last has no colours of its own: it is neither
 
 
 def _verdict(verdict: Verdict | None) -> str:
@@ -117,11 +119,11 @@ def _verdict(verdict: Verdict | None) -> str:
     if not verdict.checks:
         return f'<div class="gate"><b>Gate not judged</b>: {_text(verdict_text(verdict).partition(", ")[2])}</div>'
     checks = "".join(
-        f'<li class="{"good" if check.passed else "bad"}"><b>{_WORDS[check.passed]}</b> '
-        f"{_text(check.role)} {_text(check.set)}: {_text(check.sentence)}</li>"
+        f'<li class="{_KINDS[check.passed]}"><b>{_WORDS[check.passed]}</b> '
+        f"{_text(check.role)} {_text(check.set)}: {_text(check.sentence.removeprefix('undecided: '))}</li>"
         for check in verdict.checks
     )
-    return f'<div class="gate {"good" if verdict.passed else "bad"}"><b>Gate {_text(verdict.word)}</b><ul>{checks}</ul></div>'
+    return f'<div class="gate {_KINDS[verdict.passed]}"><b>Gate {_text(verdict.word)}</b><ul>{checks}</ul></div>'
 
 
 def _tables(tables: Sequence[Table]) -> list[str]:

@@ -81,7 +81,7 @@ def column_tables(run: ScoredRun) -> list[Table]:
             ]
             for (name, p_of), cells in zip(_worse_p(column), _rows(RESULTS, column.groups), strict=True)
         ]
-        note = " ".join(part for part in (spread_text(column.spread), column.note, _COLUMN_NOTE) if part)
+        note = " ".join([spread_text(column.spread), *_column_notes(column)])
         tables.append(Table(f"By {column.column}", ["", "speakers", "p worse", *_headers(RESULTS)[1:]], rows, note))
         words = [[one.word, one.group, *(f"{wrong}/{spoken}" for wrong, spoken in _heard(one))] for one in column.words]
         tables.append(Table(f"Words worse by {column.column}", _WORD_HEADERS, words, _WORD_NOTE))
@@ -90,18 +90,25 @@ def column_tables(run: ScoredRun) -> list[Table]:
 
 _WORD_HEADERS = ["word", "group", "wrong here", "wrong elsewhere"]
 _WORD_NOTE = "Times wrong / times spoken; words missed once are left out. For reading: words are not tested."
-_COLUMN_NOTE = (
-    f"p worse: that the group is worse than the others, for all groups together. Small: fewer than {MIN_SPEAKERS} speakers (of "
-    "none named, utterances), whose rate may be theirs and not the group's."
+_WORSE_NOTE = "p worse: that the group is worse than the others, for all groups together."
+_SMALL_NOTE = (
+    f"Small: fewer than {MIN_SPEAKERS} speakers (of none named, utterances), whose rate may be theirs, not the group's."
 )
 
 
-def spread_text(spread: Spread) -> str:
-    """Whether groups differ by more than chance, in a sentence."""
+def _column_notes(column: ColumnScores) -> list[str]:
+    """What a reader must know of the table, and nothing of what does not stand in it."""
+    notes = [column.note] if column.note else []
+    notes += [_WORSE_NOTE] if column.spread.worse else []
+    return notes + ([_SMALL_NOTE] if any(is_small(column, name) for name in column.groups) else [])
+
+
+def spread_text(spread: Spread, what: str = "Spread") -> str:
+    """Whether groups differ by more than chance, in a sentence. what: differs."""
     points = "" if spread.points is None else f"{spread.points:.2f} points from lowest to highest; "
     if spread.p_value is None:
-        return f"Spread: {points}not tested: {spread.because}."
-    return f"Spread: {points}p {p_text(spread.p_value)} that chance alone does this ({spread.because})."
+        return f"{what}: {points}not tested: {spread.because}."
+    return f"{what}: {points}p {p_text(spread.p_value)} that chance alone does this ({spread.because})."
 
 
 def _worse_p(column: ColumnScores) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The change per group of a comparison, and the gate that lets no group get worse: figures by hand, small groups undecided."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,12 @@ import pytest
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.comparing.compare import compare_runs, comparison_row
-from qasr_train.evaluation.report.comparison_tables import comparison_summary
+from qasr_train.evaluation.report.comparison_tables import (
+    column_change_tables,
+    comparison_summary,
+    several_change_tables,
+    several_summary,
+)
 from qasr_train.evaluation.report.content import comparison_report
 from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.report.html import render_html
@@ -98,6 +104,33 @@ def test_a_loss_that_may_be_chance_is_undecided():
     verdict = compared(gate=GateConfig(worst_group=1.0), later=noisy).verdict
     assert verdict.word == "undecided"
     assert "neither shown nor ruled out (+5.00 points" in verdict.checks[0].sentence
+    # How many more would show it: of one group alone as many as the table says of its change, of two more than that.
+    alone = compared({"south": 8}, GateConfig(worst_group=1.0), later=noisy)
+    number = alone.columns[0].groups["south"].test.num_more_units
+    assert alone.verdict.checks[0].sentence.endswith(f"; some {number} speakers more like these would decide")
+    of_two = re.search(r"some (\d+) speakers more", verdict.checks[0].sentence)
+    assert of_two and int(of_two[1]) > number
+
+
+def test_of_several_candidates_each_has_its_own_spread():
+    [table, *_] = several_change_tables({"x": compared(), "y": compared(later=before)})
+    assert [row[:2] for row in table.rows] == [["x", "south"], ["x", "north"], ["y", "north"], ["y", "south"]]
+    of_x, of_y = table.note.split(" y: ")
+    assert of_x.startswith("x: Spread of the changes: 35.00 points from lowest to highest")
+    assert of_y.startswith("Spread of the changes: 0.00 points from lowest to highest; p 1.000")
+    assert table.note in several_summary({"x": compared(), "y": compared(later=before)}, "out")
+
+
+def test_a_group_of_one_speaker_is_marked():
+    [table] = column_change_tables(compared({"north": 8, "south": 1}))
+    assert [row[0] for row in table.rows] == ["south (1 speaker)", "north"]
+    assert "role" not in table.headers
+
+
+def test_on_the_page_undecided_is_said_once_and_is_no_failure():
+    page = render_html(comparison_report(compared({"north": 8, "south": 3}, GateConfig(worst_group=1.0))))
+    assert '<li class="open"><b>undecided</b> group zone=south: 3 speakers, gate.min_units=5' in page
+    assert '<div class="gate open">' in page
 
 
 def test_groups_are_not_judged_unless_asked():
