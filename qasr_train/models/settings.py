@@ -64,7 +64,7 @@ class Engine(str, Enum):
 class ExportLayout(str, Enum):
     """How the files are laid out."""
 
-    native = "native"  # transformers, vLLM (Qwen3-ASR: from 0.33), this project, what converts from transformers
+    native = "native"  # transformers, vLLM (Qwen3-ASR: 0.32 was run), this project, what converts from transformers
     original = "original"  # qwen-asr, vLLM of any version; Qwen3-ASR alone
     adapter = "adapter"  # PEFT, vLLM beside its base
     ctranslate2 = "ctranslate2"  # faster-whisper; Whisper alone, made by the library of that name
@@ -87,7 +87,7 @@ class ExportDtype(str, Enum):
 
     auto = "auto"  # that of the family's published models
     bfloat16 = "bfloat16"
-    float16 = "float16"  # Whisper alone: Qwen3-ASR's decoder overflows in it
+    float16 = "float16"  # Whisper, and layout=gguf: computed in it, Qwen3-ASR's decoder overflows
     float32 = "float32"
     int8 = "int8"  # layout=ctranslate2 and gguf alone; checked on recordings before it is kept
 
