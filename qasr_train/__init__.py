@@ -9,6 +9,7 @@ Wings, in the order of their imports: what stands in one knows only what stands 
     run                 one run on its machines: directory, processes, tracking
     sources, augment    any format -> utterances; a clip as an epoch has it
     models, data        families of recognisers; epochs, batches, caches
+    rewards             what an answer of the model is worth
     objectives          what is learned
     transcription       model x utterances -> predictions
     evaluation          suites, scores, comparisons, reports

@@ -95,6 +95,12 @@ def text_style(text: str, language: str | None) -> TextStyle:
     return TextStyle(casing, punctuation, numbers)
 
 
+def num_fillers(text: str, language: str | None) -> int | None:
+    """Sounds of hesitation in a text; None where those of the language are not known."""
+    fillers = _FILLERS.get(language or "")
+    return None if fillers is None else sum(word in fillers for word in _WORD.findall(text.lower()))
+
+
 def set_style(texts: Iterable[tuple[str, str | None]]) -> SetStyle:
     """How a set is written: (text, language) of each row; empty texts show nothing."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)

@@ -1,19 +1,38 @@
-"""Owns what a normalised text is made of: the words or characters that are aligned, and the scripts of its letters.
+"""Owns what a normalised text is made of: the words or characters that are aligned, loops of them, the scripts of its letters.
 
 Input: a text and its language. Output: its tokens; names of scripts.
 """
 
+import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 
 from qasr_train.text.languages import CER_LANGUAGES
 
 _ONE_SCRIPT = dict.fromkeys(("IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"), "CJK")  # mixed in Japanese
+# A loop: a unit of at most 20 tokens that stands 4 times or more in a row and so covers 8 tokens or more.
+_MAX_LOOP_UNIT = 20
+_MIN_LOOP_REPEATS = 4
+_MIN_LOOP_TOKENS = 8
 
 
 def tokens(text: str, language: str | None) -> list[str]:
     """What the primary metric of a language counts: characters in languages written without spaces, words in others."""
     return list(text.replace(" ", "")) if language in CER_LANGUAGES else text.split()
+
+
+def has_loop(sequence: Sequence[str]) -> bool:
+    """Whether tokens repeat themselves: a unit of up to 20 that stands 4 times or more in a row, over 8 tokens or more."""
+    num_repeated = len(sequence) - len(set(sequence))
+    if num_repeated < _MIN_LOOP_TOKENS * (_MIN_LOOP_REPEATS - 1) // _MIN_LOOP_REPEATS:
+        return False
+    for period in range(1, min(_MAX_LOOP_UNIT, len(sequence) // _MIN_LOOP_REPEATS) + 1):
+        needed = max(_MIN_LOOP_REPEATS * period, _MIN_LOOP_TOKENS) - period
+        same = "".join("1" if a == b else "0" for a, b in zip(sequence, sequence[period:], strict=False))
+        if re.search("1" * needed, same):
+            return True
+    return False
 
 
 @cache

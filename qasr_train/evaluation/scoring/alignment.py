@@ -5,7 +5,6 @@ Input: predictions and a normaliser. Output: `UtteranceScore` per prediction, in
 
 import itertools
 import multiprocessing
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
@@ -16,16 +15,12 @@ from qasr_train.evaluation.scoring.utterance import ErrorCounts, UtteranceScore
 from qasr_train.run.processes import check_num_workers
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer, get_normalizer
-from qasr_train.text.tokens import tokens
+from qasr_train.text.tokens import has_loop, tokens
 from qasr_train.transcription.predictions import Prediction
 
 # Below this a second process costs more than it brings (it imports the normalisers first).
 _MIN_ROWS_FOR_POOL = 4000
 _CHUNK_ROWS = 1000
-# A loop: a unit of at most 20 tokens that stands 4 times or more in a row and so covers 8 tokens or more.
-_MAX_LOOP_UNIT = 20
-_MIN_LOOP_REPEATS = 4
-_MIN_LOOP_TOKENS = 8
 
 NO_REFERENCE = "no reference"
 EMPTY_REFERENCE = "reference is empty or ignored"
@@ -112,18 +107,6 @@ def _count(reference: str, hypothesis: str, language: str | None, normalizer: No
         num_reference_words=len(words),
         num_character_errors=Levenshtein.distance(characters, heard_characters),
         num_reference_characters=len(characters),
-        has_loop=_has_loop(tokens(theirs, language)) and not _has_loop(tokens(ours, language)),
+        has_loop=has_loop(tokens(theirs, language)) and not has_loop(tokens(ours, language)),
     )
     return counts, is_kept
-
-
-def _has_loop(sequence: list[str]) -> bool:
-    num_repeated = len(sequence) - len(set(sequence))
-    if num_repeated < _MIN_LOOP_TOKENS * (_MIN_LOOP_REPEATS - 1) // _MIN_LOOP_REPEATS:
-        return False
-    for period in range(1, min(_MAX_LOOP_UNIT, len(sequence) // _MIN_LOOP_REPEATS) + 1):
-        needed = max(_MIN_LOOP_REPEATS * period, _MIN_LOOP_TOKENS) - period
-        same = "".join("1" if a == b else "0" for a, b in zip(sequence, sequence[period:], strict=False))
-        if re.search("1" * needed, same):
-            return True
-    return False
