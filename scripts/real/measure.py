@@ -45,7 +45,7 @@ class Trial:
 
     @property
     def folder(self) -> str:
-        return f"{self.part}-{self.variant}-{self.seed}".replace(" ", "_")
+        return f"{self.part}-{self.variant}-{self.seed}".replace(", ", "_").replace(" ", "_")  # no comma: Hydra reads a list
 
 
 def main() -> None:

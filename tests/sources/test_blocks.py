@@ -11,7 +11,7 @@ from qasr_train.errors import DataError
 from qasr_train.sources.blocks import jsonl_blocks, read_block
 from qasr_train.sources.rows import RowReader
 from qasr_train.sources.settings import SourceConfig
-from qasr_train.sources.source import _load_blocks, _load_rows, _reader, load_table, load_utterances, open_source
+from qasr_train.sources.source import _load_blocks, _load_rows, load_table, load_utterances, open_source, row_reader
 from tests.helpers import write_wav
 
 PLAIN = [
@@ -45,7 +45,7 @@ def by_rows(config: SourceConfig):
 
 def read_by(load: Callable[..., Any], config: SourceConfig):
     source = open_source(config)
-    reader = _reader(source, config, "main", has_unique_ids=True, key="")
+    reader = row_reader(source, config, "main", has_unique_ids=True, key="")
     table = load(source, config, reader)
     return None if table is None else (table, table.intake, reader)
 
