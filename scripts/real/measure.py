@@ -45,7 +45,8 @@ class Trial:
 
     @property
     def folder(self) -> str:
-        return f"{self.part}-{self.variant}-{self.seed}".replace(", ", "_").replace(" ", "_")  # no comma: Hydra reads a list
+        """Without a comma: of a value with one Hydra makes a list."""
+        return f"{self.part}-{self.variant}-{self.seed}".replace(", ", "_").replace(" ", "_")
 
 
 def main() -> None:
