@@ -1,27 +1,29 @@
 """Owns the job of `recipes/learning_curve.py`: what a model makes of its test sets by the number of recordings it is trained on.
 
-Input: a fine-tune with a suite, and amounts. Output: for each amount the run of a fine-tune and its evaluation, curve.json,
-curve.html. An amount is a draw of one source, smaller ones within larger ones. Killed at any moment it goes on with resume=true.
+Input: a fine-tune with a suite, and amounts. Output: for each amount (and seed) the run of a fine-tune, its evaluation, and one
+on clips it was trained on; curve.json, curve.html with a verdict. An amount is a draw of one source, smaller ones within
+larger ones. Killed at any moment it goes on with resume=true.
 """
 
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from qasr_train.data.length_limits import measure_durations
 from qasr_train.errors import ConfigError, InterruptedRunError
-from qasr_train.evaluation.comparing.amounts import Amount, CurvePoint, curve_point, curve_row, growth_between
-from qasr_train.evaluation.report.curve import Curve, curve_page, curve_summary
+from qasr_train.evaluation.learning.amounts import Amount
+from qasr_train.evaluation.learning.curve import AmountRuns, Curve, curve_row, make_curve
+from qasr_train.evaluation.report.curve import curve_page, curve_summary
 from qasr_train.evaluation.results import evaluate_sets
-from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import is_scored, load_run, write_text
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.finetune import MAY_CHANGE_ON_RESUME as OF_TRAINING
 from qasr_train.jobs.finetune import finetune, refuse_mistakes
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS
-from qasr_train.jobs.settings.learning_curve import LearningCurveConfig
+from qasr_train.jobs.settings.learning_curve import TAUGHT, LearningCurveConfig
 from qasr_train.run.device import Machine, join_machine
 from qasr_train.run.directory import RUN_FILE, check_same_config, read_run, record_in_run, run_directory, write_record
 from qasr_train.run.processes import num_launched
@@ -32,7 +34,16 @@ from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
 
 # Other amounts are drawn of the same order of clips, so what is done stays right.
-MAY_CHANGE_ON_RESUME = ("amounts", "include_all", "include_base", "keep_checkpoints", "resample_by", *OF_TRAINING)
+MAY_CHANGE_ON_RESUME = (
+    "amounts",
+    "include_all",
+    "include_base",
+    "keep_checkpoints",
+    "resample_by",
+    "seeds",
+    "longer",
+    *OF_TRAINING,
+)
 SOURCE, TRAINED = "cut_source", "trained_on"  # of run.json: of the curve, and of each fine-tune that came to its end
 
 
@@ -45,6 +56,21 @@ class Study:
     sets: list[UtteranceSet]
     clips: UtteranceTable
     run_dir: Path
+
+
+@dataclass(frozen=True)
+class Training:
+    """One fine-tune of a study. config: with its seed. longer: times the usual length; None: the usual one."""
+
+    config: LearningCurveConfig
+    study: Study
+    num_clips: int
+    longer: float | None = None
+
+    def folder(self, what: str) -> Path:
+        """Where its training, its evaluation or that of taught clips lies."""
+        seed = "" if self.config.seed == self.study.config.seed else f"_seed{self.config.seed}"
+        return self.study.run_dir / f"{what}_{self.num_clips}{seed}{f'_longer{self.longer:g}' if self.longer else ''}"
 
 
 def run(config: LearningCurveConfig) -> None:
@@ -81,20 +107,42 @@ def learning_curve(config: LearningCurveConfig) -> Curve:
     with run_directory(config.run_dir, config, "learning_curve", resume=is_resumed) as run_dir:
         _refuse_other_clips(run_dir, name, clips)
         study = Study(config, machine, sets, clips, run_dir)
-        runs: list[tuple[int, ScoredRun]] = []
-        points: list[CurvePoint] = []
+        runs = []
         for number, num_clips in enumerate(amounts, start=1):
             print(f"\n== {number} of {len(amounts)}: {_named(run_dir, num_clips)}", flush=True)
-            amount = _trained(study, num_clips) if num_clips else Amount(0)
-            runs.append((num_clips, _scored(study, amount)))
-            points.append(curve_point(amount, runs[-1][1]))
+            runs.append(_run_amount(study, num_clips, config.seeds or [config.seed]))
+        longer = _run_longer(study, amounts[-1])
 
         # 4 what they say
-        growth = growth_between(runs[-2], runs[-1]) if len(runs) > 1 else []
-        curve = Curve(name, config.suite.name, points, growth)
-        write_record(run_dir / "curve.json", curve_row(name, points, growth))
+        curve = make_curve(name, config.suite.name, runs, longer, resample_by=config.resample_by, seed=config.seed)
+        write_record(run_dir / "curve.json", curve_row(curve))
         write_text(run_dir / "curve.html", curve_page(curve))
     return curve
+
+
+def _run_amount(study: Study, num_clips: int, seeds: Sequence[int], longer: float | None = None) -> AmountRuns:
+    """One amount, trained and scored with each seed; none at all is scored once."""
+    if not num_clips:
+        return AmountRuns(Amount(0), [_scored(Training(study.config, study, 0), Amount(0))])
+    amounts, tests, taught = [], [], []
+    for seed in seeds:
+        one = Training(study.config.with_seed(seed), study, num_clips, longer)
+        amounts.append(amount := _trained(one))
+        tests.append(_scored(one, amount))
+        taught += [found] if (found := _scored_on_taught(one, amount)) else []
+        if not study.config.keep_checkpoints:
+            shutil.rmtree(one.folder("training") / "checkpoints", ignore_errors=True)
+    first = Training(study.config.with_seed(seeds[0]), study, num_clips, longer)
+    return AmountRuns(amounts[0], tests, taught if len(taught) == len(tests) else [], first.folder("training"))
+
+
+def _run_longer(study: Study, num_clips: int) -> AmountRuns | None:
+    """The largest amount once more and longer, with the first seed; None where that is not asked for."""
+    config = study.config
+    if config.longer is None or not num_clips:
+        return None
+    print(f"\n== {num_clips} clips, {config.longer:g} times as long", flush=True)
+    return _run_amount(study, num_clips, (config.seeds or [config.seed])[:1], config.longer)
 
 
 def choose_amounts(config: LearningCurveConfig, num_clips: int) -> list[int]:
@@ -131,23 +179,23 @@ def _refuse_other_clips(run_dir: Path, name: str, clips: UtteranceTable) -> None
     record_in_run(run_dir, **{SOURCE: state})
 
 
-def _trained(study: Study, num_clips: int) -> Amount:
-    """The fine-tune on so many clips, made or gone on with unless that is done."""
-    folder = study.run_dir / f"training_{num_clips}"
+def _trained(one: Training) -> Amount:
+    """A fine-tune, made or gone on with unless that is done."""
+    config, folder, num_clips = one.config, one.folder("training"), one.num_clips
     is_begun = _is_begun(folder)
     if not is_begun:
         shutil.rmtree(folder, ignore_errors=True)
     if is_begun and (done := read_run(folder).get(TRAINED)):
         return Amount(**done)
     try:
-        finetune(study.config.training(num_clips, str(folder), resume=is_begun))
+        finetune(config.training(num_clips, str(folder), resume=is_begun, longer=one.longer))
     except InterruptedRunError:
         raise InterruptedRunError(
             f"interrupted while training on {num_clips} clips; saved; go on with the same command and resume=true "
-            f"out={study.run_dir}"
+            f"out={one.study.run_dir}"
         ) from None
     state = read_state(list_checkpoints(folder)[-1])
-    clips = measure_durations(draw(study.clips, num_clips, study.config.seed))
+    clips = measure_durations(draw(one.study.clips, num_clips, config.seed))
     speakers = {clip.speaker for clip in clips if clip.speaker is not None}
     amount = Amount(
         num_clips,
@@ -160,20 +208,36 @@ def _trained(study: Study, num_clips: int) -> Amount:
     return amount
 
 
-def _scored(study: Study, amount: Amount) -> ScoredRun:
-    """The evaluation of an amount, made or gone on with unless that is done."""
-    config, folder = study.config, study.run_dir / f"evaluation_{amount.num_clips}"
+def _scored(one: Training, amount: Amount) -> ScoredRun:
+    """The evaluation on the tests."""
+    return _evaluated(one.folder("evaluation"), one, amount, one.study.sets)
+
+
+def _scored_on_taught(one: Training, amount: Amount) -> ScoredRun | None:
+    """The evaluation on a sample of what was trained on; None where none is asked for, or the checkpoint is gone."""
+    config, folder = one.config, one.folder(TAUGHT)
+    number = min(config.num_taught_clips, one.num_clips)
+    if not number or (not is_scored(folder) and not Path(amount.checkpoint or "").is_dir()):
+        return None
+    data = config.data
+    clips = [
+        clip
+        for clip in measure_durations(draw(one.study.clips, number, config.seed))
+        if data.min_duration_s <= (clip.duration_s or 0.0) <= data.max_duration_s and clip.text is not None
+    ]
+    return _evaluated(folder, one, amount, [UtteranceSet(TAUGHT, clips)]) if clips else None
+
+
+def _evaluated(folder: Path, one: Training, amount: Amount, sets: Sequence[UtteranceSet]) -> ScoredRun:
+    """An evaluation, made or gone on with unless that is done."""
     if is_scored(folder):
-        scored = load_run(folder)
-    else:
-        is_begun = _is_begun(folder)
-        if not is_begun:
-            shutil.rmtree(folder, ignore_errors=True)
-        evaluation = config.evaluation(amount.checkpoint, str(folder), resume=is_begun)
-        transcription = TranscriptionRun(evaluation, study.sets, study.machine, "evaluate", SCORING_KEYS)
-        found = evaluate_sets(transcription, evaluation.scoring(), evaluation.tracking)
-        assert found is not None, "a learning curve is one process"
-        scored = found
-    if not config.keep_checkpoints:
-        shutil.rmtree(study.run_dir / f"training_{amount.num_clips}" / "checkpoints", ignore_errors=True)
-    return replace(scored, resampling=Resampling(resample_by=config.resample_by))
+        return load_run(folder)
+    is_begun = _is_begun(folder)
+    if not is_begun:
+        shutil.rmtree(folder, ignore_errors=True)
+    suite = one.config.taught_suite(len(sets[0].utterances)) if sets[0].name == TAUGHT else None
+    evaluation = one.config.evaluation(amount.checkpoint, str(folder), resume=is_begun, suite=suite)
+    transcription = TranscriptionRun(evaluation, sets, one.study.machine, "evaluate", SCORING_KEYS)
+    scored = evaluate_sets(transcription, evaluation.scoring(), evaluation.tracking)
+    assert scored is not None, "a learning curve is one process"
+    return scored

@@ -9,6 +9,8 @@ import pytest
 
 from qasr_train.augment.settings import ContextConfig
 from qasr_train.errors import ConfigError, InterruptedRunError
+from qasr_train.evaluation.learning.amounts import Amount
+from qasr_train.evaluation.learning.verdict import Answer
 from qasr_train.jobs import learning_curve as job
 from qasr_train.jobs.learning_curve import choose_amounts, learning_curve
 from qasr_train.jobs.recipes import load_config
@@ -48,6 +50,7 @@ def config(inputs: Path) -> LearningCurveConfig:
         f"suite.manifest={inputs / 'm.jsonl'}",
         "suite.sets.own.source.split=test",
         "decode.max_new_tokens=3",
+        "num_taught_clips=5",
         "decode.check_batch_invariance=0",
         "decode.num_warmup_batches=0",
         "out=x",
@@ -104,6 +107,11 @@ def test_a_curve_is_drawn_once_and_goes_on_with_more_amounts(
         scores = json.loads((run_dir / f"evaluation_{point.amount.num_clips}" / "scores.json").read_text())
         assert row["roles"]["all sets"]["percent"] == scores["overall"]["primary_percent"]
     assert saved["growth"][0]["few"] == 2 and saved["growth"][0]["sentence"] == curve.sentences()[0]
+    assert saved["verdict"]["answer"] in [one.value for one in Answer] and curve.sentences()[-1].startswith("verdict: ")
+    taught = {n: json.loads((run_dir / f"taught_{n}" / "scores.json").read_text())["overall"] for n in (2, 6)}
+    assert {n: one["num_utterances"] for n, one in taught.items()} == {2: 2, 6: 5}
+    assert saved["points"][2]["trained_on"]["percent"] == taught[6]["primary_percent"]
+    assert saved["points"][0]["trained_on"] is None
     assert (run_dir / "curve.html").read_text().count("<svg") == 1
     rows = [json.loads((run_dir / f"training_{n}" / "run.json").read_text())["rows"]["train.main"] for n in (2, 6)]
     assert [row["num_taken"] for row in rows] == [2, 6]
@@ -132,6 +140,31 @@ def test_each_amount_lies_within_the_next_and_replay_stays_whole(config: Learnin
     assert replace(config, cut_source="replay").cut == "replay"
 
 
+def test_seeds_draw_anew_and_longer_is_a_run_beside_the_usual(
+    config: LearningCurveConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: dict[str, FinetuneConfig] = {}
+    run_dir = tmp_path / "curve"
+
+    def trained_amount(one: job.Training) -> Amount:
+        folder = one.folder("training")
+        trained[folder.name] = one.config.training(one.num_clips, str(folder), resume=False, longer=one.longer)
+        return Amount(one.num_clips, checkpoint=config.model.path)
+
+    monkeypatch.setattr(job, "_trained", trained_amount)
+    config = replace(config, run_dir=str(run_dir), amounts=[2], include_base=False, include_all=False)
+    learning_curve(replace(config, seeds=[0, 3], longer=2.0, num_taught_clips=0))
+    assert list(trained) == ["training_2", "training_2_seed3", "training_2_longer2"]
+    drawn = [
+        (one.seed, one.data.train["main"].sample_seed, one.trainer.max_steps, one.trainer.num_epochs)
+        for one in trained.values()
+    ]
+    assert drawn == [(0, 0, 1, 3.0), (3, 3, 1, 3.0), (0, 0, 2, 6.0)]
+    assert not list(run_dir.glob("taught_*"))
+    [point] = json.loads((run_dir / "curve.json").read_text())["points"]
+    assert len(point["roles"]["all sets"]["by_seed"]) == 2 and point["trained_on"] is None
+
+
 @pytest.mark.parametrize(
     ("given", "chosen"),
     [
@@ -154,6 +187,8 @@ def test_amounts_beyond_all_clips_are_one(
     [
         ({"amounts": []}, r"amounts=\[\]: name at least one number of clips"),
         ({"amounts": [0]}, r"amounts\[0\]=0: expected at least 1"),
+        ({"seeds": [1, 2, 1]}, r"seeds=\[1, 2, 1\]: a seed stands twice"),
+        ({"longer": 1.0}, "longer=1.0: expected more than 1"),
         ({"cut_source": "mian"}, "cut_source=mian: no such source in data.train; choose from main"),
         ({"precision": Precision.fp16}, "precision=fp16"),
     ],

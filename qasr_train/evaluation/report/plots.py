@@ -189,10 +189,14 @@ def noise_plot(lines: Sequence[NoiseLine], axis_label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AmountLine:
-    """The sets of one role by the clips trained on. points: (clips, percent, its interval), rising; 0 clips: before training."""
+    """The sets of one role by the clips trained on. points: (clips, percent, its interval), rising; 0 clips: before training.
+
+    is_forecast: nobody trained on so many; dashed.
+    """
 
     name: str
     points: Sequence[tuple[int, float, Interval | None]]
+    is_forecast: bool = False
 
 
 def amount_plot(lines: Sequence[AmountLine], axis_label: str) -> str:
@@ -207,7 +211,10 @@ def amount_plot(lines: Sequence[AmountLine], axis_label: str) -> str:
     }
     with svg_drawing(8, 4.2) as drawing:
         axes = drawing.axes
-        _rate_lines(axes, drawn, "clips trained on (0: before training)")
+        _rate_lines(
+            axes, drawn, "clips trained on (0: before training)", [one.name for one in lines if one.is_forecast]
+        )
+        _bands(axes, drawn)
         axes.set_xscale("log")
         axes.minorticks_off()
         axes.set_xticks([places[amount] for amount in amounts], [f"{amount:,}" for amount in amounts])
@@ -216,8 +223,20 @@ def amount_plot(lines: Sequence[AmountLine], axis_label: str) -> str:
     return drawing.text
 
 
+def _bands(axes: "Axes", lines: Mapping[str, Sequence[tuple[float, float, Interval | None]]]) -> None:
+    """The intervals of each line as a band, where there are two or more."""
+    for number, points in enumerate(lines.values()):
+        known = [(place, interval) for place, _, interval in points if interval is not None]
+        if len(known) > 1:
+            low, high = [one.low_percent for _, one in known], [one.high_percent for _, one in known]
+            axes.fill_between([place for place, _ in known], low, high, color=f"C{number}", alpha=0.1, linewidth=0)
+
+
 def _rate_lines(
-    axes: "Axes", lines: Mapping[str, Sequence[tuple[float, float, Interval | None]]], label: str = ""
+    axes: "Axes",
+    lines: Mapping[str, Sequence[tuple[float, float, Interval | None]]],
+    label: str = "",
+    dashed: Sequence[str] = (),
 ) -> None:
     """A line a name. lines: (place, percent, its interval) of each. label: of the axis along; what arrows mean comes below it."""
     bars = {
@@ -235,6 +254,7 @@ def _rate_lines(
             color=f"C{number}",
             marker="o",
             capsize=3,
+            linestyle="--" if name in dashed else "-",
         )
         _arrows(axes, [(at, top) for at, bar in zip(places, bars[name], strict=True) if _is_beyond(bar, top)], "^")
     axes.set_ylim(0, 1.05 * top)

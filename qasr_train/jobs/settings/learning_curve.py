@@ -1,18 +1,20 @@
 """Owns the settings of `learning_curve`: those of `finetune`, what is cut into amounts, and what each amount is evaluated on."""
 
 from dataclasses import dataclass, fields, replace
+from math import ceil
 from typing import Any
 
 from qasr_train.config.settings import setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import RESAMPLE_BY, SuiteConfig
+from qasr_train.evaluation.settings import RESAMPLE_BY, SetConfig, SuiteConfig
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.jobs.settings.finetune import FinetuneConfig, begun_context
 from qasr_train.run.directory import recorded_normalizer
 from qasr_train.run.settings import Precision, refuse_fp16
 from qasr_train.text.normalize import DEFAULT_NORMALIZER
 
+TAUGHT = "taught"  # the set of clips that were trained on
 REPLAY = "replay"  # what sources begin with that are there against forgetting
 
 
@@ -31,6 +33,17 @@ class LearningCurveConfig(FinetuneConfig):
     )
     include_all: bool = setting(True, help="whether the whole source is an amount too")
     include_base: bool = setting(True, help="whether the model before training is evaluated too, as amount 0")
+    seeds: list[int] = setting(
+        [], ge=0, help="every amount is drawn and trained once with each, and the curve is their mean. []: `seed` alone"
+    )
+    num_taught_clips: int = setting(
+        100, ge=0, help="clips; so many of those an amount was trained on are transcribed too: what it learned. 0: none"
+    )
+    longer: float | None = setting(
+        None,
+        gt=1,
+        help="times; the largest amount is trained once more, for so many times the epochs or steps. null: not",
+    )
     precision: Precision = setting(
         Precision.auto, help="number format of the model in evaluation. auto: bf16 on a GPU, else fp32"
     )
@@ -45,6 +58,8 @@ class LearningCurveConfig(FinetuneConfig):
         if not self.amounts:
             raise ConfigError("amounts=[]: name at least one number of clips, e.g. amounts=[15,60,240]")
         self.amounts = sorted(set(self.amounts))
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds={self.seeds}: a seed stands twice; name each once")
         if self.cut_source is not None and self.cut_source not in self.data.train:
             raise ConfigError(
                 f"cut_source={self.cut_source}: no such source in data.train; choose from {', '.join(self.data.train)}"
@@ -74,8 +89,12 @@ class LearningCurveConfig(FinetuneConfig):
         context = begun_context(self.run_dir, self.context, resume=self.resume)
         return replace(self, normalizer=normalizer, suite=replace(self.suite, normalizer=rules), context=context)
 
-    def training(self, num_clips: int, run_dir: str, *, resume: bool) -> FinetuneConfig:
-        """The fine-tune on so many clips, which may be all there are."""
+    def with_seed(self, seed: int) -> "LearningCurveConfig":
+        """The same curve by other draws and trainings."""
+        return self if seed == self.seed else replace(self, seed=seed)
+
+    def training(self, num_clips: int, run_dir: str, *, resume: bool, longer: float | None = None) -> FinetuneConfig:
+        """The fine-tune on so many clips, which may be all there are. longer: times the usual length; None: the usual."""
         data, name = self.data, self.cut
         drawn = replace(data.train[name], max_utterances=num_clips, sample_seed=self.seed)
         changed: dict[str, Any] = {
@@ -84,17 +103,31 @@ class LearningCurveConfig(FinetuneConfig):
             "run_dir": run_dir,
             "resume": resume,
         }
+        if longer is not None:
+            epochs, steps = self.trainer.num_epochs, self.trainer.max_steps
+            changed["trainer"] = replace(
+                self.trainer,
+                num_epochs=None if epochs is None else longer * epochs,
+                max_steps=None if steps is None else ceil(longer * steps),
+            )
         kept = {field.name: getattr(self, field.name) for field in fields(FinetuneConfig)}
         return FinetuneConfig(**kept | changed)
 
-    def evaluation(self, checkpoint: str | None, run_dir: str, *, resume: bool) -> EvaluateConfig:
-        """The evaluation of a checkpoint. None: of the model before training."""
+    def taught_suite(self, num_clips: int) -> SuiteConfig:
+        """What run.json says of the sample of clips that were trained on."""
+        source = replace(self.data.train[self.cut], max_utterances=num_clips, sample_seed=self.seed)
+        return SuiteConfig(name=TAUGHT, sets={TAUGHT: SetConfig(source)}, normalizer=self.suite.normalizer)
+
+    def evaluation(
+        self, checkpoint: str | None, run_dir: str, *, resume: bool, suite: SuiteConfig | None = None
+    ) -> EvaluateConfig:
+        """The evaluation of a checkpoint. None: of the model before training. suite: None: the curve's own."""
         model = self.model
         if checkpoint is not None:
             model = replace(model, path=checkpoint, revision=None, base=None)  # a checkpoint is whole
         return EvaluateConfig(
             model=model,
-            suite=self.suite,
+            suite=suite or self.suite,
             decode=self.decode,
             run_dir=run_dir,
             resume=resume,

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.evaluation.comparing.amounts import Amount, Growth, curve_point, curve_row, growth_between
 from qasr_train.evaluation.comparing.paired import PairedTest
-from qasr_train.evaluation.report.curve import Curve, curve_page, curve_summary
+from qasr_train.evaluation.learning.amounts import Amount, Growth, combine_tests, curve_point, growth_between
+from qasr_train.evaluation.learning.curve import Curve, curve_row
+from qasr_train.evaluation.report.curve import curve_page, curve_summary
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.text.normalize import get_normalizer
@@ -68,17 +69,17 @@ def test_the_sentence_says_no_more_than_the_test(one: Growth, said: str) -> None
 def test_each_role_is_pooled_and_tested_by_itself() -> None:
     few = run_of({"target": [5, 5, 6, 6, 5, 6], "guard": [1, 0, 1, 0, 1, 0]})
     many = run_of({"target": [1, 1, 2, 1, 1, 2], "guard": [0, 1, 0, 1, 1, 0]})
-    point = curve_point(Amount(60), few)
+    point = curve_point(Amount(60), [few])
     # 33 of 60 words, 3 of 60.
     assert {role: rate.percent for role, rate in point.rates.items()} == {"target": 55.0, "guard": 5.0}
-    found = growth_between((60, few), (240, many))
+    found = growth_between((60, [few]), (240, [many]))
     assert [(one.role, one.test.delta_percent) for one in found] == [("target", -41.6667), ("guard", 0.0)]
     assert [one.sentence().split(":")[1] for one in found] == [
         " more recordings still help",
         " no difference can be shown between 60 and 240 clips (+0.00 points, 95 % interval "
         + found[1].sentence().partition("interval ")[2],
     ]
-    row = curve_row("digits", [point], found)
+    row = curve_row(Curve("digits", "own", [point], found))
     assert row["points"][0]["roles"]["target"]["interval"]["num_units"] == 6
     assert row["growth"][0]["few"] == 60 and row["growth"][0]["test"]["p_value"] < 0.05
 
@@ -87,20 +88,20 @@ def test_without_roles_all_sets_are_one() -> None:
     few, many = (
         run_of({"own": numbers, "other": numbers}, roles=False) for numbers in ([5, 5, 6, 6, 5, 6], [1, 1, 2, 1, 1, 2])
     )
-    assert list(curve_point(Amount(60), few).rates) == ["all sets"]
-    assert [one.role for one in growth_between((60, few), (240, many))] == ["all sets"]
+    assert list(curve_point(Amount(60), [few]).rates) == ["all sets"]
+    assert [one.role for one in growth_between((60, [few]), (240, [many]))] == ["all sets"]
 
 
 def test_sets_without_words_are_refused() -> None:
     silence = [Prediction(None, 1.0, 0.1, "", "x", id="s", set="s", role="guard", language="English")]
     with pytest.raises(ConfigError, match="suite: of guard sets no utterance has reference words"):
-        curve_point(Amount(60), score_predictions(silence, get_normalizer("none")))
+        curve_point(Amount(60), [score_predictions(silence, get_normalizer("none"))])
 
 
 def test_the_page_draws_each_amount_and_escapes_names() -> None:
     few, many = (run_of({"target": n, "guard": n}) for n in ([5, 5, 6, 6, 5, 6], [1, 1, 2, 1, 1, 2]))
-    points = [curve_point(Amount(0), few), curve_point(Amount(1500, 1.234, None, 40, "x"), many)]
-    curve = Curve("<b>", "<i>", points, growth_between((0, few), (1500, many)))
+    points = [curve_point(Amount(0), [few]), curve_point(Amount(1500, 1.234, None, 40, "x"), [many])]
+    curve = Curve("<b>", "<i>", points, growth_between((0, [few]), (1500, [many])))
     page = curve_page(curve)
     assert "&lt;b&gt;" in page and "<b>" not in page and "<i>" not in page
     assert ">1,500<" in page and ">0<" in page and ">target<" in page and ">guard<" in page
@@ -111,3 +112,23 @@ def test_the_page_draws_each_amount_and_escapes_names() -> None:
     assert alone.sentences() == [
         "one amount alone does not say whether more recordings help; give others, or include_base=true"
     ]
+
+
+def test_several_trainings_are_a_mean_and_what_they_differ_by_widens_both() -> None:
+    few = run_of({"target": [5, 5, 6, 6, 5, 6]})
+    many = [run_of({"target": [n + more for n in (1, 1, 2, 1, 1, 2)]}) for more in (0, 2)]
+    point = curve_point(Amount(240), many)
+    rate = point.rates["target"]
+    assert (rate.by_seed, rate.percent) == ([13.33, 33.33], 23.33)
+    alone = curve_point(Amount(240), many[:1]).rates["target"].interval
+    assert rate.interval and alone and rate.interval.high_percent > alone.high_percent + 10
+
+    tests = [growth_between((60, [few]), (240, [one]))[0].test for one in many]
+    [both] = growth_between((60, [few, few]), (240, many))
+    assert both.test == combine_tests(tests) and both.test.delta_percent == -31.6667
+    # Two trainings, 20 points apart: a standard error of 10 points with one degree of freedom beside the tests' own.
+    own = tests[0].error_points or 0.0
+    assert both.test.error_points == pytest.approx((own**2 + 10**2) ** 0.5, abs=0.3)
+    assert both.test.p_value > 0.05 > tests[0].p_value
+    [base] = growth_between((0, [few]), (240, many))  # the model before training was scored once
+    assert base.test.delta_percent == both.test.delta_percent

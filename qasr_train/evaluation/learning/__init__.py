@@ -1,0 +1,1 @@
+"""What a learning curve says: rates by amount, a verdict, how it may go on."""
