@@ -13,6 +13,7 @@ from qasr_train.augment.clip_changes import Changes
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
 from qasr_train.data.length_limits import Limits, measure_durations
 from qasr_train.data.mixture import ListPool, describe_shares, seconds_by_language
+from qasr_train.data.sampling import ExpectedErrors
 from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import Pool, SourceContent, build_pools, open_sources
 from qasr_train.data.training_data import TrainingData
@@ -29,6 +30,7 @@ from qasr_train.text.style import set_style, style_remarks
 
 DevSets = dict[str, list[Utterance]]
 ROWS = "rows"  # of run.json: what became of the rows of each source
+ERRORS = "expected_errors"  # of run.json: by which predictions clips are drawn
 
 
 def check_sources(config: DataConfig) -> None:
@@ -42,6 +44,7 @@ class TrainingSources:
     """The sources of a run, opened as far as no model is needed for it.
 
     seed: of the run. takes_all: whether the run began before rows of other splits than train were set aside.
+    errors: by which clips are drawn; None: all as often.
     """
 
     config: DataConfig
@@ -49,6 +52,7 @@ class TrainingSources:
     processes: Processes
     seed: int
     takes_all: bool = False
+    errors: ExpectedErrors | None = None
 
     @property
     def intakes(self) -> dict[str, Intake]:
@@ -91,9 +95,9 @@ class TrainingSources:
             opened=self.opened,
             mix_temperature=config.mix_temperature,
             mix_by=config.mix_by,
+            sampling=(config.sample_by_error, self.errors) if self.errors else None,
         )
-        for pool in _lists(pools):
-            _require_languages(model.collator, pool.utterances, f"data.train.{pool.name.partition('/')[0]}")
+        _require_pools(model.collator, pools)
         for line in (*describe_pools(pools), *limits.describe("data.train")):
             say(line)
         load = open_cache(config.cache, model, pools, run)
@@ -114,16 +118,33 @@ class TrainingSources:
 
 
 def open_training_sources(
-    config: DataConfig, *, processes: Processes, seed: int, resumed: Path | None = None
+    config: DataConfig,
+    *,
+    processes: Processes,
+    seed: int,
+    resumed: Path | None = None,
+    errors: ExpectedErrors | None = None,
 ) -> TrainingSources:
     """The sources of `data.train`; raises as `open_sources`.
 
     resumed: the directory of a run that goes on; None: of a new one. A run whose record counts no rows began before training set
     rows of other splits aside, so it goes on with all of them.
+    errors: what the predictions of `data.sample_by_error` say; None: it is off. Those a run began with must stay.
     """
+    if resumed is not None and errors is not None:
+        _refuse_other_errors(read_run(resumed), errors)
     takes_all = resumed is not None and ROWS not in read_run(resumed)
     opened = open_sources(config.train, processes=processes, seed=seed, takes_all=takes_all)
-    return TrainingSources(config, opened, processes, seed, takes_all)
+    return TrainingSources(config, opened, processes, seed, takes_all, errors)
+
+
+def _refuse_other_errors(record: Mapping[str, Any], errors: ExpectedErrors) -> None:
+    before = record.get(ERRORS, {}).get("digest", errors.digest)
+    if before != errors.digest:
+        raise ConfigError(
+            f"resume: data.sample_by_error.predictions={errors.path} does not say what it said when the run began, so that other "
+            "clips would be drawn; restore it, or start a new run with model.path=CHECKPOINT"
+        )
 
 
 def open_dev_sets(
@@ -158,6 +179,11 @@ def open_dev_sets(
     return dev_sets
 
 
+def _require_pools(collator: TrainingCollator, pools: Mapping[str, Pool]) -> None:
+    for pool in _lists(pools):
+        _require_languages(collator, pool.utterances, f"data.train.{pool.name.partition('/')[0]}")
+
+
 def _require_languages(collator: TrainingCollator, utterances: Sequence[Utterance], where: str) -> None:
     """Refuse a source in a language the model cannot be taught, before the first step; a stream's rows are met in training."""
     collator.require_languages(set(languages_of(utterances)[0]) - {UNKNOWN}, where)
@@ -167,6 +193,13 @@ def record_rows(run_dir: Path, intakes: Mapping[str, Intake]) -> None:
     """Put into run.json what became of the rows of each source, beside what stands there of others; one process does."""
     known = read_run(run_dir).get(ROWS, {})
     record_in_run(run_dir, **{ROWS: known | {name: intake.record() for name, intake in intakes.items()}})
+
+
+def record_errors(run_dir: Path, errors: ExpectedErrors | None) -> None:
+    """Put into run.json by which predictions clips are drawn, if they are; one process does."""
+    if errors is not None:
+        told = {"predictions": errors.path, "num_clips": len(errors.percents), "digest": errors.digest}
+        record_in_run(run_dir, **{ERRORS: told})
 
 
 def record_sources(run_dir: Path, configs: Mapping[str, SourceConfig], pools: Mapping[str, Pool]) -> None:

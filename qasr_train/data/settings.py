@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from qasr_train.config.patterns import matches
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 
 
 class TooLong(str, Enum):
@@ -38,6 +40,60 @@ class CacheConfig:
         check_settings(self, "data.cache")
         if self.encoder_outputs and self.dir is None:
             raise ConfigError("data.cache.encoder_outputs=true needs a directory; set data.cache.dir")
+
+
+class Unpredicted(str, Enum):
+    """What to do with a clip whose error rate no prediction tells."""
+
+    error = "error"
+    drop = "drop"
+
+
+@dataclass
+class SampleByErrorConfig:
+    """Clips drawn by the error rate that saved predictions lead one to expect: what is heard without fault teaches little.
+
+    An epoch draws a clip in proportion to (its error rate + floor_percent) ** power, in as many draws as its source has clips
+    within the range, times its passes. The choice of clips matters more than the form of a reward (arXiv 2509.18569).
+    """
+
+    predictions: str | None = setting(
+        None,
+        help="path; run folder of evaluate or predictions.jsonl that holds the rows of data.train. null: every clip as often",
+    )
+    sources: list[str] = setting(
+        ["*"], help="patterns; sources of data.train that are drawn so. Others are as they are"
+    )
+    normalizer: str = setting(DEFAULT_NORMALIZER, help="name; the normaliser of the error rates (CER by language)")
+    power: float = setting(1.0, ge=0, le=4, help="exponent of the weight. 0: all clips within the range as often")
+    floor_percent: float = setting(
+        5.0, gt=0, help="percent; added to every error rate, so that a clip heard without fault is drawn too"
+    )
+    max_draws: float = setting(4.0, ge=1, help="draws; the most of one clip in an epoch of one pass")
+    min_percent: float = setting(0.0, ge=0, help="percent; clips of a lower error rate are left out")
+    max_percent: list[float] = setting(
+        [100.0],
+        gt=0,
+        help="percent; clips of a higher error rate are left out: in the first epoch, the second ..., and as the last says from "
+        "then on. [30,50,70] is a curriculum; []: no limit, wrong transcripts included",
+    )
+    unpredicted: Unpredicted = setting(
+        Unpredicted.error, help="a clip that no prediction tells of: stop, or drop it and count it"
+    )
+
+    def __post_init__(self) -> None:
+        key = "data.sample_by_error"
+        check_settings(self, key)
+        get_normalizer(self.normalizer)
+        if lower := [one for one in self.max_percent if one < self.min_percent]:
+            raise ConfigError(
+                f"{key}.max_percent={lower[0]:g} is below {key}.min_percent={self.min_percent:g}; exchange them"
+            )
+
+    def is_for(self, source: str) -> bool:
+        """Whether a source of data.train is drawn so."""
+        key = "data.sample_by_error.sources"
+        return self.predictions is not None and any(matches(key, pattern, source) for pattern in self.sources)
 
 
 class FeaturesOn(str, Enum):
@@ -77,6 +133,9 @@ class DataConfig:
         FeaturesOn.worker, help="where the log-mel is made: in the loader workers, or on the training device"
     )
     cache: CacheConfig = setting(CacheConfig(), help="features kept on disk")
+    sample_by_error: SampleByErrorConfig = setting(
+        SampleByErrorConfig(), help="clips drawn by the error rate that predictions lead one to expect"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "data")
@@ -89,6 +148,22 @@ class DataConfig:
             raise ConfigError(
                 "data.features_on=device makes features anew in every epoch, and data.cache.dir keeps those that workers "
                 "make; set one of the two"
+            )
+        self._check_sampled()
+
+    def _check_sampled(self) -> None:
+        sampling = self.sample_by_error
+        if sampling.predictions is None or not self.train:
+            return
+        chosen = [name for name in self.train if sampling.is_for(name)]
+        if not chosen:
+            raise ConfigError(
+                f"data.sample_by_error.sources={sampling.sources} matches no source of data.train ({', '.join(self.train)})"
+            )
+        if streamed := [name for name in chosen if self.train[name].streaming]:
+            raise ConfigError(
+                f"data.train.{streamed[0]}.streaming=true: a draw by error rate has to know all rows; set streaming=false, or "
+                "leave the source out of data.sample_by_error.sources"
             )
 
     @property

@@ -11,7 +11,8 @@ from typing import Any
 from qasr_train.batch import FailedAudio
 from qasr_train.data.length_limits import Limits, measure_durations
 from qasr_train.data.mixture import ListPool, apply_temperature
-from qasr_train.data.settings import MixBy
+from qasr_train.data.sampling import ExpectedErrors, sample
+from qasr_train.data.settings import MixBy, SampleByErrorConfig
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.run.processes import ALONE, Processes
@@ -131,6 +132,7 @@ def build_pools(
     opened: Mapping[str, SourceContent] | None = None,
     mix_temperature: float | None = None,
     mix_by: MixBy = MixBy.language,
+    sampling: tuple[SampleByErrorConfig, ExpectedErrors] | None = None,
 ) -> dict[str, Pool]:
     """Apply limits and weights to the sources of a mixture; streams are not read.
 
@@ -141,10 +143,11 @@ def build_pools(
         seed: of the run.
         opened: what `open_sources` gave; None: opened here, for one process.
         mix_temperature, mix_by: see `mixture.apply_temperature`; None: weights are `passes_per_epoch` alone.
+        sampling: how clips are drawn by what predictions say of them, within the passes of their source; None: all as often.
 
     Raises:
         ConfigError: a temperature with a streamed source, whose hours nobody knows.
-        DataError: as `open_sources`; a source of which nothing is within the limits.
+        DataError: as `open_sources` and `sampling.sample`; a source of which nothing is within the limits.
     """
     opened = opened if opened is not None else open_sources(sources, seed=seed)
     streams: dict[str, StreamPool] = {}
@@ -156,6 +159,8 @@ def build_pools(
             streams[name] = StreamPool(name, content, window, limits)
         else:
             lists[name] = ListPool(name, limits(measure_durations(content), name), passes, (seed, number))
+    if sampling is not None:
+        lists = {name: sampled_by_error(pool, *sampling) for name, pool in lists.items()}
     if mix_temperature is not None and streams:
         raise ConfigError(
             f"data.mix_temperature={mix_temperature:g} needs the hours of every source, and {next(iter(streams))} is streamed; "
@@ -164,6 +169,14 @@ def build_pools(
     if mix_temperature is not None:
         return dict(apply_temperature(lists, mix_temperature, mix_by))
     return {name: streams.get(name) or lists[name] for name in sources}
+
+
+def sampled_by_error(pool: ListPool, config: SampleByErrorConfig, errors: ExpectedErrors) -> ListPool:
+    """A pool drawn by what predictions say of its clips, where its source is to be; raises as `sampling.sample`."""
+    if not config.is_for(pool.name):
+        return pool
+    utterances, draws, told = sample(pool.utterances, config, errors, pool.name)
+    return ListPool(pool.name, utterances, pool.passes, pool.seed, draws, told)
 
 
 def _share(number: int, processes: Processes) -> int:

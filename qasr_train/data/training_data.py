@@ -95,7 +95,7 @@ class TrainingData:
 
     def _draw(self, pool: Pool, epoch: int) -> Sequence[Utterance]:
         utterances: Sequence[Utterance] = pool.draw(epoch)
-        if self.changes.is_on and isinstance(pool, ListPool) and pool.passes > 1:
+        if self.changes.is_on and isinstance(pool, ListPool) and pool.has_copies:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
         # What is added to a stream differs between the processes that share it.
         is_own = self._has_own_share and isinstance(pool, StreamPool)

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from qasr_train.augment.clip_changes import Changes, make_changes
+from qasr_train.corpus.expected_errors import read_expected_errors
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.opening import (
     DevSets,
@@ -19,23 +20,22 @@ from qasr_train.data.opening import (
     check_sources,
     open_dev_sets,
     open_training_sources,
+    record_errors,
     record_rows,
     record_sources,
 )
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
 from qasr_train.jobs.settings.finetune import FinetuneConfig
-from qasr_train.models.blocks.compiled import refuse_compiling
 from qasr_train.run.device import choose_device
 from qasr_train.run.heartbeat import Peers
 from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker, tracker_names
 from qasr_train.text.normalize import get_normalizer
-from qasr_train.training.batch_search import find_budget, refuse_batch_search
-from qasr_train.training.launch import make_accelerator, refuse_launch
+from qasr_train.training.batch_search import find_budget
+from qasr_train.training.launch import make_accelerator, refuse_machine
 from qasr_train.training.learner import Learner, load_learner
 from qasr_train.training.saving import claim_run, describe_result, record_model, record_plan
-from qasr_train.training.settings import is_sharding_asked_for
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
 from qasr_train.training.validation import Validator
@@ -128,11 +128,7 @@ def refuse_mistakes(config: FinetuneConfig) -> tuple[Changes, torch.device]:
         max_target_tokens=config.data.max_target_tokens,
     )
     device = choose_device(config.trainer.device, key="trainer.device")
-    refuse_launch(device)
-    if config.trainer.find_batch_seconds:
-        refuse_batch_search(device, is_sharded=is_sharding_asked_for())
-    if config.trainer.compile:
-        refuse_compiling(device, is_sharded=is_sharding_asked_for())
+    refuse_machine(device, config.trainer)
     return changes, device
 
 
@@ -166,7 +162,13 @@ def open_run(config: FinetuneConfig, device: torch.device, stack: ExitStack) -> 
 
 def read_sources(config: FinetuneConfig, accelerator: Accelerator, resumed: Path | None) -> TrainingSources:
     """What is trained on, before there is a model. resumed: the directory of a run that goes on; None: of a new one."""
-    return open_training_sources(config.data, processes=processes_of(accelerator), seed=config.seed, resumed=resumed)
+    return open_training_sources(
+        config.data,
+        processes=processes_of(accelerator),
+        seed=config.seed,
+        resumed=resumed,
+        errors=read_expected_errors(config.data.sample_by_error),
+    )
 
 
 def planned_steps(
@@ -224,6 +226,7 @@ def open_data(
         record_rows(Path(config.run_dir), intakes)
     if learner.accelerator.is_main_process:
         record_sources(Path(config.run_dir), config.data.train, data.pools)
+        record_errors(Path(config.run_dir), sources.errors)
     return data, dev_sets
 
 

@@ -14,7 +14,10 @@ from pathlib import Path
 from qasr_train.augment.augmenter import Augmenter
 from qasr_train.augment.clip_changes import Changes, make_changes
 from qasr_train.batch import IGNORED, Batch
+from qasr_train.corpus.expected_errors import read_expected_errors
 from qasr_train.data.length_limits import Limits, measure_durations
+from qasr_train.data.mixture import ListPool
+from qasr_train.data.source_pools import sampled_by_error
 from qasr_train.data.workers import PlannedBatches
 from qasr_train.errors import AudioError, ConfigError, UserError
 from qasr_train.files import Styled, visible
@@ -44,9 +47,12 @@ def show_batch(config: ShowBatchConfig) -> None:
         max_target_tokens=config.data.max_target_tokens,
     )
     collator = load_training_collator(config.model)
-    utterances = list(changes.plan(choose_utterances(config, collator), config.epoch, source="shown"))
+    chosen, sampled = choose_utterances(config, collator)
+    utterances = list(changes.plan(chosen, config.epoch, source="shown"))
     batch = make_batch(utterances, collator, changes, config.epoch)
     drawn = [_drawn(changes.augmenter, u, config.epoch, batch, row) for row, u in enumerate(utterances)]
+    for pool in sampled:
+        print(visible(pool.describe()))
     if config.out is None:
         color = sys.stdout.isatty() if config.color is None else config.color
         for row, utterance in enumerate(utterances):
@@ -80,19 +86,40 @@ def _drawn(augment: Augmenter | None, utterance: Utterance, epoch: int, batch: B
     return augment.describe(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
 
 
-def choose_utterances(config: ShowBatchConfig, collator: TrainingCollator) -> list[Utterance]:
-    """The utterances to show: those named, or the first of each source in turn."""
+def choose_utterances(config: ShowBatchConfig, collator: TrainingCollator) -> tuple[list[Utterance], list[ListPool]]:
+    """(the utterances to show: those named, or the first of each source in turn; the sources drawn by expected error).
+
+    Of these the first are those the epoch draws first.
+    """
     limits = Limits(config.data, collator, model_max_duration_s=config.model.max_duration_s)
-    by_source = [
-        limits(measure_durations(_read(source, name, config)), name) for name, source in config.data.train.items()
-    ]
+    errors = read_expected_errors(config.data.sample_by_error)
+    by_source: list[Sequence[Utterance]] = []
+    sampled: list[ListPool] = []
+    for number, (name, source) in enumerate(config.data.train.items()):
+        rows = limits(measure_durations(_read(source, name, config)), name)
+        if errors is not None and config.data.sample_by_error.is_for(name):
+            pool = ListPool(name, rows, source.passes_per_epoch, (config.seed, number))
+            sampled.append(sampled_by_error(pool, config.data.sample_by_error, errors))
+            rows = list({one.id: one for one in sampled[-1].draw(config.epoch)}.values())
+        by_source.append(rows)
+    return _shown_of(by_source, config), sampled
+
+
+def _shown_of(by_source: Sequence[Sequence[Utterance]], config: ShowBatchConfig) -> list[Utterance]:
     if config.ids:
         known = {u.id: u for utterances in by_source for u in utterances}
         if missing := [one for one in config.ids if one not in known]:
-            raise ConfigError(f"ids={missing}: no such utterance in data.train ({len(known)} are there)")
+            raise ConfigError(
+                f"ids={missing}: no such utterance in data.train ({len(known)} are there{_of_epoch(config)})"
+            )
         return [known[one] for one in config.ids]
     in_turn = [u for together in zip_longest(*by_source) for u in together if u is not None]
     return in_turn[: config.num_utterances]
+
+
+def _of_epoch(config: ShowBatchConfig) -> str:
+    is_drawn = config.data.sample_by_error.predictions is not None
+    return f", as data.sample_by_error draws for epoch {config.epoch}" if is_drawn else ""
 
 
 def _read(source: SourceConfig, name: str, config: ShowBatchConfig) -> list[Utterance]:

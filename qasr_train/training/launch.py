@@ -18,10 +18,12 @@ from torch.distributed import DistError
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from qasr_train.errors import ConfigError, TrainingError
+from qasr_train.models.blocks.compiled import refuse_compiling
 from qasr_train.run.device import choose_dtype
 from qasr_train.run.settings import Precision
+from qasr_train.training.batch_search import refuse_batch_search
 from qasr_train.training.deepspeed_zero import ZeroAccelerator, refuse_zero
-from qasr_train.training.settings import ZERO_ASKED_FOR, is_on
+from qasr_train.training.settings import ZERO_ASKED_FOR, TrainerConfig, is_on, is_sharding_asked_for
 
 
 def make_accelerator(
@@ -82,6 +84,15 @@ def _reset_accelerate() -> None:
 
     if PartialState._shared_state and PartialState().num_processes == 1:
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def refuse_machine(device: torch.device, config: TrainerConfig) -> None:
+    """Refuse what this launch, or this machine under it, cannot do of the settings; raises ConfigError as `refuse_launch`."""
+    refuse_launch(device)
+    if config.find_batch_seconds:
+        refuse_batch_search(device, is_sharded=is_sharding_asked_for())
+    if config.compile:
+        refuse_compiling(device, is_sharded=is_sharding_asked_for())
 
 
 def refuse_launch(device: torch.device) -> None:
