@@ -16,6 +16,7 @@ import torch
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
+from qasr_train.models.blocks.text_pieces import Pieces
 from qasr_train.models.settings import Capability, Engine, Parts, Recompute
 
 if TYPE_CHECKING:  # some three seconds to import, and needed for the annotations alone
@@ -32,6 +33,7 @@ class Hypothesis:
     is_truncated: True when the token limit stopped it before its end token.
     log_probs: natural logarithm of the probability of each token of the transcript, of the end token too where it came, not of
         the language before it; None where the family or the engine does not tell.
+    pieces: how probable each piece of `text` was; None likewise, and where the text is not what the tokens wrote.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Hypothesis:
     num_tokens: int
     is_truncated: bool
     log_probs: tuple[float, ...] | None = field(default=None, compare=False)  # their last digits depend on the batch
+    pieces: Pieces | None = field(default=None, compare=False)
 
 
 def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:

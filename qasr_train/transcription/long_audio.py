@@ -8,12 +8,13 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
+from qasr_train.models.blocks.text_pieces import Pieces, cut_pieces, separator_pieces
 from qasr_train.text.languages import CER_LANGUAGES
 
 SILENCE_S = 0.3  # length of the stretch whose energy is compared: a pause between words, not the closure of a stop
@@ -72,11 +73,39 @@ def join_texts(texts: Sequence[str], language: str | None, overlaps_s: Sequence[
         overlaps_s: seconds that each piece shares with the next, one fewer than texts. What both heard is aligned, and
             taken from the left piece up to the middle of it and from the right piece from there on. None: no overlaps.
     """
+    return "".join(unit.raw for unit in _joined_units(texts, language, overlaps_s))
+
+
+def join_pieces(
+    heard: Sequence[tuple[str, Pieces | None]], language: str | None, overlaps_s: Sequence[float] | None = None
+) -> Pieces | None:
+    """How probable the pieces of `join_texts` were, of texts with theirs; None where some are not known."""
+    if all(pieces is None for _, pieces in heard):
+        return None
+    joined: list[tuple[Pieces, _Unit]] = []
+    for unit in _joined_units([text for text, _ in heard], language, overlaps_s):
+        pieces = heard[unit.text][1]
+        if pieces is None:
+            return None
+        joined.append((pieces, unit))
+    return tuple(
+        piece
+        for pieces, unit in joined
+        for part in (
+            separator_pieces(unit.raw[: len(unit.raw) - unit.num_own]),
+            cut_pieces(pieces, unit.begin, unit.end),
+        )
+        for piece in part
+    )
+
+
+def _joined_units(texts: Sequence[str], language: str | None, overlaps_s: Sequence[float] | None) -> list["_Unit"]:
     has_spaces = language not in _LANGUAGES_WITHOUT_SPACES
     separator, pattern = (" ", _WORD) if has_spaces else ("", _CHARACTER)
     joined: list[_Unit] = []
-    for text, overlap_s in zip(texts, [0.0, *(overlaps_s or [0.0] * len(texts))], strict=False):
-        units = _units(text.strip(), pattern)
+    overlaps = [0.0, *(overlaps_s or [0.0] * len(texts))]
+    for number, (text, overlap_s) in enumerate(zip(texts, overlaps, strict=False)):
+        units = _units(number, text, pattern)
         reach = math.ceil(overlap_s * (_WORDS_PER_S if has_spaces else _CHARACTERS_PER_S))
         place = _meeting_place(joined[-reach:], units[:reach]) if reach else None
         if place is not None:
@@ -86,9 +115,9 @@ def join_texts(texts: Sequence[str], language: str | None, overlaps_s: Sequence[
             met = joined[left].with_word_of(units[right]) if is_last else joined[left]
             joined, units = [*joined[:left], met], units[right + 1 :]
         elif joined and units:
-            units[0] = _Unit(separator + units[0].raw, units[0].key)
+            units[0] = replace(units[0], raw=separator + units[0].raw)
         joined += units
-    return "".join(unit.raw for unit in joined)
+    return joined
 
 
 def overlaps_of(ranges: Sequence[tuple[int, int]]) -> list[float]:
@@ -98,26 +127,40 @@ def overlaps_of(ranges: Sequence[tuple[int, int]]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """A word or character as written, with what stands around it, and what is compared: letters, digits and marks alone."""
+    """A word or character as written, with what stands around it, and what is compared: letters, digits and marks alone.
+
+    text, begin, end: the characters of which text its own part is, after white space that was put before it.
+    """
 
     raw: str
     key: str
+    text: int
+    begin: int
+    end: int
+
+    @property
+    def num_own(self) -> int:
+        """Characters of `raw` that stand in its text."""
+        return self.end - self.begin
 
     def with_word_of(self, other: "_Unit") -> "_Unit":
         """The other's writing after this one's space."""
         space = self.raw[: len(self.raw) - len(self.raw.lstrip())]
-        return _Unit(space + other.raw.lstrip(), other.key)
+        word = other.raw.lstrip()
+        return replace(other, raw=space + word, begin=other.end - len(word))
 
 
-def _units(text: str, pattern: re.Pattern[str]) -> list[_Unit]:
+def _units(number: int, text: str, pattern: re.Pattern[str]) -> list[_Unit]:
     """The words or characters of a text; a piece of mere punctuation belongs to the one before it."""
     units: list[_Unit] = []
-    for raw in pattern.findall(text):
+    begin, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    for found in pattern.finditer(text, begin, end):
+        raw = found.group()
         key = "".join(c for c in unicodedata.normalize("NFKC", raw).casefold() if unicodedata.category(c)[0] in "LNM")
         if key or not units:
-            units.append(_Unit(raw, key))
+            units.append(_Unit(raw, key, number, *found.span()))
         else:
-            units[-1] = _Unit(units[-1].raw + raw, units[-1].key)
+            units[-1] = replace(units[-1], raw=units[-1].raw + raw, end=found.end())
     return units
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.files import files_below, write_rows
 from qasr_train.manifest import MAX_SECONDS, read_jsonl
+from qasr_train.models.blocks.text_pieces import Pieces, joined_pieces, parse_pieces, pieces_field
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
 from qasr_train.transcription.carried_columns import parse_columns
 from qasr_train.transcription.unstated_language import Reason, describe_reasons, languages_of_unstated
@@ -25,7 +26,7 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
 # A row with neither is one of the leaderboard's, whatever its file is called.
 _OUR_MARKS = {"language", "version"}
-_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt", "columns")
+_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt", "columns", "pieces")
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "audio_filepath": (str,),
@@ -74,6 +75,7 @@ class Prediction:
     channel: the one channel of the recording that was transcribed, from 0; None: all that carry sound.
     prompt: the `PromptForm` it was transcribed with; None: the system's own.
     columns: of the manifest's other columns those that were asked for (`by`), as text; a row may lack any.
+    pieces: how probable each piece of `pred_text` was; None where the system does not tell.
     origin: "file:line", for messages only, never written.
     """
 
@@ -98,6 +100,7 @@ class Prediction:
     channel: int | None = None
     prompt: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    pieces: Pieces | None = None
     origin: str = ""
 
 
@@ -158,7 +161,7 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         value = getattr(prediction, one.name)
         if one.name == "origin" or (one.name in _WHERE_SET and value in (None, {})):
             continue
-        row[_JSON_NAMES.get(one.name, one.name)] = value
+        row[_JSON_NAMES.get(one.name, one.name)] = pieces_field(value) if one.name == "pieces" else value
     row["version"] = PREDICTIONS_VERSION
     return row
 
@@ -231,6 +234,7 @@ def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
         failed="; ".join(reasons) or None,
         columns=dict(set.intersection(*(set(part.columns.items()) for part in parts))),
         confidence=None,  # rows do not say of how many tokens each is the mean
+        pieces=joined_pieces([(part.pred_text, part.pieces) for part in parts]),
         parent_id=None,
         chunk_index=None,
     )
@@ -344,7 +348,8 @@ def parse_prediction(row: dict[str, Any], where: str, columns: Sequence[str] = (
     values["pred_text"] = values["pred_text"] or ""
     seconds = {name: _seconds(row, _JSON_NAMES[name], where) for name in _JSON_NAMES}
     carried = {name: _without_lone_surrogates(value) for name, value in parse_columns(row, where, columns).items()}
-    return Prediction(**values, **seconds, columns=carried, origin=where)  # type: ignore[arg-type]
+    pieces = parse_pieces(row.get("pieces"), values["pred_text"] or "", where)
+    return Prediction(**values, **seconds, columns=carried, pieces=pieces, origin=where)  # type: ignore[arg-type]
 
 
 def _without_lone_surrogates(text: str) -> str:

@@ -21,7 +21,7 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.base import Hypothesis, Recogniser, RowDecoder, confidence_of
 from qasr_train.models.settings import Capability
 from qasr_train.run.processes import Processes
-from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
+from qasr_train.transcription.long_audio import join_pieces, join_texts, overlaps_of, split_at_silences
 from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.prompts import PromptForm, prompted
@@ -216,13 +216,15 @@ def _prediction(
     """One prediction of an utterance's pieces (none if it failed); a language the model was told is not one it predicted."""
     languages = [hypothesis.language for hypothesis, _ in heard if hypothesis.language]
     language = languages[0] if languages else None
+    written, overlaps_s = language or utterance.language, overlaps_of(ranges)
+    pieces = join_pieces([(one.text, one.pieces) for one, _ in heard], written, overlaps_s)
     return Prediction(
         id=utterance.id,
         audio_filepath=utterance.audio_name,
         duration_s=utterance.duration_s if failed else ranges[-1][1] / SAMPLE_RATE_HZ,
         time_s=None if failed else sum(seconds for _, seconds in heard),
         text=utterance.text,
-        pred_text=join_texts([one.text for one, _ in heard], language or utterance.language, overlaps_of(ranges)),
+        pred_text=join_texts([one.text for one, _ in heard], written, overlaps_s),
         language=utterance.language,
         speaker=utterance.speaker,
         channel=utterance.channel,
@@ -233,6 +235,7 @@ def _prediction(
         context=utterance.context if decoding.use_context else None,
         prompt=None if decoding.prompt is PromptForm.own else decoding.prompt.value,
         confidence=confidence_of([one for one, _ in heard]),
+        pieces=None if failed else pieces,
     )
 
 

@@ -203,6 +203,12 @@ def test_only_the_transcript_and_its_end_are_counted(model: Qwen3ASR) -> None:
     assert hypothesis_of(model, ["l", "<asr_text>", "a"]).log_probs == (-3.0,), "cut short: no end to count"
     assert hypothesis_of(model, ["a", "b"]).log_probs == (-1.0, -2.0), "without a marker all of it is the transcript"
     assert hypothesis_of(model, ["l", "<asr_text>"]).log_probs == (), "cut before the transcript"
+    assert (whole.text, whole.pieces) == ("ab", ((1, -4.0), (1, -5.0))), "of the end nothing is written"
+    assert hypothesis_of(model, ["a", "b", "<|im_end|>"], prefix="language English<asr_text>").pieces == (
+        (1, -1),
+        (1, -2),
+    )
+    assert hypothesis_of(model, ["l", "<asr_text>"]).pieces == ()
 
 
 def test_confidence_is_the_geometric_mean_over_all_pieces(model: Qwen3ASR) -> None:

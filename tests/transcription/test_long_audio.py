@@ -10,7 +10,8 @@ import pytest
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.base import Hypothesis
-from qasr_train.transcription.long_audio import join_texts, overlaps_of, split_at_silences
+from qasr_train.models.blocks.text_pieces import TextPiece
+from qasr_train.transcription.long_audio import join_pieces, join_texts, overlaps_of, split_at_silences
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_fake_model import FakeCollator, FakeModel
 from tests.helpers_transcription import transcribe_all
@@ -117,6 +118,23 @@ JOINS = [
 @pytest.mark.parametrize(("language", "left", "right", "expected"), JOINS)
 def test_what_two_pieces_both_heard_stands_once(language: str, left: str, right: str, expected: str) -> None:
     assert join_texts([left, right], language, [3.0]) == expected
+    heard = [(text, tuple(TextPiece(1, -float(n)) for n in range(1, len(text) + 1))) for text in (left, right)]
+    joined = join_pieces(heard, language, [3.0]) or ()
+    assert len(joined) == len(expected), "a piece for each character"
+    for letter, (_, log_prob) in zip(expected, joined, strict=True):
+        place = int(-log_prob) - 1
+        assert letter == " " if place < 0 else letter in (text[place : place + 1] for text in (left, right))
+
+
+def test_pieces_that_are_not_known_of_one_part_are_not_known() -> None:
+    assert join_pieces([("a b", (TextPiece(3, -1.0),)), ("c", None)], "English", [0.0]) is None
+    assert join_pieces([("", None)], "English") is None
+    parts = [
+        ("one two.", (TextPiece(4, -1.0), TextPiece(4, -2.0))),
+        ("two three", (TextPiece(3, -3.0), TextPiece(6, -4.0))),
+    ]
+    assert join_texts([text for text, _ in parts], "English", [1.0]) == "one two three"
+    assert join_pieces(parts, "English", [1.0]) == ((3, -1.0), (1, 0.0), (3, -3.0), (6, -4.0))
 
 
 def test_without_an_overlap_equal_words_are_two() -> None:

@@ -17,9 +17,11 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
 from qasr_train.models.base import UNKNOWN_ORIGIN, Hypothesis, ModelOrigin, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens
 from qasr_train.models.blocks.recompute import checkpoint_layers
+from qasr_train.models.blocks.text_pieces import pieces_of_tokens
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import find_base, has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
@@ -75,6 +77,7 @@ class Qwen3ASR(nn.Module):
         self.is_packed = packing is not Packing.padded
         self._recompute_convolutions = False
         self._step_graphs: StepGraphs | None = None
+        self._written = WrittenBytes(processor.tokenizer)
         use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
 
     @property
@@ -263,6 +266,7 @@ class Qwen3ASR(nn.Module):
         begins = kept.index(marker) + 1 if not prefix and marker in kept else 0
         raw_text = prefix + self.collator.tokenizer.decode(kept, skip_special_tokens=True)
         parsed = cast(dict[str, Any], self.processor.parse_output(raw_text))  # a list only for a list
+        written = zip(map(self._written, kept[begins:]), tokens.log_probs[begins:], strict=False)
         return Hypothesis(
             id=utterance_id,
             text=parsed["transcription"],
@@ -271,6 +275,7 @@ class Qwen3ASR(nn.Module):
             num_tokens=len(kept) + bool(ends),
             is_truncated=not ends,
             log_probs=tuple(tokens.log_probs[begins:]) if tokens.log_probs else None,
+            pieces=pieces_of_tokens(parsed["transcription"], written) if tokens.log_probs else None,
         )
 
 

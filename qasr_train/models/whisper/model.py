@@ -18,10 +18,12 @@ from transformers.modeling_outputs import BaseModelOutput
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import ConfigError
 from qasr_train.models.base import UNKNOWN_ORIGIN, Hypothesis, ModelOrigin, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
 from qasr_train.models.blocks.sharded import gathers_layers
+from qasr_train.models.blocks.text_pieces import pieces_of_tokens
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.models.settings import Capability, Engine, Recompute
@@ -65,7 +67,7 @@ class Whisper(nn.Module):
         super().__init__()
         self.module, self.processor, self.collator = module, processor, collator
         self.generation, self.origin, self.no_speech_threshold = generation, origin, no_speech_threshold
-        self.tokens = collator.tokens
+        self.tokens, self._written = collator.tokens, WrittenBytes(collator.tokens.tokenizer)
         languages = set() if self.tokens.is_multilingual else {Capability.LANGUAGE}
         self.capabilities = frozenset(Capability) - {Capability.SYSTEM_TURN} - languages
         self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
@@ -307,6 +309,7 @@ class Whisper(nn.Module):
         is_ended = is_silent or end_id in row.ids
         kept = [] if is_silent else row.ids[: row.ids.index(end_id)] if end_id in row.ids else row.ids
         raw_text = self.tokens.tokenizer.decode(kept, skip_special_tokens=True)
+        written = zip(map(self._written, kept), row.log_probs, strict=False)
         told = prompt[start + 1] if self.language_names and start + 1 < len(prompt) else None
         return Hypothesis(
             id=utterance_id,
@@ -316,6 +319,7 @@ class Whisper(nn.Module):
             num_tokens=len(kept) + is_ended,
             is_truncated=not is_ended,
             log_probs=tuple(row.log_probs[: len(kept) + 1]) if row.log_probs and not is_silent else None,
+            pieces=pieces_of_tokens(raw_text.strip(), written) if row.log_probs and not is_silent else None,
         )
 
 
