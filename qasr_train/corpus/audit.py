@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from qasr_train.corpus.findings import Finding, Severity
+from qasr_train.corpus.runs_of_words import NGRAM, ngram_hashes, plain_words
 from qasr_train.manifest import Utterance
-from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.style import SetStyle, set_style, style_remarks
 from qasr_train.text.tokens import script_of
 
 UNKNOWN = "unknown language"
-NGRAM = 8  # words (characters where no spaces are written): shorter runs of words meet by chance
 COVERED_FRACTION = 0.5  # of a text's words inside shared n-grams, from which the text counts as known
 OUTLIER_DEVIATIONS = 5.0  # robust standard deviations of the logarithm of the rate
 MIN_CLIPS_FOR_OUTLIERS = 30
@@ -169,7 +168,7 @@ def find_shared_texts(utterances: Sequence[Utterance]) -> list[SharedText]:
 
 
 def _shared_text(small: str, large: str, utterances: Sequence[Utterance], known: set[int]) -> SharedText:
-    long = [(u.id, words) for u in utterances if len(words := _words(u)) >= NGRAM]
+    long = [(u.id, words) for u in utterances if len(words := plain_words(u)) >= NGRAM]
     shares = [(utterance_id, _covered(words, known)) for utterance_id, words in long]
     covered = sorted((one for one in shares if one[1] > COVERED_FRACTION), key=lambda one: (-one[1], one[0]))
     return SharedText(small, large, len(long), covered)
@@ -177,27 +176,14 @@ def _shared_text(small: str, large: str, utterances: Sequence[Utterance], known:
 
 def _covered(words: list[str], known: set[int]) -> float:
     is_covered = [False] * len(words)
-    for start, ngram in enumerate(_ngrams(words)):
+    for start, ngram in enumerate(ngram_hashes(words)):
         if ngram in known:
             is_covered[start : start + NGRAM] = [True] * NGRAM
     return sum(is_covered) / len(words)
 
 
 def _all_ngrams(utterances: Iterable[Utterance]) -> set[int]:
-    return {ngram for utterance in utterances for ngram in _ngrams(_words(utterance))}
-
-
-def _ngrams(words: list[str]) -> list[int]:
-    """Hashes: a corpus of millions of rows fits in memory, and two runs of words with one hash are no worry."""
-    return [hash(tuple(words[i : i + NGRAM])) for i in range(len(words) - NGRAM + 1)]
-
-
-def _words(utterance: Utterance) -> list[str]:
-    """Words without case and punctuation; characters where no spaces are written."""
-    kept = "".join(
-        c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in (utterance.text or "").lower()
-    )
-    return list(kept.replace(" ", "")) if utterance.language in CER_LANGUAGES else kept.split()
+    return {ngram for utterance in utterances for ngram in ngram_hashes(plain_words(utterance))}
 
 
 def _foreign(by_language: dict[str, list[Utterance]]) -> list[ForeignCharacter]:
@@ -259,6 +245,6 @@ def _outliers(language: str, utterances: Sequence[Utterance]) -> list[RateOutlie
 
 def _num_repeats(utterances: Iterable[Utterance]) -> int:
     seen: Counter[tuple[str, str]] = Counter(
-        (u.speaker, " ".join(words)) for u in utterances if u.speaker is not None and len(words := _words(u)) >= 4
+        (u.speaker, " ".join(words)) for u in utterances if u.speaker is not None and len(words := plain_words(u)) >= 4
     )
     return sum(number - 1 for number in seen.values())

@@ -80,6 +80,7 @@ class Summary:
 
     rows: what became of the rows of the source, as `Intake.record` has it. other_texts: the first few clips whose sound another
     has with another text, each with its line and the other's. mended: kind of debris -> transcripts it was taken out of.
+    with_tests: what the corpus shares with test sets that stand elsewhere.
     """
 
     total: Part
@@ -99,6 +100,7 @@ class Summary:
     other_texts: list[str]
     mended: dict[str, int]
     examples: dict[str, list[str]] = field(default_factory=dict)
+    with_tests: list[Finding] = field(default_factory=list)
     version: int = SUMMARY_VERSION
 
     def table(self) -> str:
@@ -131,6 +133,7 @@ class Summary:
             found.append(Finding(severity, text, (), self.num_duplicates))
         for overlap in self.overlaps:
             found += _overlap_findings(overlap)
+        found += self.with_tests
         found += [
             Finding(Severity.FACT, f"mended: {note}: {count} transcripts", (), count)
             for note, count in self.mended.items()

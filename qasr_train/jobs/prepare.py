@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +17,18 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.corpus.audit import audit_corpus
 from qasr_train.corpus.audit_page import audit_page
 from qasr_train.corpus.clips import Clip, find_duplicates, mend_transcripts, reject_unusable
+from qasr_train.corpus.findings import Finding
 from qasr_train.corpus.measurements import Measurements, utterance_key
+from qasr_train.corpus.overlap import TestIndex, find_shared, shared_findings, shared_rejects
 from qasr_train.corpus.recordings import check_recordings, flac_path
 from qasr_train.corpus.splits import assign_splits, find_overlaps
 from qasr_train.corpus.summary import Reject, summarize
 from qasr_train.errors import DataError
 from qasr_train.files import write_rows, write_whole
-from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
+from qasr_train.jobs.settings.prepare import Duplicates, OverlapConfig, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance, write_manifest
 from qasr_train.sources.source import load_table
+from qasr_train.sources.table import UtteranceTable
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
 AUDIT, FLACS = "audit.html", "audio"
@@ -41,6 +44,7 @@ def prepare(config: PrepareConfig) -> None:
     """
     # 1. The rows.
     utterances = load_table(config.source, "prepare", is_one_split=False, takes_refused=True, key="source")
+    test_rows = open_tests(config.overlap)
     # 2. The recordings: decoded once, remembered in the journal.
     out = claim_folder(config)
     settings = {"source.path": str(Path(config.source.path).resolve()), "convert": config.convert}
@@ -48,13 +52,15 @@ def prepare(config: PrepareConfig) -> None:
     num_workers = (os.cpu_count() or 1) if config.num_workers is None else config.num_workers
     with Measurements(out / ".prepare" / "journal.jsonl", settings) as known:
         clips, rejects = check_recordings(utterances, known, flac_folder=flac_folder, num_workers=num_workers)
+        tests = read_tests(test_rows, known, num_workers)
     rejects = [Reject.of(one.utterance, f"{one.reason}{NEW}") for one in utterances.intake.refused] + rejects
     # 3. Transcripts as they are wanted; what fits the limits, and is no duplicate.
     clips, without_text, mended = mend_transcripts(clips, config.mend)
     clips, too_bad = reject_unusable(clips, min_duration_s=config.min_duration_s, max_duration_s=config.max_duration_s)
     clips, duplicates = handle_duplicates(clips, config.duplicates)
     rejects = rejects + without_text + too_bad + (duplicates if config.duplicates is Duplicates.drop else [])
-    write_rejects(out / REJECTS, rejects)
+    clips, shared, findings = handle_shared(clips, tests, config.overlap)
+    write_rejects(out / REJECTS, rejects := rejects + shared)
     refuse_nothing_left(clips, rejects, out)
     # 4. Splits.
     digests = [clip.digest for clip in clips]
@@ -72,6 +78,7 @@ def prepare(config: PrepareConfig) -> None:
         utterances.intake,
         mended,
     )
+    summary = replace(summary, with_tests=findings)
     write_whole(out / SUMMARY_JSON, json.dumps(dataclasses.asdict(summary), ensure_ascii=False, indent=1) + "\n")
     write_whole(out / SUMMARY_MD, summary.markdown())
     # 6. What a person should look at before training on it.
@@ -109,6 +116,59 @@ def handle_duplicates(clips: Sequence[Clip], duplicates: Duplicates) -> tuple[li
             "remove them, or set duplicates=drop or keep"
         )
     return (list(clips) if duplicates is Duplicates.keep else unique), repeated
+
+
+def open_tests(config: OverlapConfig) -> dict[str, UtteranceTable]:
+    """The rows of every test set; raises DataError as `load_table`."""
+    return {
+        name: load_table(source, name, is_one_split=False, key=f"overlap.tests.{name}")
+        for name, source in config.tests.items()
+    }
+
+
+def read_tests(tests: Mapping[str, UtteranceTable], known: Measurements, num_workers: int) -> dict[str, list[Clip]]:
+    """The clips of every test set, decoded as those of the corpus are; what cannot be read is told, since it is not looked up.
+
+    Raises:
+        DataError: none of the clips of a set can be read.
+    """
+    read = {}
+    for name, rows in tests.items():
+        clips, unread = check_recordings(rows, known, flac_folder=None, num_workers=num_workers)
+        if not clips:
+            raise DataError(
+                f"overlap.tests.{name}: none of its {len(rows)} clips can be read, the first: {unread[0].reason}"
+            )
+        if unread:
+            first = unread[0].reason
+            log.warning("test set %r: %d clips cannot be read and are not looked up (%s)", name, len(unread), first)
+        read[name] = clips
+    return read
+
+
+def handle_shared(
+    clips: Sequence[Clip], tests: Mapping[str, Sequence[Clip]], config: OverlapConfig
+) -> tuple[list[Clip], list[Reject], list[Finding]]:
+    """(clips to go on with, rejects, what to tell) of clips that are in a test set.
+
+    Raises:
+        DataError: there are some, and none may be.
+    """
+    if not tests:
+        return list(clips), [], []
+    index = TestIndex(config.by, config.num_words)
+    for name, of_test in tests.items():
+        index.add(name, of_test)
+    kept, shared = find_shared(clips, index)
+    rejects = shared_rejects(shared)
+    if shared and config.then is Duplicates.error:
+        raise DataError(
+            f"{rejects[0].origin}: {rejects[0].id} {rejects[0].reason} ({len(rejects)} such clips in all); remove them, or set "
+            "overlap.then=drop or keep"
+        )
+    is_dropped = config.then is Duplicates.drop
+    findings = shared_findings([] if is_dropped else shared, {name: len(of_test) for name, of_test in tests.items()})
+    return (kept, rejects, findings) if is_dropped else (list(clips), [], findings)
 
 
 def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:

@@ -16,13 +16,14 @@ import soundfile
 
 from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.corpus import worker
+from qasr_train.corpus.overlap import SharedBy
 from qasr_train.corpus.pool import check_all
 from qasr_train.corpus.splits import SplitBy
 from qasr_train.corpus.worker import Task
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.jobs.prepare import prepare
 from qasr_train.jobs.recipes import PROJECT
-from qasr_train.jobs.settings.prepare import Duplicates, PrepareConfig, SplitConfig
+from qasr_train.jobs.settings.prepare import Duplicates, OverlapConfig, PrepareConfig, SplitConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
 from tests.helpers import ROOT, SHARED, needs_shared, tone, write_wav
@@ -56,6 +57,55 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 # -- what comes out ----------------------------------------------------------------------------------------------------
+
+
+def test_clips_of_test_sets_are_told_dropped_or_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tests").mkdir()
+    spoken = "give the patient two of these pills every morning"
+    test = write_corpus(tmp_path / "tests", {}, {"text": spoken, "audio": str(tmp_path / "other.wav")})
+    write_wav(tmp_path / "other.wav", tone(0.5, frequency_hz=1000))
+    rows = [{}, {}, {"text": f"Please, {spoken.upper()}!"}, {"text": spoken, "split": "test"}]
+    raw = write_corpus(tmp_path, *[{"split": "train", **row} for row in rows])
+    asked = {"tests": {"own": SourceConfig(path=str(test))}}
+
+    manifest, _, summary = run(raw, tmp_path / "kept", overlap=OverlapConfig(**asked))
+    assert len(manifest) == 4
+    [finding] = summary["with_tests"]
+    assert (finding["severity"], finding["ids"]) == (3, ["clip0", "clip2"])
+    said = "LEAK: 2 clips stand in test set 'own' (2 clips): 1 by their sound, 1 by a run of words (e.g. clip0: clip0)"
+    assert finding["text"] == said and said in capsys.readouterr().out
+
+    manifest, rejects, summary = run(raw, tmp_path / "dropped", overlap=OverlapConfig(**asked, then=Duplicates.drop))
+    assert [row["id"] for row in manifest] == ["clip1", "clip3"]  # rows of the split test are nobody's training data
+    assert [row["reason"] for row in rejects] == [
+        "stands in test set 'own' by its sound (clip0)",
+        "stands in test set 'own' by a run of its words (other: give the patient two of these pills every)",
+    ]
+    assert summary["with_tests"][0]["text"] == "nothing is shared with test set 'own' (2 clips)"
+
+    by_sound = OverlapConfig(**asked, then=Duplicates.drop, by=[SharedBy.audio])
+    assert len(run(raw, tmp_path / "by_sound", overlap=by_sound)[0]) == 3
+    longer = OverlapConfig(**asked, then=Duplicates.drop, num_words=10)
+    assert len(run(raw, tmp_path / "longer", overlap=longer)[0]) == 3
+    with pytest.raises(
+        DataError, match="clip0 stands in test set 'own' by its sound .*2 such clips in all.*overlap.then=drop"
+    ):
+        run(raw, tmp_path / "refused", overlap=OverlapConfig(**asked, then=Duplicates.error))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"by": []}, r"overlap.by=\[\]: name audio, text or both"),
+        (
+            {"then": Duplicates.drop},
+            "overlap.then=drop: there is nothing to look clips up in; give overlap.tests.NAME.path",
+        ),
+    ],
+)
+def test_a_check_against_no_test_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        OverlapConfig(**given)
 
 
 def test_the_manifest_is_measured_and_can_be_read_from_anywhere(

@@ -5,6 +5,8 @@ from enum import Enum
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.corpus.debris import Debris
+from qasr_train.corpus.overlap import SharedBy
+from qasr_train.corpus.runs_of_words import NGRAM
 from qasr_train.corpus.splits import SplitBy
 from qasr_train.errors import ConfigError
 from qasr_train.sources.settings import SourceConfig
@@ -37,6 +39,29 @@ class SplitConfig:
 
 
 @dataclass
+class OverlapConfig:
+    """Test sets that stand elsewhere, and what becomes of a clip that is in one. Rows of the split test are not looked at."""
+
+    tests: dict[str, SourceConfig] = setting({}, help="name -> source; test sets to look every clip up in. empty: none")
+    by: list[SharedBy] = setting(
+        [SharedBy.audio, SharedBy.text], help="audio, text; the same sound, or a run of words of a test's text"
+    )
+    num_words: int = setting(
+        NGRAM, ge=1, help="words (characters where no spaces are written); so long a run counts as shared"
+    )
+    then: Duplicates = setting(Duplicates.keep, help="a clip that is in a test set: keep and tell, drop, stop")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "overlap")
+        if not self.by:
+            raise ConfigError("overlap.by=[]: name audio, text or both; overlap.tests={} looks nothing up")
+        if self.then is not Duplicates.keep and not self.tests:
+            raise ConfigError(
+                f"overlap.then={self.then.value}: there is nothing to look clips up in; give overlap.tests.NAME.path"
+            )
+
+
+@dataclass
 class PrepareConfig:
     """A raw corpus, and the folder its checked manifest is written to."""
 
@@ -53,6 +78,9 @@ class PrepareConfig:
     )
     mend: list[Debris] = setting(
         [], help="markup, remarks ([inaudible]), spaces; what is taken out of transcripts. []: they stay as they are"
+    )
+    overlap: OverlapConfig = setting(
+        OverlapConfig(), help="test sets that stand elsewhere, of which nothing is to be trained on"
     )
     split: SplitConfig = setting(SplitConfig(), help="dividing into train, dev and test; off while both shares are 0")
 
