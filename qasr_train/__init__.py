@@ -6,6 +6,7 @@ Wings, in the order of their imports: what stands in one knows only what stands 
     text, audio, pages  what words are the same; recordings -> 16 kHz; how small pages look
     config              a setting, from its declaration to a checked config
     manifest, batch     contracts: an utterance; a batch
+    timed               words and segments with their times, and the formats that hold them
     run                 one run on its machines: directory, processes, tracking
     sources, augment    any format -> utterances; a clip as an epoch has it
     models, data        families of recognisers; epochs, batches, caches

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "qasr_train"
 
 # A module imports from its own wing and from wings to the left, also for type checkers alone and inside functions.
 WINGS = (
-    "errors files text audio pages config manifest run batch sources augment models data rewards objectives transcription "
-    "evaluation corpus training jobs cli"
+    "errors files text audio pages config manifest timed run batch sources augment models data rewards objectives "
+    "transcription evaluation corpus training jobs cli"
 ).split()
 # What a wing may know of the frame around jobs: how a setting is declared, and the patterns a user may give.
 OPEN_OF_CONFIG = {"settings", "patterns"}
