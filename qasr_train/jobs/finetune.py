@@ -26,7 +26,7 @@ from qasr_train.data.opening import (
 )
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
-from qasr_train.jobs.settings.finetune import FinetuneConfig
+from qasr_train.jobs.settings.finetune import MAY_CHANGE_ON_RESUME, FinetuneConfig
 from qasr_train.run.device import choose_device
 from qasr_train.run.heartbeat import Peers
 from qasr_train.run.processes import processes_of
@@ -40,23 +40,6 @@ from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
 from qasr_train.training.validation import Validator
 
-# Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
-MAY_CHANGE_ON_RESUME = (
-    "resume",
-    "tracking",
-    "data.num_workers",
-    # An epoch is cut anew from where it stands; see docs/training.md.
-    "data.batch_seconds",
-    "data.max_batch_rows",
-    "trainer.num_microbatches",
-    "data.prefetch_batches",
-    "data.cache.max_gb",
-    "trainer.keep_last",
-    "trainer.keep_best",
-    "trainer.peak_tflops",
-    "trainer.peer_timeout_s",
-    "trainer.collective_timeout_s",
-)
 NO_REPLAY = (
     "note: no source of data.train is called replay: a model trained on one domain alone forgets the others; give general "
     "speech with data.train.replay.path=... and watch it with data.dev.guard.path=..."
@@ -129,6 +112,7 @@ def refuse_mistakes(config: FinetuneConfig) -> tuple[Changes, torch.device]:
     )
     device = choose_device(config.trainer.device, key="trainer.device")
     refuse_machine(device, config.trainer)
+    config.trainer.guard.read_terms()  # again for the dev sets: a list that is not there is told before a model is loaded
     return changes, device
 
 
@@ -244,4 +228,6 @@ def make_validator(
         num_samples=config.trainer.num_samples,
         run_dir=Path(config.run_dir),
         tracker=tracker,
+        watches=config.trainer.guard.is_on,
+        terms=config.trainer.guard.read_terms(),
     )

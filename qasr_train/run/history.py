@@ -21,6 +21,8 @@ DECIDING = {
     "error_rate": ("dev/error_rate", "mean error rate of the dev sets in percent"),
     "loss": ("dev/loss_nats", "loss on the dev sets in nats a token"),
 }
+# Guard figures of a validation that are worse than before training by more than their margins: how many.
+PAST_MARGIN = "dev/num_past_margin"
 Figures = Mapping[str, Any]
 
 
@@ -128,13 +130,18 @@ def validations(history: History) -> list[Figures]:
 
 
 def find_best(history: History) -> Best | None:
-    """By the figure that the run's settings name, the lowest, of equal ones the earlier; None before a validation."""
+    """By the figure that the run's settings name, the lowest, of equal ones the earlier; None before a validation.
+
+    One past a margin of `trainer.guard` is not among them, though it counts as one.
+    """
     figure, meaning = DECIDING.get(str(history.setting("trainer.best_by")), DECIDING["error_rate"])
     measured = [(step, value) for step, value in history.curve(figure) if math.isfinite(value)]
     after = [(step, value) for step, value in measured if step > 0]
-    if not after:
+    past = {step for step, number in history.curve(PAST_MARGIN) if number}
+    candidates = [one for one in after if one[0] not in past]
+    if not candidates:
         return None
-    step, value = min(after, key=lambda one: (one[1], one[0]))
+    step, value = min(candidates, key=lambda one: (one[1], one[0]))
     before = next((value for step, value in measured if step == 0), None)
     return Best(figure, meaning, int(step), value, before, len(after), sum(one > step for one, _ in after))
 

@@ -17,6 +17,7 @@ from qasr_train.pages.html import html_page
 from qasr_train.pages.table import html_table, number
 from qasr_train.run.history import (
     BEFORE_TRAINING,
+    PAST_MARGIN,
     Best,
     Figures,
     History,
@@ -41,6 +42,7 @@ tr.chosen td { background: #e5f4e9; font-weight: 600 } .warning { color: #8a4b00
 th:first-child, td:first-child, td.text { text-align: left } td.text + td.text { overflow-wrap: anywhere }
 """
 )
+_GUARDED = "deletion insertion wrong_language loop hallucination context_echo term_precision".split()
 _SHOWN_SETTINGS = (
     "model.path",
     "model.revision",
@@ -157,11 +159,16 @@ def _best(best: Best | None, history: History) -> str:
 
 def _best_sentences(best: Best | None, history: History) -> list[str]:
     """Which checkpoint is the best, by what, and what came after it."""
+    num_past = sum(bool(number) for _, number in history.curve(PAST_MARGIN))
+    if best is None and num_past:
+        return [f"All {num_past} validations were past a margin of trainer.guard, so no checkpoint is the best."]
     if best is None:
         return ["No validation after the first step yet, so no checkpoint is the best."]
+    within = f" within the margins of trainer.guard, of {best.num_validations}" if num_past else ""
     sentences = [
-        f"Best: step {best.step:,}, {best.meaning} {_figure(best, best.value)}, the lowest of {best.num_validations} "
-        f"validation{'s' if best.num_validations > 1 else ''} (trainer.best_by decides). checkpoints/best is that step."
+        f"Best: step {best.step:,}, {best.meaning} {_figure(best, best.value)}, the lowest of "
+        f"{best.num_validations - num_past} validation{'s' if best.num_validations > 1 else ''}{within} (trainer.best_by "
+        "decides). checkpoints/best is that step."
     ]
     if best.before is not None:
         sentences.append(f"Before training it was {_figure(best, best.before)}.")
@@ -182,6 +189,9 @@ def _warnings(history: History) -> Iterator[str]:
     skipped = sum(value for _, value in history.curve("train/skipped_steps"))
     if skipped:
         yield f"{skipped:g} steps were left out, since their loss or gradient was not finite"
+    past = [(int(step), int(number)) for step, number in history.curve(PAST_MARGIN) if number]
+    if past:
+        yield f"guard: at step {past[-1][0]:,} figures past their margins were {past[-1][1]} (trainer.guard)"
     if history.num_damaged:
         yield f"{history.num_damaged} lines of the run's files cannot be read; they are left out"
 
@@ -216,8 +226,19 @@ def _charts(history: History, best: Best | None) -> Iterator[str]:
     yield line_chart("Gradient", [Line("2-norm before clipping", history.curve("train/grad_norm"))])
     if any(value > 0 for one in broken for _, value in one.points):
         yield line_chart("Broken outputs of the dev sets", broken, unit="%", marked=marked)
+    if history.setting("trainer.guard.action") not in (None, "none"):
+        yield line_chart("Guard figures of the dev sets", list(_guarded(history)), unit="%", marked=marked)
     slowest = [Line("slowest over mean", history.curve("train/slowest_process_ratio"))]
     yield line_chart("Processes drifting apart", slowest, unit="own time a step")
+
+
+def _guarded(history: History) -> Iterator[Line]:
+    """Each guard figure of each dev set that is ever other than 0."""
+    for figure in _GUARDED:
+        for name in history.names_of("dev/", f"/{figure}_percent"):
+            curve = history.curve(f"dev/{name}/{figure}_percent")
+            if any(value for _, value in curve):
+                yield Line(f"{name}, {figure.replace('_', ' ')}", curve)
 
 
 def _validations(history: History, best: Best | None) -> str:

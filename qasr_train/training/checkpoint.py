@@ -33,6 +33,8 @@ class TrainState:
     num_skipped, num_skipped_in_row: steps left out because loss or gradient was not finite; in all, and since the last good one.
     value_before: of the figure that decides on the dev sets, before the first step. best: its values at the best
     checkpoints that are kept, as [value, step], the best one first. dev_at_best: all figures of the dev sets at that one.
+    dev_before, dev_last: all figures of the dev sets before the first step, and at the last validation. num_past_margin: of each
+    guard figure that is past its margin, for how many validations in a row.
     max_steps_alone: where trainer.max_steps is given, it alone ends the run; runs that began without this end at max_steps or
     num_epochs, whichever comes first.
     """
@@ -49,6 +51,9 @@ class TrainState:
     best: list[list[float]] = field(default_factory=list)
     num_validations_without_gain: int = 0
     dev_at_best: dict[str, float] = field(default_factory=dict)
+    dev_before: dict[str, float] = field(default_factory=dict)
+    dev_last: dict[str, float] = field(default_factory=dict)
+    num_past_margin: dict[str, int] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     max_steps_alone: bool = False
 
@@ -65,8 +70,12 @@ class TrainState:
     def note_value(self, value: float, *, num_kept: int) -> None:
         """Take in the value of a validation at this step; of equal ones the earlier stays the better."""
         is_gain = self.best_value is None or value < self.best_value
-        self.num_validations_without_gain = 0 if is_gain else self.num_validations_without_gain + 1
+        self.note_gain(is_gain=is_gain)
         self.best = sorted([*self.best, [value, self.step]])[:num_kept]
+
+    def note_gain(self, *, is_gain: bool) -> None:
+        """Count validations since the last that brought a gain."""
+        self.num_validations_without_gain = 0 if is_gain else self.num_validations_without_gain + 1
 
 
 def write_checkpoint(

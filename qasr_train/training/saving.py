@@ -166,7 +166,7 @@ def describe_result(run_dir: Path, state: TrainState) -> str:
     best, before = state.best_value, state.value_before
     if best is not None and before is not None and best >= before:
         parts.append("warning: no checkpoint is better on the dev sets than the model was before training")
-    parts += _collapsed(state.dev_at_best)
+    parts += _collapsed(state.dev_at_best) + _past_margins(state)
     if state.num_failed:
         listed = run_dir / "failed_audio*.jsonl"  # one for each process that met any
         parts.append(
@@ -188,6 +188,15 @@ def _collapsed(figures: Mapping[str, float]) -> list[str]:
         if said:
             found.append(f"warning: on dev set {name} {' and '.join(said)}: {NOTHING_LEARNED}")
     return found
+
+
+def _past_margins(state: TrainState) -> list[str]:
+    """What the guard had to say at the last validation."""
+    if not state.num_past_margin:
+        return []
+    figures = [f"{name} {state.dev_before[name]:.2f} -> {state.dev_last[name]:.2f}" for name in state.num_past_margin]
+    none_kept = "" if state.best else ", as at every validation, so that none is the best"
+    return [f"warning: past the margins of trainer.guard at the last validation{none_kept}: {', '.join(figures)}"]
 
 
 def _nothing(folder: Path | None) -> None:

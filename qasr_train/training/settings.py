@@ -1,14 +1,16 @@
 """Owns the settings of the training loop: how long, on what, what is watched, kept and refused. `trainer.py` obeys them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from importlib.util import find_spec
+from typing import Any
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.models.settings import Recompute
 from qasr_train.run.settings import Device, Precision, refuse_fp16
+from qasr_train.text.terms import TermList, read_terms
 
 
 class BestBy(str, Enum):
@@ -28,6 +30,64 @@ class OnNonFinite(str, Enum):
 
     stop = "stop"
     skip = "skip"  # the step is left out and its utterances are named
+
+
+class OnWorse(str, Enum):
+    """What a guard figure past its margin leads to."""
+
+    none = "none"  # nothing is measured
+    warn = "warn"
+    stop = "stop"  # after `patience` validations the run ends, saved
+
+
+def _margin(default: float, what: str) -> Any:
+    return setting(default, ge=0, help=f"percentage points; how much {what} may rise. null: not watched")
+
+
+@dataclass
+class GuardConfig:
+    """Figures of the dev sets that must stay as good as before the first step; a validation past a margin is never the best."""
+
+    action: OnWorse = setting(
+        OnWorse.none, help="a figure past its margin: none (nothing is measured), warn, or stop the run"
+    )
+    sets: list[str] = setting(["*"], help="patterns; dev sets that are watched")
+    patience: int = setting(1, ge=1, help="validations in a row past a margin after which action=stop ends the run")
+    terms: str | None = setting(None, help="path; term list of term_precision, a term a line. null: it is not measured")
+    error_rate_points: float | None = _margin(1.0, "the error rate (CER by language)")
+    deletion_points: float | None = _margin(1.0, "the words left out, of those of the references,")
+    insertion_points: float | None = _margin(1.0, "the words put in, of those of the references,")
+    wrong_language_points: float | None = _margin(1.0, "the outputs that tell another language than their reference")
+    loop_points: float | None = _margin(0.5, "the outputs that repeat themselves")
+    hallucination_points: float | None = _margin(2.0, "the clips without speech for which words are written")
+    context_echo_points: float | None = _margin(1.0, "the terms offered and not spoken that are written")
+    term_precision_points: float | None = setting(
+        2.0,
+        ge=0,
+        help="percentage points; how much the share of written terms that were spoken may fall. null: not watched",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "trainer.guard")
+        if self.is_on and not any(margin is not None for margin in self.margins().values()):
+            raise ConfigError(
+                f"trainer.guard.action={self.action.value} watches nothing: every margin is null; give one, or set action=none"
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is measured."""
+        return self.action is not OnWorse.none
+
+    def margins(self) -> dict[str, float | None]:
+        """Name of a figure -> its margin."""
+        ending = "_points"
+        names = [field.name for field in fields(self) if field.name.endswith(ending)]
+        return {name.removesuffix(ending): getattr(self, name) for name in names}
+
+    def read_terms(self) -> TermList | None:
+        """The term list of `term_precision`, where it is measured; raises as `text.terms.read_terms`."""
+        return read_terms(self.terms, "trainer.guard.terms") if self.is_on and self.terms else None
 
 
 @dataclass
@@ -63,6 +123,7 @@ class TrainerConfig:
     best_by: BestBy = setting(BestBy.error_rate, help="dev figure that decides: mean WER (CER by language), or loss")
     patience: int | None = setting(None, ge=1, help="validations without gain after which training stops. null: off")
     max_dev_utterances: int | None = setting(200, ge=1, help="utterances of each dev source. null: all of them")
+    guard: GuardConfig = setting(GuardConfig(), help="figures of the dev sets that must not get worse")
     num_samples: int = setting(0, ge=0, help="dev transcripts written to samples.jsonl at each validation. 0: none")
     find_batch_seconds: bool = setting(
         False, help="search the largest data.batch_seconds that fits the GPU once, before training, and use it"
@@ -86,6 +147,11 @@ class TrainerConfig:
         if self.max_steps is None and self.num_epochs is None:
             raise ConfigError(
                 "trainer.num_epochs and trainer.max_steps are both null: training would never end; set one"
+            )
+        if self.guard.is_on and not self.validate_at_start:
+            raise ConfigError(
+                f"trainer.guard.action={self.guard.action.value} compares with the figures before the first step, and "
+                "trainer.validate_at_start=false measures none; set it to true, or trainer.guard.action=none"
             )
         refuse_fp16(self.precision, "trainer.precision")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from tqdm import tqdm
 
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.unreadable import UnreadableAudio
@@ -19,6 +20,7 @@ from qasr_train.run.interrupt import Interrupt
 from qasr_train.run.page import RunPage
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.checkpoint import TrainState, new_state, read_state
+from qasr_train.training.guarding.guard import make_guard
 from qasr_train.training.monitoring import Monitor, StepResult, peak_tflops
 from qasr_train.training.saving import Saver
 from qasr_train.training.settings import TrainerConfig
@@ -57,7 +59,7 @@ class Trainer:
     save_every: int | None
 
     def train(self, resume_from: Path | None = None) -> TrainState:
-        """Train from the start, or from a checkpoint, to the last step or until patience is out.
+        """Train from the start, or from a checkpoint, to the last step or until patience is out or the guard stops it.
 
         Raises:
             TrainingError: a non-finite loss or gradient (before the update), too little memory, an interruption.
@@ -178,6 +180,7 @@ def build_trainer(
             num_kept=config.keep_best,
             patience=config.patience,
             measures_start=config.validate_at_start,
+            guard=make_guard(config.guard, _above_the_bar(shared.accelerator)),
         )
     return Trainer(
         data=data,
@@ -198,6 +201,11 @@ def build_trainer(
         validate_every=config.validate_every,
         save_every=config.save_every,
     )
+
+
+def _above_the_bar(accelerator: Accelerator) -> Callable[[str], None]:
+    """What says a line while a progress bar is open: the first process does."""
+    return tqdm.write if accelerator.is_main_process else lambda line: None
 
 
 def count_steps(

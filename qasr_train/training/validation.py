@@ -17,7 +17,6 @@ from qasr_train.batch import Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.opening import DevSets
 from qasr_train.data.workers import load_recording
-from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable
 from qasr_train.models.settings import Engine
@@ -26,7 +25,9 @@ from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
 from qasr_train.sources.table import durations_of
 from qasr_train.text.normalize import Normalizer
+from qasr_train.text.terms import TermList
 from qasr_train.training.checkpoint import TrainState
+from qasr_train.training.guarding.guard import Guard, dev_figures, or_all_wrong
 from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.prompts import prompted, refuse_lost_contexts
@@ -38,7 +39,8 @@ from qasr_train.transcription.transcribe import transcribe_utterances
 class Validator:
     """Called with the step; see the module's docstring.
 
-    tracker: where allowed transcripts go; None: nowhere.
+    tracker: where allowed transcripts go; None: nowhere. watches: whether the figures of a guard are measured too. terms: by
+    which those of terms are; None: there are none.
 
     Raises:
         ConfigError: the prompts that `decoding` asks for would lose contexts of the dev sets.
@@ -53,6 +55,8 @@ class Validator:
     num_samples: int
     run_dir: Path
     tracker: Tracker | None = None
+    watches: bool = False
+    terms: TermList | None = None
 
     def __post_init__(self) -> None:
         prompt, use_context = self.decoding.prompt, self.decoding.use_context
@@ -75,13 +79,9 @@ class Validator:
             figures[f"dev/{name}/loss_nats"] = set_nats / max(1, set_targets)
             total_nats, num_targets = total_nats + set_nats, num_targets + set_targets
             predictions = self._transcribe(name, utterances)
-            overall = score_predictions(predictions, self.normalizer).overall
-            figures[f"dev/{name}/wer_percent"] = _rate(overall["wer_percent"])
-            figures[f"dev/{name}/cer_percent"] = _rate(overall["cer_percent"])
-            if overall.primary_percent is not None:
-                figures[f"dev/{name}/error_rate"] = overall.primary_percent
-            figures[f"dev/{name}/broken_percent"] = overall["broken_percent"] or 0.0
-            rates.append(_rate(overall.primary_percent))
+            own = dev_figures(predictions, self.normalizer, watches=self.watches, terms=self.terms)
+            figures |= {f"dev/{name}/{figure}": value for figure, value in own.items()}
+            rates.append(or_all_wrong(own.get("error_rate")))
             self._keep_samples(name, predictions, step)
         figures["dev/loss_nats"] = total_nats / max(1, num_targets)
         figures["dev/error_rate"] = sum(rates) / len(rates)
@@ -133,6 +133,7 @@ class Selection:
 
     validate: step -> figures. figure: the name of the one that decides, the lower the better. num_kept: best checkpoints.
     patience: validations without gain after which the run ends; None: never. measures_start: whether also before step 1.
+    guard: what ends a run too, and whose figures past their margins make a validation no candidate for the best; None: nothing.
     """
 
     validate: Callable[[int], Mapping[str, float]]
@@ -141,25 +142,34 @@ class Selection:
     num_kept: int
     patience: int | None
     measures_start: bool
+    guard: Guard | None = None
 
     def begin(self, state: TrainState) -> None:
         """Validate before the first step, for a baseline, where that is wanted."""
         if self.measures_start:
-            state.value_before = self._measure(state)[self.figure]
+            state.dev_before = dict(self._measure(state, None))
+            state.value_before = state.dev_before[self.figure]
 
     def take(self, state: TrainState) -> None:
         """Validate after a step; the state remembers the best."""
-        figures = self._measure(state)
+        figures = self._measure(state, self.guard)
+        if state.num_past_margin:
+            state.note_gain(is_gain=False)
+            return
         state.note_value(figures[self.figure], num_kept=self.num_kept)
         if state.best_step == state.step:
             state.dev_at_best = dict(figures)
 
     def is_over(self, state: TrainState) -> bool:
-        """Whether patience is out."""
+        """Whether patience is out, or the guard stops the run."""
+        if self.guard is not None and self.guard.is_over(state):
+            return True
         return self.patience is not None and state.num_validations_without_gain >= self.patience
 
-    def _measure(self, state: TrainState) -> Mapping[str, float]:
-        figures = self.validate(state.step)
+    def _measure(self, state: TrainState, guard: Guard | None) -> Mapping[str, float]:
+        figures = dict(self.validate(state.step))
+        if guard is not None:
+            figures |= guard.take(state, figures)
         self.tracker.log(figures, step=state.step)
         return figures
 
@@ -167,8 +177,3 @@ class Selection:
 def _in_training(engine: Engine) -> Engine:
     """Not CUDA graphs: training needs their memory, and captures would meet the copies of its loader."""
     return Engine.loop if engine is Engine.auto else engine
-
-
-def _rate(percent: float | None) -> float:
-    """A rate for comparison: words where the references have none are as wrong as can be counted, 100 %."""
-    return 100.0 if percent is None else percent

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from qasr_train.errors import ConfigError
-from qasr_train.run.history import DECIDING, find_best, read_history, require_history, samples_by_clip, validations
+from qasr_train.run.history import (
+    DECIDING,
+    PAST_MARGIN,
+    find_best,
+    read_history,
+    require_history,
+    samples_by_clip,
+    validations,
+)
 from qasr_train.training.settings import BestBy
 
 
@@ -27,6 +35,18 @@ def test_the_best_is_the_lowest_after_the_first_step_and_of_equal_ones_the_earli
     rows = [dev(0, 2.0), dev(10, 9.0), dev(20, 5.0), {"step": 25, "train/loss_nats": 1.0}, dev(30, 5.0), dev(40, 6.0)]
     best = find_best(read_history(write_run(tmp_path, rows)))
     assert (best.step, best.value, best.before, best.num_validations, best.num_without_gain) == (20, 5.0, 2.0, 4, 2)
+
+
+def test_a_validation_past_a_margin_of_the_guard_is_never_the_best(tmp_path: Path):
+    rows = [
+        dev(0, 9.0),
+        dev(10, 7.0) | {PAST_MARGIN: 0},
+        dev(20, 5.0) | {PAST_MARGIN: 2},
+        dev(30, 8.0) | {PAST_MARGIN: 0},
+    ]
+    best = find_best(read_history(write_run(tmp_path, rows)))
+    assert (best.step, best.num_validations, best.num_without_gain) == (10, 3, 2)
+    assert find_best(read_history(write_run(tmp_path, [rows[0], rows[2]]))) is None
 
 
 def test_the_settings_say_what_decides_and_those_of_the_last_start_count(tmp_path: Path):

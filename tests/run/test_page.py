@@ -137,6 +137,22 @@ def test_what_went_wrong_is_said(tmp_path: Path):
     assert "No checkpoint is better on the dev sets than the model was before training." in page.text
 
 
+def test_the_figures_of_a_guard_are_drawn_and_what_was_past_its_margin_is_said(tmp_path: Path):
+    record = {"config": {"trainer": {"guard": {"action": "warn"}}}}
+    watched = {"dev/main/deletion_percent": 2.0, "dev/main/loop_percent": 0.0}
+    rows = [
+        dev(0, 9.0) | watched,
+        dev(10, 8.0) | watched | {"dev/num_past_margin": 0},
+        dev(20, 5.0) | {"dev/num_past_margin": 2},
+    ]
+    text = run_page(read_history(write_run(tmp_path, rows, record)))
+    assert "Guard figures of the dev sets, %" in text and "main, deletion" in text and "main, loop" not in text
+    assert "the lowest of 1 validations within the margins of trainer.guard, of 2" in text
+    assert "guard: at step 20 figures past their margins were 2" in text
+    text = run_page(read_history(write_run(tmp_path, rows[:1] + rows[2:], record)))
+    assert "All 1 validations were past a margin of trainer.guard" in text
+
+
 def test_before_anything_is_measured_there_is_no_page(tmp_path: Path):
     page = RunPage(tmp_path, is_writer=True)
     page.update()

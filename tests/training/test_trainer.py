@@ -18,7 +18,7 @@ from qasr_train.data.training_data import TrainingData
 from qasr_train.errors import ConfigError, DataError, TrainingError
 from qasr_train.training.checkpoint import TrainState, latest_checkpoint
 from qasr_train.training.saving import describe_result
-from qasr_train.training.settings import OnNonFinite, TrainerConfig
+from qasr_train.training.settings import GuardConfig, OnNonFinite, OnWorse, TrainerConfig
 from qasr_train.training.trainer import Trainer
 from tests.helpers_trainer import FULL, lora, losses, make_trainer, weights
 
@@ -106,6 +106,32 @@ def test_the_best_checkpoint_is_kept_and_patience_ends_the_run(tmp_path: Path, u
     assert (tmp_path / "checkpoints" / "best").resolve().name == "step_000002"
     kept = sorted(p.name for p in (tmp_path / "checkpoints").glob("step_*"))
     assert kept == ["step_000002", "step_000004"]
+
+
+def test_a_guard_ends_the_run_saved_and_a_wider_margin_goes_on_with_what_was_counted(
+    tmp_path: Path, utterances, capsys: pytest.CaptureFixture
+):
+    def guarded(margin: float) -> Trainer:
+        watch = GuardConfig(action=OnWorse.stop, patience=2, deletion_points=margin)
+        # Deletions by step; the error rate falls all the time.
+        figures = {"dev/error_rate": 0.0, "dev/loss_nats": 1.0}
+        deletions = [2.0, 2.5, 5.0, 5.0, 2.0]
+        return make_trainer(
+            tmp_path,
+            utterances,
+            num_steps=4,
+            validate_every=1,
+            guard=watch,
+            validate=lambda step: figures | {"dev/error_rate": 9.0 - step, "dev/a/deletion_percent": deletions[step]},
+        )
+
+    state = guarded(1.0).train()
+    assert (state.step, state.best_step) == (3, 1)
+    assert "guard, step 3: dev/a/deletion_percent 2.00 before training, now 5.00" in capsys.readouterr().out
+    checkpoint = latest_checkpoint(tmp_path)
+    assert guarded(1.0).train(checkpoint).step == 3, "it stays stopped"
+    state = guarded(4.0).train(checkpoint)
+    assert (state.step, state.best_step, state.num_past_margin) == (4, 4, {})
 
 
 def test_the_page_of_the_run_is_current_at_every_validation_and_what_comes_in_its_way_stops_nothing(

@@ -1,9 +1,11 @@
 """Owns the settings of `finetune`, and the rules between its sections."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from qasr_train.augment.settings import AugmentConfig, ContextConfig
+from qasr_train.config.patterns import matches
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.settings import DataConfig, FeaturesOn
 from qasr_train.errors import ConfigError
@@ -13,9 +15,29 @@ from qasr_train.objectives.table import check_objective
 from qasr_train.run.directory import recorded_config, recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
-from qasr_train.training.settings import OptimConfig, TrainerConfig, is_sharding_asked_for
+from qasr_train.training.settings import GuardConfig, OptimConfig, TrainerConfig, is_sharding_asked_for
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
+
+# Settings that may differ when a run is resumed: they change what is seen of the run, not its result.
+MAY_CHANGE_ON_RESUME = (
+    "resume",
+    "tracking",
+    "data.num_workers",
+    # An epoch is cut anew from where it stands; see docs/training.md.
+    "data.batch_seconds",
+    "data.max_batch_rows",
+    "trainer.num_microbatches",
+    "data.prefetch_batches",
+    "data.cache.max_gb",
+    "trainer.keep_last",
+    "trainer.keep_best",
+    "trainer.peak_tflops",
+    "trainer.guard.patience",
+    *(f"trainer.guard.{name}_points" for name in GuardConfig().margins()),
+    "trainer.peer_timeout_s",
+    "trainer.collective_timeout_s",
+)
 
 
 @dataclass
@@ -61,6 +83,7 @@ class FinetuneConfig:
             sources=list(self.data.train),
             is_sharded=is_sharding_asked_for(),
         )
+        _check_guard(self.trainer.guard, list(self.data.dev))
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
@@ -75,6 +98,22 @@ class FinetuneConfig:
             raise ConfigError(
                 "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
                 "none yet; set data.features_on=worker"
+            )
+
+
+def _check_guard(guard: GuardConfig, dev_sets: Sequence[str]) -> None:
+    """Refuse a guard with nothing to look at."""
+    if not guard.is_on:
+        return
+    asked = f"trainer.guard.action={guard.action.value}"
+    if not dev_sets:
+        raise ConfigError(
+            f"{asked} watches dev sets, and data.dev is empty; name one, e.g. data.dev.main.path=dev.jsonl"
+        )
+    for pattern in guard.sets:
+        if not any(matches("trainer.guard.sets", pattern, name) for name in dev_sets):
+            raise ConfigError(
+                f"{asked}: trainer.guard.sets: {pattern!r} matches no set of data.dev ({', '.join(dev_sets)})"
             )
 
 
