@@ -15,6 +15,8 @@ import torch
 
 from qasr_train.manifest import Utterance
 
+# Fields of a batch that belong to its audio.
+_SOUND = ("input_features", "input_features_mask", "duration_s", "waveforms", "num_samples", "encoded")
 IGNORED = -100  # the label of a position that is not supervised, as torch's cross entropy has it
 
 
@@ -52,6 +54,33 @@ class Recording:
         return self.precomputed.num_samples if self.precomputed else len(self.waveform)
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What is right of a row, as it is taught: its transcript ("": no speech) and language (None: not known)."""
+
+    text: str
+    language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What stands in the rows of a batch of hypotheses (`objective=mwer`, `gspo`); all on the host.
+
+    clip: int64 [B]; of the batch the hypotheses were drawn for. reward: float64 [B]; the higher the better; 0 for a transcript.
+    num_drawn: int64 [B]; how often the row was drawn.
+    is_reference: bool [B]; whether the row is the clip's transcript instead. num_clips: how many there were, also those of which
+    no row is left because it would teach nothing. log_probs: float32 [L]; of the supervised tokens when they were drawn; None
+    where they are drawn from the model as it is.
+    """
+
+    clip: torch.Tensor
+    reward: torch.Tensor
+    num_drawn: torch.Tensor
+    is_reference: torch.Tensor
+    num_clips: int
+    log_probs: torch.Tensor | None = None
+
+
 @dataclass
 class Batch:
     """Padded tensors of B utterances.
@@ -69,6 +98,10 @@ class Batch:
         (`data.features_on`; prompts on a GPU); else None.
     encoded: float16 [A, D]; what the frozen encoder made of the rows, from a cache; else None.
     sources: in training, the source of each row (see `Recording`); else empty.
+    references: in training, what is right of each row; else empty.
+    audio_of: of rows that share audio, which of its clips each hears; everything of sound and `duration_s` then has a row a
+        clip, not one of the B. None: each row has its own.
+    rollout: what the rows are where they are hypotheses; else None.
     host: the batch on the CPU that `to` copied this one from, so that lengths are counted without waiting for the device;
         None in a batch that was not copied.
     """
@@ -84,6 +117,9 @@ class Batch:
     num_samples: torch.Tensor | None = None
     encoded: torch.Tensor | None = None
     sources: list[str] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    audio_of: list[int] | None = None
+    rollout: Rollout | None = None
     host: "Batch | None" = None
 
     def __len__(self) -> int:
@@ -91,7 +127,12 @@ class Batch:
 
     @property
     def num_targets(self) -> int:
-        """Supervised tokens of the batch: what the summed loss is divided by."""
+        """What the summed loss is divided by: supervised tokens of the batch, of hypotheses the clips."""
+        return self.num_supervised if self.rollout is None else self.rollout.num_clips
+
+    @property
+    def num_supervised(self) -> int:
+        """Supervised tokens of the batch."""
         return 0 if self.labels is None else int((self.labels != IGNORED).sum())
 
     @property
@@ -113,20 +154,22 @@ class Batch:
         """
         index = torch.tensor(rows, dtype=torch.int64)
         places = None
-        if self.encoded is not None:
+        if self.encoded is not None and self.audio_of is None:
             assert num_encoded is not None, "which positions are a row's"
             ends = [0, *accumulate(num_encoded)]
             places = torch.cat([torch.arange(ends[row], ends[row + 1]) for row in rows])
 
         def chosen(name: str, value: object) -> object:
-            if not isinstance(value, torch.Tensor):
+            if not isinstance(value, torch.Tensor) or (self.audio_of is not None and name in _SOUND):
                 return value
             wanted = places if name == "encoded" and places is not None else index
             return value.index_select(0, wanted.to(value.device, non_blocking=True))
 
         values = {one.name: chosen(one.name, getattr(self, one.name)) for one in dataclasses.fields(self)}
         values["ids"] = [self.ids[row] for row in rows]
-        values["sources"] = [self.sources[row] for row in rows] if self.sources else []
+        for name in ("sources", "references", "audio_of"):
+            values[name] = [values[name][row] for row in rows] if values[name] else values[name]  # type: ignore[index]
+        values["rollout"] = None  # it tells of all rows
         values["host"] = None if self.host is None else self.host.select(rows, num_encoded=num_encoded)
         return Batch(**values)  # type: ignore[arg-type]
 

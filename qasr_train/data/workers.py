@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from qasr_train.audio.decode import load_audio
 from qasr_train.augment.clip_changes import NO_CHANGES, Changes
 from qasr_train.augment.variants import Variant, variant_waveform
-from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording
+from qasr_train.batch import IGNORED, Batch, FailedAudio, Recording, Reference
 from qasr_train.errors import AudioError, TrainingError, UserError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import TrainingCollator
@@ -86,7 +86,11 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         return self.utterances.name_of(index) if isinstance(self.utterances, Joined) and not is_made else ""
 
     def _collate(self, recordings: list[Recording]) -> Batch:
-        batch = replace(self.collator.for_training(recordings), sources=[r.source for r in recordings])
+        batch = replace(
+            self.collator.for_training(recordings),
+            sources=[r.source for r in recordings],
+            references=[Reference((r.utterance.text or "").strip(), r.utterance.language) for r in recordings],
+        )
         return self.changes.features(batch, [r.utterance for r in recordings], self.epoch)
 
 

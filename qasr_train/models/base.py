@@ -55,6 +55,22 @@ def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """One hypothesis that was drawn of a clip. ids: its tokens, the end token too where it came. said: what they say."""
+
+    ids: tuple[int, ...]
+    said: Hypothesis
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnClip:
+    """The hypotheses of a clip, the likeliest token by token first. prompt: the ids after which all of them were said."""
+
+    prompt: Sequence[int]
+    draws: Sequence[Draw]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOrigin:
     """Where loaded weights came from, for whoever has to name them later.
 
@@ -241,6 +257,26 @@ class AudioEncoder(Protocol):
 
     def num_encoded(self, batch: Batch) -> list[int]:
         """How many of those positions each row has; the batch is on the host."""
+
+
+@runtime_checkable
+class Sampler(Trainable, Protocol):
+    """A family that draws several hypotheses of a clip, for which it hears the clip and reads the prompt once."""
+
+    def draw(
+        self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
+    ) -> list[DrawnClip]:
+        """The greedy hypothesis of each clip and, after the same prompt, one for each row of random numbers.
+
+        Args:
+            batch: a training batch; its targets are not looked at, but for the language that a row is told.
+            uniforms: float64 [B, K, n] in [0, 1), on the batch's device; token t of draw k is chosen by number t of row k.
+            temperature: divides the logits before a token is drawn. limits: most new tokens of each clip, at most n.
+        """
+
+    @property
+    def pad_id(self) -> int:
+        """The token that stands where a row of a batch is padded."""
 
 
 @runtime_checkable

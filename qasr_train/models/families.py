@@ -54,7 +54,7 @@ FAMILIES: dict[str, Family] = {
         WhisperConfig,
         "qasr_train.models.whisper.model",
         Role.TRAINABLE,
-        frozenset(Capability) - {Capability.SYSTEM_TURN},
+        frozenset(Capability) - {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE},
         Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
         exporting="qasr_train.models.whisper.export",
         model_types=frozenset({"whisper"}),

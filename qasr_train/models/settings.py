@@ -16,6 +16,8 @@ class Capability(str, Enum):
     CONTEXT = "context"  # transcription takes hotwords or background text
     LANGUAGE = "language"  # transcription can be told, and tells, the language
     CONFIDENCE = "confidence"  # transcription tells how probable each token was
+    SAMPLES = "samples"  # draws several hypotheses of a clip to learn from
+    SAYS_LANGUAGE = "says_language"  # the language is part of what it says of a clip, not of the prompt
     SYSTEM_TURN = "system_turn"  # the prompt has a system turn, which may be left out
 
 

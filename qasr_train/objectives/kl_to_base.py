@@ -7,6 +7,7 @@ deep neural network adaptation for improved large vocabulary speech recognition"
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -27,29 +28,29 @@ from qasr_train.objectives.settings import KLToBaseConfig
 
 def build(config: KLToBaseConfig, model: Trainable) -> "KLToBase":
     """What the settings say, holding to the model as it is now: before its first step, with everything trained on it."""
-    objective = KLToBase(
+    return KLToBase(
         cross_entropy=CrossEntropy(label_smoothing=config.label_smoothing, chunk_rows=config.chunk_rows),
         kl_weight=config.kl_weight,
         kl_sources=config.kl_sources,
+        base=keep_base(model),
     )
-    objective.keep_base(model)
-    return objective
 
 
 class KLToBase:
     """Sum over supervised tokens of cross entropy and, on chosen rows, `kl_weight` times KL(base || model); in nats.
 
-    The base shares the weights of a model on which LoRA alone is trained: its answer is that without the adapters. Where
-    whole weights are trained it is a frozen copy, 4 bytes a parameter. `keep_base` decides, before the first step.
+    base: what the rows are held to, see `keep_base`.
     """
 
-    def __init__(self, *, cross_entropy: CrossEntropy, kl_weight: float, kl_sources: Sequence[str]) -> None:
-        self.cross_entropy, self.kl_weight, self.kl_sources = cross_entropy, kl_weight, list(kl_sources)
-        self.base: Trainable | None = None
-
-    def keep_base(self, model: Trainable) -> None:
-        """Remember what the model says now; everything that will be trained must be on it."""
-        self.base = model if has_only_adapters(model.module) else _frozen_copy(model)
+    def __init__(
+        self, *, cross_entropy: CrossEntropy, kl_weight: float, kl_sources: Sequence[str], base: "Base"
+    ) -> None:
+        self.cross_entropy, self.kl_weight, self.kl_sources, self.base = (
+            cross_entropy,
+            kl_weight,
+            list(kl_sources),
+            base,
+        )
 
     def __call__(self, model: Callable[..., Any], batch: Batch) -> LossSum:
         """model: a `Trainable`, possibly wrapped for several processes; batch: a training batch on its device."""
@@ -58,19 +59,11 @@ class KLToBase:
 
     def reduce(self, states: TargetStates, *, batch: Batch, rows: Sequence[int]) -> LossSum:
         """The loss from the states before the head. rows: of the batch, those held to the base, ascending."""
-        held = target_places(batch.host or batch, rows)
-        base = self._ask_base(batch, rows) if rows else None
+        held = self.base.hold(batch, rows)
 
         def loss_of_logits(logits: torch.Tensor, some: slice) -> tuple[torch.Tensor, torch.Tensor]:
             loss_nats, num_correct = self.cross_entropy.of_logits(logits, states.targets[some])
-            begin, end, _ = some.indices(len(states.targets))
-            first, last = torch.searchsorted(held, torch.tensor([begin, end])).tolist()
-            kl_nats = logits.new_zeros(())
-            if base is not None and last > first:
-                here = (held[first:last] - begin).to(logits.device, non_blocking=True)
-                with torch.no_grad():
-                    base_logits = base.head(base.hidden[first:last]).float()
-                kl_nats = kl_divergence(base_logits, logits.index_select(0, here))
+            kl_nats = held.kl_nats(logits, some, len(states.targets))
             return loss_nats + self.kl_weight * kl_nats, torch.stack([num_correct.float(), kl_nats.detach()])
 
         loss_nats, sums = sum_over_chunks(states, loss_of_logits, chunk_rows=self.cross_entropy.chunk_rows)
@@ -80,15 +73,58 @@ class KLToBase:
     def _is_held(self, source: str) -> bool:
         return any(matches("objective.kl_sources", pattern, source) for pattern in self.kl_sources)
 
+
+@dataclass(frozen=True)
+class Base:
+    """A model as it was before training, for asking what it makes of some rows. model: a `Trainable`, live where LoRA alone is
+    trained on it."""
+
+    model: Trainable
+
+    def hold(self, batch: Batch, rows: Sequence[int]) -> "HeldRows":
+        """Some rows of a batch, ascending, with what the base makes of them; called inside the forward pass."""
+        return HeldRows(target_places(batch.host or batch, rows), self._ask(batch, rows) if rows else None)
+
     @torch.no_grad()
-    def _ask_base(self, batch: Batch, rows: Sequence[int]) -> TargetStates:
-        """What the base makes of the targets of some rows; called inside the forward pass, where autocast is on."""
-        assert self.base is not None, "keep_base was not called"
+    def _ask(self, batch: Batch, rows: Sequence[int]) -> TargetStates:
+        """What the base makes of the targets of some rows; autocast is on."""
         some = batch
         if len(rows) < len(batch.ids):
-            some = batch.select(rows, num_encoded=_num_encoded(self.base, batch))
-        with _without_adapters(self.base.module):
-            return self.base(some, _as_they_are)
+            some = batch.select(rows, num_encoded=_num_encoded(self.model, batch))
+        with _without_adapters(self.model.module):
+            return self.model(some, _as_they_are)
+
+
+def keep_base(model: Trainable) -> Base:
+    """What the model says now; everything that will be trained must be on it.
+
+    It shares the weights of a model on which LoRA alone is trained: its answer is that without the adapters. Where whole weights
+    are trained it is a frozen copy, 4 bytes a parameter.
+    """
+    return Base(model if has_only_adapters(model.module) else _frozen_copy(model))
+
+
+@dataclass(frozen=True)
+class HeldRows:
+    """Rows of a batch that are held to the base.
+
+    places: int64 [n]; where their targets stand among the L of the batch, on the host. base: what it makes of them; None: there
+    are no such rows.
+    """
+
+    places: torch.Tensor
+    base: TargetStates | None
+
+    def kl_nats(self, logits: torch.Tensor, some: slice, num_targets: int) -> torch.Tensor:
+        """KL(base || model) summed over those of the targets `some`, of which float32 [n, V] logits are given."""
+        begin, end, _ = some.indices(num_targets)
+        first, last = torch.searchsorted(self.places, torch.tensor([begin, end])).tolist()
+        if self.base is None or last <= first:
+            return logits.new_zeros(())
+        here = (self.places[first:last] - begin).to(logits.device, non_blocking=True)
+        with torch.no_grad():
+            base_logits = self.base.head(self.base.hidden[first:last]).float()
+        return kl_divergence(base_logits, logits.index_select(0, here))
 
 
 def kl_divergence(base_logits: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

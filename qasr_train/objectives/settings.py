@@ -49,14 +49,30 @@ class KLToBaseConfig(CrossEntropyConfig):
 
     def check_run(self, sources: Sequence[str], *, is_sharded: bool) -> None:
         """Raises ConfigError where a pattern matches no source of data.train, or weights are sharded over processes."""
-        if is_sharded:
+        refuse_no_base(self.name, self.kl_sources, sources, is_sharded=is_sharded)
+
+
+def refuse_no_base(name: str, patterns: Sequence[str], sources: Sequence[str], *, is_sharded: bool) -> None:
+    """Refuse a pull to the base that cannot be had.
+
+    Args:
+        name: of the objective. patterns: `objective.kl_sources`. sources: names of data.train.
+        is_sharded: whether processes share the weights (FSDP, DeepSpeed).
+
+    Raises:
+        ConfigError: a pattern matches no source, or weights are sharded.
+    """
+    if is_sharded:
+        raise ConfigError(
+            f"objective={name} asks the base about some rows of some processes, which weights sharded by FSDP or "
+            f"DeepSpeed cannot answer; launch with DDP, or use {_WITHOUT_BASE.get(name, 'objective.kl_weight=0')}"
+        )
+    for pattern in patterns:
+        if not any(matches("objective.kl_sources", pattern, one) for one in sources):
             raise ConfigError(
-                "objective=kl_to_base asks the base about some rows of some processes, which weights sharded by FSDP or "
-                "DeepSpeed cannot answer; launch with DDP, or use objective=cross_entropy"
+                f"objective.kl_sources: {pattern!r} matches no source of data.train ({', '.join(sources)}); give general "
+                f"speech with data.train.replay.path=..., or use {_WITHOUT_BASE.get(name, 'objective.kl_weight=0')}"
             )
-        for pattern in self.kl_sources:
-            if not any(matches("objective.kl_sources", pattern, name) for name in sources):
-                raise ConfigError(
-                    f"objective.kl_sources: {pattern!r} matches no source of data.train ({', '.join(sources)}); give general "
-                    "speech with data.train.replay.path=..., or use objective=cross_entropy"
-                )
+
+
+_WITHOUT_BASE = {"kl_to_base": "objective=cross_entropy"}

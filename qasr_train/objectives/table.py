@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.settings import Capability
+from qasr_train.objectives.rollout_settings import GSPOConfig, MWERConfig
 from qasr_train.objectives.settings import CrossEntropyConfig, KLToBaseConfig
 
 if TYPE_CHECKING:  # both bring torch
@@ -33,6 +34,12 @@ OBJECTIVES: dict[str, ObjectiveEntry] = {
     ),
     "kl_to_base": ObjectiveEntry(
         KLToBaseConfig, "qasr_train.objectives.kl_to_base", frozenset({Capability.TOKEN_LOSS})
+    ),
+    "mwer": ObjectiveEntry(
+        MWERConfig, "qasr_train.objectives.mwer", frozenset({Capability.TOKEN_LOSS, Capability.SAMPLES})
+    ),
+    "gspo": ObjectiveEntry(
+        GSPOConfig, "qasr_train.objectives.gspo", frozenset({Capability.TOKEN_LOSS, Capability.SAMPLES})
     ),
 }
 

@@ -3,7 +3,7 @@
 Input: configs of model, adaptation and objective. Output: a `Learner`, before its optimizer is made and its weights are shared.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelerate import Accelerator
@@ -17,15 +17,27 @@ from qasr_train.models.settings import AdaptConfig, Recompute
 from qasr_train.objectives.base import Objective
 from qasr_train.objectives.table import build_objective
 from qasr_train.run.processes import processes_of
+from qasr_train.training.rollout.rollouts import Rollouts, make_rollouts
 
 
 @dataclass(frozen=True)
 class Learner:
-    """A model, the loss it learns by, and Accelerate on this process's device."""
+    """A model, the loss it learns by, and Accelerate on this process's device.
+
+    rollouts: draws the hypotheses that it learns from; None: it learns from transcripts alone.
+    """
 
     accelerator: Accelerator
     model: Trainable
     objective: Objective
+    rollouts: Rollouts | None = None
+
+    def drawing(self, objective_config: Any, *, seed: int, max_new_tokens: int | None) -> "Learner":
+        """The same with rollouts, where the objective learns from them; see `make_rollouts`."""
+        rollouts = make_rollouts(
+            objective_config, self.accelerator, self.model, seed=seed, max_new_tokens=max_new_tokens
+        )
+        return replace(self, rollouts=rollouts)
 
     def parameter_counts(self) -> ParameterCounts:
         """How many parameters there are and are trained, before the processes share them."""

@@ -43,11 +43,13 @@ class StepResult:
 
     num_flops: operations of the model, forward and backward; None where the family does not count them. is_skipped: loss
     or gradient was not finite and nothing was updated. own_s: seconds this process computed before it met the others.
-    others: the objective's own figures by name, per supervised token.
+    token_accuracy: None where the objective does not tell. others: the objective's own figures by name, per target.
+    pooled: figures with counts of their own, name -> (sum, how many things it is of). rollout_s: seconds this process drew
+    hypotheses and judged them; None: it drew none.
     """
 
     loss_nats: float
-    token_accuracy: float
+    token_accuracy: float | None
     grad_norm: float
     num_targets: int
     audio_s: float
@@ -57,6 +59,8 @@ class StepResult:
     is_skipped: bool = False
     own_s: float = 0.0
     others: Mapping[str, float] = field(default_factory=dict)
+    pooled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    rollout_s: float | None = None
 
 
 @dataclass
@@ -94,15 +98,26 @@ class Window:
         num_targets = max(1, sum(r.num_targets for r in self.results))
         for name in self.results[0].others:
             figures[f"train/{name}"] = sum(r.others[name] * r.num_targets for r in self.results) / num_targets
+        figures |= self._rollout_figures(elapsed_s)
+        correct = [r.token_accuracy * r.num_targets for r in self.results if r.token_accuracy is not None]
         return figures | {
             "train/loss_nats": sum(r.loss_nats * r.num_targets for r in self.results) / num_targets,
-            "train/token_accuracy": sum(r.token_accuracy * r.num_targets for r in self.results) / num_targets,
+            **({"train/token_accuracy": sum(correct) / num_targets} if correct else {}),
             "train/grad_norm": sum(r.grad_norm for r in self.results) / len(self.results),
             "train/audio_s_per_s": sum(r.audio_s for r in self.results) / elapsed_s,
             "train/targets_per_s": num_targets / elapsed_s,
             "train/padded_fraction": sum(r.padded_fraction for r in self.results) / len(self.results),
             "train/model_flop_utilisation": self._utilisation(elapsed_s),
         }
+
+    def _rollout_figures(self, elapsed_s: float) -> dict[str, float | None]:
+        """Of rollouts, where there are any: means over their own counts (None where nothing was counted), share of the time."""
+        figures: dict[str, float | None] = {}
+        for name in self.results[0].pooled:
+            total, count = (sum(part) for part in zip(*(r.pooled[name] for r in self.results), strict=True))
+            figures[f"train/{name}"] = total / count if count else None
+        seconds = [r.rollout_s for r in self.results if r.rollout_s is not None]
+        return figures | ({"train/rollout_fraction": sum(seconds) / elapsed_s} if seconds else {})
 
     def _utilisation(self, elapsed_s: float) -> float | None:
         counts = [r.num_flops for r in self.results]

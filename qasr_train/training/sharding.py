@@ -17,7 +17,7 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
 from qasr_train.errors import UserError
-from qasr_train.models.base import RowDecoder, Trainable
+from qasr_train.models.base import RowDecoder, Sampler, Trainable
 from qasr_train.training.deepspeed_zero import ZeroAccelerator, ZeroOptimizer
 
 
@@ -58,7 +58,11 @@ def share_model(accelerator: Accelerator, model: Trainable, optimizer: torch.opt
         plugin.transformer_cls_names_to_wrap = _layer_classes(model.module)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if accelerator.is_fsdp2:
-        for name in ("transcribe", "transcribe_rows") if isinstance(model, RowDecoder) else ("transcribe",):
+        others = [
+            *(["transcribe_rows"] if isinstance(model, RowDecoder) else []),
+            *(["draw"] if isinstance(model, Sampler) else []),
+        ]
+        for name in ("transcribe", *others):
             register_fsdp_forward_method(wrapped, name)
         wrapped.forward = _with_autocast(accelerator, wrapped.forward)
     return SharedModel(accelerator, model, wrapped, optimizer)

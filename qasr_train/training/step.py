@@ -7,9 +7,9 @@ gradient as it is.
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -19,11 +19,12 @@ from qasr_train.batch import Batch
 from qasr_train.errors import TrainingError
 from qasr_train.models.adapt import optimizer_groups
 from qasr_train.models.safetensors_files import whole
-from qasr_train.objectives.base import Objective
+from qasr_train.objectives.base import LossSum, Objective
 from qasr_train.training.batch_search import is_out_of_memory
 from qasr_train.training.learner import Learner
 from qasr_train.training.monitoring import StepResult, Stopwatch
 from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
+from qasr_train.training.rollout.rollouts import Rollouts
 from qasr_train.training.settings import OnNonFinite, OptimConfig, TrainerConfig
 from qasr_train.training.sharding import SharedModel, share_model, sum_everywhere
 
@@ -80,11 +81,32 @@ class NonFinitePolicy:
 
 
 @dataclass(frozen=True)
+class Update:
+    """What came of one update.
+
+    means: the loss in nats and the objective's metrics, over all processes, by target. grad_norm: before it was clipped.
+    is_skipped: whether nothing was updated. log_probs: of each microbatch, see `LossSum`.
+    """
+
+    num_targets: int
+    means: Mapping[str, float]
+    grad_norm: float
+    is_skipped: bool
+    log_probs: Sequence[torch.Tensor | None]
+
+    def followed_by(self, later: "Update") -> "Update":
+        """Of a step of several updates: the first one's figures, which are those of the hypotheses as they were drawn."""
+        is_skipped = self.is_skipped or later.is_skipped
+        return replace(self, is_skipped=is_skipped, grad_norm=max(self.grad_norm, later.grad_norm))
+
+
+@dataclass(frozen=True)
 class OptimizerStep:
     """Called with microbatches and the number of steps done before; see the module's docstring.
 
     lr_factor: number of the step -> factor on every peak learning rate. max_grad_norm: 2-norm; None: no clipping.
     count_flops: operations of the model, forward and backward, for a batch (None: not counted).
+    rollouts: draws what is learned from in the place of transcripts, and says how many updates are made on it (None: these).
     """
 
     shared: SharedModel
@@ -93,60 +115,78 @@ class OptimizerStep:
     max_grad_norm: float | None
     non_finite: NonFinitePolicy
     count_flops: Callable[[Batch], float] | None = None
+    rollouts: Rollouts | None = None
 
     def __call__(self, batches: Sequence[Batch], number: int) -> StepResult:
-        """One optimizer step over this process's microbatches; see `StepResult`.
+        """One step over this process's microbatches; see `StepResult`.
 
         Raises:
             TrainingError: the memory does not hold the batch; or loss or gradient is not finite and the settings say stop.
                 Nothing is updated then.
         """
         optimizer, watch = self.shared.optimizer, Stopwatch(self.shared.accelerator.device)
-        self.shared.model.module.train()  # a validation may have come between
         set_lr(optimizer, self.lr_factor(number))
+        learned, drawn = list(batches), None
+        if self.rollouts is not None:
+            learned, drawn = self.rollouts(batches, number)
+        update = self._update(learned, number, watch)
+        for _ in range(1, 1 if self.rollouts is None else self.rollouts.num_updates):
+            if update.is_skipped:
+                break
+            learned = [_compared_with(batch, kept) for batch, kept in zip(learned, update.log_probs, strict=True)]
+            update = update.followed_by(self._update(learned, number, watch))
+        means, pooled = dict(update.means), {} if drawn is None else drawn.pooled
+        return StepResult(
+            loss_nats=means.pop("loss_nats"),
+            token_accuracy=means.pop("num_correct", None),
+            grad_norm=update.grad_norm,
+            num_targets=update.num_targets,
+            audio_s=self._sum(sum(batch.audio_s for batch in batches)),
+            num_utterances=int(self._sum(sum(len(batch.ids) for batch in batches))),
+            padded_fraction=sum(batch.padded_fraction for batch in learned) / len(learned),
+            num_flops=self._sum(sum(map(self.count_flops, learned))) if self.count_flops else None,
+            is_skipped=update.is_skipped,
+            own_s=watch.read_s() + (0.0 if drawn is None else drawn.seconds),
+            others=means,
+            pooled={name: (self._sum(total), self._sum(count)) for name, (total, count) in pooled.items()},
+            rollout_s=None if drawn is None else drawn.seconds,
+        )
+
+    def _update(self, batches: Sequence[Batch], number: int, watch: Stopwatch) -> "Update":
+        """Gradients of all microbatches, and an update by them where all is finite."""
+        optimizer = self.shared.optimizer
+        self.shared.model.module.train()  # a validation may have come between
         num_targets = int(self._sum(sum(batch.num_targets for batch in batches)))
-        own = self._accumulate(batches, num_targets, watch)
+        losses = self._accumulate(batches, num_targets, watch)
+        # Read only now: each reading waits for the device, which has the next microbatch to begin with meanwhile.
+        own = [{"loss_nats": float(one.total.detach()), **_floats(one.metrics)} for one in losses]
         means = {name: self._sum(sum(sums[name] for sums in own)) / max(1, num_targets) for name in own[0]}
-        loss_nats, token_accuracy = means.pop("loss_nats"), means.pop("num_correct", 0.0)
         fault, grad_norm = None, 0.0
-        if math.isfinite(loss_nats):
+        if math.isfinite(means["loss_nats"]):
             grad_norm = self._clip()
             fault = None if math.isfinite(grad_norm) else Fault("gradient", grad_norm, batches)
         else:
             is_bad = [not math.isfinite(sums["loss_nats"]) for sums in own]
             suspects = [batch for batch, bad in zip(batches, is_bad, strict=True) if bad]
-            fault = Fault("loss", loss_nats, suspects)
+            fault = Fault("loss", means["loss_nats"], suspects)
         if fault is not None:
             self.non_finite.meet(fault, number)
         elif num_targets:
             optimizer.step()
         optimizer.zero_grad()
-        return StepResult(
-            loss_nats=loss_nats,
-            token_accuracy=token_accuracy,
-            grad_norm=grad_norm,
-            num_targets=num_targets,
-            audio_s=self._sum(sum(batch.audio_s for batch in batches)),
-            num_utterances=int(self._sum(sum(len(batch.ids) for batch in batches))),
-            padded_fraction=sum(batch.padded_fraction for batch in batches) / len(batches),
-            num_flops=self._sum(sum(map(self.count_flops, batches))) if self.count_flops else None,
-            is_skipped=fault is not None,
-            own_s=watch.read_s(),
-            others=means,
-        )
+        return Update(num_targets, means, grad_norm, fault is not None, [one.log_probs for one in losses])
 
-    def _accumulate(self, batches: Sequence[Batch], num_targets: int, watch: Stopwatch) -> list[dict[str, float]]:
-        """Add up the gradients of all microbatches; of each its loss and the objective's metrics, as sums."""
-        sums_of: list[dict[str, float | torch.Tensor]] = []
+    def _accumulate(self, batches: Sequence[Batch], num_targets: int, watch: Stopwatch) -> list[LossSum]:
+        """Add up the gradients of all microbatches; their losses."""
+        losses: list[LossSum] = []
         for i, batch in enumerate(batches):
             is_last = i == len(batches) - 1
             with nullcontext() if is_last else self.shared.accelerator.no_sync(self.shared.wrapped):
-                sums_of.append(self._backward(batch, num_targets, watch))
-        # Read only now: each reading waits for the device, which has the next microbatch to begin with meanwhile.
-        return [{name: float(value) for name, value in sums.items()} for sums in sums_of]
+                losses.append(self._backward(batch, num_targets, watch))
+        return losses
 
-    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> dict[str, float | torch.Tensor]:
-        """Add a microbatch's gradient, as its share of the mean over all targets; its loss and the objective's metrics."""
+    def _backward(self, batch: Batch, num_targets: int, watch: Stopwatch) -> LossSum:
+        """Add a microbatch's gradient, as its share of the mean over all targets; its loss, without what led to it."""
         accelerator = self.shared.accelerator
         try:
             with watch:
@@ -161,7 +201,7 @@ class OptimizerStep:
                 f"out of memory on a microbatch of {len(batch)} clips, {padded_s:.0f} padded seconds; lower "
                 "data.batch_seconds, or set trainer.gradient_checkpointing=all"
             ) from None
-        return {"loss_nats": loss.total.detach(), **loss.metrics}
+        return replace(loss, total=loss.total.detach())
 
     def _clip(self) -> float:
         """The norm of all gradients together, before they are scaled down to the longest allowed."""
@@ -173,7 +213,25 @@ class OptimizerStep:
         return sum_everywhere(self.shared.accelerator, value)
 
 
-def build_step(config: TrainerConfig, optim: OptimConfig, learner: Learner, *, num_steps: int) -> OptimizerStep:
+def _compared_with(batch: Batch, log_probs: torch.Tensor | None) -> Batch:
+    """A batch of hypotheses that remembers how probable they were when they were drawn."""
+    assert batch.rollout is not None and log_probs is not None, "only hypotheses are learned from several times"
+    if batch.rollout.log_probs is not None:
+        return batch
+    return replace(batch, rollout=replace(batch.rollout, log_probs=log_probs))
+
+
+def _floats(metrics: Mapping[str, float | torch.Tensor]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
+
+
+def build_step(
+    config: TrainerConfig,
+    optim: OptimConfig,
+    learner: Learner,
+    *,
+    num_steps: int,
+) -> OptimizerStep:
     """The step that the settings describe: optimizer and schedule over `num_steps`, the model shared among the processes.
 
     Raises:
@@ -189,4 +247,5 @@ def build_step(config: TrainerConfig, optim: OptimConfig, learner: Learner, *, n
         max_grad_norm=config.max_grad_norm,
         non_finite=NonFinitePolicy(accelerator, config.on_non_finite, config.max_skipped_in_row),
         count_flops=count_flops,
+        rollouts=learner.rollouts,
     )

@@ -243,7 +243,10 @@ def test_held_to_the_base_and_resumed_gives_the_weights_of_a_run_left_alone(
         "trainer.keep_last=9",
     ]
     trainer = run("low_resource", model_dir, manifests, tmp_path / "run", *own)
-    assert isinstance(trainer.step.objective, KLToBase) and trainer.step.objective.base is not trainer.step.shared.model
+    assert (
+        isinstance(trainer.step.objective, KLToBase)
+        and trainer.step.objective.base.model is not trainer.step.shared.model
+    )
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     divergences = [row["train/kl_nats"] for row in rows if "train/kl_nats" in row]
     assert abs(divergences[0]) < 1e-5 and max(divergences) > 1e-4

@@ -17,7 +17,7 @@ from qasr_train.models.base import TargetStates, Trainable
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.objectives.kl_to_base import KLToBase, target_places
+from qasr_train.objectives.kl_to_base import Base, KLToBase, target_places
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
 from tests.helpers import tone, utterance
@@ -63,9 +63,13 @@ def test_value_by_hand_on_two_tokens_and_three_words(chunk_rows: int | None) -> 
     # Row u0 is learned, u1 replayed: one token each. Cross entropy: -ln 1/2 - ln 1/4 = 3 ln 2.
     # KL of u1, base (1/2 1/4 1/4) against model (1/4 1/4 1/2): 1/2 ln 2 + 1/4 ln 1 + 1/4 ln 1/2 = 1/4 ln 2.
     batch = bare_batch([[-100, 0], [-100, 1]], ["target", "replay"])
-    objective = KLToBase(cross_entropy=CrossEntropy(chunk_rows=chunk_rows), kl_weight=2.0, kl_sources=["replay"])
     nothing = torch.nn.Identity()
-    objective.base = Says({"u1": [[0.5, 0.25, 0.25]]}, nothing)  # type: ignore[assignment]
+    objective = KLToBase(
+        cross_entropy=CrossEntropy(chunk_rows=chunk_rows),
+        kl_weight=2.0,
+        kl_sources=["replay"],
+        base=Base(Says({"u1": [[0.5, 0.25, 0.25]]}, nothing)),  # type: ignore[arg-type]
+    )
     model = Says({"u0": [[0.5, 0.25, 0.25]], "u1": [[0.25, 0.25, 0.5]]}, nothing)
     loss = objective(model, batch)
     assert float(loss.total.detach()) == pytest.approx(3 * math.log(2) + 2 * 0.25 * math.log(2), rel=1e-6)
@@ -143,12 +147,13 @@ def test_the_base_stays_what_it_was_while_the_model_moves(adapt: str, family: st
         move(model)
         assert not torch.allclose(model(batch).logits, before, atol=1e-2)
     model.module.train()  # dropout of 0.5 on the adapters must not reach the base
-    asked = objective._ask_base(batch, [0, 1, 2, 3])
+    asked = objective.base._ask(batch, [0, 1, 2, 3])
     torch.testing.assert_close(asked.head(asked.hidden), before, rtol=1e-4, atol=1e-5)
     trained = {id(p) for p in model.parameters()}
-    assert (objective.base is model) is (adapt == "lora")
-    if objective.base is not model:
-        assert not any(id(p) in trained for p in objective.base.module.parameters())
+    base = objective.base.model
+    assert (base is model) is (adapt == "lora")
+    if base is not model:
+        assert not any(id(p) in trained for p in base.module.parameters())
 
 
 @pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
@@ -161,7 +166,7 @@ def test_gradients_are_those_of_cross_entropy_and_of_the_divergence_of_replayed_
     learned = gradients(model, CrossEntropy()(model, batch).total)
     # The divergence by its definition, of the replayed rows by themselves.
     some = batch.select([1, 3])
-    base, now = objective._ask_base(some, [0, 1]).token_logits().logits.double(), model(some).logits.double()
+    base, now = objective.base._ask(some, [0, 1]).token_logits().logits.double(), model(some).logits.double()
     log_base, log_now = base.log_softmax(-1), now.log_softmax(-1)
     pull = gradients(model, (log_base.exp() * (log_base - log_now)).sum())
     assert max(float(g.abs().max()) for g in pull.values()) > 1e-3

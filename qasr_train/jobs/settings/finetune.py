@@ -10,7 +10,8 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.settings import DataConfig, FeaturesOn
 from qasr_train.errors import ConfigError
 from qasr_train.models.families import find_trainable
-from qasr_train.models.settings import AdaptConfig
+from qasr_train.models.settings import AdaptConfig, Capability
+from qasr_train.objectives.rollout_settings import HypothesesConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.run.directory import recorded_config, recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
@@ -38,6 +39,7 @@ MAY_CHANGE_ON_RESUME = (
     "trainer.peer_timeout_s",
     "trainer.collective_timeout_s",
 )
+TERM_REWARDS = ("term_recall", "term_precision")
 
 
 @dataclass
@@ -84,6 +86,8 @@ class FinetuneConfig:
             is_sharded=is_sharding_asked_for(),
         )
         _check_guard(self.trainer.guard, list(self.data.dev))
+        if isinstance(self.objective, HypothesesConfig):
+            self._check_rollouts(self.objective)
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
@@ -98,6 +102,31 @@ class FinetuneConfig:
             raise ConfigError(
                 "augment.spec_augment covers up features in the loader workers, and with data.features_on=device there are "
                 "none yet; set data.features_on=worker"
+            )
+
+    def _check_rollouts(self, objective: HypothesesConfig) -> None:
+        """Refuse what learning from hypotheses cannot be together with."""
+        where = f"objective={objective.name}"
+        if self.adapt.lora is None and not self.adapt.trainable:
+            raise ConfigError(
+                f"{where}: adapt trains nothing, so no hypothesis can become likelier; set adapt=lora or adapt=full"
+            )
+        if self.trainer.find_batch_seconds:
+            raise ConfigError(
+                f"trainer.find_batch_seconds=true tries batches of transcripts, and {where} learns from "
+                f"{objective.num_hypotheses} hypotheses of each clip; set data.batch_seconds, and that to false"
+            )
+        terms = [name for name in TERM_REWARDS if objective.rewards.get(name)]
+        if terms and objective.reward_rules.terms is None:
+            raise ConfigError(
+                f"objective.rewards.{terms[0]} has no terms to look for; give a list, a term a line, with "
+                "objective.reward_rules.terms=terms.txt"
+            )
+        says_language = Capability.SAYS_LANGUAGE in find_trainable(self.model.family).capabilities
+        if objective.rewards.get("language") and not says_language:
+            raise ConfigError(
+                f"objective.rewards.language: model.family={self.model.family} is told the language before it speaks, so no "
+                "hypothesis can tell another; leave it out"
             )
 
 

@@ -12,6 +12,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, RowTokens, Steps, choose, finish_rows
+from qasr_train.models.blocks.sampling import Chooser, Likeliest
 from qasr_train.models.qwen3_asr.prefill import CACHE_ARGUMENT, prefill
 
 CACHE_BLOCK = 64  # positions by which the cache grows at the least
@@ -53,8 +54,9 @@ def decode_greedily(
 class EagerStepMaker:
     """Steps run operation by operation."""
 
-    def __init__(self, core: Any) -> None:
-        self.core = core
+    def __init__(self, core: Any, chooser: Chooser | None = None) -> None:
+        """chooser: of the next tokens, for as many rows as there will be; None: the likeliest."""
+        self.core, self.chooser = core, chooser or Likeliest()
 
     def begin(self, embeds: torch.Tensor, lengths: Sequence[int]) -> tuple["EagerSteps", torch.Tensor]:
         """See `StepMaker`."""
@@ -62,14 +64,14 @@ class EagerStepMaker:
         layers: list[Any] = []
         while stores:  # one after the other, so that not all stand twice in memory
             layers.append(_GrowingLayer(*stores.pop(0)))
-        return EagerSteps(self.core, Cache(layers=layers), lengths, embeds.device), last
+        return EagerSteps(self.core, Cache(layers=layers), lengths, embeds.device, self.chooser), last
 
 
 class EagerSteps:
     """Steps of one batch over a cache that grows; see `Steps`."""
 
-    def __init__(self, core: Any, cache: Cache, lengths: Sequence[int], device: torch.device) -> None:
-        self.core, self.cache = core, cache
+    def __init__(self, core: Any, cache: Cache, lengths: Sequence[int], device: torch.device, chooser: Chooser) -> None:
+        self.core, self.cache, self.chooser = core, cache, chooser
         self.positions = torch.tensor(lengths).to(device)  # of the next token, in its own row
         widest = max(lengths)
         columns, starts = torch.arange(widest), widest - torch.tensor(lengths)
@@ -84,15 +86,20 @@ class EagerSteps:
 
     def keep(self, kept: torch.Tensor) -> None:
         """See `Steps`."""
-        self.positions, self.mask = self.positions[kept], self.mask[kept]
-        self.cache.batch_select_indices(kept)
+        self.spread(kept)
+        self.chooser.keep(kept)
+
+    def spread(self, rows: torch.Tensor) -> None:
+        """See `GroupSteps`."""
+        self.positions, self.mask = self.positions[rows], self.mask[rows]
+        self.cache.batch_select_indices(rows)
 
     def should_drop(self, num_pending: int) -> bool:
         """See `Steps`."""
         return num_pending <= KEPT_FRACTION * len(self.positions)
 
     def _step(self, tokens: torch.Tensor) -> Chosen:
-        """The likeliest next token of each row, after int64 [B]."""
+        """The next token of each row, after int64 [B]."""
         decoder = self.core.model.language_model
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(tokens), 1)], dim=1)
         positions, self.positions = self.positions, self.positions + 1
@@ -103,7 +110,7 @@ class EagerSteps:
             use_cache=True,
             **{CACHE_ARGUMENT: self.cache},
         ).last_hidden_state[:, -1]
-        return choose(self.core.lm_head(hidden))
+        return self.chooser(self.core.lm_head(hidden))
 
 
 class _GrowingLayer(DynamicLayer):

@@ -37,7 +37,7 @@ def flop_counter(module: nn.Module, config: Qwen3ASRConfig) -> Callable[[Batch],
             config,
             num_frames=[round(duration_s * _FRAMES_PER_S) for duration_s in durations_s],
             num_tokens=batch.attention_mask.sum(1).tolist(),
-            num_targets=batch.num_targets,
+            num_targets=batch.num_supervised,
             trained=trained,
             adapted=adapted,
         )

@@ -16,17 +16,35 @@ from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen
 
 from qasr_train.batch import Batch
 from qasr_train.errors import CheckpointError
-from qasr_train.models.base import UNKNOWN_ORIGIN, Hypothesis, ModelOrigin, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.base import (
+    UNKNOWN_ORIGIN,
+    Draw,
+    DrawnClip,
+    Hypothesis,
+    ModelOrigin,
+    TargetStates,
+    Trainable,
+    TrainingCollator,
+)
 from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens
 from qasr_train.models.blocks.recompute import checkpoint_layers
+from qasr_train.models.blocks.sampling import (
+    Drawn,
+    Said,
+    audio_index,
+    draw_groups,
+    rows_of,
+    spread_index,
+    with_rows,
+)
 from qasr_train.models.blocks.text_pieces import pieces_of_tokens
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import find_base, has_only_adapters, save_adapter
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
-from qasr_train.models.qwen3_asr.decoding import decode_greedily
+from qasr_train.models.qwen3_asr.decoding import EagerStepMaker, decode_greedily
 from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, encode_audio
 from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
@@ -130,6 +148,39 @@ class Qwen3ASR(nn.Module):
             for utterance_id, tokens, prefix in zip(batch.ids, generated, forced, strict=True)
         ]
 
+    @torch.inference_mode()
+    def draw(
+        self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
+    ) -> list[DrawnClip]:
+        """See `Sampler`; the language is part of what is said."""
+        core, host = self.core, batch.host or batch
+        was_training = core.training
+        core.eval()
+        try:
+            prompts = [row.prompt for row in rows_of(host)]
+            asked = with_rows(host, [Said(clip, prompt) for clip, prompt in enumerate(prompts)], pad_id=self.pad_id)
+            asked = asked.to(uniforms.device)
+            packed = pack(asked, self.collator.audio_id)
+            chooser = Drawn(uniforms, temperature=temperature)
+            steps, last = EagerStepMaker(core, chooser).begin(self._embed(asked, packed), packed.rows.lengths)
+            rows = spread_index(len(prompts), uniforms.shape[1] + 1, last.device)
+            steps.spread(rows)
+            groups = draw_groups(steps, chooser(core.lm_head(last)[rows]), limits, self._end_ids)
+        finally:
+            core.train(was_training)
+        return [
+            DrawnClip(
+                prompt,
+                [Draw(tuple(one.ids), self._hypothesis(utterance_id, RowTokens(one.ids, []), "")) for one in group],
+            )
+            for utterance_id, prompt, group in zip(batch.ids, prompts, groups, strict=True)
+        ]
+
+    @property
+    def pad_id(self) -> int:
+        """See `Sampler`."""
+        return self.collator.pad_id
+
     def save(self, folder: Path | None) -> None:
         """Write a complete native directory, LoRA merged into what is written; the live model is untouched.
 
@@ -196,7 +247,12 @@ class Qwen3ASR(nn.Module):
     def _embed(self, batch: Batch, packed: PackedBatch) -> torch.Tensor:
         """float [P, D]: embeddings of the tokens of all rows, with the encoder's output where the audio placeholders stand."""
         embeds = self.core.get_input_embeddings()(batch.input_ids.flatten().index_select(0, packed.flat))
-        return embeds.index_copy(0, packed.audio, self.encode(batch).to(embeds.dtype))
+        encoded = self.encode(batch)
+        if batch.audio_of is not None:
+            num_frames = (batch.host or batch).input_features_mask.sum(-1).tolist()
+            lengths = [self.collator.num_audio_tokens(frames) for frames in num_frames]
+            encoded = encoded.index_select(0, audio_index(batch.audio_of, lengths, encoded.device))
+        return embeds.index_copy(0, packed.audio, encoded.to(embeds.dtype))
 
     def _decode_packed(self, embeds: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
         """float [P, D]: all rows one after the other, each seeing itself alone."""

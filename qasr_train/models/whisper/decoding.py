@@ -4,13 +4,17 @@ Input: states of the encoder and token ids. Output: states before the head, or `
 layer is written out for transcription, so that rows may have prompts and windows of their own and leave when they are done.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from transformers import GenerationConfig, GenerationMixin
+from transformers.modeling_outputs import BaseModelOutput
 
-from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, choose
+from qasr_train.errors import ConfigError
+from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, RowTokens
+from qasr_train.models.blocks.sampling import Chooser, Likeliest
 
 _STORE_BLOCK = 64  # positions by which the store of keys and values grows
 
@@ -30,6 +34,49 @@ def decode_at_once(decoder: Any, ids: torch.Tensor, states: torch.Tensor, mask: 
     return decoder.layer_norm(hidden)
 
 
+def generate(
+    core: Any,
+    states: torch.Tensor,
+    prompt: torch.Tensor,
+    limits: Sequence[int],
+    *,
+    start_id: int,
+    end_id: int,
+    rules: Mapping[str, Any],
+) -> list[RowTokens]:
+    """The ids that `WhisperSteps` choose, by transformers: every row runs until the last is done, and is cut at its own limit.
+
+    Args:
+        core, states: as `WhisperSteps` has them. prompt: int64 [B, T]. limits: most new tokens of each row.
+        start_id, end_id: tokens around a transcript. rules: the checkpoint's generation_config.json.
+
+    Raises:
+        ConfigError: windows are not whole, or prompts begin with contexts.
+    """
+    starts = (prompt == start_id).int().argmax(1)
+    if states.shape[1] != core.config.max_source_positions or bool((starts != 0).any()):
+        raise ConfigError(
+            "decode.engine=generate: transformers generates from whole windows without contexts alone; use engine=loop, "
+            "or model.window=full and decode.use_context=false"
+        )
+    settings = GenerationConfig(
+        max_new_tokens=max(limits),
+        do_sample=False,
+        num_beams=1,
+        decoder_start_token_id=start_id,
+        eos_token_id=end_id,
+        pad_token_id=end_id,
+        suppress_tokens=rules.get("suppress_tokens"),
+        begin_suppress_tokens=rules.get("begin_suppress_tokens"),
+    )
+    # Whisper's own generate() would detect, encode and pad again; the general one is all that a window needs.
+    general = cast(Any, GenerationMixin).generate
+    encoded = BaseModelOutput(last_hidden_state=states)
+    ids = general(core, encoder_outputs=encoded, decoder_input_ids=prompt, generation_config=settings)
+    rows = ids[:, prompt.shape[1] :].tolist()
+    return [RowTokens(row[:limit], []) for row, limit in zip(rows, limits, strict=True)]
+
+
 class Suppression:
     """Tokens that are never chosen, and those that are not the first of a transcript. Both as generation_config.json has them."""
 
@@ -47,10 +94,21 @@ class WhisperSteps:
     """The rows of a batch while they are decoded; see `Steps` of blocks/greedy.py. `extend` takes the prompts first."""
 
     def __init__(
-        self, core: Any, states: torch.Tensor, mask: torch.Tensor | None, suppress: Suppression, *, num_positions: int
+        self,
+        core: Any,
+        states: torch.Tensor,
+        mask: torch.Tensor | None,
+        suppress: Suppression,
+        *,
+        num_positions: int,
+        chooser: Chooser | None = None,
     ) -> None:
-        """core: transformers' WhisperForConditionalGeneration in eval mode. states, mask: as `decode_at_once` has them."""
+        """core: transformers' WhisperForConditionalGeneration in eval mode. states, mask: as `decode_at_once` has them.
+
+        chooser: of the next tokens, for as many rows as there will be; None: the likeliest.
+        """
         self.core, self.decoder, self.suppress = core, core.model.decoder, suppress
+        self.chooser = chooser or Likeliest()
         self.mask, self.num_positions = mask, num_positions
         self.layers = [_LayerStore(layer, states) for layer in self.decoder.layers]
         self.seen = torch.zeros(len(states), 0, dtype=torch.bool, device=states.device)  # columns that hold a token
@@ -88,7 +146,7 @@ class WhisperSteps:
 
     def first(self, state: torch.Tensor) -> Chosen:
         """The first token of each transcript, after the states [B, D] of the prompts' last tokens."""
-        return choose(self.suppress(self.logits(state), is_first=True))
+        return self.chooser(self.suppress(self.logits(state), is_first=True))
 
     def advance(self, tokens: torch.Tensor, num_steps: int) -> list[Chosen]:
         """See `Steps`."""
@@ -96,15 +154,20 @@ class WhisperSteps:
         for _ in range(num_steps):
             last = (new[-1].ids if new else tokens)[:, None]
             state = self.extend(last, torch.ones_like(last, dtype=torch.bool))[:, -1]
-            new.append(choose(self.suppress(self.logits(state))))
+            new.append(self.chooser(self.suppress(self.logits(state))))
         return new
 
     def keep(self, kept: torch.Tensor) -> None:
         """See `Steps`."""
-        self.seen = self.seen[kept]
-        self.mask = None if self.mask is None else self.mask[kept]
+        self.spread(kept)
+        self.chooser.keep(kept)
+
+    def spread(self, rows: torch.Tensor) -> None:
+        """See `GroupSteps`."""
+        self.seen = self.seen[rows]
+        self.mask = None if self.mask is None else self.mask[rows]
         for layer in self.layers:
-            layer.keep(kept)
+            layer.keep(rows)
 
     def should_drop(self, num_pending: int) -> bool:
         """See `Steps`."""

@@ -12,16 +12,25 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel, WhisperForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import PreTrainedModel, WhisperForConditionalGeneration
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import ConfigError
-from qasr_train.models.base import UNKNOWN_ORIGIN, Hypothesis, ModelOrigin, TargetStates, Trainable, TrainingCollator
+from qasr_train.models.base import (
+    UNKNOWN_ORIGIN,
+    Draw,
+    DrawnClip,
+    Hypothesis,
+    ModelOrigin,
+    TargetStates,
+    Trainable,
+    TrainingCollator,
+)
 from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
+from qasr_train.models.blocks.sampling import Drawn, Said, draw_groups, rows_of, spread_index, with_rows
 from qasr_train.models.blocks.sharded import gathers_layers
 from qasr_train.models.blocks.text_pieces import pieces_of_tokens
 from qasr_train.models.locations import origin_of, resolve_checkpoint
@@ -39,7 +48,7 @@ from qasr_train.models.whisper.checkpoints import (
 )
 from qasr_train.models.whisper.collator import WhisperCollator
 from qasr_train.models.whisper.config import PARTS, WhisperConfig
-from qasr_train.models.whisper.decoding import Suppression, WhisperSteps, decode_at_once
+from qasr_train.models.whisper.decoding import Suppression, WhisperSteps, decode_at_once, generate
 from qasr_train.models.whisper.encoder import ENCODER_VERSION, encode_windows, flattened, mask_of, padded
 
 
@@ -69,7 +78,7 @@ class Whisper(nn.Module):
         self.generation, self.origin, self.no_speech_threshold = generation, origin, no_speech_threshold
         self.tokens, self._written = collator.tokens, WrittenBytes(collator.tokens.tokenizer)
         languages = set() if self.tokens.is_multilingual else {Capability.LANGUAGE}
-        self.capabilities = frozenset(Capability) - {Capability.SYSTEM_TURN} - languages
+        self.capabilities = frozenset(Capability) - {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE} - languages
         self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
         self._recompute_convolutions = False
 
@@ -101,9 +110,7 @@ class Whisper(nn.Module):
     def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
         """What `reduce` makes of the states before the head at the supervised positions; see `Trainable`."""
         core, host = self.core, batch.host or batch
-        num_positions = self.num_encoded(host)
-        states = self._states(batch, num_positions)
-        mask = mask_of(num_positions, states.device)
+        states, mask = self._heard_by_rows(batch)
         ids = self.fill_languages(batch, states, mask)
         hidden = decode_at_once(core.model.decoder, ids[:, :-1], states, mask)
         assert batch.labels is not None and host.labels is not None
@@ -169,7 +176,15 @@ class Whisper(nn.Module):
                 for most, left, silent in zip(max_new_tokens, room, is_silent, strict=True)
             ]
             if engine is Engine.generate:
-                rows = self._generate(states, prompt, limits)
+                rows = generate(
+                    core,
+                    states,
+                    prompt,
+                    limits,
+                    start_id=self.tokens.sot_id,
+                    end_id=self.tokens.end_id,
+                    rules=self.generation,
+                )
             else:
                 rows = finish_rows(steps, steps.first(last), limits, [self.tokens.end_id])
         finally:
@@ -178,6 +193,44 @@ class Whisper(nn.Module):
             self._hypothesis(utterance_id, row, told, silent)
             for utterance_id, row, told, silent in zip(batch.ids, rows, prompt.tolist(), is_silent, strict=True)
         ]
+
+    @torch.inference_mode()
+    def draw(
+        self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
+    ) -> list[DrawnClip]:
+        """See `Sampler`; the language is told, by the row or by what the model hears, and is not part of what is said."""
+        core, host, tokens = self.core, batch.host or batch, self.tokens
+        was_training = core.training
+        core.eval()
+        try:
+            rows = [Said(row.clip, tokens.drawing_prompt(row.prompt, row.target)) for row in rows_of(host)]
+            asked = with_rows(host, rows, pad_id=self.pad_id, on_left=True).to(uniforms.device)
+            states, mask = self._heard_by_rows(asked)
+            ids, is_token = self.fill_languages(asked, states, mask), asked.attention_mask.bool()
+            chooser = Drawn(uniforms, temperature=temperature)
+            steps = WhisperSteps(
+                core, states, mask, self._suppression(ids.device), num_positions=tokens.num_positions, chooser=chooser
+            )
+            last = steps.extend(ids, is_token)[:, -1]
+            spread = spread_index(len(rows), uniforms.shape[1] + 1, last.device)
+            steps.spread(spread)
+            limits = [min(pair) for pair in zip(limits, self._room(asked.host or asked, num_told=0), strict=True)]
+            groups = draw_groups(steps, steps.first(last[spread]), limits, [tokens.end_id])
+        finally:
+            core.train(was_training)
+        prompts = [own[mine].tolist() for own, mine in zip(ids, is_token, strict=True)]
+        return [
+            DrawnClip(
+                prompt,
+                [Draw(tuple(one.ids), self._hypothesis(name, RowTokens(one.ids, []), prompt, False)) for one in group],
+            )
+            for name, prompt, group in zip(batch.ids, prompts, groups, strict=True)
+        ]
+
+    @property
+    def pad_id(self) -> int:
+        """See `Sampler`."""
+        return self.tokens.end_id
 
     def save(self, folder: Path | None) -> None:
         """Write a complete directory that plain `from_pretrained` loads, LoRA merged into it; the live model is untouched.
@@ -213,6 +266,16 @@ class Whisper(nn.Module):
     def flop_counter(self) -> None:
         """Not worked out for this family."""
         return
+
+    def _heard_by_rows(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(float [B, S, D], mask as `mask_of` has it): what each row's decoder looks at, which rows of one clip share."""
+        num_positions = self.num_encoded(batch.host or batch)
+        states = self._states(batch, num_positions)
+        mask = mask_of(num_positions, states.device)
+        if batch.audio_of is None:
+            return states, mask
+        rows = torch.tensor(batch.audio_of).to(states.device, non_blocking=True)
+        return states.index_select(0, rows), None if mask is None else mask.index_select(0, rows)
 
     def _states(self, batch: Batch, num_positions: Sequence[int]) -> torch.Tensor:
         """float [B, S, D]: what the decoder looks at, of a cache or of the encoder; past a row's own positions anything."""
@@ -278,31 +341,6 @@ class Whisper(nn.Module):
     def _suppression(self, device: torch.device) -> Suppression:
         always, at_begin = self.generation.get("suppress_tokens"), self.generation.get("begin_suppress_tokens")
         return Suppression(always or [], at_begin or [], device)
-
-    def _generate(self, states: torch.Tensor, prompt: torch.Tensor, limits: Sequence[int]) -> list[RowTokens]:
-        """The same ids by transformers: every row runs until the last is done, and is then cut at its own limit."""
-        starts = (prompt == self.tokens.sot_id).int().argmax(1)
-        if states.shape[1] != self.core.config.max_source_positions or bool((starts != 0).any()):
-            raise ConfigError(
-                "decode.engine=generate: transformers generates from whole windows without contexts alone; use engine=loop, "
-                "or model.window=full and decode.use_context=false"
-            )
-        settings = GenerationConfig(
-            max_new_tokens=max(limits),
-            do_sample=False,
-            num_beams=1,
-            decoder_start_token_id=self.tokens.sot_id,
-            eos_token_id=self.tokens.end_id,
-            pad_token_id=self.tokens.end_id,
-            suppress_tokens=self.generation.get("suppress_tokens"),
-            begin_suppress_tokens=self.generation.get("begin_suppress_tokens"),
-        )
-        # Whisper's own generate() would detect, encode and pad again; the general one is all that a window needs.
-        generate = cast(Any, GenerationMixin).generate
-        encoded = BaseModelOutput(last_hidden_state=states)
-        ids = generate(self.core, encoder_outputs=encoded, decoder_input_ids=prompt, generation_config=settings)
-        rows = ids[:, prompt.shape[1] :].tolist()
-        return [RowTokens(row[:limit], []) for row, limit in zip(rows, limits, strict=True)]
 
     def _hypothesis(self, utterance_id: str, row: RowTokens, prompt: list[int], is_silent: bool) -> Hypothesis:
         end_id, start = self.tokens.end_id, prompt.index(self.tokens.sot_id)

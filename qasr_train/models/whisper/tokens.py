@@ -5,7 +5,7 @@ figure 1: [<|startofprev|> context] <|startoftranscript|> language task <|notime
 <|nospeech|> in the place of the language where nobody speaks.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPER_LANGUAGES
@@ -82,6 +82,18 @@ class WhisperTokens:
             if self.supervise_language and language is not None:
                 start, target = start[:1], start[1:] + target
         return TokenRow([*self.context_ids(context, beside=len(start) + len(target)), *start], target)
+
+    def drawing_prompt(self, prompt: Sequence[int], target: Sequence[int]) -> list[int]:
+        """The prompt of a training row as hypotheses are drawn after it: language, task and no timestamps are always told.
+
+        Of a row without speech, and of one that states no language, a second start token stands for the language; see
+        `training_row`. target: the row's.
+        """
+        if prompt[-1] != self.sot_id or prompt[-2:-1] == [self.sot_id]:
+            return list(prompt)
+        is_taught = self.supervise_language and target[0] in self.language_ids.values()
+        language_id = (target[0] if is_taught else self.sot_id) if self.is_multilingual else None
+        return [*prompt, *self.after_language(language_id)]
 
     def after_start(self, language: str | None) -> list[int]:
         """Language and task (multilingual checkpoints only), no timestamps; raises as `language_id`."""

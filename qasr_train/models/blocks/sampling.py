@@ -1,0 +1,148 @@
+"""Owns how the next token of a row is chosen, and groups of rows that are said of the same clip.
+
+Input: logits, and random numbers of each row, so that what is drawn of a clip depends on its own numbers and not on what else is
+in the batch. Output: tokens; batches whose rows share the audio of their clip.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from qasr_train.batch import IGNORED, Batch
+from qasr_train.models.blocks.greedy import Chosen, RowTokens, Steps, choose, finish_rows
+
+
+class Chooser(Protocol):
+    """What chooses the next token of each row of a batch from which done rows leave."""
+
+    def __call__(self, logits: torch.Tensor) -> Chosen:
+        """The next tokens, of float [B, V]."""
+
+    def keep(self, kept: torch.Tensor) -> None:
+        """Go on with these rows alone; int64, places in the batch as it is."""
+
+
+class Likeliest:
+    """The likeliest token of each row."""
+
+    def __call__(self, logits: torch.Tensor) -> Chosen:
+        """See `Chooser`."""
+        return choose(logits)
+
+    def keep(self, kept: torch.Tensor) -> None:
+        """See `Chooser`."""
+
+
+class Drawn:
+    """Of each clip the likeliest token in the first row, in the others one that is drawn by the row's own random numbers."""
+
+    def __init__(self, uniforms: torch.Tensor, *, temperature: float) -> None:
+        """uniforms: float64 [B, K, n] in [0, 1); see `Sampler.draw`."""
+        self.temperature, self.num_chosen = temperature, 0
+        greedy = uniforms.new_full((len(uniforms), 1, uniforms.shape[2]), -1.0)
+        self.uniforms = torch.cat([greedy, uniforms], dim=1).flatten(0, 1)
+
+    def __call__(self, logits: torch.Tensor) -> Chosen:
+        """See `Chooser`; the probabilities told are those of the model, not of the temperature."""
+        likeliest = choose(logits)
+        # Rows that are done run on for some steps between two looks at them; their numbers do not matter.
+        numbers = self.uniforms[:, min(self.num_chosen, self.uniforms.shape[1] - 1), None]
+        self.num_chosen += 1
+        logits = logits.float()
+        # float64: in a sum over 150,000 tokens float32 would give to the last ones what it rounded off the others.
+        reached = (logits / self.temperature).softmax(-1).double().cumsum(-1)
+        drawn = torch.searchsorted(reached, numbers.clamp(min=0) * reached[:, -1:], right=True)
+        ids = torch.where(numbers < 0, likeliest.ids[:, None], drawn.clamp(max=logits.shape[-1] - 1))
+        return Chosen(ids[:, 0], logits.gather(-1, ids)[:, 0] - logits.logsumexp(-1))
+
+    def keep(self, kept: torch.Tensor) -> None:
+        """See `Chooser`."""
+        self.uniforms = self.uniforms[kept]
+
+
+class GroupSteps(Steps, Protocol):
+    """Steps of a family that can say several things of a clip."""
+
+    def spread(self, rows: torch.Tensor) -> None:
+        """Go on with copies of these rows after the prompts, int64 [R]; what chooses is for R rows already."""
+
+
+def draw_groups(
+    steps: GroupSteps, first: Chosen, limits: Sequence[int], end_ids: Collection[int]
+) -> list[list[RowTokens]]:
+    """The tokens of every hypothesis of each clip, in order.
+
+    Args:
+        steps: after the prompts of all clips and spread over their hypotheses. first: the first token of each of those.
+        limits: most new tokens of each clip. end_ids: tokens that end a row.
+    """
+    num_rows = len(first.ids) // len(limits)
+    rows = finish_rows(steps, first, [limit for limit in limits for _ in range(num_rows)], end_ids)
+    return [rows[begin : begin + num_rows] for begin in range(0, len(rows), num_rows)]
+
+
+def spread_index(num_clips: int, num_each: int, device: torch.device) -> torch.Tensor:
+    """int64: every clip's number as often as it has hypotheses."""
+    return torch.arange(num_clips, device=device).repeat_interleave(num_each)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A row of a batch to be: after which ids what is said of which clip; `target` is empty where it is still to be said."""
+
+    clip: int
+    prompt: Sequence[int]
+    target: Sequence[int] = ()
+
+
+def with_rows(batch: Batch, rows: Sequence[Said], *, pad_id: int, on_left: bool = False) -> Batch:
+    """A batch on the host with these rows over the audio of another, each clip of which stands there once.
+
+    on_left: whether rows are padded there, else on the right.
+    """
+    widths = [len(row.prompt) + len(row.target) for row in rows]
+    shape = (len(rows), max(widths))
+    input_ids = torch.full(shape, pad_id, dtype=torch.int64)
+    attention_mask = torch.zeros(shape, dtype=torch.int64)
+    labels = torch.full(shape, IGNORED, dtype=torch.int64)
+    for number, (row, width) in enumerate(zip(rows, widths, strict=True)):
+        begin = shape[1] - width if on_left else 0
+        input_ids[number, begin : begin + width] = torch.tensor([*row.prompt, *row.target])
+        attention_mask[number, begin : begin + width] = 1
+        labels[number, begin + len(row.prompt) : begin + width] = torch.tensor(row.target, dtype=torch.int64)
+    return Batch(
+        ids=[batch.ids[row.clip] for row in rows],
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        labels=labels,
+        input_features=batch.input_features,
+        input_features_mask=batch.input_features_mask,
+        duration_s=batch.duration_s,
+        waveforms=batch.waveforms,
+        num_samples=batch.num_samples,
+        encoded=batch.encoded,
+        sources=[batch.sources[row.clip] for row in rows] if batch.sources else [],
+        references=[batch.references[row.clip] for row in rows] if batch.references else [],
+        audio_of=[row.clip for row in rows],
+    )
+
+
+def rows_of(batch: Batch) -> list[Said]:
+    """The rows of a training batch on the host, without padding."""
+    assert batch.labels is not None
+    rows = []
+    for clip, (ids, is_token, labels) in enumerate(
+        zip(batch.input_ids, batch.attention_mask.bool(), batch.labels, strict=True)
+    ):
+        own, targets = ids[is_token].tolist(), int((labels != IGNORED).sum())
+        rows.append(Said(clip, own[: len(own) - targets], own[len(own) - targets :]))
+    return rows
+
+
+def audio_index(audio_of: Sequence[int], lengths: Sequence[int], device: torch.device) -> torch.Tensor:
+    """int64: where what rows hear stands among the positions of all clips, row after row. lengths: positions of each clip."""
+    ends = torch.tensor([0, *lengths]).cumsum(0).tolist()
+    index = torch.cat([torch.arange(ends[clip], ends[clip] + lengths[clip]) for clip in audio_of])
+    return index.to(device, non_blocking=True)
