@@ -12,6 +12,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
+from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.files import parse_json, write_rows
 
@@ -129,6 +130,13 @@ def utterance_to_row(utterance: Utterance) -> dict[str, Any]:
         if value is not None and field.name != "origin":
             row[field.name] = value
     return row
+
+
+def findable_from_anywhere(utterance: Utterance) -> Utterance:
+    """The same, its path absolute, so that a manifest in another folder may hold it."""
+    if isinstance(utterance.audio, bytes) or is_arrow_reference(utterance.audio):
+        return utterance
+    return dataclasses.replace(utterance, audio=str(Path(utterance.audio).absolute()))
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> int:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.corpus.worker import write_flac
 from qasr_train.errors import AudioError, DataError
 from qasr_train.evaluation.checked_rows import CheckedRow, check_rows, rank
@@ -22,7 +21,7 @@ from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.files import write_rows
 from qasr_train.jobs.settings.check_transcripts import CheckTranscriptsConfig
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
-from qasr_train.manifest import Utterance, utterance_to_row
+from qasr_train.manifest import findable_from_anywhere, utterance_to_row
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import recorded_normalizer
 from qasr_train.transcription.run import TranscriptionRun
@@ -114,15 +113,8 @@ def write_filtered(run_dir: Path, rows: Sequence[CheckedRow], config: CheckTrans
             f"all {len(rows)} rows were rejected, the first is {rejects[0].utterance.id!r}: {rejects[0].rejected}; raise "
             "the limit (resume=true filters anew), or check model and language"
         )
-    write_rows(run_dir / MANIFEST, (_manifest_row(row.utterance) for row in kept))
+    write_rows(run_dir / MANIFEST, (utterance_to_row(findable_from_anywhere(row.utterance)) for row in kept))
     print(f"{run_dir / MANIFEST}: {len(kept)} rows; {run_dir / REJECTS}: {len(rejects)}")
-
-
-def _manifest_row(utterance: Utterance) -> dict[str, Any]:
-    """The row with a path that holds from anywhere."""
-    assert isinstance(utterance.audio, str), "map-style sources give paths and references"
-    is_path = not is_arrow_reference(utterance.audio)
-    return utterance_to_row(replace(utterance, audio=str(Path(utterance.audio).absolute())) if is_path else utterance)
 
 
 def _ranked_row(row: CheckedRow) -> dict[str, Any]:

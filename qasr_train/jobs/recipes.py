@@ -149,6 +149,26 @@ RECIPES: dict[str, Recipe] = {
             "model=qwen3_asr_0.6b source.path=manifest.jsonl run_dir=runs/checked resume=true max_wer_percent=80",
         ),
     ),
+    "honesty": Recipe(
+        "Probe whether a model knows a test set by heart: wrong references, masked numbers, spelling switches; status 1 if so.",
+        config="qasr_train.jobs.settings.honesty:HonestyConfig",
+        job="qasr_train.jobs.trust.honesty:run",
+        output="run_dir",
+        groups=("model", "source", "decode"),
+        examples=(
+            "model=qwen3_asr_0.6b source.path=test.jsonl run_dir=runs/honesty-base",
+            "model.path=runs/first/checkpoints/best source.path=test.jsonl baseline=runs/honesty-base run_dir=runs/honesty",
+            "model=tiny source.path=handed_out/manifest.jsonl corrected=handed_out/corrected.jsonl run_dir=runs/planted",
+        ),
+    ),
+    "plant_errors": Recipe(
+        "Plant wrong words in a test set that is handed out, and keep the right ones: who learned it by heart writes them.",
+        config="qasr_train.jobs.settings.honesty:PlantErrorsConfig",
+        job="qasr_train.jobs.trust.plant_errors:run",
+        output="out",
+        groups=("source",),
+        examples=("source.path=test.jsonl out=handed_out",),
+    ),
     "pseudo_label": Recipe(
         "Label recordings without transcripts by a model, and keep what it heard well.",
         config="qasr_train.jobs.settings.pseudo_label:PseudoLabelConfig",
