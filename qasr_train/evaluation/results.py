@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from qasr_train.evaluation.comparing.compare import compare_runs
+from qasr_train.evaluation.explorer.rows import worst_first
 from qasr_train.evaluation.report.clips import clip_of_sets
 from qasr_train.evaluation.report.tables import score_summary
 from qasr_train.evaluation.report.tracker_figures import make_tracker, track_scores
@@ -18,6 +19,7 @@ from qasr_train.evaluation.scoring.run_files import load_run, write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.settings import Scoring
 from qasr_train.evaluation.submission.write import write_submission
+from qasr_train.evaluation.words.calibrated import with_words
 from qasr_train.run.directory import read_run
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.run.tracking import Tracker
@@ -44,7 +46,7 @@ def evaluate_sets(run: TranscriptionRun, scoring: Scoring, tracking: TrackingCon
 
 
 def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> ScoredRun:
-    from qasr_train.evaluation.report.content import worst_first, write_report  # brings matplotlib
+    from qasr_train.evaluation.report.content import write_report  # brings matplotlib
 
     run_dir, load_clip = run.run_dir, clip_of_sets(run.sets)
     scored = _scored(run, scoring)
@@ -75,13 +77,14 @@ def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
         terms=scoring.terms,
     )
     record = read_run(run.run_dir)
-    return replace(
+    scored = replace(
         scored,
         provenance={"predictions": str(run.run_dir), "run": record},
         warnings=[*loaded.warnings, *scored.warnings, *_warnings(loaded.predictions, record)],
         path=str(run.run_dir),
         by=scoring.by,
     )
+    return with_words(scored, scoring.words)
 
 
 def _warnings(predictions: Sequence[Prediction], run: dict[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
+from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
 from qasr_train.text.terms import TermList
@@ -227,7 +228,7 @@ class Scoring:
 
     terms: whose figures are given; None: of none. failed_as_empty: whether a recording that failed counts as an empty text.
     baseline: folder of a run to compare with in the report; None: with none. resample_by: what is taken to be independent.
-    by: the columns that rates are given by.
+    by: the columns that rates are given by. words: how it is told how sure each word was.
     """
 
     normalizer: Normalizer
@@ -237,3 +238,4 @@ class Scoring:
     report: ReportConfig
     resample_by: ResampleBy = ResampleBy.auto
     by: By = field(default_factory=By)
+    words: WordsConfig = field(default_factory=WordsConfig)

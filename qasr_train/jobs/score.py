@@ -20,6 +20,7 @@ from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.submission.write import write_submission
+from qasr_train.evaluation.words.calibrated import with_words
 from qasr_train.files import parse_json, write_json
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.sources.columns import read_columns
@@ -75,7 +76,7 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
     )
     provenance = _provenance(Path(config.predictions), loaded.system)
     warnings = [*loaded.warnings, *warnings, *run.warnings]
-    run = replace(run, provenance=provenance, warnings=warnings, path=config.out, by=by)
+    run = with_words(replace(run, provenance=provenance, warnings=warnings, path=config.out, by=by), config.words)
     write_scores(config.out, run)
     return run
 

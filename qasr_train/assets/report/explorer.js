@@ -2,7 +2,8 @@
 // The table of utterances: sorted, filtered and drawn a page at a time. Texts are only ever set as text, never as markup.
 // Keys of a row: s set, i id, l language, d seconds, e errors, w error rate %, c [sub, del, ins], f flags, r reference,
 // h hypothesis, a aligned pieces (a text both have, or [reference word, output word]; null: too long), t terms in either text,
-// p the clip (MP3 in base64), b the baseline's {w, h, a}.
+// p the clip (MP3 in base64), b the baseline's {w, h, a}, k confidence of each word of the output as drawn, in thousandths (z: of each
+// character). data-shades of the holder: up to which confidences words are shaded, rising.
 (() => {
   const PAGE_ROWS = 50;
   const holder = document.getElementById("explorer");
@@ -11,6 +12,8 @@
   const rows = JSON.parse(data.textContent);
   const hasBaseline = rows.some((row) => row.b);
   const hasTerms = rows.some((row) => row.t?.length);
+  const hasWords = rows.some((row) => row.k);
+  const shades = JSON.parse(holder.dataset.shades || "[]");
   rows.forEach((row) => { row.find = [row.i, row.r, row.h, row.b ? row.b.h : ""].join("\n").toLowerCase(); });
 
   const number = (value) => (value === null ? "" : value.toFixed(1));
@@ -26,6 +29,8 @@
       hint: (row) => row.c[0] + " substitutions, " + row.c[1] + " deletions, " + row.c[2] + " insertions of words" },
     { title: "rate %", key: (row) => row.w, cell: (row) => number(row.w), width: "6.5%" },
     hasBaseline && { title: "change", key: (row) => (row.b ? row.w - row.b.w : 0), cell: (row) => (row.b ? signed(row.w - row.b.w) : ""), width: "7.5%" },
+    hasWords && { title: "least sure", key: (row) => (row.k ? Math.min(...row.k) : 2000), cell: (row) => (row.k ? (Math.min(...row.k) / 1000).toFixed(2) : ""),
+      width: "7.5%", isRisingFirst: true },
     { title: "reference and output", key: (row) => row.r, isText: true },
   ].filter(Boolean);
 
@@ -98,7 +103,7 @@
   }
 
   function sortBy(chosen) {
-    isRising = sortColumn === chosen ? !isRising : Boolean(columns[chosen].isText);
+    isRising = sortColumn === chosen ? !isRising : Boolean(columns[chosen].isText || columns[chosen].isRisingFirst);
     sortColumn = chosen;
     [...head.children].forEach((cell, index) => {
       cell.firstChild.textContent = columns[index].title + (index === chosen ? (isRising ? " ▲" : " ▼") : "");
@@ -129,7 +134,7 @@
       textContent: (column.cell ?? column.key)(row),
     }));
     cells.forEach((cell, index) => { cell.dataset.label = columns[index].title; });
-    const said = make("td", { className: "said" }, aligned(row.a));
+    const said = make("td", { className: "said" }, aligned(row.a, shader(row)));
     row.f.forEach((flag) => said.append(make("span", { className: "flag", textContent: flag })));
     const isSame = row.b && row.b.h === row.h;
     if (row.b) said.append(make("div", { className: "before", title: "baseline, " + number(row.b.w) + " %" }, isSame ? "baseline: the same" : aligned(row.b.a)));
@@ -144,15 +149,29 @@
     return make("div", { textContent: content, dir: "auto" });
   }
 
-  function aligned(pieces) {
+  // Appends words of the output to an element, the least sure ones shaded; words come in the order of row.k.
+  function shader(row) {
+    if (!row.k) return (element, words) => element.append(words);
+    let place = 0;
+    return (element, words) => {
+      const parts = row.z ? [...words] : words.split(/( +)/);
+      parts.forEach((part) => {
+        const confidence = part.trim() ? row.k[place++] / 1000 : 2;
+        const level = shades.filter((below) => confidence <= below + 0.0005).length;
+        element.append(level ? make("span", { className: "unsure" + level, textContent: part, title: "confidence " + confidence.toFixed(3) }) : part);
+      });
+    };
+  }
+
+  function aligned(pieces, append = (element, words) => element.append(words)) {
     const line = make("div", { dir: "auto" });
     if (pieces === null) return make("div", {}, "(too long to align; see the raw texts)");
     pieces.forEach((piece, index) => {
       if (index) line.append(" ");
-      if (typeof piece === "string") { line.append(piece); return; }
+      if (typeof piece === "string") { append(line, piece); return; }
       if (piece[0]) line.append(make("del", { textContent: piece[0] }));
       if (piece[0] && piece[1]) line.append(" ");
-      if (piece[1]) line.append(make("ins", { textContent: piece[1] }));
+      if (piece[1]) { const heard = make("ins", {}); append(heard, piece[1]); line.append(heard); }
     });
     if (!pieces.length) line.append("(both empty)");
     return line;

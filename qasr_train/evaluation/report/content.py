@@ -6,10 +6,10 @@ Input: a `ScoredRun`, with its comparison with a baseline if there is one; or a 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.comparing.rules import RulesChange
+from qasr_train.evaluation.explorer.rows import MAX_EXPLORED, explorer_row, most_changed_first, worst_first
 from qasr_train.evaluation.report.clips import LoadClip, clip_of_file, embed_clips
 from qasr_train.evaluation.report.comparison_tables import (
     column_change_tables,
@@ -36,18 +36,14 @@ from qasr_train.evaluation.report.tables import (
     term_tables,
     trouble_table,
 )
-from qasr_train.evaluation.scoring.confusions import count_confusions, drawn_pieces
-from qasr_train.evaluation.scoring.rates import primary_error_percent, primary_errors
+from qasr_train.evaluation.scoring.confusions import count_confusions
 from qasr_train.evaluation.scoring.run_files import library_versions, write_text
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.systems import system_of_run
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.settings import ReportConfig
+from qasr_train.evaluation.words.tables import reading_sentences, shades_of, word_illustrations
 from qasr_train.pages.table import Table
-from qasr_train.text.normalize import Normalizer
-
-# The explorer holds at most so many utterances, those with the most errors first; a page of 5,000 stays quick.
-MAX_EXPLORED = 10_000
 
 
 def write_report(
@@ -87,6 +83,7 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules
     lead = [
         f"Normaliser {run.normalizer.name}; {len(run.rows)} utterances in {len(run.sets)} sets.",
         *prompt_lines(run),
+        *reading_sentences(run.words),
     ]
     if comparison is not None:
         tables += [comparison_table(comparison), *column_change_tables(comparison)]
@@ -98,6 +95,7 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules
     tables += [*column_tables(run), *term_tables(run), *context_tables(run)]
     tables += [duration_table(run), trouble_table(run)]
     before = {pair.candidate.key: pair.baseline for pair in comparison.pairs} if comparison else {}
+    words = run.words
     return Report(
         title=f"Speech recognition scores: {_name(run)}",
         lead=lead,
@@ -107,13 +105,16 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules
         ],
         plot=_comparison_plot(comparison) if comparison else _scores_plot(run),
         explored=[
-            explorer_row(row, run.normalizer, before.get(row.key)) for row in worst_first(run.rows)[:MAX_EXPLORED]
+            explorer_row(row, run.normalizer, before.get(row.key), words.of_row.get(row.key) if words else None)
+            for row in worst_first(run.rows)[:MAX_EXPLORED]
         ],
         num_utterances=len(run.rows),
         provenance={"normalizer": run.normalizer.name, "versions": library_versions(), **run.provenance},
         verdict=comparison.verdict if comparison else None,
         warnings=list(dict.fromkeys([*run.warnings, *(comparison.warnings if comparison else [])])),
         placements=placed,
+        illustrations=word_illustrations(words),
+        shades=shades_of(words),
     )
 
 
@@ -121,7 +122,7 @@ def comparison_report(comparison: Comparison) -> Report:
     """The report of two runs."""
     rows = [pair.candidate for pair in comparison.pairs]
     before = {pair.candidate.key: pair.baseline for pair in comparison.pairs}
-    explored = sorted(rows, key=lambda row: primary_error_percent(before[row.key]) - primary_error_percent(row))
+    explored = most_changed_first(rows, before)
     confusions = count_confusions(rows, comparison.normalizer)
     return Report(
         title="Speech recognition: candidate against baseline",
@@ -159,61 +160,6 @@ def comparison_report(comparison: Comparison) -> Report:
 def _without_terms(row: UtteranceScore) -> UtteranceScore:
     """The explorer of a comparison marks no terms: their change has a table."""
     return dataclasses.replace(row, terms=None, context_terms=None)
-
-
-def worst_first(rows: Sequence[UtteranceScore]) -> list[UtteranceScore]:
-    """Rows by falling number of errors; what is not scored comes last."""
-    return sorted(rows, key=lambda row: (not row.is_scored, -primary_errors(row), *row.key))
-
-
-def explorer_row(row: UtteranceScore, normalizer: Normalizer, baseline: UtteranceScore | None = None) -> dict[str, Any]:
-    """One row of the error explorer, short keys since there are thousands: explorer.js says what each means."""
-    heard, counts = row.prediction, row.counts
-    content: dict[str, Any] = {
-        "s": heard.set,
-        "i": heard.id,
-        "l": heard.language or "unknown",
-        "d": heard.duration_s,
-        "e": primary_errors(row),
-        "w": round(primary_error_percent(row), 1),
-        "c": [counts.substitutions, counts.deletions, counts.insertions],
-        "f": _flags(row),
-        "r": heard.text or "",
-        "h": heard.pred_text,
-        "a": drawn_pieces(row, normalizer),
-    }
-    if row.terms is not None:
-        content["t"] = sorted({*row.terms.reference, *row.terms.hypothesis})
-    if baseline is not None:
-        content["b"] = {
-            "w": round(primary_error_percent(baseline), 1),
-            "h": baseline.prediction.pred_text,
-            "a": drawn_pieces(baseline, normalizer),
-        }
-    return content
-
-
-def _flags(row: UtteranceScore) -> list[str]:
-    heard, counts = row.prediction, row.counts
-    is_speech, is_written = bool(counts.normalized_reference), bool(counts.normalized_hypothesis)
-    is_told_other = bool(heard.language and heard.predicted_language) and heard.language != heard.predicted_language
-    return [
-        name
-        for name, is_set in (
-            ("failed", not row.is_heard),
-            ("left out", not row.is_scored),
-            ("empty", row.is_empty),
-            ("garbled", row.is_garbled),
-            ("loop", counts.has_loop),
-            ("cut off", row.is_cut_off),
-            ("words in non-speech", not is_speech and is_written),
-            ("wrong language", is_told_other or row.is_in_other_language),
-            ("term missed", row.terms is not None and bool(row.terms.missed)),
-            ("term added", row.terms is not None and bool(row.terms.added)),
-            ("context echoed", row.context_terms is not None and bool(row.context_terms.echoed)),
-        )
-        if is_set
-    ]
 
 
 def _scores_plot(run: ScoredRun) -> str:

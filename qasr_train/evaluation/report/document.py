@@ -9,6 +9,7 @@ from typing import Any
 
 from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
 from qasr_train.evaluation.report.published import Placement
+from qasr_train.evaluation.words.tables import Illustrated, Shade
 from qasr_train.pages.table import Table, markdown_table, markdown_text
 
 
@@ -17,7 +18,8 @@ class Report:
     """Content of a report, the same for Markdown and HTML. All text in it is unescaped.
 
     lead: paragraphs under the title. plot: an `<svg>` element or "". explored: rows of the error explorer (`explorer_row`).
-    verdict: of the gate, where a baseline was given. placements: the run among published figures.
+    verdict: of the gate, where a baseline was given. placements: the run among published figures. illustrations: tables with a
+    picture each, behind them. shades: how sure words are that the explorer shades, rising.
     """
 
     title: str
@@ -30,6 +32,8 @@ class Report:
     verdict: Verdict | None = None
     warnings: list[str] = field(default_factory=list)
     placements: list[Placement] = field(default_factory=list)
+    illustrations: list[Illustrated] = field(default_factory=list)
+    shades: list[Shade] = field(default_factory=list)
 
 
 def render_markdown(report: Report) -> str:
@@ -39,7 +43,8 @@ def render_markdown(report: Report) -> str:
     for paragraph in lead:
         parts += ["  \n".join(markdown_text(line) for line in paragraph.splitlines()), ""]
     parts += [f"> warning: {markdown_text(warning)}\n" for warning in report.warnings]
-    parts += [markdown_table(table) for table in [*report.tables, *(one.table for one in report.placements)]]
+    pictured = [*(one.table for one in report.placements), *(one.table for one in report.illustrations)]
+    parts += [markdown_table(table) for table in [*report.tables, *pictured]]
     parts += [markdown_table(_worst_table(report))] if report.explored else []
     content = json.dumps(report.provenance, ensure_ascii=False, indent=2)
     parts += ["## Provenance", "", *("    " + line for line in content.splitlines()), ""]

@@ -14,6 +14,7 @@ from typing import Any
 from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
 from qasr_train.evaluation.report.document import Report
 from qasr_train.evaluation.report.published import THIS_RUN
+from qasr_train.evaluation.words.tables import Shade
 from qasr_train.pages.table import STACKED_STYLE, Table, cell_labels, stack_class
 
 _LEFT_ALIGNED = frozenset(
@@ -37,6 +38,8 @@ _LEFT_ALIGNED = frozenset(
         "set",
         "rate",
         "broken outputs",
+        "least sure",
+        "confidence",
     }
 )
 _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
@@ -54,6 +57,7 @@ def render_html(report: Report) -> str:
         *(_table(table) for table in report.tables[:1]),
         _figure(report.plot, "error rates"),
         *(_table(one.table) + _figure(one.plot, one.plot_label) for one in report.placements),
+        *(_table(one.table) + _figure(one.plot, one.plot_label) for one in report.illustrations),
         *_tables(report.tables[1:]),
         _explorer(report),
         "<h2>Provenance</h2>",
@@ -95,10 +99,23 @@ def _explorer(report: Report) -> str:
         [
             "<h2>Utterances</h2>",
             f"<p>Normalised words side by side: <del>in the reference only</del> <ins>in the output only</ins>.{note}</p>",
-            '<div id="explorer"><noscript>The table of utterances needs JavaScript.</noscript></div>',
+            _legend(report.shades),
+            f'<div id="explorer" data-shades="{_text(json.dumps([one.below for one in report.shades]))}"><noscript>'
+            "The table of utterances needs JavaScript.</noscript></div>",
             f'<script type="application/json" id="rows">{_json(report.explored)}</script>',
         ]
     )
+
+
+def _legend(shades: Sequence[Shade]) -> str:
+    """What shaded words are, the least sure ones darkest; "" where none are shaded."""
+    if not shades:
+        return ""
+    named = " ".join(
+        f'<span class="unsure{len(shades) - number}">{shade.percent:g} % (confidence up to {shade.below:.3f})</span>'
+        for number, shade in enumerate(shades)
+    )
+    return f'<p class="legend">Words of the output by how sure the system was, the least sure: {named}</p>'
 
 
 def _json(content: Any) -> str:

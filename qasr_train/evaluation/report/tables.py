@@ -18,6 +18,7 @@ from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import Interval, interval_text
 from qasr_train.evaluation.scoring.systems import System
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.words.tables import reading_sentences
 from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
 from qasr_train.transcription.prompts import PromptForm
 
@@ -31,6 +32,7 @@ def score_summary(run: ScoredRun, directory: str) -> str:
         parts.append(text_table(language_table(run)))
     parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
     parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_tables(run))
+    parts.extend(reading_sentences(run.words))
     parts.extend(f"warning: {warning}" for warning in run.warnings)
     parts.extend(prompt_lines(run))
     parts.append(f"normalizer {run.normalizer.name}; scores, utterances and report in {directory}")

@@ -15,7 +15,7 @@ from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.rates import percent, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
-from qasr_train.evaluation.scoring.utterance import TermErrors, UtteranceScore, UtteranceTerms
+from qasr_train.evaluation.scoring.utterance import TermErrors, TermPlaces, UtteranceScore, UtteranceTerms
 from qasr_train.evaluation.scoring.word_pairs import utterance_pairs
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import Hit, TermFinder, TermList
@@ -125,6 +125,7 @@ def _utterance_terms(row: UtteranceScore, finder: TermFinder, normalizer: Normal
         reference=[hit.term for hit in said],
         hypothesis=[hit.term for hit in heard],
         errors=_errors(row, said, heard, normalizer),
+        places=TermPlaces(_covered(said), _covered(heard)),
     )
 
 
@@ -148,8 +149,8 @@ def _errors(row: UtteranceScore, said: list[Hit], heard: list[Hit], normalizer: 
     return TermErrors(num_on, num_off, num_words_on, num_words_off)
 
 
-def _covered(hits: Sequence[Hit]) -> set[int]:
-    return {place for hit in hits for place in range(hit.start, hit.stop)}
+def _covered(hits: Sequence[Hit]) -> frozenset[int]:
+    return frozenset(place for hit in hits for place in range(hit.start, hit.stop))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,9 @@ def _utterance_rows(run: ScoredRun) -> Iterator[dict[str, Any]]:
     for row in run.rows:
         terms = {"terms": terms_field(row.terms)} if run.terms else {}
         context = {"context_terms": context_field(row.context_terms)} if has_context else {}
-        yield {**utterance_row(row), **terms, **context}
+        sure = run.words.of_row.get(row.key) if run.words else None
+        words = {"word_confidences": [round(one, 4) for one in sure]} if sure is not None else {}
+        yield {**utterance_row(row), **terms, **context, **words}
 
 
 def scores_row(run: ScoredRun) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         "roles": {name: group.to_json() for name, group in run.roles.items()},
         **({"entities": run.entities.to_json()} if run.entities else {}),
         **({"context": run.context.to_json()} if run.context else {}),
+        **({"words": run.words.to_json()} if run.words else {}),
         **({"columns": [column.to_json() for column in run.columns]} if run.by.names else {}),
         "warnings": run.warnings,
         "versions": versions,

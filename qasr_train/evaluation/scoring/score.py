@@ -27,6 +27,7 @@ from qasr_train.evaluation.scoring.metrics import GroupScore, Resampling, score_
 from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Interval, mean_interval
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.words.scores import WordMeasure, WordScores, score_words
 from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermList
@@ -45,6 +46,7 @@ class ScoredRun:
     terms: the list by which terms were counted; None: by none. warnings: what a reader of the figures should know.
     provenance: what made the predictions; `run` in it is the record of a run (run.json).
     path: where the run lies, as messages and comparisons name it. by: the columns that rates are given by.
+    word_measure: how it is told how sure each word was.
     """
 
     normalizer: Normalizer
@@ -55,6 +57,7 @@ class ScoredRun:
     provenance: dict[str, Any] = field(default_factory=dict)
     path: str = "a run in memory"
     by: By = field(default_factory=By)
+    word_measure: WordMeasure = field(default_factory=WordMeasure)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -139,6 +142,11 @@ class ScoredRun:
     def context(self) -> ContextScores | None:
         """What became of terms offered in the prompt; None where no row had any."""
         return score_context(self.rows, self.resampling)
+
+    @cached_property
+    def words(self) -> WordScores | None:
+        """How sure the system was of its words, and which are to be checked; None where predictions do not tell."""
+        return score_words(self.rows, self.normalizer, self.word_measure, self.resampling)
 
     @cached_property
     def columns(self) -> list[ColumnScores]:

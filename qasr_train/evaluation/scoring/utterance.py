@@ -53,15 +53,25 @@ class TermErrors:
 
 
 @dataclass(frozen=True, slots=True)
+class TermPlaces:
+    """Which words (characters in languages without spaces) of the normalised texts stand in terms, by their number."""
+
+    reference: frozenset[int]
+    hypothesis: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class UtteranceTerms:
     """The terms of one utterance in order.
 
-    errors: None where the texts are too long to align, and of a row that was read: the file does not hold them.
+    errors: None where the texts are too long to align. Both it and `places` are None of a row that was read: the file does not
+    hold them.
     """
 
     reference: list[str]
     hypothesis: list[str]
     errors: TermErrors | None = None
+    places: TermPlaces | None = None
 
     @property
     def missed(self) -> list[str]:

@@ -9,6 +9,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
+from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
@@ -17,7 +18,17 @@ from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
 
 # What may differ when an evaluation is resumed, besides what changes no transcript: they are scored again.
-SCORING_KEYS = ("baseline", "failed_as_empty", "suite.terms", "report", "tracking", "resample_by", "by", "bins")
+SCORING_KEYS = (
+    "baseline",
+    "failed_as_empty",
+    "suite.terms",
+    "report",
+    "tracking",
+    "resample_by",
+    "by",
+    "bins",
+    "words",
+)
 
 
 @dataclass
@@ -44,6 +55,9 @@ class EvaluateConfig:
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
     by: list[str] = setting([], help=BY)
     bins: dict[str, list[float]] = setting({}, help=BINS)
+    words: WordsConfig = setting(
+        WordsConfig(), help="section; how sure the system was of each word, and words to check"
+    )
     seed: int = setting(0, ge=0, help="seed of the sample that check_batch_invariance draws")
 
     def __post_init__(self) -> None:
@@ -71,4 +85,5 @@ class EvaluateConfig:
             self.report,
             self.resample_by,
             By(self.by, self.bins),
+            self.words,
         )

@@ -7,6 +7,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig
+from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, get_normalizer
 
 
@@ -46,6 +47,9 @@ class ScoreConfig:
     manifest: str | None = setting(
         None,
         help="path; manifest that has the columns in by where the predictions carry none, matched by id. null: they do",
+    )
+    words: WordsConfig = setting(
+        WordsConfig(), help="section; how sure the system was of each word, and words to check"
     )
     num_workers: int | None = setting(None, ge=1, help="processes that normalise and align. null: one per core")
 

@@ -10,6 +10,7 @@ import pytest
 from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.content import write_report
 from qasr_train.evaluation.scoring.score import score_predictions
+from qasr_train.models.blocks.text_pieces import TextPiece
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 from tests.evaluation.report.browser import Browser
@@ -50,6 +51,7 @@ def predictions(errors_a_word: float, seed: int) -> list[Prediction]:
                 id=f"u{number:04d}",
                 set=name,
                 language=language,
+                pieces=tuple(TextPiece(len(word) + bool(at), -rng.random()) for at, word in enumerate(heard)),
             )
         )
     return rows
@@ -92,6 +94,16 @@ def test_a_click_sorts_and_another_turns_it_round(browser: Browser, title: str, 
         assert values in (sorted(values), sorted(values, reverse=True))
         seen.append(values[0])
     assert seen[0] != seen[1]
+
+
+def test_the_least_sure_words_are_shaded_and_their_utterances_come_first(browser: Browser) -> None:
+    browser.run(CLICK.format("least sure"))
+    values = [float(cell) for cell in browser.run(CELLS.format(7))]
+    assert values == sorted(values) and max(values) < 0.4, "probabilities from e ** -1 on"
+    titles = browser.run("[...document.querySelectorAll('.said .unsure3')].map(word => [word.textContent, word.title])")
+    limit = float(browser.run("document.querySelector('.legend .unsure3').textContent").split()[-1].rstrip(")"))
+    assert titles and all(float(title.split()[-1]) <= limit + 0.0005 for _, title in titles)
+    assert all(word in WORDS for word, _ in titles)
 
 
 def test_filters_leave_what_they_say(browser: Browser) -> None:

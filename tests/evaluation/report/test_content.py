@@ -12,10 +12,9 @@ from dataclasses import replace
 import pytest
 
 from qasr_train.evaluation.comparing.compare import compare_runs
+from qasr_train.evaluation.explorer.rows import MAX_EXPLORED, explorer_row
 from qasr_train.evaluation.report.content import (
-    MAX_EXPLORED,
     comparison_report,
-    explorer_row,
     scores_report,
     write_comparison_report,
     write_report,
