@@ -30,7 +30,7 @@ HEAVY = ["torch", "transformers", "datasets", "matplotlib", "wandb"]
 # A study is made of whole runs of another job, each in a folder with which that job's own recipe goes on.
 STUDIES = {("jobs.learning_curve", "jobs.finetune")}
 # The table of recipes is made for the frame, and the command runs it; nothing else of a wing knows it.
-FRAME = {"jobs.recipes", "cli.main", "cli.completion", "cli.notebook"}
+FRAME = {"jobs.recipes", "cli.main", "cli.completion", "cli.notebook", "cli.overrides"}
 
 
 def module_name(path: Path) -> str:

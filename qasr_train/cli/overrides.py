@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+from qasr_train.config.positional import quoted
+
 
 def overrides_of(typed: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     """What was typed, then a `key=value` for each setting; a mapping gives one for each of its entries, with a dot between.
@@ -36,14 +38,4 @@ def _text(value: Any) -> str:
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_text, value))}]"
-    return _quoted(str(value))
-
-
-def _quoted(text: str) -> str:
-    """In single quotes; of backslashes only those before a quote, or at the end, need another."""
-    parts = text.split("'")
-    return "'" + "\\'".join(_doubled_at_end(part) for part in parts) + "'"
-
-
-def _doubled_at_end(part: str) -> str:
-    return part + "\\" * (len(part) - len(part.rstrip("\\")))
+    return quoted(str(value))

@@ -28,7 +28,7 @@ from qasr_train.config.compose import (
 )
 from qasr_train.config.environment import is_debugging, prepare_environment
 from qasr_train.config.help import help_text
-from qasr_train.config.load import Tables, build_config, import_named, name_output, register_schemas
+from qasr_train.config.load import Tables, build_config, import_named, name_files, name_output, register_schemas
 from qasr_train.config.terminal import plain_terminal
 from qasr_train.errors import EXIT_USER_ERROR, ConfigError, UserError
 from qasr_train.files import os_error_sentence
@@ -88,7 +88,8 @@ def run_command_line(recipe_name: str, arguments: Sequence[str], tables: Tables,
     user_dirs = tuple(Path(folder) for folder in options.config_dir)
     tables = replace(tables, search_dirs=(*tables.search_dirs, *user_dirs))
     top = register_schemas(recipe_name, tables)
-    options.overrides = name_output(options.overrides, tables.recipes[recipe_name])
+    recipe = tables.recipes[recipe_name]
+    options.overrides = name_output(name_files(options.overrides, recipe, top), recipe)
     with open_folders(recipe_name, tables.search_dirs) as folders:
         if options.help:
             program = program or f"python recipes/{recipe_name}.py"

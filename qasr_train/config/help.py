@@ -38,7 +38,7 @@ def help_text(
         [
             f"{name}: {summary}",
             "",
-            f"usage: {program} [key=value ...]{' [group=name ...]' if groups else ''} [options]",
+            f"usage: {program} {_files(recipe)}[key=value ...]{' [group=name ...]' if groups else ''} [options]",
             *(["", "examples:", *examples] if examples else []),
             "",
             "options:",
@@ -49,6 +49,10 @@ def help_text(
             *_key_lines(composed),
         ]
     )
+
+
+def _files(recipe: "Recipe") -> str:
+    return f"[{recipe.files.removesuffix('s').upper()} ...] " if recipe.files else ""
 
 
 def _group_lines(composed: Composed, folders: ConfigFolders) -> list[str]:

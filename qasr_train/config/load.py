@@ -6,7 +6,7 @@ with no OmegaConf left in it. Knows no recipe by name: the project's tables stan
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from qasr_train.config.compose import Composed, ConfigFolders, compose_config, open_folders
+from qasr_train.config.compose import OVERLAY_GROUP, Composed, ConfigFolders, compose_config, open_folders
 from qasr_train.config.keys import Leaf, expected_text, leaves, unknown_key_sentence
+from qasr_train.config.positional import files_as_setting
 from qasr_train.config.settings import check_value
 from qasr_train.errors import ConfigError
 
@@ -33,6 +34,7 @@ class Recipe:
     output: the key of the folder or file it writes; in a --multirun each job gets its own below it.
     groups: the groups of `Tables.schemas` its config is composed from.
     examples: command lines for --help, without `python recipes/<name>.py`.
+    files: the key of a list of paths, which stand on the command line as plain words; None: every word is a setting.
     """
 
     summary: str
@@ -41,6 +43,7 @@ class Recipe:
     output: str
     groups: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
+    files: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,18 @@ def name_output(overrides: Sequence[str], recipe: Recipe) -> list[str]:
     if len({text.partition("=")[0].strip() for text in typed}) > 1:
         raise ConfigError(f"{typed[0]} and {typed[1]} are one setting: where the results go; give one of them")
     return [recipe.output + "=" + text.partition("=")[2] if text in typed else text for text in overrides]
+
+
+def name_files(words: Sequence[str], recipe: Recipe, top: type) -> list[str]:
+    """The overrides of a command line whose words may be files too, where the recipe takes files.
+
+    Raises:
+        ConfigError: files are given in two ways.
+    """
+    if recipe.files is None:
+        return list(words)
+    keys = {field.name for field in fields(top)} | {*recipe.groups, *OUTPUT_NAMES, OVERLAY_GROUP}
+    return files_as_setting(words, recipe.files, keys)
 
 
 def register_schemas(recipe_name: str, tables: Tables) -> type:

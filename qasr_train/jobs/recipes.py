@@ -111,6 +111,20 @@ RECIPES: dict[str, Recipe] = {
             "run_dir=runs/theirs",
         ),
     ),
+    "transcribe": Recipe(
+        "Transcribe recordings of any length: text, subtitles, tables of times.",
+        config="qasr_train.jobs.settings.transcribe:TranscribeConfig",
+        job="qasr_train.jobs.transcribe:transcribe",
+        output="out",
+        groups=("model", "decode"),
+        examples=(
+            "call.wav model.path=runs/first",
+            "meetings/ model.path=runs/first formats=[srt,vtt] out=subtitles",
+            "calls/ model.path=runs/first channels=separate formats=[jsonl,ctm] decode.language=German out=heard",
+            "talk.mp4 model=whisper_small formats=[srt] subtitles.max_line_length=37 out=subtitles",
+        ),
+        files="files",
+    ),
     "score": Recipe(
         "Score saved predictions, ours or the leaderboard's, with no model and no GPU: predictions -> scores.json, report.",
         config="qasr_train.jobs.settings.score:ScoreConfig",

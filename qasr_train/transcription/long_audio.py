@@ -76,6 +76,14 @@ def join_texts(texts: Sequence[str], language: str | None, overlaps_s: Sequence[
     return "".join(unit.raw for unit in _joined_units(texts, language, overlaps_s))
 
 
+def piece_texts(texts: Sequence[str], language: str | None, overlaps_s: Sequence[float] | None = None) -> list[str]:
+    """What each piece gives to the joined text: one after the other they are what `join_texts` gives. Takes the same."""
+    parts = [""] * len(texts)
+    for unit in _joined_units(texts, language, overlaps_s):
+        parts[unit.text] += unit.raw
+    return parts
+
+
 def join_pieces(
     heard: Sequence[tuple[str, Pieces | None]], language: str | None, overlaps_s: Sequence[float] | None = None
 ) -> Pieces | None:
@@ -204,6 +212,17 @@ def _quietest_sample(waveform: np.ndarray) -> int:
     window = min(int(SILENCE_S * SAMPLE_RATE_HZ), len(waveform))
     energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
     return int(np.argmin(energy[window:] - energy[:-window])) + window // 2 if window else 0
+
+
+def heard_range(waveform: np.ndarray) -> tuple[int, int]:
+    """(first sample, after the last) between which anything is to be heard; float32 [S] -> (0, S) where nothing is louder."""
+    frame = int(FRAME_S * SAMPLE_RATE_HZ)
+    levels = _frame_rms(waveform)
+    heard = np.flatnonzero(levels > np.quantile(levels, 0.9) * 10 ** (SILENCE_DB / 20)) if len(levels) else levels
+    if not len(heard):
+        return 0, len(waveform)
+    end = (int(heard[-1]) + 1) * frame
+    return int(heard[0]) * frame, end if end // frame < len(levels) else len(waveform)
 
 
 def _is_silent(around_cut: np.ndarray, piece: np.ndarray) -> bool:

@@ -59,6 +59,7 @@ class TranscriptionRun:
     """Sets and what transcribes them. `open` it, `transcribe`, then read its `predictions`.
 
     recipe: what run.json says runs. may_change: settings besides MAY_CHANGE_ON_RESUME that touch nothing transcribed.
+    go_on: how a user goes on after an interruption.
     """
 
     config: TranscriptionConfig
@@ -66,6 +67,7 @@ class TranscriptionRun:
     machine: Machine
     recipe: str
     may_change: Sequence[str]
+    go_on: str = "the same command with resume=true goes on"
 
     @property
     def run_dir(self) -> Path:
@@ -188,10 +190,7 @@ class TranscriptionRun:
         num_done = len(read_partials(self.run_dir))
         if not num_done:
             return f"interrupted before the first of {num_utterances} utterances was transcribed; run the same command again"
-        return (
-            f"interrupted; {num_done} of {num_utterances} utterances are in {self.run_dir}: the same command with "
-            "resume=true goes on"
-        )
+        return f"interrupted; {num_done} of {num_utterances} utterances are in {self.run_dir}: {self.go_on}"
 
 
 def _check_same_inputs(run_dir: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

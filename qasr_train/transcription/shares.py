@@ -43,8 +43,19 @@ class SharedTranscription:
         """
         shares = self._shares()
         self._warm_up(model, num_warmup_batches)
-        num_pending = sum(len(batch.indices) for share in shares for batch in share)
-        bar = Progress(num_pending, label="transcribe", is_shown=self.processes.is_main, count_errors=count_errors)
+        pending = [
+            one.utterances[index]
+            for one, share in zip(self.sets, shares, strict=True)
+            for batch in share
+            for index in batch.indices
+        ]
+        bar = Progress(
+            len(pending),
+            label="transcribe",
+            is_shown=self.processes.is_main,
+            count_errors=count_errors,
+            total_s=None if any(u.duration_s is None for u in pending) else sum(u.duration_s or 0.0 for u in pending),
+        )
         with Journal(self.run_dir, self.processes.rank) as journal, bar as progress:
             for one, share in zip(self.sets, shares, strict=True):
                 failures = FailureCount(one.name, len(one.utterances), self.decoding.max_failed_fraction)

@@ -26,6 +26,7 @@ LEAST = {
     "show_batch": "data.train.main.path=x",
     "finetune": "data.train.main.path=x",
     "show_run": "run=x",
+    "transcribe": "files=[x.wav]",
     "evaluate": "model=tiny suite=own suite.manifest=x run_dir=y",
     "score": "predictions=x normalizer=qasr-1 out=y",
     "compare": "baseline=x candidate=y out=z",

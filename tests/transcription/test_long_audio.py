@@ -11,7 +11,14 @@ import pytest
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.base import Hypothesis
 from qasr_train.models.blocks.text_pieces import TextPiece
-from qasr_train.transcription.long_audio import join_pieces, join_texts, overlaps_of, split_at_silences
+from qasr_train.transcription.long_audio import (
+    heard_range,
+    join_pieces,
+    join_texts,
+    overlaps_of,
+    piece_texts,
+    split_at_silences,
+)
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_fake_model import FakeCollator, FakeModel
 from tests.helpers_transcription import transcribe_all
@@ -74,6 +81,13 @@ def test_pieces_meet_without_overlap_where_nothing_is_to_be_heard() -> None:
     waveform[int(14.5 * RATE) : int(14.8 * RATE)] = 0.05 * tone(0.3) / 0.5  # a word, 20 dB down
     [overlap_s] = overlaps_of(split_at_silences(waveform, max_duration_s=20.0, overlap_s=4.0))
     assert overlap_s > 0.0
+
+
+def test_the_heard_part_of_a_piece_begins_and_ends_with_its_sound() -> None:
+    waveform = np.concatenate([np.zeros(RATE, np.float32), tone(0.5), np.zeros(RATE, np.float32)])
+    assert heard_range(waveform) == pytest.approx((RATE, 1.5 * RATE), abs=0.02 * RATE)
+    assert heard_range(np.zeros(RATE, np.float32)) == (0, RATE)
+    assert heard_range(np.zeros(5, np.float32)) == (0, 5)
 
 
 # --- joining ----------------------------------------------------------------------------------------------------------
@@ -250,3 +264,11 @@ def test_every_word_of_a_long_recording_stands_once(
         assert len(collator.heard_from_s) >= 3
         assert prediction.pred_text == separator.join(word.text for word in words)
         assert prediction.duration_s == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize("language", ["English", "Chinese"])
+def test_what_each_piece_gives_is_together_the_joined_text(language: str) -> None:
+    texts, overlaps_s = ["one two three four", "three four five", "", "six"], [1.0, 0.0, 0.0]
+    parts = piece_texts(texts, language, overlaps_s)
+    assert "".join(parts) == join_texts(texts, language, overlaps_s)
+    assert len(parts) == 4 and parts[2] == ""

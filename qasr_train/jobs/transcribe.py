@@ -1,0 +1,195 @@
+"""Owns the job of `recipes/transcribe.py`: recordings of any length + a model -> transcripts with times, in any format.
+
+Input: TranscribeConfig. Output: a file of each format for each recording below `out`, or the screen; exit status 1 where a
+recording could not be read. The engine is that of evaluation, on pieces cut at silences; work/ in `out` holds what is done, so
+that the same command goes on after a stop, writes other formats, or costs nothing.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from qasr_train.errors import UserError
+from qasr_train.files import visible
+from qasr_train.jobs.settings.transcribe import TranscribeConfig
+from qasr_train.models.found import model_as_found
+from qasr_train.run.device import Machine, join_machine
+from qasr_train.run.directory import RUN_FILE
+from qasr_train.timed.base import TimedSegment
+from qasr_train.timed.cues import laid_out, num_too_fast
+from qasr_train.timed.formats import FORMATS, write_timed
+from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.recordings.find import FoundRecording, find_recordings
+from qasr_train.transcription.recordings.pieces import Channels, CutRecording, Cutting, cut_all
+from qasr_train.transcription.recordings.segments import failure_of, segments_of
+from qasr_train.transcription.run import TranscriptionRun
+from qasr_train.transcription.sets import UtteranceSet
+from qasr_train.transcription.settings import AUTO, CommandConfig, DecodeConfig
+
+SET_NAME = "recordings"
+WORK = "work"  # in `out`: what is done so far
+SUBTITLES = ("srt", "vtt")
+EXIT_UNREADABLE = 1
+GO_ON = "the same command goes on"
+_NO_WORD_TIMES = "no word times: times are those of pieces cut at silences, shared out by length of text in subtitles"
+
+
+@dataclass
+class _Work:
+    """What decides the transcripts; run.json holds it. Formats and subtitles may change from one try to the next."""
+
+    model: Any
+    decode: DecodeConfig
+    channels: Channels
+    run_dir: str
+    resume: bool
+    seed: int = 0
+
+
+def transcribe(config: TranscribeConfig) -> int:
+    """Transcribe as the config says; returns the exit status: EXIT_UNREADABLE where a recording could not be read.
+
+    Raises:
+        UserError: any mistake in config, paths or checkpoint; an interruption.
+    """
+    # 1 whatever can be refused before a weight is read
+    recordings = find_recordings(config.files)
+    config.refuse_several_on_screen(len(recordings))
+    if not isinstance(config.model, CommandConfig):
+        config = replace(config, model=model_as_found(config.model))
+    machine = join_machine(config.device, config.precision)
+    work_dir = _work_dir(config, recordings)
+
+    # 2 where the recordings are cut; what cannot be read shows here. Then the evaluation's own engine, on the pieces
+    cuts = _cut(config, recordings, machine, work_dir)
+    predictions = _heard(config, cuts, machine, work_dir / "run")
+    if not machine.processes.is_main:
+        return 0
+
+    # 3 files or the screen, and what to know of them
+    failures = {cut.recording: reason for cut in cuts if (reason := failure_of(cut, predictions))}
+    told = None if config.decode.language == AUTO else config.decode.language
+    done = [(cut.recording, segments_of(cut, predictions, told)) for cut in cuts if cut.recording not in failures]
+    num_fast = _write(config, done)
+    _say(config, cuts, list(predictions.values()), num_fast)
+    for recording, reason in failures.items():
+        print(f"not read: {recording.path}: {reason.removeprefix(f'{recording.path}: ')}", file=sys.stderr)
+    if config.out is None:
+        shutil.rmtree(work_dir, ignore_errors=True)
+    return EXIT_UNREADABLE if failures else 0
+
+
+def _work_dir(config: TranscribeConfig, recordings: Sequence[FoundRecording]) -> Path:
+    """Where what is done is kept: in `out`; for the screen in the user's cache, by all that decides the transcripts."""
+    if config.out is not None:
+        return Path(config.out) / WORK
+    asked = [[str(one.path.resolve()) for one in recordings], repr(config.model), repr(config.decode), config.channels]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "qasr_train" / f"transcribe-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}"
+
+
+def _cut(
+    config: TranscribeConfig, recordings: Sequence[FoundRecording], machine: Machine, work_dir: Path
+) -> list[CutRecording]:
+    """Every recording cut; by the main process, the others read what it found."""
+    decode = config.decode
+    longest_s = decode.max_duration_s
+    if not isinstance(config.model, CommandConfig):
+        longest_s = decode.decoding(config.model.max_duration_s).max_duration_s
+    cutting = Cutting(config.channels, longest_s, decode.overlap_s)
+    work_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    processes = machine.processes
+    if not processes.is_main:
+        processes.wait()
+    bar = tqdm(total=len(recordings), desc="read", unit="file", disable=not processes.is_main, dynamic_ncols=True)
+    try:
+        with bar:
+            cuts = cut_all(
+                recordings,
+                cutting,
+                work_dir / "pieces.jsonl",
+                num_threads=decode.num_workers,
+                on_done=lambda _: bar.update(1),
+            )
+    except KeyboardInterrupt:
+        raise UserError(f"interrupted after {bar.n} of {len(recordings)} recordings were read; {GO_ON}") from None
+    if processes.is_main:
+        processes.wait()
+    return cuts
+
+
+def _heard(
+    config: TranscribeConfig, cuts: Sequence[CutRecording], machine: Machine, run_dir: Path
+) -> dict[str, Prediction]:
+    """The prediction of each piece by its id, of this try and of an earlier one that was stopped."""
+    utterances = [utterance for cut in cuts for utterance in cut.utterances()]
+    if not utterances:
+        return {}
+    record = run_dir / RUN_FILE
+    if record.is_file() and not record.stat().st_size:  # killed between the claim and the record
+        record.unlink()
+    work = _Work(config.model, config.decode, config.channels, str(run_dir), resume=record.is_file())
+    run = TranscriptionRun(work, [UtteranceSet(SET_NAME, utterances)], machine, "transcribe", (), go_on=GO_ON)
+    run.open()
+    run.transcribe(lambda _: (0, 0))
+    return {one.id: one for one in run.predictions().predictions} if run.is_main else {}
+
+
+def _write(config: TranscribeConfig, done: Sequence[tuple[FoundRecording, list[TimedSegment]]]) -> int:
+    """Write every format of every recording; returns how many cues of subtitles are faster than can be read."""
+    layout, num_fast = config.subtitles.layout(), 0
+    for recording, segments in done:
+        cues = laid_out(segments, layout) if set(SUBTITLES) & set(config.formats) else []
+        num_fast += num_too_fast(cues, layout)
+        for name in config.formats:
+            shown = cues if name in SUBTITLES else segments
+            if config.out is None:
+                _print(
+                    recording, FORMATS[name].text_of(shown, recording.name), with_path=name == "txt" and len(done) > 1
+                )
+                continue
+            path = Path(config.out) / f"{recording.name}{FORMATS[name].suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_timed(path, shown, name, recording.name)
+    return num_fast
+
+
+def _print(recording: FoundRecording, text: str, *, with_path: bool) -> None:
+    if with_path:
+        print(f"{recording.path}:")
+    print(visible(text), end="\n" if with_path else "", flush=True)
+
+
+def _say(
+    config: TranscribeConfig, cuts: Sequence[CutRecording], predictions: Sequence[Prediction], num_fast: int
+) -> None:
+    """What came out, on stderr: the screen's text may go into a pipe."""
+    num_read = sum(cut.failed is None for cut in cuts)
+    heard_s = sum(one.duration_s or 0.0 for one in predictions if not one.failed)  # what two pieces hear counts twice
+    sound = timedelta(seconds=round(sum(cut.duration_s for cut in cuts)))
+    inference_s = sum(one.time_s or 0.0 for one in predictions)
+    speed = f", RTFx {heard_s / inference_s:.1f}" if inference_s else ""
+    where = f" -> {config.out}" if config.out else ""
+    lines = [f"{num_read} of {len(cuts)} recordings{where}, {sound} of sound{speed}"]
+    if any(one.is_truncated for one in predictions):
+        number = sum(bool(one.is_truncated) for one in predictions)
+        lines.append(
+            f"{number} pieces met the limit of new tokens (decode.max_new_tokens): their text may lack its end"
+        )
+    if set(config.formats) - {"txt"}:
+        lines.append(_NO_WORD_TIMES)
+    if num_fast:
+        lines.append(
+            f"{num_fast} cues have more than subtitles.max_characters_per_s={config.subtitles.max_characters_per_s:g}: the "
+            "speech is that fast"
+        )
+    print("\n".join(lines), file=sys.stderr)

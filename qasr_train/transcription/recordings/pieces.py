@@ -1,0 +1,221 @@
+"""Owns how whole recordings of any length become utterances a model takes in one pass: cut at silences, and remembered.
+
+Input: recordings, the channels wanted, the longest piece. Output: a `CutRecording` each; pieces.jsonl, so that a second try reads
+instead of decoding. The cuts are those of `long_audio.py`, found window by window: a recording may last days.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio, probe_audio
+from qasr_train.errors import AudioError
+from qasr_train.files import parse_json
+from qasr_train.manifest import Utterance
+from qasr_train.transcription.long_audio import heard_range, split_at_silences
+from qasr_train.transcription.recordings.find import FoundRecording
+
+WINDOW_S = 300.0  # of a recording decoded at once
+MARGIN_S = 0.001  # a piece stays this much shorter than a pass, whichever way its ends are rounded
+
+
+class Channels(str, Enum):
+    """Which channels of a recording are heard."""
+
+    mix = "mix"  # all that carry sound, averaged
+    separate = "separate"  # each by itself, as a speaker of its own
+    first = "first"  # the first alone
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How recordings are cut. max_duration_s: seconds, the longest piece; None: never cut. overlap_s: as `split_at_silences`."""
+
+    channels: Channels
+    max_duration_s: float | None
+    overlap_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One piece, in seconds of its recording. heard_start_s, heard_end_s: the part of it in which anything is to be heard."""
+
+    start_s: float
+    end_s: float
+    heard_start_s: float
+    heard_end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What is transcribed of a recording as one: a channel of it (None: all), cut into pieces; speaker: its name, "" for none."""
+
+    channel: int | None
+    speaker: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CutRecording:
+    """A recording with its tracks. failed: why it cannot be read, and then it has none."""
+
+    recording: FoundRecording
+    duration_s: float
+    tracks: tuple[Track, ...]
+    failed: str | None = None
+
+    def utterances(self) -> Iterator[Utterance]:
+        """An utterance for each piece of each track, in order."""
+        for track in self.tracks:
+            for number, span in enumerate(track.spans):
+                is_whole = len(track.spans) == 1
+                yield Utterance(
+                    piece_id(self.recording, track, number),
+                    str(self.recording.path),
+                    start_s=None if is_whole else span.start_s,
+                    end_s=None if is_whole or number == len(track.spans) - 1 else span.end_s,
+                    duration_s=span.end_s - span.start_s,
+                    channel=track.channel,
+                    speaker=track.speaker or None,
+                )
+
+
+def piece_id(recording: FoundRecording, track: Track, number: int) -> str:
+    """What the piece of a track is called among the utterances of a transcription."""
+    channel = "" if track.channel is None else f":{track.channel}"
+    return f"{recording.name}{channel}#{number}"
+
+
+def cut_all(
+    recordings: Sequence[FoundRecording],
+    cutting: Cutting,
+    journal: Path,
+    *,
+    num_threads: int,
+    on_done: Callable[[CutRecording], None],
+) -> list[CutRecording]:
+    """Every recording cut, in order; what `journal` holds of an earlier try is taken from there where the file is the same.
+
+    on_done: called with each as it is there, from this thread.
+    """
+    known = _read(journal)
+    keys = [_key(one, cutting) for one in recordings]
+
+    def cut(index: int) -> CutRecording:
+        row = known.get(keys[index])
+        return _of_row(row, recordings[index]) if row else cut_recording(recordings[index], cutting)
+
+    cut_ones: list[CutRecording] = []
+    with open(journal, "a", encoding="utf-8") as out, ThreadPoolExecutor(num_threads, "cut-recordings") as pool:
+        try:
+            for key, one in zip(keys, pool.map(cut, range(len(recordings))), strict=True):
+                if one.failed is None and key not in known:
+                    out.write(json.dumps(_row(one, key), ensure_ascii=False) + "\n")
+                    out.flush()
+                cut_ones.append(one)
+                on_done(one)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return cut_ones
+
+
+def cut_recording(recording: FoundRecording, cutting: Cutting) -> CutRecording:
+    """One recording cut; `failed` says why where it cannot be decoded to its end."""
+    try:
+        info = probe_audio(str(recording.path))
+        channels: list[int | None] = [None]
+        if cutting.channels is Channels.first and info.num_channels > 1:
+            channels = [0]
+        elif cutting.channels is Channels.separate and info.num_channels > 1:
+            channels = list(range(info.num_channels))
+        tracks = []
+        for channel in channels:
+            speaker = f"Speaker {channel + 1}" if channel is not None and len(channels) > 1 else ""
+            tracks.append(Track(channel, speaker, tuple(_spans(recording.path, channel, info.duration_s, cutting))))
+    except AudioError as error:
+        return CutRecording(recording, 0.0, (), str(error))
+    return CutRecording(recording, info.duration_s, tuple(tracks))
+
+
+def _spans(path: Path, channel: int | None, duration_s: float, cutting: Cutting) -> Iterator[Span]:
+    """The pieces of one channel, decoded a window at a time; the next window begins with the first piece that is not sure."""
+    longest_s = duration_s if cutting.max_duration_s is None else cutting.max_duration_s
+    window_s = max(WINDOW_S, 3 * longest_s)
+    start_s = 0.0
+    while True:
+        is_last = cutting.max_duration_s is None or start_s + window_s >= duration_s
+        waveform = load_audio(
+            str(path), start_s=start_s, end_s=None if is_last else start_s + window_s, channel=channel
+        )
+        ranges = _ranges(waveform, cutting, is_last=is_last)
+        for start, end in ranges:
+            yield _span(waveform, start, end, start_s)
+        if is_last:
+            return
+        start_s += _next_start(waveform, cutting, ranges) / SAMPLE_RATE_HZ
+
+
+def _ranges(waveform: np.ndarray, cutting: Cutting, *, is_last: bool) -> list[tuple[int, int]]:
+    """Those of the pieces in a window that would be the same if the window went on."""
+    if cutting.max_duration_s is None:
+        return [(0, len(waveform))]
+    ranges = split_at_silences(waveform, max_duration_s=cutting.max_duration_s - MARGIN_S, overlap_s=cutting.overlap_s)
+    reach = int((cutting.max_duration_s + 1) * SAMPLE_RATE_HZ)
+    return ranges if is_last else [one for one in ranges if one[0] + reach <= len(waveform)]
+
+
+def _next_start(waveform: np.ndarray, cutting: Cutting, sure: Sequence[tuple[int, int]]) -> int:
+    """The sample of a window with which the piece after the sure ones begins."""
+    assert cutting.max_duration_s is not None
+    ranges = split_at_silences(waveform, max_duration_s=cutting.max_duration_s - MARGIN_S, overlap_s=cutting.overlap_s)
+    return ranges[len(sure)][0]
+
+
+def _span(waveform: np.ndarray, start: int, end: int, offset_s: float) -> Span:
+    first, last = heard_range(waveform[start:end])
+    return Span(*(round(offset_s + sample / SAMPLE_RATE_HZ, 6) for sample in (start, end, start + first, start + last)))
+
+
+_Key = tuple[str, int, int, str, float | None, float]
+
+
+def _key(recording: FoundRecording, cutting: Cutting) -> _Key:
+    """Of what decides the cuts: the file as it stands, and how it is cut."""
+    try:
+        status = recording.path.stat()
+        size, changed = status.st_size, status.st_mtime_ns
+    except OSError:
+        size = changed = -1
+    path = str(recording.path.resolve())
+    return path, size, changed, cutting.channels.value, cutting.max_duration_s, cutting.overlap_s
+
+
+def _read(journal: Path) -> dict[_Key, dict[str, Any]]:
+    if not journal.is_file():
+        return {}
+    rows: dict[_Key, dict[str, Any]] = {}
+    for line in journal.read_bytes().splitlines():
+        try:
+            row = parse_json(line)
+            path, size, changed, channels, max_duration_s, overlap_s = row["key"]
+            rows[path, size, changed, channels, max_duration_s, overlap_s] = row
+        except (ValueError, KeyError, TypeError):
+            continue  # cut short by a kill: the recording is cut again
+    return rows
+
+
+def _row(one: CutRecording, key: _Key) -> dict[str, Any]:
+    tracks = [asdict(track) for track in one.tracks]
+    return {"key": list(key), "duration_s": one.duration_s, "tracks": tracks}
+
+
+def _of_row(row: dict[str, Any], recording: FoundRecording) -> CutRecording:
+    tracks = [Track(t["channel"], t["speaker"], tuple(Span(**span) for span in t["spans"])) for t in row["tracks"]]
+    return CutRecording(recording, row["duration_s"], tuple(tracks))
