@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from qasr_train.batch import Batch
+from qasr_train.batch import Batch, Reference
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import load_recording
@@ -24,6 +24,7 @@ from qasr_train.models.whisper.config import WhisperConfig, Window
 from qasr_train.models.whisper.model import Whisper
 from qasr_train.objectives.base import LossSum, Objective
 from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.objectives.rollout_settings import HypothesesConfig
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
 from qasr_train.run.device import choose_device
@@ -85,6 +86,7 @@ def make_trainer(
     validate: Callable[[int], dict[str, float]] | None = None,
     max_failed_fraction: float = 0.0,
     objective: Callable[[Trainable], Objective] | None = None,
+    hypotheses: HypothesesConfig | None = None,
     **config: object,
 ) -> Trainer:
     """A trainer whose model, data order and learning rates are the same at every call, on as many processes as there are."""
@@ -106,7 +108,11 @@ def make_trainer(
         num_microbatches=num_microbatches,
         processes=processes_of(accelerator),
     )
-    learner = Learner(accelerator, model, CrossEntropy() if objective is None else objective(model))
+    if hypotheses is not None:
+        learner = Learner(accelerator, model, build_objective(hypotheses, model))
+        learner = learner.drawing(hypotheses, seed=0, max_new_tokens=8)
+    else:
+        learner = Learner(accelerator, model, CrossEntropy() if objective is None else objective(model))
     step = build_step(settings, OptimConfig(lr=1e-2), learner, num_steps=num_steps)
     return build_trainer(
         settings,
@@ -141,7 +147,8 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 
 def load(trainer: Trainer, rows: list[Utterance]) -> Batch:
     """A training batch of these utterances."""
-    return trainer.step.shared.model.collator.for_training([load_recording(u) for u in rows])
+    batch = trainer.step.shared.model.collator.for_training([load_recording(u) for u in rows])
+    return replace(batch, references=[Reference(u.text or "", u.language) for u in rows])
 
 
 def gradients_of_one_step(trainer: Trainer, split: list[list[Utterance]]) -> tuple[float, dict[str, torch.Tensor]]:

@@ -258,6 +258,34 @@ def test_a_constant_reward_moves_nothing(loss_of: Callable[[Scored], torch.Tenso
     assert float(slopes_of(found, model).abs().max()) < 1e-12
 
 
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        expected_errors,
+        ClippedRatios(RatioLevel.sequence, 3e-4, 4e-4, divide_by_std=True, divide_by_length=True),
+        ClippedRatios(RatioLevel.token, 0.2, 0.2, divide_by_std=True, divide_by_length=True),
+        ClippedRatios(RatioLevel.token, 0.2, 0.2, divide_by_std=False, divide_by_length=False),
+    ],
+    ids=["mwer", "gspo", "grpo", "dr_grpo"],
+)
+def test_the_best_of_a_bandits_arms_is_learned(loss_of: Callable[[Scored], torch.Tensor]) -> None:
+    """From a model that says everything alike: the best thing to say, three ones, becomes what it says."""
+    generator = torch.Generator().manual_seed(0)
+    model = TableModel([[0.0] * VOCABULARY for _ in PREFIXES])
+    optimizer = torch.optim.Adam([model.logits], lr=0.1)
+    best = max(SEQUENCES, key=lambda ids: REWARDS[ids])
+    assert best == (1, 1, 1, END)
+    for _ in range(120):
+        logits = model.logits.tolist()
+        chances = torch.tensor([math.exp(sum(token_log_probs(logits, ids))) for ids in SEQUENCES])
+        drawn = torch.multinomial(chances, 8, replacement=True, generator=generator).unique().tolist()
+        found = objective(loss_of)(model, batch_of([[SEQUENCES[place] for place in drawn]]))
+        optimizer.zero_grad()
+        found.total.backward()
+        optimizer.step()
+    assert math.exp(sum(token_log_probs(model.logits.tolist(), best))) > 0.8
+
+
 def test_cross_entropy_of_transcripts_stands_beside_by_its_weight() -> None:
     references = [SEQUENCES[4], SEQUENCES[2]]
     lists = [SEQUENCES[:3], SEQUENCES[3:6]]

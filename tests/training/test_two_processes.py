@@ -63,6 +63,17 @@ def test_rows_held_to_the_base_give_the_gradients_of_one_process(out: Path, tmp_
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_hypotheses_give_the_gradients_of_one_process(out: Path, tmp_path: Path, utterances, kind: str):
+    trainer = make_trainer(tmp_path, utterances, adapt=ADAPT["lora"], max_grad_norm=None, hypotheses=worker.HYPOTHESES)
+    expected_loss, expected = gradients_of_one_step(trainer, [utterances[:4]])
+    loss, gradients = read(out, kind, "hypotheses")
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
 def test_a_whisper_of_which_one_process_must_tell_a_language_has_the_gradients_of_one(
     out: Path, tmp_path: Path, utterances, kind: str
 ):

@@ -22,6 +22,7 @@ from qasr_train.errors import CheckpointError, TrainingError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.compiled import compile_layers, num_compilations
 from qasr_train.models.settings import AdaptConfig
+from qasr_train.objectives.rollout_settings import MWERConfig
 from qasr_train.run.heartbeat import leave_processes
 from qasr_train.run.settings import Precision
 from qasr_train.training.checkpoint import checkpoint_path
@@ -44,6 +45,7 @@ ADAPT = {"full": FULL, "lora": lora()}
 # The same four clips on one process, shared 1 + 3, and shared as two microbatches of each process.
 SPLITS = {"shared": [[[0]], [[1, 2, 3]]], "microbatches": [[[0], [3]], [[1], [2]]]}
 
+HYPOTHESES = MWERConfig(num_hypotheses=3)
 REPLAYED = {"u1", "u3"}  # clips that are held to the base, all of them on the second process
 
 
@@ -62,6 +64,9 @@ def main(out: Path) -> None:
         for case in (skipped, stopped, full_disk, stops_together, low_precision):
             choose(kind)  # forgets the precision of the case before
             keep(out / kind / f"{case.__name__}.pt", case(out / kind / case.__name__, utterances))
+        if kind in ("ddp", "fsdp2"):
+            choose(kind)
+            keep(out / kind / "hypotheses.pt", hypotheses(out / kind / "hypotheses", utterances))
         if kind == "ddp":
             choose(kind)
             keep(out / kind / "held.pt", held(out / kind / "held", utterances))
@@ -133,6 +138,12 @@ def held(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, to
     trainer = make_trainer(
         folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None, objective=held_to_base(REPLAYED)
     )
+    return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
+
+
+def hypotheses(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
+    """(loss, gradients) of one step on hypotheses, of which the second process draws those of three clips."""
+    trainer = make_trainer(folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None, hypotheses=HYPOTHESES)
     return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
 
 

@@ -113,7 +113,7 @@ def with_rows(batch: Batch, rows: Sequence[Said], *, pad_id: int, on_left: bool 
         attention_mask[number, begin : begin + width] = 1
         labels[number, begin + len(row.prompt) : begin + width] = torch.tensor(row.target, dtype=torch.int64)
     return Batch(
-        ids=[batch.ids[row.clip] for row in rows],
+        ids=[batch.ids[row.clip] for row in rows] if batch.ids else [],  # none where nothing could be read
         input_ids=input_ids,
         attention_mask=attention_mask,
         labels=labels,
