@@ -150,12 +150,12 @@ def test_a_whisper_is_told_the_language_also_of_silence_and_of_unknown_rows() ->
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0])
 def test_tokens_are_drawn_as_often_as_they_are_probable(temperature: float) -> None:
-    logits = torch.tensor([0.0, 1.0, 2.0, -torch.inf])
+    logits = torch.tensor([0.0, 1.0, 2.0, -torch.inf, 9.0])
     num_draws = 4000
     numbers = (torch.arange(num_draws, dtype=torch.float64) + 0.5) / num_draws
-    chooser = Drawn(numbers[None, :, None], temperature=temperature)
-    chosen = chooser(logits.expand(num_draws + 1, 4))
-    expected = (logits / temperature).softmax(-1)
+    chooser = Drawn(numbers[None, :, None], temperature=temperature, never=4)
+    chosen = chooser(logits.expand(num_draws + 1, 5))
+    expected = (logits[:4] / temperature).softmax(-1)
     assert int(chosen.ids[0]) == 2
     shares = torch.bincount(chosen.ids[1:], minlength=4) / num_draws
     torch.testing.assert_close(shares, expected, rtol=0, atol=1.0 / num_draws)

@@ -38,24 +38,28 @@ class Likeliest:
 class Drawn:
     """Of each clip the likeliest token in the first row, in the others one that is drawn by the row's own random numbers."""
 
-    def __init__(self, uniforms: torch.Tensor, *, temperature: float) -> None:
-        """uniforms: float64 [B, K, n] in [0, 1); see `Sampler.draw`."""
-        self.temperature, self.num_chosen = temperature, 0
+    def __init__(self, uniforms: torch.Tensor, *, temperature: float, never: int) -> None:
+        """uniforms: float64 [B, K, n] in [0, 1); see `Sampler.draw`.
+
+        never: a token that is not chosen, since in a row that is learned from it would mean something else.
+        """
+        self.temperature, self.never, self.num_chosen = temperature, never, 0
         greedy = uniforms.new_full((len(uniforms), 1, uniforms.shape[2]), -1.0)
         self.uniforms = torch.cat([greedy, uniforms], dim=1).flatten(0, 1)
 
     def __call__(self, logits: torch.Tensor) -> Chosen:
         """See `Chooser`; the probabilities told are those of the model, not of the temperature."""
-        likeliest = choose(logits)
+        log_sums, logits = logits.float().logsumexp(-1), logits.float()
+        logits = logits.index_fill(-1, torch.tensor([self.never], device=logits.device), -torch.inf)
         # Rows that are done run on for some steps between two looks at them; their numbers do not matter.
         numbers = self.uniforms[:, min(self.num_chosen, self.uniforms.shape[1] - 1), None]
         self.num_chosen += 1
-        logits = logits.float()
         # float64: in a sum over 150,000 tokens float32 would give to the last ones what it rounded off the others.
         reached = (logits / self.temperature).softmax(-1).double().cumsum(-1)
         drawn = torch.searchsorted(reached, numbers.clamp(min=0) * reached[:, -1:], right=True)
-        ids = torch.where(numbers < 0, likeliest.ids[:, None], drawn.clamp(max=logits.shape[-1] - 1))
-        return Chosen(ids[:, 0], logits.gather(-1, ids)[:, 0] - logits.logsumexp(-1))
+        likeliest = logits.argmax(-1, keepdim=True)
+        ids = torch.where(numbers < 0, likeliest, drawn.clamp(max=logits.shape[-1] - 1))
+        return Chosen(ids[:, 0], logits.gather(-1, ids)[:, 0] - log_sums)
 
     def keep(self, kept: torch.Tensor) -> None:
         """See `Chooser`."""

@@ -161,7 +161,7 @@ class Qwen3ASR(nn.Module):
             asked = with_rows(host, [Said(clip, prompt) for clip, prompt in enumerate(prompts)], pad_id=self.pad_id)
             asked = asked.to(uniforms.device)
             packed = pack(asked, self.collator.audio_id)
-            chooser = Drawn(uniforms, temperature=temperature)
+            chooser = Drawn(uniforms, temperature=temperature, never=self.collator.audio_id)
             steps, last = EagerStepMaker(core, chooser).begin(self._embed(asked, packed), packed.rows.lengths)
             rows = spread_index(len(prompts), uniforms.shape[1] + 1, last.device)
             steps.spread(rows)

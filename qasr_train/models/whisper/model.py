@@ -207,7 +207,7 @@ class Whisper(nn.Module):
             asked = with_rows(host, rows, pad_id=self.pad_id, on_left=True).to(uniforms.device)
             states, mask = self._heard_by_rows(asked)
             ids, is_token = self.fill_languages(asked, states, mask), asked.attention_mask.bool()
-            chooser = Drawn(uniforms, temperature=temperature)
+            chooser = Drawn(uniforms, temperature=temperature, never=tokens.sot_id)
             steps = WhisperSteps(
                 core, states, mask, self._suppression(ids.device), num_positions=tokens.num_positions, chooser=chooser
             )
