@@ -1,0 +1,111 @@
+"""The experiments that learn from hypotheses, end to end on a random model: what they ask for is what the run does."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qasr_train.errors import ConfigError
+from qasr_train.jobs.recipes import load_config
+from qasr_train.models.qwen3_asr.layouts import save_native
+from qasr_train.models.settings import Capability
+from qasr_train.objectives.rollout_settings import MWERConfig
+from qasr_train.objectives.table import check_objective
+from qasr_train.training.checkpoint import checkpoint_path
+from tests.config.test_experiments import run
+from tests.helpers import tone, write_wav
+from tests.helpers_model import tiny_model, tiny_processor
+
+OWN = {"polish": [], "terms": ["objective.reward_rules.terms=TERMS"], "silence": ["augment.silence.max_duration_s=1"]}
+REWARDS = {
+    "polish": {"error_count"},
+    "terms": {"gated_errors", "term_recall", "term_precision"},
+    "silence": {"gated_errors", "invented_words", "repetition"},
+}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    save_native(tiny_model(), tiny_processor(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("manifests")
+    found = {}
+    for name in ("target", "general"):
+        texts = ["two small pills", "a fox"] * 5
+        rows = [
+            {
+                "id": f"{name}{i}",
+                "audio": str(write_wav(folder / name / f"{i}.wav", tone(0.5, frequency_hz=200 + 30 * i))),
+                "text": text,
+                "language": "English",
+                "split": "train" if i < 8 else "dev",
+            }
+            for i, text in enumerate(texts)
+        ]
+        found[name] = folder / f"{name}.jsonl"
+        found[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return found
+
+
+def settings(experiment: str, manifests: dict[str, Path], folder: Path) -> list[str]:
+    (folder / "terms.txt").write_text("small pills\nfox\n")
+    own = [one.replace("TERMS", str(folder / "terms.txt")) for one in OWN[experiment]]
+    return [f"data.train.target.path={manifests['target']}", "optim.lr=1e-2", *own]
+
+
+@pytest.mark.parametrize("experiment", list(OWN))
+def test_each_runs_and_goes_on_exactly_where_it_stopped(
+    experiment: str, model_dir: Path, manifests: dict[str, Path], tmp_path: Path
+) -> None:
+    own = [*settings(experiment, manifests, tmp_path), "trainer.validate_every=1", "trainer.keep_last=9"]
+    run(experiment, model_dir, manifests, tmp_path / "run", *own)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    names = set().union(*rows)
+    assert {f"train/reward/{name}" for name in REWARDS[experiment]} <= names
+    assert {"train/taught_nothing_fraction", "train/reward_spread", "train/rollout_fraction"} <= names
+    assert any(name.startswith("dev/target/deletion") for name in names)  # the guard measures
+    last, straight = checkpoint_path(tmp_path / "run", 3), tmp_path / "straight"
+    last.rename(straight)
+    run(experiment, model_dir, manifests, tmp_path / "run", *own, "resume=true")
+    assert (last / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["objective=mwer", "objective.num_hypotheses=1"], "one hypothesis is no better or worse than itself"),
+        (["objective=gspo", "adapt.lora=null"], "objective=gspo: adapt trains nothing"),
+        (["objective=mwer", "trainer.find_batch_seconds=true"], "tries batches of transcripts"),
+        (
+            ["objective=mwer", "objective.rewards.term_recall=1"],
+            "objective.rewards.term_recall has no terms to look for",
+        ),
+        (["objective=mwer", "objective.rewards.wer=1"], "objective.rewards.wer: no such reward"),
+        (["objective=mwer", "objective.rewards.error_count=0"], "gives no reward a weight"),
+        (
+            ["model=whisper_base", "objective=gspo", "objective.rewards.language=1"],
+            "is told the language before it speaks",
+        ),
+        (["objective=gspo", "objective.kl_weight=0.1", "objective.kl_sources=[replay]"], "'replay' matches no source"),
+        (["objective=mwer", "objective.temperature=0"], "objective.temperature=0.0: expected more than 0"),
+    ],
+)
+def test_contradictions_are_refused_when_the_config_is_loaded(given: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("finetune", [*given, f"run_dir={tmp_path}", "data.train.target.path=x.jsonl"])
+
+
+def test_a_family_that_draws_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="objective=mwer needs samples, which model.family=toy does not have"):
+        check_objective(MWERConfig(), family="toy", capabilities=frozenset({Capability.TOKEN_LOSS}))
+
+
+def test_grpo_is_a_setting_of_gspo() -> None:
+    found: Any = load_config("finetune", ["objective=grpo", "data.train.target.path=x.jsonl", "run_dir=x"]).objective
+    assert (found.name, found.level.value, found.clip_low) == ("gspo", "token", 0.2)
