@@ -64,10 +64,14 @@ def test_beyond_the_gate_what_was_kept_in_order_decides() -> None:
     assert gated_errors(asked(TEN), heard(""), judge()) == 0.0
 
 
-def test_at_the_gate_no_answer_beyond_it_is_worth_more() -> None:
-    # Three of ten words replaced by long ones: c is cut at the gate, d = 0.7, and no answer beyond the gate has more.
-    worst = gated_errors(asked(TEN), heard(TEN.replace("one two ten", "") and TEN.replace("ten", "z" * 40)), judge())
-    assert worst == pytest.approx(0.4 * 0.9 + 0.6 * 0.7)
+def test_no_answer_beyond_the_gate_is_worth_more_than_one_within() -> None:
+    # Three of ten words wrong by many characters: c is cut at the gate, so d = 0.7, the most there is beyond it.
+    far = TEN.replace("one", "z" * 20).replace("two", "y" * 20).replace("ten", "x" * 20)
+    within = gated_errors(asked(TEN), heard(far), judge())
+    assert within == pytest.approx(0.4 * 0.7 + 0.6 * 0.7)
+    # Four words left out, the most that can be kept beyond the gate: 0.4 * 0.6 + 0.6 * 0.7 * 6 / 10.
+    beyond = gated_errors(asked(TEN), heard("one two three four five six"), judge())
+    assert beyond == pytest.approx(0.24 + 0.252) and beyond < within
 
 
 def test_an_answer_that_repeats_itself_is_worth_nothing_under_the_gate() -> None:
