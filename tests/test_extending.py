@@ -129,6 +129,7 @@ SHOWN = {
     "A figure": ("refigured/report.md", "written %"),
     "An augmentation": (None, "gap of 0.02 s"),
     "An objective": ("runs/capped/run.json", '"most_nats": 5.0'),
+    "A reward": ("runs/length/metrics.jsonl", '"train/reward/length"'),
     "A family of models": ("runs/toy/checkpoints/last/config.json", '"toy"'),
     "A recipe": ("hours.json", "hours"),
 }

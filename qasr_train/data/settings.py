@@ -84,7 +84,7 @@ class SampleByErrorConfig:
     def __post_init__(self) -> None:
         key = "data.sample_by_error"
         check_settings(self, key)
-        get_normalizer(self.normalizer)
+        get_normalizer(self.normalizer, f"{key}.normalizer")
         if lower := [one for one in self.max_percent if one < self.min_percent]:
             raise ConfigError(
                 f"{key}.max_percent={lower[0]:g} is below {key}.min_percent={self.min_percent:g}; exchange them"

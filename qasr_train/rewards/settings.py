@@ -33,4 +33,4 @@ class RewardRules:
 
     def __post_init__(self) -> None:
         check_settings(self, "objective.reward_rules")
-        get_normalizer(self.normalizer)
+        get_normalizer(self.normalizer, "objective.reward_rules.normalizer")

@@ -139,12 +139,12 @@ NORMALIZERS = {
 }
 
 
-def get_normalizer(name: str) -> Normalizer:
-    """The normaliser of that name.
+def get_normalizer(name: str, key: str = "normalizer") -> Normalizer:
+    """The normaliser of that name; key: the setting that names it, for the message.
 
     Raises:
         ConfigError: no such name; lists the choices.
     """
     if name not in NORMALIZERS:
-        raise ConfigError(f"normalizer={name}: unknown; choose one of {', '.join(NORMALIZERS)}")
+        raise ConfigError(f"{key}={name}: unknown; choose one of {', '.join(NORMALIZERS)}")
     return NORMALIZERS[name]

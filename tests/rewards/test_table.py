@@ -59,6 +59,11 @@ def test_weights_that_tell_nothing_are_refused(weights: dict[str, float], senten
         check_weights(weights)
 
 
+def test_a_normaliser_that_is_none_is_named_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"^objective.reward_rules.normalizer=qasr-9: unknown; choose one of"):
+        RewardRules(normalizer="qasr-9")
+
+
 def test_a_term_list_that_is_not_there_is_named_by_its_key() -> None:
     with pytest.raises(ConfigError, match=r"^objective.reward_rules.terms=nowhere.txt: cannot be read"):
         make_rewards({"term_recall": 1.0}, RewardRules(terms="nowhere.txt"))
