@@ -17,6 +17,7 @@ from qasr_train.augment.settings import ContextConfig, ContextKind
 from qasr_train.augment.variants import utterance_rng
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import TermFinder, read_terms
 
@@ -39,7 +40,7 @@ class TermOffer:
         normalizer, language = get_normalizer(_NORMALIZER), utterance.language
         if language not in self._finders:
             self._finders[language] = TermFinder([(term, term) for term in self.terms], normalizer, language)
-        found = self._finders[language].present(normalizer.normalize(utterance.text or "", language))
+        found = self._finders[language].present(normalizer.normalize(first_spelling(utterance.text or ""), language))
         return [term for term in self.terms if term in found] if found else []
 
     def draw(self, utterance: Utterance, rng: np.random.Generator, *, num_distractors: int, with_spoken: bool) -> str:

@@ -13,6 +13,7 @@ from qasr_train.augment.settings import JoinConfig, SilenceConfig, SpeedConfig
 from qasr_train.augment.variants import NO_AUDIO, Variant, copy_of, uniforms, utterance_rng, utterance_uniform, vary
 from qasr_train.manifest import Utterance
 from qasr_train.sources.table import Joined, durations_of
+from qasr_train.text.alternatives.notation import first_spelling
 
 UNSPACED = ("Chinese", "Cantonese", "Japanese")  # sentences stand side by side; Thai has a space between them
 
@@ -137,7 +138,9 @@ class _OpenClip:
         return vary(
             first,
             id=f"{first.id}+{len(self.parts) - 1}",
-            text=("" if first.language in UNSPACED else " ").join((part.text or "").strip() for part in self.parts),
+            text=("" if first.language in UNSPACED else " ").join(
+                first_spelling(part.text or "").strip() for part in self.parts
+            ),
             duration_s=self.duration_s,
             context="\n".join(contexts) or first.context,
             speed=1.0,

@@ -8,12 +8,13 @@ import statistics
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from qasr_train.corpus.findings import Finding, Severity
 from qasr_train.corpus.runs_of_words import NGRAM, ngram_hashes, plain_words
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling, has_alternatives
 from qasr_train.text.style import SetStyle, set_style, style_remarks
 from qasr_train.text.tokens import script_of
 
@@ -120,6 +121,12 @@ class Audit:
         return found + [Finding(Severity.LOOK, remark) for remark in self.style_remarks]
 
 
+def _as_taught(utterance: Utterance) -> Utterance:
+    """Of several right spellings the first: the others would look like foreign signs and too much text."""
+    text = utterance.text
+    return replace(utterance, text=first_spelling(text)) if text and has_alternatives(text) else utterance
+
+
 def _leak(shared: SharedText) -> Finding:
     ids = [utterance_id for utterance_id, _ in shared.covered]
     text = (
@@ -132,7 +139,7 @@ def _leak(shared: SharedText) -> Finding:
 def audit_corpus(utterances: Sequence[Utterance]) -> Audit:
     """Look at everything; durations must be known."""
     by_language: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in utterances:
+    for utterance in (utterances := [_as_taught(one) for one in utterances]):
         by_language[utterance.language or UNKNOWN].append(utterance)
     rates = {name: found for name, group in by_language.items() if (found := [r for _, r in _rates(group)])}
     # Per language: that German writes nouns large is no mixture with English.

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from qasr_train.corpus.debris import Debris, mended
 from qasr_train.corpus.summary import OTHER_TEXT, Reject
 from qasr_train.corpus.worker import Measured
+from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling
 
 _MODEL_TOKENS = re.compile(r"<\|[A-Za-z_]+\|>|<asr_text>|<timestamp>")
 
@@ -53,6 +55,10 @@ def _fault(clip: Clip, min_duration_s: float, max_duration_s: float) -> str | No
         return 'has no transcript (text is null); set it to "" where nobody speaks'
     if text and clip.measured.peak == 0.0:
         return "is digital silence, yet has a transcript"
+    try:
+        first_spelling(text)
+    except DataError as error:
+        return f"its alternatives cannot be read: {error}"
     token = _MODEL_TOKENS.search(text)
     return f"its transcript holds {token[0]!r}, a token of the model" if token else None
 

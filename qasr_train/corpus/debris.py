@@ -7,6 +7,8 @@ import html
 import re
 from enum import Enum
 
+from qasr_train.text.alternatives.notation import is_lattice
+
 
 class Debris(str, Enum):
     """A kind of what a model would learn to write, though nobody says it."""
@@ -21,7 +23,9 @@ class Debris(str, Enum):
         return _NOTES[self]
 
     def is_in(self, text: str) -> bool:
-        """Whether a transcript holds any of it."""
+        """Whether a transcript holds any of it; the brackets of a lattice of spellings are no remarks."""
+        if self is Debris.remarks and is_lattice(text):
+            return False
         return bool(_PATTERNS[self].search(text))
 
 

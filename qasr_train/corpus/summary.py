@@ -18,6 +18,7 @@ from qasr_train.corpus.worker import Measured
 from qasr_train.data.settings import DataConfig
 from qasr_train.manifest import Utterance
 from qasr_train.sources.intake import NOT_USABLE, Intake
+from qasr_train.text.alternatives.notation import has_alternatives
 
 SUMMARY_VERSION = 1
 OTHER_TEXT = "same sound and another text"  # how the reason of such a duplicate begins
@@ -28,6 +29,7 @@ _MAX_CHARACTERS_PER_S = 40.0  # very fast speech has some 25 letters a second; b
 _TRAINED_ON_S = DataConfig(train={}).max_duration_s
 _HOW_TO_MEND = {kind.note: f"; mend=[{kind.value}] takes it out" for kind in Debris}
 _DURATION_IS_OFF = "the stated duration is off by more than half a second"
+_SEVERAL_SPELLINGS = "several right spellings, { a / b }: scored by the best of them, taught as the first"
 _TOO_MUCH_TEXT = "more text than can be said in the time (over 40 characters a second)"
 # What stands in transcripts and is not said is learned as if it were; what else is odd, somebody should look at.
 _SEVERITIES = dict.fromkeys([_DURATION_IS_OFF, _TOO_MUCH_TEXT, *(kind.note for kind in Debris)], Severity.FAULT)
@@ -231,6 +233,8 @@ def _notes(
             odd[_DURATION_IS_OFF].append(utterance.id)
         if len(utterance.text or "") > _MAX_CHARACTERS_PER_S * found.duration_s:
             odd[_TOO_MUCH_TEXT].append(utterance.id)
+        if has_alternatives(utterance.text or ""):
+            odd[_SEVERAL_SPELLINGS].append(utterance.id)
         for kind in Debris:
             if kind.is_in(utterance.text or ""):
                 odd[kind.note].append(utterance.id)

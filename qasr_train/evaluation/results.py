@@ -54,7 +54,7 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
     write_submission(run_dir, scored)
     comparison = None
     if scoring.baseline:
-        baseline = load_run(scoring.baseline, scored.normalizer)
+        baseline = load_run(scoring.baseline, scored.normalizer, lexicon=scoring.lexicon)
         comparison = compare_runs(baseline, scored, resample_by=scoring.resample_by, by=scoring.by)
     write_report(run_dir, scored, comparison, config=scoring.report, load_clip=load_clip)
     if tracker:
@@ -75,6 +75,7 @@ def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
         failed_as_empty=scoring.failed_as_empty,
         resampling=Resampling(resample_by=scoring.resample_by),
         terms=scoring.terms,
+        lexicon=scoring.lexicon,
     )
     record = read_run(run.run_dir)
     scored = replace(

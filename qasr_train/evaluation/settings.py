@@ -10,6 +10,7 @@ from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.text.alternatives.lexicon import SpellingLexicon
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer
 from qasr_train.text.terms import TermList
 
@@ -24,6 +25,11 @@ NOTHING_LEARNED = (
 # What `resample_by` is, for every recipe that has it.
 RESAMPLE_BY = (
     "what is taken to be independent: auto (speakers where two or more are named, else utterances), speaker, utterance"
+)
+# What `spellings` is, for every recipe that has it.
+SPELLINGS = (
+    "path; lexicon: words that are equal in a line, apart by tabs, below [Hindi] for that language alone; right besides what "
+    "a reference states itself as { a / b }."
 )
 # What `by` and `bins` are, for every recipe that has them.
 BY = (
@@ -132,6 +138,7 @@ class SuiteConfig:
         None,
         help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",
     )
+    spellings: str | None = setting(None, help=f"{SPELLINGS} null: that alone")
 
     def __post_init__(self) -> None:
         check_settings(self, "suite")
@@ -229,6 +236,7 @@ class Scoring:
     terms: whose figures are given; None: of none. failed_as_empty: whether a recording that failed counts as an empty text.
     baseline: folder of a run to compare with in the report; None: with none. resample_by: what is taken to be independent.
     by: the columns that rates are given by. words: how it is told how sure each word was.
+    by: the columns that rates are given by. lexicon: spellings that are equal; None: those alone that references state.
     """
 
     normalizer: Normalizer
@@ -239,3 +247,4 @@ class Scoring:
     resample_by: ResampleBy = ResampleBy.auto
     by: By = field(default_factory=By)
     words: WordsConfig = field(default_factory=WordsConfig)
+    lexicon: SpellingLexicon | None = None

@@ -16,6 +16,7 @@ from qasr_train.evaluation.report.several import write_several_report
 from qasr_train.evaluation.scoring.run_files import load_run
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.jobs.settings.compare import CompareConfig
+from qasr_train.text.alternatives.lexicon import read_spellings
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 
@@ -77,4 +78,5 @@ def _runs(config: CompareConfig, *paths: str) -> list[ScoredRun]:
     terms = read_terms(config.terms) if config.terms else None
     normalizer = get_normalizer(config.normalizer) if config.normalizer else None
     columns = By(config.by, config.bins).carried
-    return [load_run(path, normalizer, terms, columns) for path in paths]
+    lexicon = read_spellings(config.spellings) if config.spellings else None
+    return [load_run(path, normalizer, terms, columns, lexicon) for path in paths]

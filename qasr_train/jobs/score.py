@@ -25,6 +25,7 @@ from qasr_train.files import parse_json, write_json
 from qasr_train.jobs.settings.score import ScoreConfig
 from qasr_train.sources.columns import read_columns
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.text.alternatives.lexicon import read_spellings
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 from qasr_train.transcription.predictions import Prediction, load_predictions
@@ -73,6 +74,7 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
         resampling=Resampling(config.confidence, config.resample_by),
         num_workers=config.num_workers or len(os.sched_getaffinity(0)),
         terms=terms,
+        lexicon=read_spellings(config.spellings) if config.spellings else None,
     )
     provenance = _provenance(Path(config.predictions), loaded.system)
     warnings = [*loaded.warnings, *warnings, *run.warnings]

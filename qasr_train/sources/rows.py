@@ -17,6 +17,7 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import COLUMN_NAMES, UNCERTAIN_TIMES, check_columns
+from qasr_train.text.alternatives.notation import lattice_text
 from qasr_train.text.languages import UnknownLanguageError, resolve_language
 
 log = logging.getLogger(__name__)
@@ -190,6 +191,7 @@ class RowReader:
         return os.path.join(self.audio_folder, expanded), path  # noqa: PTH118
 
     def _text_and_language(self, text: Any, language: Any, where: str) -> tuple[str | None, str | None]:
+        text = text if text is None or isinstance(text, str) else lattice_text(text) or text
         if text is not None and not isinstance(text, str):
             raise DataError(f'{where}: the transcript is {_shown(text)}; expected text, or "" where nobody speaks')
         if text and (official := _OFFICIAL_TEXT.fullmatch(text)):

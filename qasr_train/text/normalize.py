@@ -7,10 +7,11 @@ To add one: write a function `(text, language) -> text` and a line in NORMALIZER
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import ConfigError
 from qasr_train.text.english import leaderboard_english, our_english
 from qasr_train.text.english_2 import english_2
 from qasr_train.text.leaderboard.english import english_2026_11
+from qasr_train.text.leaderboard.hindi import hindi_2026_11
 from qasr_train.text.leaderboard.mandarin import mandarin_2026_11, require_libraries
 from qasr_train.text.leaderboard.multilingual import multilingual_2026_11
 from qasr_train.text.multilingual import (
@@ -40,12 +41,14 @@ def _leaderboard_2026_11(text: str, language: str | None) -> str:
     code = language_code(language)
     if code == "en":
         return english_2026_11(text)
+    if code == "hi":
+        return hindi_2026_11(text)
     return mandarin_2026_11(text) if code == "zh" else multilingual_2026_11(text, code)
 
 
 def _leaderboard_2026_11_pair(reference: str, hypothesis: str, language: str | None) -> tuple[str, str]:
-    """Mandarin is compared character by character, where it does not count how words are joined."""
-    joins = language_code(language) not in ("en", "zh")
+    """Mandarin is compared character by character, where it does not count how words are joined; OIWER joins none."""
+    joins = language_code(language) not in ("en", "zh", "hi")
     return join_compounds(reference, hypothesis) if joins else (reference, hypothesis)
 
 
@@ -55,13 +58,13 @@ def _leaderboard_keeps(reference: str, normalized: str, language: str | None) ->
     return tested not in ("", _IGNORED_REFERENCE)
 
 
-def _leaderboard_2026_11_keeps(reference: str, normalized: str, language: str | None) -> bool:
-    if language_code(language) == "hi" and reference.lstrip().startswith("[["):
-        raise DataError(
-            f"normalizer={LEADERBOARD_2026_11}: a Hindi reference is a lattice of spellings ({reference.lstrip()[:30]} ...); "
-            "that needs OIWER, which is not here; give one spelling as the text"
-        )
-    return _leaderboard_keeps(reference, normalized, language)
+def _merged_by_leaderboard(language: str | None) -> bool:
+    return True
+
+
+def _merged_by_leaderboard_2026_11(language: str | None) -> bool:
+    """Hindi is scored by OIWER, to which a compound is two words."""
+    return language_code(language) != "hi"
 
 
 def _leaderboard_2026_11_requires(language: str | None) -> None:
@@ -91,6 +94,10 @@ def _requires_nothing(language: str | None) -> None:
     pass
 
 
+def _merges_none(language: str | None) -> bool:
+    return False
+
+
 def _keeps_all(reference: str, normalized: str, language: str | None) -> bool:
     return True
 
@@ -104,7 +111,7 @@ class Normalizer:
     join: (normalised reference, normalised hypothesis, language) -> both again, once each has seen the other.
     keeps: (raw reference, normalised reference, language) -> False where the row is left out of every total.
     requires: refuses (ConfigError) a language whose rules need a package that is not installed.
-    merges_compounds: "white paper" against "whitepaper" costs nothing, whichever side joins them.
+    merges_compounds: (language) -> whether "white paper" against "whitepaper" costs nothing, whichever side joins them.
     """
 
     name: str
@@ -112,22 +119,25 @@ class Normalizer:
     join: Callable[[str, str, str | None], tuple[str, str]] = _same_pair
     keeps: Callable[[str, str, str | None], bool] = _keeps_all
     requires: Callable[[str | None], None] = _requires_nothing
-    merges_compounds: bool = False
+    merges_compounds: Callable[[str | None], bool] = _merges_none
 
 
 NORMALIZERS = {
     normalizer.name: normalizer
     for normalizer in (
         # The Open ASR Leaderboard of August 2026: for figures to stand beside published ones. English, de fr es it pt.
-        Normalizer(LEADERBOARD, _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=True),
-        # The same after August 2026, from stored code that is partly of branches. English, de fr es it pt nl, Mandarin by CER.
+        Normalizer(
+            LEADERBOARD, _leaderboard, _leaderboard_pair, _leaderboard_keeps, merges_compounds=_merged_by_leaderboard
+        ),
+        # The same after August 2026, from stored code that is partly of branches. English, de fr es it pt nl,
+        # Mandarin by CER, Hindi by OIWER.
         Normalizer(
             LEADERBOARD_2026_11,
             _leaderboard_2026_11,
             _leaderboard_2026_11_pair,
-            _leaderboard_2026_11_keeps,
+            _leaderboard_keeps,
             _leaderboard_2026_11_requires,
-            merges_compounds=True,
+            merges_compounds=_merged_by_leaderboard_2026_11,
         ),
         # Ours, for all thirty languages of Qwen3-ASR: the default until qasr-2, kept for figures that were made by it.
         Normalizer("qasr-1", _ours),

@@ -37,15 +37,7 @@ def read_terms(path: str | Path, key: str = "terms") -> TermList:
     Raises:
         ConfigError: no such file. DataError: not text, no term in it, or one spelling of two terms (file:line).
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{key}={path}: cannot be read ({error.strerror}); name a file with a term a line") from None
-    try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); save the term list as UTF-8") from None
+    content, lines = read_text_file(path, key, "name a file with a term a line")
     spellings: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if line.lstrip().startswith("#"):
@@ -60,6 +52,18 @@ def read_terms(path: str | Path, key: str = "terms") -> TermList:
     if not spellings:
         raise DataError(f"{path}: holds no term; write a term a line, further spellings of it after tabs")
     return TermList(str(path), hashlib.sha256(content).hexdigest()[:16], spellings)
+
+
+def read_text_file(path: str | Path, key: str, advice: str) -> tuple[bytes, list[str]]:
+    """(bytes of a list that a user wrote, its lines); raises ConfigError, DataError where it cannot be read, is no text."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{key}={path}: cannot be read ({error.strerror}); {advice}") from None
+    try:
+        return content, content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); save the list as UTF-8") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class TermFinder:
     def __init__(self, spellings: Iterable[tuple[str, str]], normalizer: Normalizer, language: str | None) -> None:
         """spellings: (spelling, the term it stands for)."""
         self._language = language
-        self._separator = "" if normalizer.merges_compounds or language in CER_LANGUAGES else " "
+        self._separator = "" if normalizer.merges_compounds(language) or language in CER_LANGUAGES else " "
         self._terms: dict[str, str] = {}
         self._prefixes: set[str] = set()
         self.unfindable: list[str] = []

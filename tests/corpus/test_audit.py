@@ -51,6 +51,11 @@ def test_far_too_much_text_for_the_length_is_listed_and_the_usual_is_not() -> No
     assert audit_corpus(corpus(*usual[:20], "a" * 120)).outliers == []  # too few to judge
 
 
+def test_of_several_right_spellings_the_first_is_looked_at() -> None:
+    audit = audit_corpus(corpus("the { colour / цвет / @ } of it"))
+    assert not audit.foreign and audit.rates["English"] == [len("the colour of it") / 2.0]
+
+
 def test_a_test_sentence_inside_a_longer_training_sentence_is_a_leak() -> None:
     train = corpus(f"and {LONG} again", "something else entirely that nobody said in the other one", split="train")
     test = [

@@ -22,6 +22,11 @@ def clip(name: str, digest: str = "d", *, duration_s: float = 1.0, peak: float =
         (clip("a", duration_s=3.0), "lasts 3 s, more than max_duration_s=2"),
         (clip("a", text=None), 'has no transcript (text is null); set it to "" where nobody speaks'),
         (clip("a", peak=0.0, text="x"), "is digital silence, yet has a transcript"),
+        (
+            clip("a", text="the { a / b"),
+            "its alternatives cannot be read: 'the { a / b': an alternative is opened by `{` and not closed; write "
+            "{ a / b / @ }, with spaces around each mark",
+        ),
         (clip("a", text="a <|im_end|>"), "its transcript holds '<|im_end|>', a token of the model"),
     ],
 )
@@ -50,9 +55,16 @@ def test_debris_is_taken_out_of_the_kinds_asked_for_and_counted() -> None:
         clip("c", text="plain"),
         clip("d", text=None),
         clip("e", text="two  spaces"),
+        clip("f", text='[["several"], ["spellings"]]'),
     ]
     good, rejects, counts = mend_transcripts(clips, [Debris.markup, Debris.remarks])
-    assert [found.utterance.text for found in good] == ["so bold  & brave", "plain", None, "two  spaces"]
+    assert [found.utterance.text for found in good] == [
+        "so bold  & brave",
+        "plain",
+        None,
+        "two  spaces",
+        clips[-1].utterance.text,
+    ]
     assert counts == {Debris.markup: 1, Debris.remarks: 1}
     assert [(one.id, one.reason) for one in rejects] == [
         ("b", "its transcript is nothing but remarks ('[inaudible]'); whether anybody speaks it does not say")

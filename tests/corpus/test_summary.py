@@ -26,6 +26,10 @@ def test_kinds_of_reasons_do_not_depend_on_names_and_numbers() -> None:
         ("he [inaudible] said", "remarks in brackets"),
         ("two  spaces", "runs of spaces"),
         ("a\ttab", "runs of spaces"),
+        (
+            "the { colour / color } of it",
+            "several right spellings, { a / b }: scored by the best of them, taught as the first",
+        ),
         ("less < more > less, R&D; 5 [", None),
         ("plain text", None),
     ],

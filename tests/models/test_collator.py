@@ -129,6 +129,7 @@ def test_left_padding_does_not_change_a_prompt(collator):
         ({"text": "", "language": "English"}, "language None<asr_text><|im_end|>"),
         ({"text": "  spaced  ", "language": "German"}, "language German<asr_text>spaced<|im_end|>"),
         ({"text": "مرحبا", "language": "Arabic"}, "language Arabic<asr_text>مرحبا<|im_end|>"),
+        ({"text": "{ grey / gray } it is"}, "language English<asr_text>grey it is<|im_end|>"),
         ({"text": "hello", "context": "hello, world"}, "language English<asr_text>hello<|im_end|>"),
     ],
 )

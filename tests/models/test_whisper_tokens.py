@@ -153,6 +153,7 @@ def test_a_row_without_a_transcript_is_named():
     with pytest.raises(DataError, match="^rows.jsonl:7: utterance 'u1' has no transcript; training needs `text`"):
         transcript_of(utterance(text=None, origin="rows.jsonl:7"))
     assert transcript_of(utterance(text=" two \n")) == "two"
+    assert transcript_of(utterance(text="the { colour / color } of it")) == "the colour of it"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 // The table of utterances: sorted, filtered and drawn a page at a time. Texts are only ever set as text, never as markup.
 // Keys of a row: s set, i id, l language, d seconds, e errors, w error rate %, c [sub, del, ins], f flags, r reference,
 // h hypothesis, a aligned pieces (a text both have, or [reference word, output word]; null: too long), t terms in either text,
-// p the clip (MP3 in base64), b the baseline's {w, h, a}, k confidence of each word of the output as drawn, in thousandths (z: of each
+// v places with several right spellings ([the one taken, the others]), p the clip (MP3 in base64), b the baseline's {w, h, a}, k confidence of each word of the output as drawn, in thousandths (z: of each
 // character). data-shades of the holder: up to which confidences words are shaded, rising.
 (() => {
   const PAGE_ROWS = 50;
@@ -136,6 +136,7 @@
     cells.forEach((cell, index) => { cell.dataset.label = columns[index].title; });
     const said = make("td", { className: "said" }, aligned(row.a, shader(row)));
     row.f.forEach((flag) => said.append(make("span", { className: "flag", textContent: flag })));
+    if (row.v) said.append(make("div", { className: "before", dir: "auto", textContent: "right here: " + row.v.map(spelling).join("; ") }));
     const isSame = row.b && row.b.h === row.h;
     if (row.b) said.append(make("div", { className: "before", title: "baseline, " + number(row.b.w) + " %" }, isSame ? "baseline: the same" : aligned(row.b.a)));
     const raw = make("details", { className: "raw" }, make("summary", {}, "raw texts"), text("reference: " + row.r), text("output: " + row.h));
@@ -143,6 +144,10 @@
     said.append(raw);
     if (row.p) said.append(make("audio", { controls: true, preload: "none", src: "data:audio/mpeg;base64," + row.p }));
     return make("tr", {}, ...cells, said);
+  }
+
+  function spelling([taken, ...others]) {
+    return (taken || "nothing") + " (or " + others.map((other) => other || "nothing").join(", ") + ")";
   }
 
   function text(content) {

@@ -69,7 +69,7 @@ def compare_runs(
         note: stands at the head of the report. by: columns whose groups are compared; the gate may judge them.
 
     Raises:
-        DataError: other normalisers, other references, or no utterance in common.
+        DataError: other normalisers or lexicons, other references, or no utterance in common.
         ConfigError: the gate names a set that is not there; a column parts nothing.
     """
     gate = gate or GateConfig()
@@ -122,6 +122,13 @@ def _common_rules(baseline: ScoredRun, candidate: ScoredRun) -> Normalizer:
         raise DataError(
             f"{baseline.path} was scored by {ours.name} and {candidate.path} by {theirs.name}; "
             "give normalizer= to score both by the same rules"
+        )
+    lexicons = [run.lexicon.digest if run.lexicon else None for run in (baseline, candidate)]
+    if lexicons[0] != lexicons[1]:
+        names = [run.lexicon.path if run.lexicon else "none" for run in (baseline, candidate)]
+        raise DataError(
+            f"{baseline.path} was scored with spellings={names[0]} and {candidate.path} with spellings={names[1]}; "
+            "give spellings= to score both with the same lexicon"
         )
     return ours
 

@@ -59,6 +59,8 @@ def explorer_row(
         content["z"] = int(heard.language in CER_LANGUAGES)
     if row.terms is not None:
         content["t"] = sorted({*row.terms.reference, *row.terms.hypothesis})
+    if row.spellings:
+        content["v"] = [[one.taken, *(text for text in one.spellings if text != one.taken)] for one in row.spellings]
     if baseline is not None:
         content["b"] = {
             "w": round(primary_error_percent(baseline), 1),

@@ -26,14 +26,13 @@ from qasr_train.evaluation.report.rules import rules_tables
 from qasr_train.evaluation.report.tables import (
     column_tables,
     confusion_tables,
-    context_tables,
     duration_table,
     headline_table,
     language_table,
     prompt_lines,
     role_table,
     systems_table,
-    term_tables,
+    text_tables,
     trouble_table,
 )
 from qasr_train.evaluation.scoring.confusions import count_confusions
@@ -92,7 +91,7 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules
     tables.append(_systems_table(run, comparison, placed := [*noise_placements(run), *placements(run)]))
     tables += [language_table(run)] if len(run.languages) > 1 else []
     tables += [role_table(run)] if run.roles else []
-    tables += [*column_tables(run), *term_tables(run), *context_tables(run)]
+    tables += [*column_tables(run), *text_tables(run)]
     tables += [duration_table(run), trouble_table(run)]
     before = {pair.candidate.key: pair.baseline for pair in comparison.pairs} if comparison else {}
     words = run.words

@@ -18,6 +18,7 @@ from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import Interval, interval_text
 from qasr_train.evaluation.scoring.systems import System
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.spellings.taken import spelling_counts
 from qasr_train.evaluation.words.tables import reading_sentences
 from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
 from qasr_train.transcription.prompts import PromptForm
@@ -31,6 +32,7 @@ def score_summary(run: ScoredRun, directory: str) -> str:
     if len(run.languages) > 1:
         parts.append(text_table(language_table(run)))
     parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
+    parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in spelling_tables(run)[:1])
     parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_tables(run))
     parts.extend(reading_sentences(run.words))
     parts.extend(f"warning: {warning}" for warning in run.warnings)
@@ -197,6 +199,26 @@ def _term_row(name: str, group: TermScore) -> list[str]:
     recall, f1 = interval_text(group.recall_interval), interval_text(group.f1_interval)
     rates = [number(group.recall_percent), recall, number(group.precision_percent), number(group.f1_percent), f1]
     return [name, *map(str, counts), *rates, number(group.on_terms_percent), number(group.off_terms_percent)]
+
+
+def text_tables(run: ScoredRun) -> list[Table]:
+    """What became of listed terms, of those offered in the prompt, and of places with several right spellings; [] of none."""
+    return [*term_tables(run), *context_tables(run), *spelling_tables(run)]
+
+
+def spelling_tables(run: ScoredRun, num_rows: int = 20) -> list[Table]:
+    """Which of several right spellings the outputs were held against; [] where no place has several."""
+    counts = spelling_counts(run.rows)
+    if not counts:
+        return []
+    rows = [[" / ".join(t or "@" for t in one.spellings), one.taken or "@", str(n)] for one, n in counts[:num_rows]]
+    num_places, num_more = sum(count for _, count in counts), len(counts) - num_rows
+    note = f"{num_places} places with several right spellings, each held against the one with the fewest errors; @: nothing."
+    note += (
+        f" By {run.lexicon.path}, {run.lexicon.num_groups} groups, besides the references' own." if run.lexicon else ""
+    )
+    note += f" {num_more} more kinds are not listed." if num_more > 0 else ""
+    return [Table("Spellings taken", ["right, the written one first", "taken", "times"], rows, note)]
 
 
 def context_tables(run: ScoredRun) -> list[Table]:

@@ -1,18 +1,22 @@
 """Owns the scoring of single utterances: normalise both texts, align, count errors of words and characters; on several cores.
 
-Input: predictions and a normaliser. Output: `UtteranceScore` per prediction, in their order.
+Input: predictions, a normaliser, a lexicon of equal spellings or None. Output: `UtteranceScore` per prediction, in their order.
 """
 
 import itertools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 import kaldialign
 from rapidfuzz.distance import Levenshtein
 
-from qasr_train.evaluation.scoring.utterance import ErrorCounts, UtteranceScore
+from qasr_train.evaluation.scoring.utterance import ErrorCounts, TakenSpelling, UtteranceScore
+from qasr_train.evaluation.spellings.reference import References
 from qasr_train.run.processes import check_num_workers
+from qasr_train.text.alternatives.lexicon import SpellingLexicon
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.tokens import has_loop, tokens
@@ -28,18 +32,28 @@ FAILED = "failed"
 
 
 def score_utterances(
-    predictions: Sequence[Prediction], normalizer: Normalizer, *, failed_as_empty: bool = False, num_workers: int = 1
+    predictions: Sequence[Prediction],
+    normalizer: Normalizer,
+    *,
+    failed_as_empty: bool = False,
+    num_workers: int = 1,
+    lexicon: SpellingLexicon | None = None,
 ) -> list[UtteranceScore]:
-    """Score each prediction by itself.
+    """Score each prediction by itself; a reference with several right spellings by those with the fewest errors.
 
     Args:
         failed_as_empty: score a failed row as an empty hypothesis instead of leaving it out.
         num_workers: processes; more than 1 is used from some thousand rows on, and needs a normaliser of NORMALIZERS.
+        lexicon: spellings that are equal, besides those that a reference states itself.
+
+    Raises:
+        DataError: a reference states alternatives that are not closed, or too many.
     """
     texts = [(row.text or "", "" if row.failed else row.pred_text, row.language) for row in predictions]
+    counted = _count_all(texts, normalizer, num_workers, lexicon)
     return [
-        UtteranceScore(row, counts, _not_scored_because(row, is_kept, failed_as_empty))
-        for row, (counts, is_kept) in zip(predictions, _count_all(texts, normalizer, num_workers), strict=True)
+        UtteranceScore(row, one.counts, _not_scored_because(row, one.is_kept, failed_as_empty), spellings=one.spellings)
+        for row, one in zip(predictions, counted, strict=True)
     ]
 
 
@@ -64,38 +78,54 @@ def _not_scored_because(row: Prediction, is_kept: bool, failed_as_empty: bool) -
 
 
 _Texts = tuple[str, str, str | None]  # reference, hypothesis, language
-_Counted = tuple[ErrorCounts, bool]  # the normaliser keeps the row
 
 
-def _count_all(texts: list[_Texts], normalizer: Normalizer, num_workers: int) -> Iterator[_Counted]:
+class _Counted(NamedTuple):
+    """Of one pair of texts. is_kept: the normaliser keeps the row."""
+
+    counts: ErrorCounts
+    is_kept: bool
+    spellings: tuple[TakenSpelling, ...]
+
+
+def _count_all(
+    texts: list[_Texts], normalizer: Normalizer, num_workers: int, lexicon: SpellingLexicon | None
+) -> Iterator[_Counted]:
     check_num_workers(num_workers)
     if num_workers == 1 or len(texts) < _MIN_ROWS_FOR_POOL:
-        yield from _count_chunk(texts, normalizer)
+        yield from _count_chunk(texts, normalizer, lexicon)
         return
     chunks = [texts[start : start + _CHUNK_ROWS] for start in range(0, len(texts), _CHUNK_ROWS)]
     # Spawned, not forked: the parent may hold CUDA or a thread pool.
     with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for counts in pool.map(_count_chunk_by_name, chunks, itertools.repeat(normalizer.name)):
+        given = itertools.repeat(normalizer.name), itertools.repeat(lexicon)
+        for counts in pool.map(_count_chunk_by_name, chunks, *given):
             yield from counts
 
 
-def _count_chunk_by_name(texts: list[_Texts], normalizer_name: str) -> list[_Counted]:
-    return _count_chunk(texts, get_normalizer(normalizer_name))
+def _count_chunk_by_name(texts: list[_Texts], normalizer_name: str, lexicon: SpellingLexicon | None) -> list[_Counted]:
+    return _count_chunk(texts, get_normalizer(normalizer_name), lexicon)
 
 
-def _count_chunk(texts: Iterable[_Texts], normalizer: Normalizer) -> list[_Counted]:
-    return [_count(reference, hypothesis, language, normalizer) for reference, hypothesis, language in texts]
+def _count_chunk(texts: Iterable[_Texts], normalizer: Normalizer, lexicon: SpellingLexicon | None) -> list[_Counted]:
+    references = References(normalizer, lexicon)
+    return [_count(*pair, normalizer, references) for pair in texts]
 
 
-def _count(reference: str, hypothesis: str, language: str | None, normalizer: Normalizer) -> _Counted:
-    normalized = normalizer.normalize(reference, language)
-    is_kept = normalizer.keeps(reference, normalized, language)
-    ours, theirs = normalizer.join(normalized, normalizer.normalize(hypothesis, language), language)
+def _count(
+    stated: str, hypothesis: str, language: str | None, normalizer: Normalizer, references: References
+) -> _Counted:
+    first = first_spelling(stated)
+    theirs = normalizer.normalize(hypothesis, language)
+    path = references.path_taken(stated, theirs, language)
+    # Whether it counts must not hang on what was heard.
+    is_kept = normalizer.keeps(first, path.text if first is stated else normalizer.normalize(first, language), language)
+    ours, theirs = normalizer.join(path.text, theirs, language)
     words, heard = ours.split(), theirs.split()
     if words == heard:
         edits = {"sub": 0, "del": 0, "ins": 0}
     else:
-        edits = kaldialign.edit_distance(words, heard, merge_compounds=normalizer.merges_compounds)
+        edits = kaldialign.edit_distance(words, heard, merge_compounds=normalizer.merges_compounds(language))
     separator = "" if language in CER_LANGUAGES else " "
     characters, heard_characters = separator.join(words), separator.join(heard)
     counts = ErrorCounts(
@@ -109,4 +139,4 @@ def _count(reference: str, hypothesis: str, language: str | None, normalizer: No
         num_reference_characters=len(characters),
         has_loop=has_loop(tokens(theirs, language)) and not has_loop(tokens(ours, language)),
     )
-    return counts, is_kept
+    return _Counted(counts, is_kept, path.spellings)

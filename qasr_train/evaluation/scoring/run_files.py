@@ -8,7 +8,7 @@ import json
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,11 @@ from qasr_train.evaluation.scoring.utterance import (
     utterance_of_row,
     utterance_row,
 )
+from qasr_train.evaluation.spellings.taken import UsedLexicon, spellings_json, used_lexicon_of_json
 from qasr_train.files import parse_json, write_json, write_whole
 from qasr_train.manifest import read_jsonl
 from qasr_train.run.directory import normalizer_of_record
+from qasr_train.text.alternatives.lexicon import SpellingLexicon, read_spellings
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import PREDICTIONS, load_predictions
@@ -61,7 +63,7 @@ def _utterance_rows(run: ScoredRun) -> Iterator[dict[str, Any]]:
 
 def scores_row(run: ScoredRun) -> dict[str, Any]:
     """The content of scores.json."""
-    versions = library_versions()
+    versions, spellings = library_versions(), spellings_json(run.rows, run.lexicon)
     return {
         "version": SCORES_VERSION,
         "normalizer": run.normalizer.name,
@@ -82,6 +84,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         **({"entities": run.entities.to_json()} if run.entities else {}),
         **({"context": run.context.to_json()} if run.context else {}),
         **({"words": run.words.to_json()} if run.words else {}),
+        **({"spellings": spellings} if spellings else {}),
         **({"columns": [column.to_json() for column in run.columns]} if run.by.names else {}),
         "warnings": run.warnings,
         "versions": versions,
@@ -141,6 +144,7 @@ def load_run(
     normalizer: Normalizer | None = None,
     terms: TermList | None = None,
     columns: Sequence[str] = (),
+    lexicon: SpellingLexicon | None = None,
 ) -> ScoredRun:
     """A scored run: from utterances.jsonl beside scores.json, or from predictions where there are no scores (or others asked).
 
@@ -148,32 +152,55 @@ def load_run(
         normalizer: None: as the run was scored, or was to be scored by its record, else the default.
         terms: count these terms anew; None: as the run was scored, if it was with any.
         columns: other columns that rows should carry, from its predictions where it was scored without.
+        lexicon: equal spellings to score with; None: those that the run was scored with.
 
     Raises:
-        DataError, ConfigError: nothing there; damaged files (file:line).
+        DataError, ConfigError: nothing there; damaged files (file:line); its lexicon has changed since.
     """
-    run = replace(_load_run(Path(path), normalizer, columns), provenance={"run": run_record(path)}, path=str(path))
+    run = replace(
+        _load_run(Path(path), normalizer, columns, lexicon), provenance={"run": run_record(path)}, path=str(path)
+    )
     if terms is None:
         return run
     return replace(run, rows=find_terms(run.rows, terms, run.normalizer)[0], terms=counted_terms(terms))
 
 
-def _load_run(path: Path, normalizer: Normalizer | None, columns: Sequence[str]) -> ScoredRun:
+def _load_run(
+    path: Path, normalizer: Normalizer | None, columns: Sequence[str], lexicon: SpellingLexicon | None
+) -> ScoredRun:
     scores_file = path / "scores.json"
-    stored, terms, warnings = _read_scores(scores_file) if scores_file.is_file() else (None, None, [])
-    if stored is not None and normalizer in (None, stored):
+    stored = _read_scores(scores_file) if scores_file.is_file() else None
+    if stored is not None and _is_as_asked(stored, normalizer, lexicon):
         rows = _carry_columns(_read_utterances(path / "utterances.jsonl"), path / PREDICTIONS, columns)
-        return ScoredRun(stored, rows, terms=terms, warnings=warnings)
+        return ScoredRun(stored.normalizer, rows, terms=stored.terms, warnings=stored.warnings, lexicon=stored.lexicon)
     if stored is not None and not (path / "predictions.jsonl").is_file():
-        asked = normalizer.name if normalizer else None
+        asked = lexicon.path if normalizer in (None, stored.normalizer) and lexicon else normalizer and normalizer.name
         raise ConfigError(
-            f"{path}: was scored by {stored.name}, and has no predictions.jsonl to score by {asked} instead"
+            f"{path}: was scored by {stored.normalizer.name}, and has no predictions.jsonl to score by {asked} instead"
         )
     recorded = normalizer_of_record(path) if path.is_dir() else None
-    rules = normalizer or get_normalizer(recorded if recorded in NORMALIZERS else DEFAULT_NORMALIZER)
+    rules = get_normalizer(recorded if recorded in NORMALIZERS else DEFAULT_NORMALIZER)
+    rules = normalizer or (stored.normalizer if stored else rules)
     loaded = load_predictions(path, columns=columns)
-    scored = score_predictions(loaded.predictions, rules)
+    if lexicon is None and stored is not None and stored.lexicon is not None:
+        lexicon = _same_lexicon(scores_file, stored.lexicon)
+    scored = score_predictions(loaded.predictions, rules, lexicon=lexicon)
     return replace(scored, warnings=[*loaded.warnings, *scored.warnings])
+
+
+def _is_as_asked(stored: "_Stored", normalizer: Normalizer | None, lexicon: SpellingLexicon | None) -> bool:
+    digest = stored.lexicon.digest if stored.lexicon else None
+    return normalizer in (None, stored.normalizer) and (lexicon is None or lexicon.digest == digest)
+
+
+def _same_lexicon(scores_file: Path, used: UsedLexicon) -> SpellingLexicon:
+    """The lexicon that a run was scored with, read again."""
+    lexicon = read_spellings(used.path)
+    if lexicon.digest != used.digest:
+        raise ConfigError(
+            f"{scores_file}: was scored with spellings={used.path}, which has changed since; give spellings= to score anew"
+        )
+    return lexicon
 
 
 def _carry_columns(rows: list[UtteranceScore], predictions: Path, columns: Sequence[str]) -> list[UtteranceScore]:
@@ -188,16 +215,26 @@ def _carry_columns(rows: list[UtteranceScore], predictions: Path, columns: Seque
     ]
 
 
-def _read_scores(path: Path) -> tuple[Normalizer, CountedTerms | None, list[str]]:
-    """The normaliser that a scores.json names, its term list, if it has one, and its warnings."""
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What a scores.json says it was made by."""
+
+    normalizer: Normalizer
+    terms: CountedTerms | None
+    warnings: list[str]
+    lexicon: UsedLexicon | None
+
+
+def _read_scores(path: Path) -> _Stored:
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
         name, entities = content["normalizer"], content.get("entities") or {}
         terms = CountedTerms(entities.get("terms_file", ""), entities.get("terms_digest"), entities.get("num_terms", 0))
         warnings = [str(warning) for warning in content.get("warnings", [])]
+        lexicon = used_lexicon_of_json(content.get("spellings"))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: is not the scores.json of a run; score it again with recipes/score.py") from None
-    return get_normalizer(str(name)), terms if entities else None, warnings
+    return _Stored(get_normalizer(str(name)), terms if entities else None, warnings, lexicon)
 
 
 def _read_utterances(path: Path) -> list[UtteranceScore]:

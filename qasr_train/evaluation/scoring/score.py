@@ -27,7 +27,9 @@ from qasr_train.evaluation.scoring.metrics import GroupScore, Resampling, score_
 from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Interval, mean_interval
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.spellings.taken import UsedLexicon, used_lexicon
 from qasr_train.evaluation.words.scores import WordMeasure, WordScores, score_words
+from qasr_train.text.alternatives.lexicon import SpellingLexicon
 from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermList
@@ -47,6 +49,7 @@ class ScoredRun:
     provenance: what made the predictions; `run` in it is the record of a run (run.json).
     path: where the run lies, as messages and comparisons name it. by: the columns that rates are given by.
     word_measure: how it is told how sure each word was.
+    lexicon: the equal spellings it was scored with; None: those alone that references state themselves.
     """
 
     normalizer: Normalizer
@@ -58,6 +61,7 @@ class ScoredRun:
     path: str = "a run in memory"
     by: By = field(default_factory=By)
     word_measure: WordMeasure = field(default_factory=WordMeasure)
+    lexicon: UsedLexicon | None = None
 
     @property
     def record(self) -> dict[str, Any]:
@@ -166,6 +170,7 @@ def score_predictions(
     resampling: Resampling | None = None,
     num_workers: int = 1,
     terms: TermList | None = None,
+    lexicon: SpellingLexicon | None = None,
 ) -> ScoredRun:
     """Score predictions: the errors of each, and through `ScoredRun` pooled counts per set, language, role and over all.
 
@@ -173,13 +178,16 @@ def score_predictions(
         failed_as_empty: a failed row counts as an empty hypothesis instead of being left out.
         num_workers: processes, used from some thousand rows on; more than 1 needs a `__main__` guard in a script.
         terms: what the figures of entities are made of.
+        lexicon: spellings that are equal, besides those that references state themselves.
 
     Raises:
-        DataError: no predictions.
+        DataError: no predictions; a reference states alternatives that are not closed, or too many.
     """
     if not predictions:
         raise DataError("there are no predictions to score; the run produced none")
-    rows = score_utterances(predictions, normalizer, failed_as_empty=failed_as_empty, num_workers=num_workers)
+    rows = score_utterances(
+        predictions, normalizer, failed_as_empty=failed_as_empty, num_workers=num_workers, lexicon=lexicon
+    )
     warnings = _warnings(predictions)
     if terms is not None:
         rows, term_warnings = find_terms(rows, terms, normalizer)
@@ -190,6 +198,7 @@ def score_predictions(
         resampling or Resampling(),
         counted_terms(terms) if terms is not None else None,
         warnings,
+        lexicon=used_lexicon(lexicon),
     )
 
 

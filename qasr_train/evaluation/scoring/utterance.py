@@ -43,6 +43,17 @@ class ErrorCounts(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class TakenSpelling:
+    """A place of a reference where several spellings are right, normalised; "": nothing.
+
+    taken: the one that the hypothesis is held against. spellings: all of them, the first as written.
+    """
+
+    taken: str
+    spellings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TermErrors:
     """Errors and reference length of one utterance, on and off its terms: words, or characters in CER languages."""
 
@@ -104,6 +115,7 @@ class UtteranceScore:
 
     not_scored_because: why it enters no total; its counts are still those of its texts. None: it does.
     terms: those of a term list, None without one or where it is not scored. context_terms: those of its own context, likewise.
+    spellings: the places of the reference where several are right; `counts` are of the path taken.
     """
 
     prediction: Prediction
@@ -111,6 +123,7 @@ class UtteranceScore:
     not_scored_because: str | None = None
     terms: UtteranceTerms | None = None
     context_terms: UtteranceContext | None = None
+    spellings: tuple[TakenSpelling, ...] = ()
 
     @property
     def is_scored(self) -> bool:
@@ -202,13 +215,16 @@ _OF_PREDICTION = {
 
 
 def utterance_row(score: UtteranceScore) -> dict[str, Any]:
-    """The JSON row of an utterance, without terms; `prompt` only where it was not the system's own."""
+    """The JSON row of an utterance, without terms; `prompt`, `columns` and `spellings` only where there is something to say."""
     values: dict[str, Any] = {name: getattr(score.prediction, field) for name, field in _OF_PREDICTION.items()}
     values |= score.counts._asdict()
     values |= {"is_scored": score.is_scored, "not_scored_because": score.not_scored_because}
     prompt = {"prompt": score.prediction.prompt} if score.prediction.prompt else {}
     carried = {"columns": score.prediction.columns} if score.prediction.columns else {}
-    return {name: values[name] for name in UTTERANCE_FIELDS} | prompt | carried
+    taken = [{"taken": one.taken, "of": list(one.spellings)} for one in score.spellings]
+    return (
+        {name: values[name] for name in UTTERANCE_FIELDS} | prompt | carried | ({"spellings": taken} if taken else {})
+    )
 
 
 def terms_field(terms: UtteranceTerms | None) -> dict[str, list[str]] | None:
@@ -244,6 +260,7 @@ def utterance_of_row(row: Mapping[str, Any]) -> UtteranceScore:
         None if row["is_scored"] else row["not_scored_because"] or "",
         UtteranceTerms(terms["reference"], terms["hypothesis"]) if terms else None,
         _context_of_field(context) if context else None,
+        tuple(TakenSpelling(one["taken"], tuple(one["of"])) for one in row.get("spellings") or ()),
     )
 
 

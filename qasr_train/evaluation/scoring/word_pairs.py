@@ -33,7 +33,7 @@ def utterance_pairs(row: UtteranceScore, normalizer: Normalizer) -> Iterator[Wor
     reference, hypothesis = (tokens(text, row.prediction.language) for text in texts)
     if len(reference) * len(hypothesis) > MAX_CELLS:
         return None
-    return word_pairs(reference, hypothesis, merges_compounds=normalizer.merges_compounds)
+    return word_pairs(reference, hypothesis, merges_compounds=normalizer.merges_compounds(row.prediction.language))
 
 
 def word_pairs(reference: Sequence[str], hypothesis: Sequence[str], *, merges_compounds: bool) -> Iterator[WordPair]:

@@ -22,6 +22,7 @@ from qasr_train.sources.columns import read_columns
 from qasr_train.sources.intake import Intake
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
+from qasr_train.text.alternatives.notation import parse_alternatives
 from qasr_train.transcription.sets import UtteranceSet
 
 
@@ -95,6 +96,8 @@ def _load_set(name: str, config: SetConfig, key: str) -> UtteranceSet:
             f"set {name!r}: {len(without_text)} of {len(utterances)} rows state no text, the first is {first.id!r} "
             f'({first.origin}); an evaluation needs a reference in every row ("" where there is no speech)'
         )
+    for utterance in utterances:
+        parse_alternatives(utterance.text or "", utterance.origin or utterance.id)
     _check_ids(name, utterances)
     return UtteranceSet(
         name, utterances, None if config.role is Role.none else config.role.value, chunks=chunks, intake=intake

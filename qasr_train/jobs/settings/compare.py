@@ -6,7 +6,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, GateConfig, ReportConfig
+from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, SPELLINGS, GateConfig, ReportConfig
 from qasr_train.text.normalize import get_normalizer
 
 
@@ -28,6 +28,7 @@ class CompareConfig:
     normalizer: str | None = setting(
         None, help="name; score both anew by these rules. null: as they were scored, else qasr-2"
     )
+    spellings: str | None = setting(None, help=f"{SPELLINGS} null: as the runs were scored")
     gate: GateConfig = setting(
         GateConfig(), help="when the candidate may replace the baseline; exit status 1 if it may not"
     )

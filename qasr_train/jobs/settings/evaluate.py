@@ -11,6 +11,7 @@ from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
 from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
+from qasr_train.text.alternatives.lexicon import read_spellings
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 from qasr_train.transcription.predictions import PREDICTIONS
@@ -22,6 +23,7 @@ SCORING_KEYS = (
     "baseline",
     "failed_as_empty",
     "suite.terms",
+    "suite.spellings",
     "report",
     "tracking",
     "resample_by",
@@ -74,7 +76,7 @@ class EvaluateConfig:
         """How the transcripts are scored and reported.
 
         Raises:
-            ConfigError: the term list cannot be read.
+            UserError: the term list or the lexicon of spellings cannot be read.
         """
         terms = read_terms(self.suite.terms, "suite.terms") if self.suite.terms else None
         return Scoring(
@@ -86,4 +88,5 @@ class EvaluateConfig:
             self.resample_by,
             By(self.by, self.bins),
             self.words,
+            read_spellings(self.suite.spellings, "suite.spellings") if self.suite.spellings else None,
         )

@@ -18,6 +18,7 @@ from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.log_mel import LogMel
+from qasr_train.text.alternatives.notation import first_spelling
 
 ASR_TEXT = "<asr_text>"
 NO_LANGUAGE = "None"
@@ -231,16 +232,17 @@ def system_turn(recording: Recording, *, use_context: bool = True) -> str | None
 def target_text(utterance: Utterance) -> tuple[str, str]:
     """The two text pieces of what the model is to say: before and after `<asr_text>`.
 
+    Of several right spellings the first is taught.
     No speech (empty transcript) and unknown language are both `language None`: the model learns no language from the row.
 
     Raises:
-        DataError: the transcript is not known, or holds `<asr_text>` itself.
+        DataError: the transcript is not known, holds `<asr_text>` itself, or opens alternatives and does not close them.
     """
     where = f"{utterance.origin}: " if utterance.origin else ""
     if utterance.text is None:
         raise DataError(f"{where}utterance {utterance.id!r} has no transcript; training needs `text` in every row")
     if ASR_TEXT in utterance.text:
         raise DataError(f"{where}utterance {utterance.id!r} holds {ASR_TEXT} in its transcript; remove it")
-    text = utterance.text.strip()
+    text = first_spelling(utterance.text).strip()
     language = utterance.language if text else None
     return f"language {language or NO_LANGUAGE}", text

@@ -12,6 +12,7 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPE
 
 from qasr_train.errors import CheckpointError, ConfigError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import resolve_language
 
 # The first letters of a text in a script written without spaces: Whisper begins those without the space all others begin with.
@@ -162,15 +163,15 @@ class WhisperTokens:
 
 
 def transcript_of(utterance: Utterance) -> str:
-    """The transcript that is taught.
+    """The transcript that is taught; of one with several right spellings, the first.
 
     Raises:
-        DataError: it is not known.
+        DataError: it is not known, or opens alternatives and does not close them.
     """
     if utterance.text is None:
         where = f"{utterance.origin}: " if utterance.origin else ""
         raise DataError(f"{where}utterance {utterance.id!r} has no transcript; training needs `text` in every row")
-    return utterance.text.strip()
+    return first_spelling(utterance.text).strip()
 
 
 def language_name(token: str) -> str:

@@ -104,5 +104,7 @@ def test_a_pair_is_scored_as_the_rules_say(
     texts = [rules.normalize(text, language) for text in (reference, hypothesis)]
     joined = rules.join(texts[0], texts[1], language)
     assert joined == (scored, scored if other is None else other)
-    edits = kaldialign.edit_distance(*(text.split() for text in joined), merge_compounds=rules.merges_compounds)
+    edits = kaldialign.edit_distance(
+        *(text.split() for text in joined), merge_compounds=rules.merges_compounds(language)
+    )
     assert (edits["total"], edits["ref_len"]) == (num_errors, len(scored.split()))

@@ -75,9 +75,9 @@ def test_the_suites_have_the_sets_their_benchmarks_have() -> None:
     assert set(november.sets) - set(shipped("open_asr_english").sets) == {"monsoon_en_in"}
     assert len(november.sets) == 8
     assert set(shipped("open_asr_dutch").sets) == {"fleurs_nl", "mcv_nl", "mls_nl"}
-    assert {one.normalizer for one in (november, *map(shipped, ("open_asr_dutch", "open_asr_mandarin")))} == {
-        "leaderboard-2026-11"
-    }
+    assert {
+        one.normalizer for one in (november, *map(shipped, ("open_asr_dutch", "open_asr_hindi", "open_asr_mandarin")))
+    } == {"leaderboard-2026-11"}
     fleurs = shipped("fleurs").sets
     assert {one.source.language for one in fleurs.values()} == set(LANGUAGES)
     assert len(shipped("fleurs_12").chosen_sets()) == 12
@@ -204,6 +204,15 @@ def write_hub_layout(folder: Path, subset: str, split: str, rows: list[dict[str,
         ("chinese", "kespeech", "default", "test", {"Text": "你好"}, "你好", "Chinese"),
         ("medical", "multimed_de", "German", "test", {"text": "Die Milz", "duration": 0.3}, "Die Milz", "German"),
         ("medical", "eka_hi", "hi", "test", {"text": "बुखार"}, "बुखार", "Hindi"),
+        (
+            "open_asr_hindi",
+            "monsoon_hi",
+            "default",
+            "test",
+            {"text": [["मैं"], ["हूँ", "हूं"]], "speaker_id": "s1"},
+            '[["मैं"], ["हूँ", "हूं"]]',
+            "Hindi",
+        ),
         ("legal_financial", "spgispeech", "spgispeech", "test", {"text": "our margin"}, "our margin", "English"),
     ],
 )
@@ -221,6 +230,13 @@ def test_a_hub_set_loads_from_a_local_copy_of_its_layout(
     assert len({u.id for u in loaded.utterances}) == 2
     assert [(u.text, u.language) for u in loaded.utterances] == [(text, language)] * 2
     assert loaded.utterances[0].start_s is None  # MLS states where the clip lay in the book, not in the clip
+
+
+def test_alternatives_that_nobody_closed_are_refused_before_a_clip_is_heard(tmp_path: Path) -> None:
+    write_hub_layout(tmp_path / "hub", "default", "test", [{"text": "the { colour / color", "id": "x"}])
+    source = [f"suite.sets.eka_en.source.{one}" for one in (f"path={tmp_path / 'hub'}", "subset=null", "split=test")]
+    with pytest.raises(DataError, match="an alternative is opened by `{` and not closed"):
+        load_suite(composed("medical", *source, "suite.only=[eka_en]"))
 
 
 @pytest.mark.parametrize("split", ["split=test", "split=null"])

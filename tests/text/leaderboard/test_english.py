@@ -108,5 +108,5 @@ def test_what_the_date_does_not_change_is_as_in_august() -> None:
     august = NORMALIZERS["leaderboard-2026-08"]
     text = "Mr. O'Brien's colour: $2.5 million, e-mail Stephen at 1 2 3, B. B. C. [noise] and two and a half"
     assert RULES.normalize(text, "English") == august.normalize(text, "English")
-    assert RULES.merges_compounds
+    assert RULES.merges_compounds("English")
     assert not RULES.keeps("uhhh", RULES.normalize("uhhh", "English"), "English")

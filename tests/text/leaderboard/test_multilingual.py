@@ -2,7 +2,6 @@
 
 import pytest
 
-from qasr_train.errors import DataError
 from qasr_train.text.leaderboard.multilingual import multilingual_2026_11
 from qasr_train.text.normalize import NORMALIZERS
 
@@ -33,13 +32,10 @@ def test_a_text_without_a_language_keeps_its_digits() -> None:
     assert RULES.normalize("25 boeken!", None) == "25 boeken"
 
 
-def test_a_lattice_of_spellings_is_refused_and_not_scored_as_text() -> None:
-    lattice = '[["मैं"], ["हूँ", "हूं"]]'
-    with pytest.raises(
-        DataError, match="a Hindi reference is a lattice of spellings .* needs OIWER, which is not here"
-    ):
-        RULES.keeps(lattice, "", "Hindi")
-    assert RULES.keeps("मैं हूँ", "मैं हूँ", "Hindi")
+def test_hindi_has_the_rules_of_voi_oiwer() -> None:
+    assert RULES.normalize("मैं, हिन्दी-बोलता हूँ। 25% क़लम OK", "Hindi") == "मैं हिन्दी बोलता हूँ 25% क\u093cलम ok"
+    assert RULES.join("घर वाला", "घरवाला", "Hindi") == ("घर वाला", "घरवाला")
+    assert not RULES.merges_compounds("Hindi") and RULES.merges_compounds("German")
 
 
 def test_compounds_are_joined_on_both_sides() -> None:

@@ -1,0 +1,1 @@
+"""References with several right spellings: how they are written, and lexicons of equal spellings."""
