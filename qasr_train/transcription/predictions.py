@@ -14,7 +14,6 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.files import files_below, write_rows
 from qasr_train.manifest import MAX_SECONDS, read_jsonl
 from qasr_train.models.blocks.text_pieces import Pieces, joined_pieces, parse_pieces, pieces_field
-from qasr_train.text.alternatives.notation import parse_alternatives
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
 from qasr_train.transcription.carried_columns import parse_columns
 from qasr_train.transcription.unstated_language import Reason, describe_reasons, languages_of_unstated
@@ -142,7 +141,7 @@ def load_predictions(
             is_ours = is_ours or not _OUR_MARKS.isdisjoint(row)
         merged, chunk_warnings = merge_chunks(rows)
         is_leaderboards = _name_parts(file)[1] is not None or not is_ours
-        _check_texts(merged)
+        _check_lengths(merged)
         _complete(merged, file, default_language)
         reasons += _state_languages(merged, is_leaderboards=is_leaderboards)
         predictions.extend(merged)
@@ -379,10 +378,9 @@ def _complete(predictions: list[Prediction], file: Path, default_language: str |
         row.language = known_language(row.language) or default_language
 
 
-def _check_texts(predictions: Iterable[Prediction]) -> None:
-    """Refuse texts whose alignment would take hours and all memory, and alternatives that nobody closed, before any is used."""
+def _check_lengths(predictions: Iterable[Prediction]) -> None:
+    """Refuse texts whose alignment would take hours and all memory, before any is normalised."""
     for row in predictions:
-        parse_alternatives(row.text or "", row.origin)
         lengths = len(row.text or ""), len(row.pred_text)
         if max(lengths) > _MAX_CHARACTERS or lengths[0] * lengths[1] > _MAX_CELLS:
             raise DataError(

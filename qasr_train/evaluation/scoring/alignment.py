@@ -16,7 +16,7 @@ from qasr_train.evaluation.scoring.utterance import ErrorCounts, TakenSpelling, 
 from qasr_train.evaluation.spellings.reference import References
 from qasr_train.run.processes import check_num_workers
 from qasr_train.text.alternatives.lexicon import SpellingLexicon
-from qasr_train.text.alternatives.notation import first_spelling
+from qasr_train.text.alternatives.notation import first_spelling, parse_alternatives
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.tokens import has_loop, tokens
@@ -49,6 +49,8 @@ def score_utterances(
     Raises:
         DataError: a reference states alternatives that are not closed, or too many.
     """
+    for row in predictions:
+        parse_alternatives(row.text or "", row.origin or row.id)  # refused with its place, before any process starts
     texts = [(row.text or "", "" if row.failed else row.pred_text, row.language) for row in predictions]
     counted = _count_all(texts, normalizer, num_workers, lexicon)
     return [

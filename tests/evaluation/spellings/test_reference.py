@@ -86,11 +86,11 @@ def test_compounds_of_hindi_are_not_joined_and_those_of_english_are():
     assert _score("a white paper", "a whitepaper", "leaderboard-2026-11").counts.num_errors == 0
 
 
-def test_an_unclosed_group_is_refused_where_predictions_are_read(tmp_path):
+def test_an_unclosed_group_is_refused_with_the_line_it_stands_in(tmp_path):
     file = tmp_path / "p.jsonl"
     file.write_text('{"text": "a", "pred_text": ""}\n{"text": "the { a / b", "pred_text": ""}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"p\.jsonl:2: an alternative is opened"):
-        load_predictions(file)
+        score_predictions(load_predictions(file).predictions, get_normalizer("none"))
 
 
 def test_a_run_is_written_read_and_reported_with_the_spellings_taken(tmp_path):
