@@ -105,7 +105,7 @@ class Judge:
         num_character_errors = Levenshtein.distance(characters, separator.join(heard))
         return Compared(
             is_kept=bool(said) and rules.keeps(reference, expected, language),
-            num_errors=num_character_errors if language in CER_LANGUAGES else self._word_errors(said, heard),
+            num_errors=num_character_errors if language in CER_LANGUAGES else self._word_errors(said, heard, language),
             num_expected=len(said),
             num_written=len(heard),
             num_kept=LCSseq.similarity(said, heard),
@@ -113,7 +113,8 @@ class Judge:
             has_loop=has_loop(heard) and not has_loop(said),
         )
 
-    def _word_errors(self, said: list[str], heard: list[str]) -> int:
+    def _word_errors(self, said: list[str], heard: list[str], language: str | None) -> int:
         if said == heard:
             return 0
-        return int(kaldialign.edit_distance(said, heard, merge_compounds=self._normalizer.merges_compounds)["total"])
+        merges = self._normalizer.merges_compounds(language)
+        return int(kaldialign.edit_distance(said, heard, merge_compounds=merges)["total"])
