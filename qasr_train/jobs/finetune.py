@@ -34,7 +34,7 @@ from qasr_train.run.tracking import Tracker, tracker_names
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.batch_search import find_budget
 from qasr_train.training.launch import make_accelerator, refuse_machine
-from qasr_train.training.learner import Learner, load_learner
+from qasr_train.training.learner import Learner, load_learner, refuse_rewards
 from qasr_train.training.saving import claim_run, describe_result, record_model, record_plan
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
@@ -103,6 +103,7 @@ def refuse_mistakes(config: FinetuneConfig) -> tuple[Changes, torch.device]:
         UserError: a source or a file of augmentation is not there, or this machine or launch cannot do what is asked of it.
     """
     check_sources(config.data)
+    refuse_rewards(config.objective)
     changes = make_changes(
         config.augment,
         config.context,

@@ -15,7 +15,9 @@ from qasr_train.models.base import Trainable
 from qasr_train.models.families import load_trainable
 from qasr_train.models.settings import AdaptConfig, Recompute
 from qasr_train.objectives.base import Objective
+from qasr_train.objectives.rollout_settings import HypothesesConfig
 from qasr_train.objectives.table import build_objective
+from qasr_train.rewards.table import make_rewards
 from qasr_train.run.processes import processes_of
 from qasr_train.training.rollout.rollouts import Rollouts, make_rollouts
 
@@ -54,6 +56,12 @@ class Learner:
             autocast=accelerator.autocast,
             processes=processes_of(accelerator),
         )
+
+
+def refuse_rewards(objective_config: Any) -> None:
+    """Refuse rewards that cannot be had, before a model is loaded: raises as `make_rewards`; other objectives have none."""
+    if isinstance(objective_config, HypothesesConfig):
+        make_rewards(objective_config.rewards, objective_config.reward_rules)
 
 
 def load_learner(
