@@ -76,6 +76,7 @@ def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
         resampling=Resampling(resample_by=scoring.resample_by),
         terms=scoring.terms,
         lexicon=scoring.lexicon,
+        mixed=scoring.mixed,
     )
     record = read_run(run.run_dir)
     scored = replace(

@@ -31,6 +31,11 @@ SPELLINGS = (
     "path; lexicon: words that are equal in a line, apart by tabs, below [Hindi] for that language alone; right besides what "
     "a reference states itself as { a / b }."
 )
+# What `mixed` is, likewise.
+MIXED = (
+    "whether to give MER (characters of scripts without spaces, words of others), errors by script and at switches of language; "
+    "for sets in which two scripts meet"
+)
 # What `by` and `bins` are, for every recipe that has them.
 BY = (
     "names; columns to give rates by, e.g. [gender,accent]: of the manifest, or set, role, language, speaker, "
@@ -139,6 +144,7 @@ class SuiteConfig:
         help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",
     )
     spellings: str | None = setting(None, help=f"{SPELLINGS} null: that alone")
+    mixed: bool = setting(False, help=MIXED)
 
     def __post_init__(self) -> None:
         check_settings(self, "suite")
@@ -237,6 +243,7 @@ class Scoring:
     baseline: folder of a run to compare with in the report; None: with none. resample_by: what is taken to be independent.
     by: the columns that rates are given by. words: how it is told how sure each word was.
     by: the columns that rates are given by. lexicon: spellings that are equal; None: those alone that references state.
+    mixed: whether errors are given by script and at switches of language.
     """
 
     normalizer: Normalizer
@@ -248,3 +255,4 @@ class Scoring:
     by: By = field(default_factory=By)
     words: WordsConfig = field(default_factory=WordsConfig)
     lexicon: SpellingLexicon | None = None
+    mixed: bool = False

@@ -75,6 +75,7 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
         num_workers=config.num_workers or len(os.sched_getaffinity(0)),
         terms=terms,
         lexicon=read_spellings(config.spellings) if config.spellings else None,
+        mixed=config.mixed,
     )
     provenance = _provenance(Path(config.predictions), loaded.system)
     warnings = [*loaded.warnings, *warnings, *run.warnings]

@@ -35,6 +35,33 @@ def has_loop(sequence: Sequence[str]) -> bool:
     return False
 
 
+# Scripts of which each character is a token where two languages meet: those of CER_LANGUAGES, and others without spaces.
+_BY_CHARACTER = frozenset({"CJK", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"})
+NO_SCRIPT = "none"  # of a token without letters: a number, a sign
+
+
+def mixed_tokens(text: str) -> list[str]:
+    """What MER counts: characters of scripts written without spaces (Hangul too), words of others; "打开 wifi" is three."""
+    found: list[str] = []
+    for word in text.split():
+        place = len(found)
+        for character in word:
+            if script_family(character) in _BY_CHARACTER:
+                found.append(character)
+                place = len(found)
+            elif place < len(found):
+                found[-1] += character
+            else:
+                found.append(character)
+    return found
+
+
+def script_of_token(token: str) -> str:
+    """The script of a token's first letter, Chinese characters and kana as one ("CJK"); NO_SCRIPT of a token without letters."""
+    families = [script_family(one) for one in token if one.isalpha() or unicodedata.category(one) in ("Mn", "Mc")]
+    return families[0] if families else NO_SCRIPT
+
+
 @cache
 def script_of(character: str) -> str:
     """The first word of its Unicode name, which names the script of a letter: "LATIN", "CYRILLIC", "CJK" ...; "?": no name."""
@@ -46,11 +73,12 @@ def is_in_other_script(text: str, than: str) -> bool:
 
     Chinese characters and kana count as one script, since Japanese mixes them.
     """
-    known = {_family(character) for character in set(than) if character.isalpha()}
-    families = [_family(character) for character in text if character.isalpha()]
+    known = {script_family(character) for character in set(than) if character.isalpha()}
+    families = [script_family(character) for character in text if character.isalpha()]
     return bool(known) and 2 * sum(family not in known for family in families) > len(families)
 
 
-def _family(letter: str) -> str:
+def script_family(letter: str) -> str:
+    """The script of a letter; Chinese characters and kana are one."""
     script = script_of(letter)
     return _ONE_SCRIPT.get(script, script)

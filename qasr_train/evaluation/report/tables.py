@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from qasr_train.evaluation.columns.scored import MIN_SPEAKERS, ColumnScores, is_small
 from qasr_train.evaluation.columns.spread import Spread
 from qasr_train.evaluation.columns.words import WorseWord
+from qasr_train.evaluation.mixed.tables import mixed_tables
 from qasr_train.evaluation.scoring.confusions import Confusions
 from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
 from qasr_train.evaluation.scoring.entities import TermScore
@@ -32,7 +33,9 @@ def score_summary(run: ScoredRun, directory: str) -> str:
     if len(run.languages) > 1:
         parts.append(text_table(language_table(run)))
     parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
-    parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in spelling_tables(run)[:1])
+    parts.extend(
+        f"{table.title}\n{text_table(table)}\n{table.note}" for table in [*mixed_tables(run), *spelling_tables(run)]
+    )
     parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_tables(run))
     parts.extend(reading_sentences(run.words))
     parts.extend(f"warning: {warning}" for warning in run.warnings)
@@ -202,8 +205,8 @@ def _term_row(name: str, group: TermScore) -> list[str]:
 
 
 def text_tables(run: ScoredRun) -> list[Table]:
-    """What became of listed terms, of those offered in the prompt, and of places with several right spellings; [] of none."""
-    return [*term_tables(run), *context_tables(run), *spelling_tables(run)]
+    """Errors where languages meet, what became of listed and of offered terms, which of several right spellings were taken."""
+    return [*mixed_tables(run), *term_tables(run), *context_tables(run), *spelling_tables(run)]
 
 
 def spelling_tables(run: ScoredRun, num_rows: int = 20) -> list[Table]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import kaldialign
 from rapidfuzz.distance import Levenshtein
 
+from qasr_train.evaluation.mixed.counts import count_mixed
 from qasr_train.evaluation.scoring.utterance import ErrorCounts, TakenSpelling, UtteranceScore
 from qasr_train.evaluation.spellings.reference import References
 from qasr_train.run.processes import check_num_workers
@@ -38,6 +39,7 @@ def score_utterances(
     failed_as_empty: bool = False,
     num_workers: int = 1,
     lexicon: SpellingLexicon | None = None,
+    mixed: bool = False,
 ) -> list[UtteranceScore]:
     """Score each prediction by itself; a reference with several right spellings by those with the fewest errors.
 
@@ -45,18 +47,20 @@ def score_utterances(
         failed_as_empty: score a failed row as an empty hypothesis instead of leaving it out.
         num_workers: processes; more than 1 is used from some thousand rows on, and needs a normaliser of NORMALIZERS.
         lexicon: spellings that are equal, besides those that a reference states itself.
+        mixed: whether errors are counted by script too, and where languages meet.
 
     Raises:
-        DataError: a reference states alternatives that are not closed, or too many.
+        DataError: a reference states alternatives that are not closed, or too many; `mixed` where none holds two scripts.
     """
     for row in predictions:
         parse_alternatives(row.text or "", row.origin or row.id)  # refused with its place, before any process starts
     texts = [(row.text or "", "" if row.failed else row.pred_text, row.language) for row in predictions]
     counted = _count_all(texts, normalizer, num_workers, lexicon)
-    return [
+    rows = [
         UtteranceScore(row, one.counts, _not_scored_because(row, one.is_kept, failed_as_empty), spellings=one.spellings)
         for row, one in zip(predictions, counted, strict=True)
     ]
+    return count_mixed(rows) if mixed else rows
 
 
 def error_counter(normalizer: Normalizer) -> Callable[[Prediction], tuple[int, int]]:

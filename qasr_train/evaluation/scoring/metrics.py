@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from qasr_train.evaluation.mixed.counts import elsewhere_counts, mixed_counts, num_switches, switch_counts
 from qasr_train.evaluation.scoring.rates import Ratio, counts_of, percent, primary_metric_of
 from qasr_train.evaluation.scoring.significance import Interval, ResampleBy, error_rate_interval, interval_text
 from qasr_train.evaluation.scoring.utterance import ANY, UtteranceScore, broken_outputs
@@ -38,7 +39,7 @@ class Group:
 
     def __init__(self, rows: Sequence[UtteranceScore], resampling: Resampling) -> None:
         self.rows = rows
-        self._resampling = resampling
+        self.resampling = resampling
         self.scored = [row for row in rows if row.is_scored]
         self.heard = [row for row in rows if row.is_heard]
         self.speech = [row for row in self.heard if row.counts.normalized_reference]
@@ -84,7 +85,7 @@ class Group:
     def interval(self, ratio: Ratio) -> Interval | None:
         """Interval of a rate over the scored rows."""
         speakers = [row.prediction.speaker for row in self.scored]
-        return error_rate_interval(*ratio, speakers, **self._resampling.options())
+        return error_rate_interval(*ratio, speakers, **self.resampling.options())
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +118,12 @@ class GroupScore:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and None."""
-        return {"normalizer": self.normalizer, **{name: _plain(value) for name, value in self.figures.items()}}
+        left_out = {figure.name for figure in FIGURES if figure.is_optional and self.figures[figure.name] is None}
+        told = {name: _plain(value) for name, value in self.figures.items() if name not in left_out}
+        return {"normalizer": self.normalizer, **told}
 
 
-RESULTS, TROUBLE = "results", "trouble"  # the tables that figures stand in
+RESULTS, TROUBLE, MIXED = "results", "trouble", "mixed"  # the tables that figures stand in
 TWO_SIDED = "two-sided interval"  # the head of every column of them
 
 
@@ -133,6 +136,7 @@ class Figure:
     table, place, title: the table whose column it is (None: none), the column's place among the others, and its head.
     text: its cell; None: rates to two places, anything else as it is.
     tracked: its place among what a tracker gets of each set and language; None: it gets none.
+    is_optional: it is left out of scores.json where it is None.
     """
 
     name: str
@@ -142,6 +146,7 @@ class Figure:
     title: str = ""
     text: Callable[[GroupScore], str] | None = None
     tracked: int | None = None
+    is_optional: bool = False
 
     def cell(self, group: GroupScore) -> str:
         """What stands in its column."""
@@ -209,6 +214,21 @@ def _starred(metric: str) -> Callable[[GroupScore], str]:
     """The cell of an error rate: the one that is primary carries a star."""
     return lambda group: number(group[f"{metric}_percent"]) + (" *" if group.primary_metric == metric else "")
 
+
+def _mer_interval(group: Group) -> Interval | None:
+    rows = [row for row in group.scored if row.mixed]
+    return Group(rows, group.resampling).interval(mixed_counts(rows)) if rows else None
+
+
+# name, head of its column, what it is, its cell.
+_MIXED_FIGURES: list[tuple[str, str, Callable[[Group], Any], Callable[[GroupScore], str] | None]] = [
+    ("num_mixed_tokens", "tokens", lambda group: int(mixed_counts(group.scored)[1].sum()) or None, None),
+    ("mer_percent", "MER %", lambda group: _rate(mixed_counts(group.scored)), None),
+    ("mer_interval", TWO_SIDED, _mer_interval, lambda group: interval_text(group["mer_interval"])),
+    ("num_switches", "switches", lambda group: num_switches(group.scored) or None, None),
+    ("switch_error_percent", "errors at switches %", lambda group: _rate(switch_counts(group.scored)), None),
+    ("other_error_percent", "errors elsewhere %", lambda group: _rate(elsewhere_counts(group.scored)), None),
+]
 
 # In the order of scores.json. Error rates are pooled errors / pooled reference length, rounded to two places as the leaderboard
 # does; rows that are not scored enter none of them.
@@ -366,5 +386,10 @@ FIGURES = [
         table=TROUBLE,
         place=11,
         title="words there",
+    ),
+    # Of sets in which languages meet, where they were asked for (`mixed=true`).
+    *(
+        Figure(name, of_group, MIXED, place, title, text, is_optional=True)
+        for place, (name, title, of_group, text) in enumerate(_MIXED_FIGURES)
     ),
 ]

@@ -171,6 +171,7 @@ def score_predictions(
     num_workers: int = 1,
     terms: TermList | None = None,
     lexicon: SpellingLexicon | None = None,
+    mixed: bool = False,
 ) -> ScoredRun:
     """Score predictions: the errors of each, and through `ScoredRun` pooled counts per set, language, role and over all.
 
@@ -179,14 +180,21 @@ def score_predictions(
         num_workers: processes, used from some thousand rows on; more than 1 needs a `__main__` guard in a script.
         terms: what the figures of entities are made of.
         lexicon: spellings that are equal, besides those that references state themselves.
+        mixed: whether errors are counted by script, and where languages meet.
 
     Raises:
-        DataError: no predictions; a reference states alternatives that are not closed, or too many.
+        DataError: no predictions; a reference states alternatives that are not closed, or too many; `mixed`
+            where no reference holds two scripts.
     """
     if not predictions:
         raise DataError("there are no predictions to score; the run produced none")
     rows = score_utterances(
-        predictions, normalizer, failed_as_empty=failed_as_empty, num_workers=num_workers, lexicon=lexicon
+        predictions,
+        normalizer,
+        failed_as_empty=failed_as_empty,
+        num_workers=num_workers,
+        lexicon=lexicon,
+        mixed=mixed,
     )
     warnings = _warnings(predictions)
     if terms is not None:

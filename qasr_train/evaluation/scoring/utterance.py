@@ -7,7 +7,7 @@ broken; the row.
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from qasr_train.text.tokens import is_in_other_script, tokens
@@ -110,12 +110,37 @@ class UtteranceContext:
 
 
 @dataclass(frozen=True, slots=True)
+class MixedErrors:
+    """Errors of one utterance by script, in characters of scripts written without spaces and words of the others.
+
+    scripts: script -> (reference tokens, errors); an inserted token is of its own script. num_switches: places where one script
+    gives way to another; num_tokens_at: reference tokens beside them; num_errors_at: errors of these, and inserted between two.
+    """
+
+    scripts: dict[str, tuple[int, int]]
+    num_switches: int
+    num_tokens_at: int
+    num_errors_at: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Of the reference."""
+        return sum(num_tokens for num_tokens, _ in self.scripts.values())
+
+    @property
+    def num_errors(self) -> int:
+        """Of all scripts."""
+        return sum(num_errors for _, num_errors in self.scripts.values())
+
+
+@dataclass(frozen=True, slots=True)
 class UtteranceScore:
     """One prediction and its errors; error rates are never averaged over utterances, counts are pooled.
 
     not_scored_because: why it enters no total; its counts are still those of its texts. None: it does.
     terms: those of a term list, None without one or where it is not scored. context_terms: those of its own context, likewise.
     spellings: the places of the reference where several are right; `counts` are of the path taken.
+    mixed: errors by script, where they were asked for, it is scored and not too long to align.
     """
 
     prediction: Prediction
@@ -124,6 +149,7 @@ class UtteranceScore:
     terms: UtteranceTerms | None = None
     context_terms: UtteranceContext | None = None
     spellings: tuple[TakenSpelling, ...] = ()
+    mixed: MixedErrors | None = None
 
     @property
     def is_scored(self) -> bool:
@@ -215,16 +241,16 @@ _OF_PREDICTION = {
 
 
 def utterance_row(score: UtteranceScore) -> dict[str, Any]:
-    """The JSON row of an utterance, without terms; `prompt`, `columns` and `spellings` only where there is something to say."""
+    """The JSON row of an utterance, without terms; `prompt`, `columns`, `spellings`, `mixed` only where there is any."""
     values: dict[str, Any] = {name: getattr(score.prediction, field) for name, field in _OF_PREDICTION.items()}
     values |= score.counts._asdict()
     values |= {"is_scored": score.is_scored, "not_scored_because": score.not_scored_because}
     prompt = {"prompt": score.prediction.prompt} if score.prediction.prompt else {}
     carried = {"columns": score.prediction.columns} if score.prediction.columns else {}
     taken = [{"taken": one.taken, "of": list(one.spellings)} for one in score.spellings]
-    return (
-        {name: values[name] for name in UTTERANCE_FIELDS} | prompt | carried | ({"spellings": taken} if taken else {})
-    )
+    optional: dict[str, Any] = {"spellings": taken, "mixed": score.mixed and asdict(score.mixed)}
+    told = {name: value for name, value in optional.items() if value}
+    return {name: values[name] for name in UTTERANCE_FIELDS} | prompt | carried | told
 
 
 def terms_field(terms: UtteranceTerms | None) -> dict[str, list[str]] | None:
@@ -261,7 +287,13 @@ def utterance_of_row(row: Mapping[str, Any]) -> UtteranceScore:
         UtteranceTerms(terms["reference"], terms["hypothesis"]) if terms else None,
         _context_of_field(context) if context else None,
         tuple(TakenSpelling(one["taken"], tuple(one["of"])) for one in row.get("spellings") or ()),
+        _mixed_of_field(row["mixed"]) if row.get("mixed") else None,
     )
+
+
+def _mixed_of_field(field: Mapping[str, Any]) -> MixedErrors:
+    scripts = {script: (num_tokens, num_errors) for script, (num_tokens, num_errors) in field["scripts"].items()}
+    return MixedErrors(scripts, field["num_switches"], field["num_tokens_at"], field["num_errors_at"])
 
 
 def _context_of_field(field: Mapping[str, Any]) -> UtteranceContext:

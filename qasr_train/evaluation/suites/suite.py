@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.columns.values import check_parts
+from qasr_train.evaluation.mixed.counts import require_two_scripts
 from qasr_train.evaluation.settings import (
     ContextConditionsConfig,
     Offer,
@@ -34,13 +35,16 @@ def load_suite(config: SuiteConfig, *, key: str | None = None, columns: Sequence
 
     Raises:
         DataError, ConfigError: a source cannot be read (with what to do where it asks for a login), a set is empty, a row
-            states no text, an id stands twice; there is no noise, or no term list, where the settings say; no set has a column.
+            states no text, an id stands twice, mixed languages cannot be told apart; there is no noise, or no term list, where
+            the settings say; no set has a column.
     """
     noisy = conditions(config.noise)
     sets = [
         _load_set(name, set_config, key or f"suite.sets.{name}.source")
         for name, set_config in config.chosen_sets().items()
     ]
+    if config.mixed:
+        require_two_scripts(utterance.text for one in sets for utterance in one.utterances)
     sets = _with_columns(sets, config, columns)
     if config.context.terms is not None:
         sets = [under for one in sets for under in _with_offers(one, config.context)]

@@ -24,6 +24,7 @@ SCORING_KEYS = (
     "failed_as_empty",
     "suite.terms",
     "suite.spellings",
+    "suite.mixed",
     "report",
     "tracking",
     "resample_by",
@@ -89,4 +90,5 @@ class EvaluateConfig:
             By(self.by, self.bins),
             self.words,
             read_spellings(self.suite.spellings, "suite.spellings") if self.suite.spellings else None,
+            self.suite.mixed,
         )

@@ -6,7 +6,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, SPELLINGS, ReportConfig
+from qasr_train.evaluation.settings import BINS, BY, MIXED, RESAMPLE_BY, SPELLINGS, ReportConfig
 from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, get_normalizer
 
@@ -37,6 +37,7 @@ class ScoreConfig:
         None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
     )
     spellings: str | None = setting(None, help=f"{SPELLINGS} null: that alone")
+    mixed: bool = setting(False, help=MIXED)
     failed_as_empty: bool = setting(
         False, help="whether a failed row counts as an empty hypothesis; else it is left out"
     )

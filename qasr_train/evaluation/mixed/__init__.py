@@ -1,0 +1,1 @@
+"""Errors of sets in which two languages meet in one utterance."""
