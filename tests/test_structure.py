@@ -24,6 +24,7 @@ def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]
 
 def test_the_root_holds_what_every_stage_takes_and_a_folder_what_one_can_look_over() -> None:
     number = Counter(path.parent for path in FILES if path.name != "__init__.py")
+    del number[ROOT / "recipes"]  # one for each job, which `qasr` lists with a line each
     assert number[ROOT / "qasr_train"] <= MAX_ROOT_MODULES
     assert {folder: n for folder, n in number.items() if n > MAX_FOLDER_MODULES} == {}
 

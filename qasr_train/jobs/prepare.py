@@ -27,6 +27,7 @@ from qasr_train.errors import DataError
 from qasr_train.files import write_rows, write_whole
 from qasr_train.jobs.settings.prepare import Duplicates, OverlapConfig, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance, write_manifest
+from qasr_train.sources.corpora.written import Layout, write_layouts
 from qasr_train.sources.source import load_table
 from qasr_train.sources.table import UtteranceTable
 
@@ -66,7 +67,7 @@ def prepare(config: PrepareConfig) -> None:
     digests = [clip.digest for clip in clips]
     prepared = divide([finished(clip, config, out) for clip in clips], digests, config.split)
     # 5. What was found.
-    write_manifest(out / MANIFEST, prepared)
+    write_manifests(out, prepared, config.also)
     stated_s = [clip.utterance.duration_s for clip in clips]
     summary = summarize(
         prepared,
@@ -205,6 +206,20 @@ def finished(clip: Clip, config: PrepareConfig, out: Path) -> Utterance:
     path = Path(os.path.abspath(utterance.audio))  # noqa: PTH100 - resolve() would follow links
     below = path.relative_to(out.absolute()) if path.is_relative_to(out.absolute()) else path
     return replace(utterance, audio=str(below), duration_s=duration_s)
+
+
+def write_manifests(out: Path, prepared: Sequence[Utterance], also: Sequence[Layout]) -> None:
+    """manifest.jsonl, and the layouts of other tools that are asked for."""
+    write_manifest(out / MANIFEST, prepared)
+    for path in write_layouts(out, [findable(one, out) for one in prepared], also):
+        log.info("also written: %s", path)
+
+
+def findable(utterance: Utterance, out: Path) -> Utterance:
+    """The utterance of a manifest in `out`, its path absolute: other tools have no folder where paths start."""
+    if not isinstance(utterance.audio, str) or is_arrow_reference(utterance.audio):
+        return utterance
+    return replace(utterance, audio=str((out / utterance.audio).absolute()))
 
 
 def divide(utterances: list[Utterance], digests: list[str], config: SplitConfig) -> list[Utterance]:

@@ -49,6 +49,9 @@ class SourceFormat(str, Enum):
     parquet = "parquet"
     hf = "hf"
     webdataset = "webdataset"
+    kaldi = "kaldi"
+    lhotse = "lhotse"
+    timed = "timed"
 
 
 @dataclass
@@ -56,7 +59,8 @@ class SourceConfig:
     """One dataset split: where it lies, how its columns are called, and how much of it is used."""
 
     path: str = setting(
-        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, folder (audio, Parquet, tar, save_to_disk) or hub id"
+        help="manifest (.jsonl, .json, .csv, .tsv, .parquet), .tar shard, lhotse cuts, .srt/.vtt/.ctm/.stm/.TextGrid/.eaf beside "
+        "its recording, folder (audio, Parquet, tar, Kaldi, save_to_disk) or hub id"
     )
     format: SourceFormat = setting(
         SourceFormat.auto, help="how the source is stored; auto: by suffix, folder or hub id"

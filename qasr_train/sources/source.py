@@ -22,6 +22,7 @@ from qasr_train.manifest import Utterance, rows_of_lines
 from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.base import OpenSource
 from qasr_train.sources.blocks import read_block
+from qasr_train.sources.corpora import beside, kaldi, lhotse
 from qasr_train.sources.files import open_csv, open_json
 from qasr_train.sources.hub import is_hub_id, open_hf
 from qasr_train.sources.intake import NO_SPLIT, Intake, RefusedRow, of_split
@@ -53,13 +54,15 @@ class Format:
 
     open: from the path (`~` expanded) and the settings; opens files only to tell what is in them.
     suffixes: of its files, in lower case.
-    holds: whether a folder is stored so; the first format of the table that says so has it.
+    holds: whether a folder is stored so; the first format of the table that says so has it. holds_file: whether a file is,
+    whatever its suffix.
     is_of_the_hub: whether a hub id is.
     """
 
     open: Callable[[Path, SourceConfig], OpenSource]
     suffixes: tuple[str, ...] = ()
     holds: Callable[[Path], bool] = lambda folder: False
+    holds_file: Callable[[Path], bool] = lambda file: False
     is_of_the_hub: bool = False
 
 
@@ -68,7 +71,10 @@ FORMATS: dict[str, Format] = {
     "jsonl": Format(open_json, (".jsonl", ".json", ".ndjson")),
     "csv": Format(open_csv, (".csv", ".tsv")),
     "parquet": Format(open_parquet, (".parquet", ".pq")),
+    "kaldi": Format(kaldi.open_kaldi, holds=kaldi.holds_kaldi),
     "webdataset": Format(open_tar, (".tar",), holds=lambda folder: bool(find_tar_files(folder))),
+    "lhotse": Format(lhotse.open_lhotse, holds_file=lhotse.is_cuts),
+    "timed": Format(beside.open_timed, beside.SUFFIXES, holds=beside.holds_timed_files),
     "hf": Format(open_hf, holds=lambda folder: True, is_of_the_hub=True),
 }
 
@@ -108,7 +114,7 @@ def _refuse_elsewhere(path: Path, config: SourceConfig) -> None:
         if rest.startswith("huggingface.co/datasets/") and is_hub_id(hub_id):
             raise DataError(f"{config.path}: is an address; of a dataset of the hub, name {hub_id}")
         raise DataError(f"{config.path}: is an address; download it, and set path to the file or folder here")
-    if path.suffix.lower() in _COMPRESSED and path.is_file():
+    if path.suffix.lower() in _COMPRESSED and path.is_file() and not lhotse.is_cuts(path):
         raise DataError(
             f"{path}: is compressed; unpack it (`{_COMPRESSED[path.suffix.lower()]} {path}`) and name what comes out"
         )
@@ -122,9 +128,9 @@ def _format(path: Path, config: SourceConfig) -> Format:
         return FORMATS[config.format.value]
     if path.is_dir():
         return next(format for format in FORMATS.values() if format.holds(path))
-    for format in FORMATS.values():
-        if path.suffix.lower() in format.suffixes:
-            return format
+    by_content = [format for format in FORMATS.values() if format.holds_file(path)]
+    if known := by_content or [one for one in FORMATS.values() if path.name.lower().endswith(one.suffixes)]:
+        return known[0]
     if path.exists():
         *names, last = (name for name, format in FORMATS.items() if format.suffixes)
         raise DataError(

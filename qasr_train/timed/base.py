@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from unicodedata import east_asian_width
 
 from qasr_train.errors import DataError
 
@@ -116,6 +117,17 @@ def read_text(path: Path) -> str:
 def one_line(text: str) -> str:
     """The text without line breaks, tabs and doubled spaces."""
     return " ".join(text.split())
+
+
+def joined_lines(text: str) -> str:
+    """The lines of a cue as one; without a space where both sides are written without (Chinese, Japanese)."""
+    joined = ""
+    for line in filter(None, map(one_line, text.split("\n"))):
+        are_wide = bool(joined) and all(
+            east_asian_width(c) in ("W", "F") and not "가" <= c <= "힣" for c in (joined[-1], line[0])
+        )
+        joined += ("" if are_wide or not joined else " ") + line
+    return joined
 
 
 def segments_of_words(words: Iterable[TimedWord], speaker: str = "", pause_s: float = PAUSE_S) -> list[TimedSegment]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qasr_train.errors import DataError
 from qasr_train.files import write_whole
-from qasr_train.timed import ctm, jsonl, srt, stm, textgrid, tsv, txt, vtt
+from qasr_train.timed import ctm, elan, jsonl, srt, stm, textgrid, tsv, txt, vtt
 from qasr_train.timed.base import TimedSegment, read_text
 
 
@@ -47,12 +47,13 @@ def write_timed(path: Path, segments: Sequence[TimedSegment], format_name: str, 
 
 
 def read_timed(path: Path) -> list[TimedSegment]:
-    """The segments of a file about one recording; its suffix names the format, in any case.
+    """The segments of a file about one recording; its suffix names the format, in any case, ELAN's (.eaf) among them.
 
     Raises:
         DataError: no format of that suffix is read, or the file is broken; names it and the line.
     """
     readers = {one.suffix.lower(): one.segments_of for one in FORMATS.values() if one.segments_of}
+    readers[".eaf"] = elan.segments_of
     read = readers.get(path.suffix.lower())
     if read is None:
         raise DataError(f"{path}: is no file of timed segments that is read; expected one of {', '.join(readers)}")

@@ -24,6 +24,7 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.jobs.prepare import prepare
 from qasr_train.jobs.recipes import PROJECT
 from qasr_train.jobs.settings.prepare import Duplicates, OverlapConfig, PrepareConfig, SplitConfig
+from qasr_train.sources.corpora.written import Layout
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
 from tests.helpers import ROOT, SHARED, needs_shared, tone, write_wav
@@ -54,6 +55,17 @@ def run(path: Path, out: Path, **settings: Any) -> tuple[list[dict[str, Any]], l
 def rows_of(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSONL file."""
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_clips_are_written_as_kaldi_and_lhotse_too_where_asked(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path, {"id": "a", "speaker": "x"}, {"id": "b", "speaker": "y"})
+    run(path, tmp_path / "out", also=[Layout.kaldi, Layout.lhotse], convert=True)
+    for name in ("kaldi/all", "lhotse/cuts_all.jsonl.gz"):
+        read = load_utterances(SourceConfig(path=str(tmp_path / "out" / name)), "s")
+        assert [(one.text, one.speaker, Path(str(one.audio)).suffix) for one in read] == [
+            ("text 0", "x", ".flac"),
+            ("text 1", "y", ".flac"),
+        ]
 
 
 # -- what comes out ----------------------------------------------------------------------------------------------------

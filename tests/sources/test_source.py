@@ -218,7 +218,7 @@ def test_a_format_is_a_class_and_a_line_of_the_table(folder: Path, monkeypatch: 
     assert fields(load_utterances(config, "main"), "id", "audio", "text") == expected
     stream = stream_utterances(config, "main")
     assert [utterance.text for utterance in stream.take(3)] == ["one", "two", "one"]
-    with pytest.raises(DataError, match="set format to jsonl, csv, parquet, webdataset or pairs"):
+    with pytest.raises(DataError, match="set format to jsonl, csv, parquet, webdataset, timed or pairs"):
         load(write_rows(folder / "m.list", {"audio": "wav/a.wav", "text": "x"}))
 
 

@@ -9,6 +9,7 @@ from qasr_train.corpus.overlap import SharedBy
 from qasr_train.corpus.runs_of_words import NGRAM
 from qasr_train.corpus.splits import SplitBy
 from qasr_train.errors import ConfigError
+from qasr_train.sources.corpora.written import Layout
 from qasr_train.sources.settings import SourceConfig
 
 
@@ -81,6 +82,9 @@ class PrepareConfig:
     )
     overlap: OverlapConfig = setting(
         OverlapConfig(), help="test sets that stand elsewhere, of which nothing is to be trained on"
+    )
+    also: list[Layout] = setting(
+        [], help="kaldi, lhotse; the manifest's clips also as kaldi/SPLIT/ and lhotse/cuts_SPLIT.jsonl.gz. []: neither"
     )
     split: SplitConfig = setting(SplitConfig(), help="dividing into train, dev and test; off while both shares are 0")
 

@@ -1,0 +1,1 @@
+"""Layouts of corpora that other tools keep: Kaldi's, lhotse's, files of times beside recordings."""
