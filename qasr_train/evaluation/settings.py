@@ -141,7 +141,8 @@ class SuiteConfig:
     normalizer: str = setting(DEFAULT_NORMALIZER, help="name; the rules applied to both texts before they are compared")
     terms: str | None = setting(
         None,
-        help="path; term list (a term a line) whose recall, precision and error rate are given. null: context.terms, if set",
+        help="path, or medical; term list (a term a line) whose recall, precision and error rate are given. null: "
+        "context.terms, if set",
     )
     spellings: str | None = setting(None, help=f"{SPELLINGS} null: that alone")
     mixed: bool = setting(False, help=MIXED)

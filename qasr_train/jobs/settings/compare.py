@@ -23,7 +23,8 @@ class CompareConfig:
         [], help="paths; several candidates instead, each against the baseline, with Bonferroni's correction. []: one"
     )
     terms: str | None = setting(
-        None, help="path; term list whose recall, precision and F1 are compared. null: as the runs were scored"
+        None,
+        help="path, or medical; term list whose recall, precision and F1 are compared. null: as the runs were scored",
     )
     normalizer: str | None = setting(
         None, help="name; score both anew by these rules. null: as they were scored, else qasr-2"

@@ -34,7 +34,8 @@ class ScoreConfig:
         None, help="name; which system of a folder of leaderboard manifests. null: there is one"
     )
     terms: str | None = setting(
-        None, help="path; term list (a term a line) whose recall, precision and error rate are given. null: none"
+        None,
+        help="path, or medical; term list (a term a line) whose recall, precision and error rate are given. null: none",
     )
     spellings: str | None = setting(None, help=f"{SPELLINGS} null: that alone")
     mixed: bool = setting(False, help=MIXED)

@@ -37,6 +37,7 @@ def test_recall_precision_and_errors_on_and_off_terms_by_hand():
     group = scores.entities.overall
     assert (group.num_spoken, group.num_written, group.num_found) == (2, 2, 1)
     assert (group.recall_percent, group.precision_percent, group.f1_percent) == (50.0, 50.0, 50.0)
+    assert (group.num_term_errors, group.term_error_percent) == (2, 100.0)  # one missed, one added
     assert (group.num_errors_on_terms, group.num_words_on_terms, group.on_terms_percent) == (2, 3, 66.67)
     assert (group.num_errors_off_terms, group.num_words_off_terms, group.off_terms_percent) == (1, 7, 14.29)
     assert scores.entities.by_term == {"heart attack": (1, 0, 0), "metformin": (1, 2, 1)}
@@ -116,8 +117,9 @@ def test_files_and_report_hold_the_terms(tmp_path):
     report = scores_report(scores)
     by_id = {row["i"]: row for row in report.explored}
     assert (by_id["a"]["f"], by_id["a"]["t"], by_id["b"]["f"]) == (["term missed"], ["metformin"], ["term added"])
-    assert "| one | 1 | 0 | 0 | 0.00 | 0.00 to 97.50 | – | 0.00 | 0.00 to 97.50 | 100.00 | 0.00 |" in render_markdown(
-        report
+    assert (
+        "| one | 1 | 0 | 0 | 0.00 | 0.00 to 97.50 | – | 0.00 | 0.00 to 97.50 | 100.00 | 100.00 | 0.00 |"
+        in render_markdown(report)
     )
     assert "<h2>Terms</h2>" in render_html(report)
     assert "recall %" in score_summary(scores, "out")
