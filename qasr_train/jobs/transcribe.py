@@ -18,12 +18,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from qasr_train.errors import UserError
+from qasr_train.errors import ConfigError, UserError
 from qasr_train.files import visible
 from qasr_train.jobs.settings.transcribe import TranscribeConfig
 from qasr_train.models.found import model_as_found
 from qasr_train.run.device import Machine, join_machine
-from qasr_train.run.directory import RUN_FILE
+from qasr_train.run.directory import RUN_FILE, read_run
 from qasr_train.timed.base import TimedSegment
 from qasr_train.timed.cues import laid_out, num_too_fast
 from qasr_train.timed.formats import FORMATS, write_timed
@@ -138,10 +138,23 @@ def _heard(
     if record.is_file() and not record.stat().st_size:  # killed between the claim and the record
         record.unlink()
     work = _Work(config.model, config.decode, config.channels, str(run_dir), resume=record.is_file())
-    run = TranscriptionRun(work, [UtteranceSet(SET_NAME, utterances)], machine, "transcribe", (), go_on=GO_ON)
+    pieces = UtteranceSet(SET_NAME, utterances)
+    if work.resume:
+        _refuse_other_recordings(run_dir, pieces)
+    run = TranscriptionRun(work, [pieces], machine, "transcribe", (), go_on=GO_ON)
     run.open()
     run.transcribe(lambda _: (0, 0))
     return {one.id: one for one in run.predictions().predictions} if run.is_main else {}
+
+
+def _refuse_other_recordings(run_dir: Path, pieces: UtteranceSet) -> None:
+    """ConfigError where what was begun is not about these recordings as they are now."""
+    begun = read_run(run_dir).get("inputs", {}).get("sets", {}).get(SET_NAME, {})
+    if begun and begun.get("digest") != pieces.digest():
+        raise ConfigError(
+            f"{run_dir}: holds a transcription of {begun.get('num_utterances')} pieces, and the recordings named now have "
+            f"{len(pieces.utterances)}, or were changed since; name the same ones, or give another out"
+        )
 
 
 def _write(config: TranscribeConfig, done: Sequence[tuple[FoundRecording, list[TimedSegment]]]) -> int:

@@ -107,7 +107,9 @@ def test_other_settings_or_recordings_are_not_mixed_with_what_is_there(run: Run,
     with pytest.raises(ConfigError, match=r'decode\.language: "auto" -> "German"'):
         run(heard(), f"out={folder / 'out'}", "decode.language=German")
     write_wav(folder / "calls" / "c.wav", tone(1.0))
-    with pytest.raises(ConfigError, match="not those"):
+    with pytest.raises(
+        ConfigError, match="holds a transcription of 4 pieces, and the recordings named now have 5, or were changed"
+    ):
         run(heard(), f"out={folder / 'out'}")
 
 
