@@ -55,7 +55,9 @@ def _score(run: TranscriptionRun, scoring: Scoring, tracker: Tracker | None) -> 
     comparison = None
     if scoring.baseline:
         baseline = load_run(scoring.baseline, scored.normalizer, lexicon=scoring.lexicon)
-        comparison = compare_runs(baseline, scored, resample_by=scoring.resample_by, by=scoring.by)
+        comparison = compare_runs(
+            baseline, scored, resample_by=scoring.resample_by, by=scoring.by, style=scoring.traits
+        )
     write_report(run_dir, scored, comparison, config=scoring.report, load_clip=load_clip)
     if tracker:
         track_scores(tracker, scored, load_clip, worst_first(scored.rows))
@@ -85,6 +87,7 @@ def _scored(run: TranscriptionRun, scoring: Scoring) -> ScoredRun:
         warnings=[*loaded.warnings, *scored.warnings, *_warnings(loaded.predictions, record)],
         path=str(run.run_dir),
         by=scoring.by,
+        traits=scoring.traits,
     )
     return with_words(scored, scoring.words)
 

@@ -1,5 +1,6 @@
 """Owns the settings of an evaluation: what a model is evaluated on, how it is scored, the gate, what a report holds. No torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -8,6 +9,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
+from qasr_train.evaluation.style.settings import check_traits
 from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.text.alternatives.lexicon import SpellingLexicon
@@ -218,9 +220,25 @@ class GateConfig:
         help="points of WER or CER; the most that any group of the columns in by may lose, surely; small groups are "
         "undecided. null: groups are not judged",
     )
+    style_target: list[str] = setting(
+        [],
+        help="names; of style (punctuation, capitals, numbers, units, fillers), what must improve on the target sets",
+    )
+    style_guard: list[str] = setting(
+        [], help="names; of style, what must not get worse on the target sets; on all sets where none is a target"
+    )
+    max_style_loss_points: float = setting(
+        3.0, ge=0, help="points of a style's error rate; the most that one in style_guard may lose, surely"
+    )
 
     def __post_init__(self) -> None:
         check_settings(self, "gate")
+        check_traits(self.style_target, "gate.style_target")
+        check_traits(self.style_guard, "gate.style_guard")
+        if both := sorted(set(self.style_target) & set(self.style_guard)):
+            raise ConfigError(
+                f"gate.style_target and gate.style_guard both name {both[0]}; what must improve needs no guard"
+            )
 
 
 @dataclass
@@ -243,7 +261,7 @@ class Scoring:
     terms: whose figures are given; None: of none. failed_as_empty: whether a recording that failed counts as an empty text.
     baseline: folder of a run to compare with in the report; None: with none. resample_by: what is taken to be independent.
     by: the columns that rates are given by. words: how it is told how sure each word was.
-    by: the columns that rates are given by. lexicon: spellings that are equal; None: those alone that references state.
+    lexicon: spellings that are equal; None: those alone that references state. traits: of style, told.
     mixed: whether errors are given by script and at switches of language.
     """
 
@@ -257,3 +275,4 @@ class Scoring:
     words: WordsConfig = field(default_factory=WordsConfig)
     lexicon: SpellingLexicon | None = None
     mixed: bool = False
+    traits: Sequence[str] = ()

@@ -52,6 +52,7 @@ def compare_one(config: CompareConfig) -> Comparison:
         resample_by=config.resample_by,
         note=config.note,
         by=By(config.by, config.bins),
+        style=config.style,
     )
     write_comparison(config.out, comparison)
     return comparison
@@ -67,6 +68,7 @@ def compare_several(config: CompareConfig) -> dict[str, Comparison]:
         resample_by=config.resample_by,
         note=config.note,
         by=By(config.by, config.bins),
+        style=config.style,
     )
     for name, comparison in comparisons.items():
         write_comparison(Path(config.out) / name, comparison)

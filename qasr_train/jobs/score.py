@@ -79,7 +79,10 @@ def score_saved(config: ScoreConfig) -> ScoredRun:
     )
     provenance = _provenance(Path(config.predictions), loaded.system)
     warnings = [*loaded.warnings, *warnings, *run.warnings]
-    run = with_words(replace(run, provenance=provenance, warnings=warnings, path=config.out, by=by), config.words)
+    run = with_words(
+        replace(run, provenance=provenance, warnings=warnings, path=config.out, by=by, traits=config.style),
+        config.words,
+    )
     write_scores(config.out, run)
     return run
 

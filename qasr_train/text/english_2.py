@@ -39,7 +39,7 @@ _LARGER_BEFORE = re.compile(
 )
 
 # A unit is read in full, and its plural says nothing: 5 mg, five milligrams.
-_UNITS = {
+UNITS = {
     "mg": "milligram", "mcg": "microgram", "μg": "microgram", "kg": "kilogram", "kgs": "kilogram", "ml": "milliliter",
     "cm": "centimeter", "mm": "millimeter", "km": "kilometer", "kms": "kilometer", "gb": "gigabyte", "mb": "megabyte",
     "khz": "kilohertz", "mhz": "megahertz", "mph": "miles per hour", "mmhg": "millimeters of mercury",
@@ -48,9 +48,9 @@ _UNITS = {
     f"{unit}s": unit
     for unit in "milligram microgram kilogram milliliter centimeter millimeter kilometer gigabyte megabyte".split()
 }  # fmt: skip
-_MONEY = {"¥": "yen", "₹": "rupees", "₩": "won", "₽": "rubles", "₺": "lira", "₪": "shekels", "₫": "dong", "₱": "pesos",
+MONEY = {"¥": "yen", "₹": "rupees", "₩": "won", "₽": "rubles", "₺": "lira", "₪": "shekels", "₫": "dong", "₱": "pesos",
           "฿": "baht", "₴": "hryvnias", "₿": "bitcoin"}  # fmt: skip
-_OTHER_SIGN = "[" + "".join(_MONEY) + "]"
+_OTHER_SIGN = "[" + "".join(MONEY) + "]"
 
 _GROUPED = re.compile(r"(?<![\d.,])(?:\d{1,3}(?:,\d{3}){1,8}|\d{1,2}(?:,\d{2}){1,6},\d{3})(?![\d,])")
 
@@ -119,8 +119,8 @@ _SIGNS = (
     (re.compile(r"€(?!\d)"), " euros "),
     (re.compile(r"£(?!\d)"), " pounds "),
     (re.compile(r"¢(?!\d)"), " cents "),
-    (re.compile(rf"({_OTHER_SIGN}) ?(\d[\d,.]*\d|\d)"), lambda match: f"{match[2]} {_MONEY[match[1]]} "),
-    (re.compile(_OTHER_SIGN), lambda match: f" {_MONEY[match[0]]} "),
+    (re.compile(rf"({_OTHER_SIGN}) ?(\d[\d,.]*\d|\d)"), lambda match: f"{match[2]} {MONEY[match[1]]} "),
+    (re.compile(_OTHER_SIGN), lambda match: f" {MONEY[match[0]]} "),
     (re.compile(r"° ?c\b"), " degrees celsius "),
     (re.compile(r"° ?f\b"), " degrees fahrenheit "),
     (re.compile(r"°"), " degrees "),
@@ -318,7 +318,7 @@ def _ordinal(day: str) -> str:
 
 def _in_full(words: list[str]) -> list[str]:
     """Units by their names, whatever stands before them: a wrong number must not make the right unit behind it wrong too."""
-    return [_UNITS.get(word, word) for word in words]
+    return [UNITS.get(word, word) for word in words]
 
 
 def _finish(text: str) -> str:

@@ -12,23 +12,26 @@ from functools import cache
 
 from num2words import num2words
 
+from qasr_train.text.english_2 import MONEY, UNITS
 from qasr_train.text.languages import LANGUAGE_CODES
+from qasr_train.text.written_numbers import sign_words
 
 MIXED_BELOW = 0.9  # a set whose commonest way has a smaller share is mixed
 MIN_ROWS = 20  # fewer rows that show a trait say nothing about a set
-_MARKS = re.compile(r"[.,?!;:…。、,？！；：،؟؛।]")
+MARKS = re.compile(r"[.,?!;:…。、，？！；：،؟؛।]")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_]+")
 _DIGIT = re.compile(r"\d")
 _MIN_WORDS_UNPUNCTUATED = 4  # a single "yes" without a mark shows nothing
 _NUMBERS = (*range(2, 21), *range(30, 100, 10), 100, 1000)  # not 1: "one", "ein", "un" are more than numbers
 # Sounds of hesitation that are no words; where a language is missing, verbatim and clean transcripts are not told apart.
-_FILLERS = {
+FILLERS = {
     "English": frozenset("uh um uhm umm er erm hmm mhm".split()),
     "German": frozenset("äh ähm öh hm hmm".split()),
     "French": frozenset("euh heu hum".split()),
     "Spanish": frozenset("eh em mmm".split()),
 }
+_ENGLISH_SIGNS = "% ‰ $ € £ ¢ ° percent dollar dollars euro euros cent cents degree degrees".split()
 _VERBATIM_PERCENT = 0.5  # of the words; transcribed conversations have one to six
 _MIN_WORDS = 200  # fewer say nothing about a set
 # What num2words 0.5.14 gives words of that language for (docs/evaluation.md).
@@ -85,7 +88,7 @@ def text_style(text: str, language: str | None) -> TextStyle:
     if _LETTER.search(text) and not (is_upper and is_lower):  # both: a script without case
         casing = "upper" if is_upper else "lower" if is_lower else "cased"
     punctuation = None
-    if _MARKS.search(re.sub(r"(?<=\d)[.,:](?=\d)", "", text)):
+    if MARKS.search(re.sub(r"(?<=\d)[.,:](?=\d)", "", text)):
         punctuation = "marks"
     elif len(text.split()) >= _MIN_WORDS_UNPUNCTUATED:
         punctuation = "none"
@@ -97,7 +100,7 @@ def text_style(text: str, language: str | None) -> TextStyle:
 
 def num_fillers(text: str, language: str | None) -> int | None:
     """Sounds of hesitation in a text; None where those of the language are not known."""
-    fillers = _FILLERS.get(language or "")
+    fillers = FILLERS.get(language or "")
     return None if fillers is None else sum(word in fillers for word in _WORD.findall(text.lower()))
 
 
@@ -107,7 +110,7 @@ def set_style(texts: Iterable[tuple[str, str | None]]) -> SetStyle:
     num_words = num_fillers = 0
     for text, language in texts:
         style = text_style(text, language)
-        if fillers := _FILLERS.get(language or ""):
+        if fillers := FILLERS.get(language or ""):
             words = _WORD.findall(text.lower())
             num_words += len(words)
             num_fillers += sum(word in fillers for word in words)
@@ -153,6 +156,16 @@ def number_words(language: str | None) -> frozenset[str]:
         return frozenset()
     spelt = (str(num2words(number, lang=code)).lower() for number in _NUMBERS)
     return frozenset(word for words in spelt if len(_WORD.findall(words)) == 1 for word in _WORD.findall(words))
+
+
+@cache
+def unit_words(language: str | None) -> frozenset[str]:
+    """How units and signs beside numbers may be written so that `qasr-2` takes them for one another; single words, lower case."""
+    code = LANGUAGE_CODES.get(language or "", "")
+    if code != "en":
+        return sign_words(code)
+    names = {name for name in UNITS.values() if " " not in name}
+    return frozenset({*UNITS, *names, *MONEY, *MONEY.values(), *_ENGLISH_SIGNS, *(f"{name}s" for name in names)})
 
 
 def _within(name: str, style: SetStyle) -> list[str]:

@@ -70,6 +70,13 @@ def _table(name: str) -> Mapping[str, dict[str, list[str]]]:
     return table
 
 
+def sign_words(code: str | None) -> frozenset[str]:
+    """Signs beside numbers that a language has words for, and those words where a sign is one word; lower case."""
+    known = _table("signs").get(code or "", {})
+    words = {form.lower() for _, forms in known.values() for form in forms.split("|") if " " not in form}
+    return frozenset(words | {sign.lower() for sign in known})
+
+
 def _word(code: str | None, what: str) -> str | None:
     """What words.tsv says, or None."""
     return _table("words").get(code or "", {}).get(what, [None])[0]

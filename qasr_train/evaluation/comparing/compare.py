@@ -26,6 +26,7 @@ from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.scoring.systems import System, system_of_rows
 from qasr_train.evaluation.settings import GateConfig
+from qasr_train.evaluation.style.changes import StyleChange, compare_style
 from qasr_train.text.normalize import Normalizer
 from qasr_train.transcription.unstated_language import UNSTATED
 
@@ -52,6 +53,7 @@ class Comparison:
     pairs: list[Pair]
     note: str | None = None
     columns: list[ColumnChange] = field(default_factory=list)
+    style: list[StyleChange] = field(default_factory=list)
 
 
 def compare_runs(
@@ -62,11 +64,13 @@ def compare_runs(
     resample_by: ResampleBy = ResampleBy.auto,
     note: str | None = None,
     by: By | None = None,
+    style: Sequence[str] = (),
 ) -> Comparison:
     """Compare two runs utterance by utterance, paired by (set, id).
 
     Args:
-        note: stands at the head of the report. by: columns whose groups are compared; the gate may judge them.
+        note: stands at the head of the report. by: columns whose groups are compared; the gate may judge them. style: traits
+            that are compared, beside those that the gate judges.
 
     Raises:
         DataError: other normalisers or lexicons, other references, or no utterance in common.
@@ -81,6 +85,8 @@ def compare_runs(
     sets = groups.by(lambda pair: pair.set)
     columns = column_changes(pairs, by or By(), groups, resampling)
     roles = _roles(pairs, gate)
+    changes, styles = compare_style(pairs, roles, [*style, *gate.style_target, *gate.style_guard], resampling)
+    evidence = {name: Evidence.of(one) for name, one in sets.items()}
     return Comparison(
         baseline=baseline.path,
         candidate=candidate.path,
@@ -89,19 +95,24 @@ def compare_runs(
         sets=sets,
         languages=groups.by(lambda pair: pair.candidate.prediction.language or "unknown"),
         roles=roles,
-        verdict=judge({name: Evidence.of(one) for name, one in sets.items()}, roles, gate, _judged(columns, gate)),
+        verdict=judge(evidence, roles, gate, _judged(columns, gate), styles),
         gate=gate,
         warnings=[*_on_both(baseline, candidate), *warnings, *term_warnings, *_collapsed(sets, roles, gate)],
         versions=library_versions(),
         terms=terms,
-        systems={
-            name: system_of_rows(run.record, run.path, [getattr(pair, name) for pair in pairs])
-            for name, run in (("baseline", baseline), ("candidate", candidate))
-        },
+        systems=_systems(baseline, candidate, pairs),
         pairs=pairs,
         note=note,
         columns=columns,
+        style=changes,
     )
+
+
+def _systems(baseline: ScoredRun, candidate: ScoredRun, pairs: Sequence[Pair]) -> dict[str, System]:
+    return {
+        "baseline": system_of_rows(baseline.record, baseline.path, [pair.baseline for pair in pairs]),
+        "candidate": system_of_rows(candidate.record, candidate.path, [pair.candidate for pair in pairs]),
+    }
 
 
 def _judged(columns: Sequence[ColumnChange], gate: GateConfig) -> dict[str, Evidence]:
@@ -149,8 +160,9 @@ def comparison_row(comparison: Comparison) -> dict[str, Any]:
     }
     row["normalizer"] = comparison.normalizer.name
     row = json.loads(json.dumps(row, default=dataclasses.asdict))
-    if not comparison.columns:
-        del row["columns"]
+    for name in ("columns", "style"):
+        if not row[name]:
+            del row[name]
     row["verdict"] = {"word": comparison.verdict.word, **row["verdict"]}
     return {"version": COMPARISON_VERSION, **row}
 

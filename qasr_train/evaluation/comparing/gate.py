@@ -6,7 +6,7 @@ Input: paired tests and broken outputs per set, and which sets are which. Output
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qasr_train.evaluation.comparing.group import GroupComparison
 from qasr_train.evaluation.comparing.output_changes import OutputChange, collapsed_because
@@ -17,7 +17,10 @@ from qasr_train.pages.table import p_text
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One set, or a group ("accent=Scottish", role "group"), against its rule. passed: None where it is too small to say."""
+    """One set against its rule; a group ("accent=Scottish", role "group"), a style ("numbers", role "style target").
+
+    passed: None where it is too small to say.
+    """
 
     set: str
     role: str
@@ -67,6 +70,7 @@ def judge(
     roles: Mapping[str, str | None],
     gate: GateConfig,
     groups: Mapping[str, Evidence] | None = None,
+    styles: Mapping[str, PairedTest | None] | None = None,
 ) -> Verdict:
     """Judge a candidate set by set.
 
@@ -79,10 +83,13 @@ def judge(
         roles: per set, "target", "guard" or None.
         groups: of columns, by name: none may lose more than gate.worst_group. One passes as a guard does; it fails where a loss
             beyond the margin was measured and its p is below alpha / number of groups; between, or small, it is undecided.
+        styles: by trait, what became of its error rate: a target of gate.style_target, a guard of gate.style_guard.
     """
     checks = [_check(name, str(role), sets[name], gate) for name, role in roles.items() if role in _RULES]
     if gate.worst_group is not None and groups:
         checks += [_group_check(name, found, gate, len(groups)) for name, found in groups.items()]
+    judged = [*gate.style_target, *gate.style_guard] if styles is not None else []
+    checks += [_style_check(name, (styles or {})[name], gate) for name in judged]
     said = {check.passed for check in checks}
     return Verdict(False if False in said else True if said == {True} else None, checks)
 
@@ -97,6 +104,17 @@ def _check(name: str, role: str, found: Evidence, gate: GateConfig) -> Check:
     if is_small and found.test is not None:
         return Check(name, role, None, _too_small(role, found.test, gate))
     return Check(name, role, passed, sentence)
+
+
+def _style_check(name: str, test: PairedTest | None, gate: GateConfig) -> Check:
+    """A way of writing, as a set of its role; where neither system shows it, it is undecided."""
+    role = "target" if name in gate.style_target else "guard"
+    if test is None:
+        return Check(name, f"style {role}", None, "undecided: references and outputs show none of it")
+    gate = replace(gate, max_guard_loss_points=gate.max_style_loss_points)
+    if test.interval.num_units < gate.min_units:
+        return Check(name, f"style {role}", None, _too_small(role, test, gate))
+    return Check(name, f"style {role}", *_RULES[role](test, gate))
 
 
 def _group_check(name: str, found: Evidence, gate: GateConfig, num_groups: int) -> Check:

@@ -24,6 +24,7 @@ def compare_with_each(
     resample_by: ResampleBy = ResampleBy.auto,
     note: str | None = None,
     by: By | None = None,
+    style: Sequence[str] = (),
 ) -> dict[str, Comparison]:
     """One comparison per candidate, by its name, each with alpha divided by their number (Bonferroni).
 
@@ -35,7 +36,7 @@ def compare_with_each(
     """
     each = replace(gate, alpha=gate.alpha / len(candidates))
     return {
-        name: compare_runs(baseline, candidate, each, resample_by=resample_by, note=note, by=by)
+        name: compare_runs(baseline, candidate, each, resample_by=resample_by, note=note, by=by, style=style)
         for name, candidate in candidates.items()
     }
 

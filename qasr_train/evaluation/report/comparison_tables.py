@@ -10,7 +10,7 @@ from qasr_train.evaluation.comparing.gate import units_text, verdict_text
 from qasr_train.evaluation.comparing.group import GroupComparison
 from qasr_train.evaluation.comparing.paired import PairedTest
 from qasr_train.evaluation.comparing.term_changes import ALL_SETS
-from qasr_train.evaluation.report.tables import BROKEN_NOTE, TWO_SIDED, spread_text
+from qasr_train.evaluation.report.tables import BROKEN_NOTE, STYLE_NOTE, TWO_SIDED, spread_text
 from qasr_train.evaluation.scoring.utterance import ANY
 from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
 
@@ -19,7 +19,8 @@ POOLED = "all sets, pooled"
 
 def comparison_summary(comparison: Comparison, directory: str) -> str:
     """What recipes/compare.py prints."""
-    tables = [comparison_table(comparison), *term_change_tables(comparison), output_table(comparison)]
+    tables = [comparison_table(comparison), *term_change_tables(comparison), *style_change_tables(comparison)]
+    tables.append(output_table(comparison))
     parts = [text_table(table) for table in tables]
     parts += [f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_change_tables(comparison)]
     parts.append(verdict_text(comparison.verdict))
@@ -101,6 +102,22 @@ def term_change_tables(comparison: Comparison) -> list[Table]:
     return [Table("Terms: gain and loss", headers, rows, note)]
 
 
+def style_change_tables(comparison: Comparison) -> list[Table]:
+    """Error rates of style under both systems; [] where none is asked for."""
+    rows = [
+        [
+            one.trait.value,
+            POOLED if one.set == ALL_SETS else one.set,
+            str(one.num_utterances),
+            *(_test_cells(one.test) if one.test else [ABSENT] * 5),
+        ]
+        for one in comparison.style
+    ]
+    headers = ["style", "set", "utterances", *_TEST_HEADERS]
+    note = f"{STYLE_NOTE} Change in points, below 0 is better; two-sided interval and p of a paired t test over units."
+    return [Table("Style: gain and loss", headers, rows, note)] if rows else []
+
+
 def output_table(comparison: Comparison) -> Table:
     """Broken outputs under both systems: over all, and of each set that has any; each way in which there are any."""
     groups = dict(comparison.sets)
@@ -153,7 +170,7 @@ def several_change_tables(comparisons: Mapping[str, Comparison]) -> list[Table]:
     """As `term_change_tables` and `output_table`, the candidates below each other."""
     return _below_each_other(
         {
-            name: [*column_change_tables(one), *term_change_tables(one), output_table(one)]
+            name: [*column_change_tables(one), *term_change_tables(one), *style_change_tables(one), output_table(one)]
             for name, one in comparisons.items()
         }
     )

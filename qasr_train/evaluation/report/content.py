@@ -15,6 +15,7 @@ from qasr_train.evaluation.report.comparison_tables import (
     column_change_tables,
     comparison_table,
     output_table,
+    style_change_tables,
     term_change_tables,
 )
 from qasr_train.evaluation.report.document import Report, render_markdown
@@ -86,7 +87,7 @@ def scores_report(run: ScoredRun, comparison: Comparison | None = None, by_rules
     ]
     if comparison is not None:
         tables += [comparison_table(comparison), *column_change_tables(comparison)]
-        tables += [*term_change_tables(comparison), output_table(comparison)]
+        tables += [*term_change_tables(comparison), *style_change_tables(comparison), output_table(comparison)]
         lead.append(f"Baseline: {comparison.baseline}")
     tables.append(_systems_table(run, comparison, placed := [*noise_placements(run), *placements(run)]))
     tables += [language_table(run)] if len(run.languages) > 1 else []
@@ -135,6 +136,7 @@ def comparison_report(comparison: Comparison) -> Report:
             comparison_table(comparison),
             *column_change_tables(comparison),
             *term_change_tables(comparison),
+            *style_change_tables(comparison),
             output_table(comparison),
             systems_table(list(comparison.systems.values())),
             *confusion_tables(confusions),

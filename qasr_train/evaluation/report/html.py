@@ -39,6 +39,8 @@ _LEFT_ALIGNED = frozenset(
         "rate",
         "broken outputs",
         "least sure",
+        "style",
+        "output",
         "confidence",
     }
 )

@@ -37,6 +37,7 @@ def score_summary(run: ScoredRun, directory: str) -> str:
         f"{table.title}\n{text_table(table)}\n{table.note}" for table in [*mixed_tables(run), *spelling_tables(run)]
     )
     parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_tables(run))
+    parts.extend(f"{table.title}\n{text_table(table)}" for table in style_tables(run)[:1])
     parts.extend(reading_sentences(run.words))
     parts.extend(f"warning: {warning}" for warning in run.warnings)
     parts.extend(prompt_lines(run))
@@ -208,8 +209,9 @@ def _term_row(name: str, group: TermScore) -> list[str]:
 
 
 def text_tables(run: ScoredRun) -> list[Table]:
-    """Errors where languages meet, what became of listed and of offered terms, which of several right spellings were taken."""
-    return [*mixed_tables(run), *term_tables(run), *context_tables(run), *spelling_tables(run)]
+    """Errors where languages meet, what became of listed and of offered terms, which of several right spellings
+    were taken, and how the outputs are written."""
+    return [*mixed_tables(run), *term_tables(run), *context_tables(run), *spelling_tables(run), *style_tables(run)]
 
 
 def spelling_tables(run: ScoredRun, num_rows: int = 20) -> list[Table]:
@@ -247,6 +249,38 @@ def _context_row(name: str, group: ContextScore) -> list[str]:
     echo = [number(group.context_echo_percent), interval_text(group.echo_interval)]
     spoken = [group.num_utterances, group.num_offered, group.num_spoken, group.num_found]
     return [name, *map(str, spoken), *recall, str(group.num_unspoken), str(group.num_echoed), *echo]
+
+
+def style_tables(run: ScoredRun) -> list[Table]:
+    """How the outputs are written, per set, and what is written otherwise most often; [] where no trait is asked for."""
+    if run.style is None:
+        return []
+    rows = [
+        [
+            one.trait.value,
+            one.set or "all sets, pooled",
+            f"{one.num_places:,}",
+            f"{one.num_errors:,}",
+            number(one.percent),
+            interval_text(one.interval),
+        ]
+        for one in run.style.traits
+    ]
+    often = [
+        [one.trait.value, one.expected or ABSENT, one.written or ABSENT, str(count)]
+        for one, count in run.style.otherwise[:20]
+        if count > 1
+    ]
+    return [
+        Table("Style", ["style", "set", "places", "otherwise", "error %", TWO_SIDED], rows, STYLE_NOTE),
+        Table("Most often written otherwise", ["style", "reference", "output", "times"], often),
+    ]
+
+
+STYLE_NOTE = (
+    "Held against the references: a place is where reference or output has the mark, capital, number, unit or filler, an error "
+    "where they differ there. Numbers, units and capitals only of words that were heard right, however written (by qasr-2)."
+)
 
 
 def systems_table(systems: Sequence[System], note: str = "") -> Table:

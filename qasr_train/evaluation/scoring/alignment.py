@@ -18,10 +18,11 @@ from qasr_train.evaluation.spellings.reference import References
 from qasr_train.run.processes import check_num_workers
 from qasr_train.text.alternatives.lexicon import SpellingLexicon
 from qasr_train.text.alternatives.notation import first_spelling, parse_alternatives
-from qasr_train.text.languages import CER_LANGUAGES
+from qasr_train.text.languages import CER_LANGUAGES, LANGUAGES
 from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.text.tokens import has_loop, tokens
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.unstated_language import UNSTATED
 
 # Below this a second process costs more than it brings (it imports the normalisers first).
 _MIN_ROWS_FOR_POOL = 4000
@@ -73,6 +74,25 @@ def error_counter(normalizer: Normalizer) -> Callable[[Prediction], tuple[int, i
         return (score.counts.num_errors, score.counts.num_reference_words) if score.is_scored else (0, 0)
 
     return count_errors
+
+
+def row_warnings(predictions: Sequence[Prediction]) -> list[str]:
+    """What a reader of the figures should know of the rows: languages that no rules are of, failures."""
+    warnings = []
+    others = sorted({row.language for row in predictions if row.language} - set(LANGUAGES))
+    if others:
+        warnings.append(f"not languages of Qwen3-ASR, so scored by the rules common to all: {', '.join(others)}")
+    unknown = sum(row.language is None and bool((row.text or "").strip()) for row in predictions)
+    if unknown:
+        warnings.append(
+            f"{unknown} of {len(predictions)} rows {UNSTATED}, and nothing else tells it; they are scored by the rules common to "
+            "all languages, in words"
+        )
+    failed = [row for row in predictions if row.failed is not None]
+    if failed:
+        first = failed[0]
+        warnings.append(f"{len(failed)} of {len(predictions)} rows failed; the first is {first.id!r}: {first.failed}")
+    return warnings
 
 
 def _not_scored_because(row: Prediction, is_kept: bool, failed_as_empty: bool) -> str | None:

@@ -13,7 +13,12 @@ from typing import Any
 
 from qasr_train.evaluation.mixed.counts import elsewhere_counts, mixed_counts, num_switches, switch_counts
 from qasr_train.evaluation.scoring.rates import Ratio, counts_of, percent, primary_metric_of
-from qasr_train.evaluation.scoring.significance import Interval, ResampleBy, error_rate_interval, interval_text
+from qasr_train.evaluation.scoring.significance import (
+    Interval,
+    ResampleBy,
+    error_rate_interval,
+    interval_text,
+)
 from qasr_train.evaluation.scoring.utterance import ANY, UtteranceScore, broken_outputs
 from qasr_train.pages.table import number
 

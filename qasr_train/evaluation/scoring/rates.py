@@ -1,13 +1,14 @@
 """Owns what an error rate is made of: errors and reference lengths, by words or by characters, whichever a language is scored by.
 
-Input: `UtteranceScore`s. Output: counts per utterance; percent.
+Input: `UtteranceScore`s. Output: counts per utterance; percent; the interval of a mean of rates.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from qasr_train.evaluation.scoring.significance import Counts
+from qasr_train.evaluation.scoring.significance import Counts, Interval, ResampleBy, mean_interval
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.text.languages import CER_LANGUAGES
 
@@ -52,3 +53,28 @@ def primary_metric_of(languages: set[str | None]) -> str:
 def percent(part: float, whole: float) -> float | None:
     """100 * part / whole to two places; None where the whole is 0."""
     return round(100 * (float(part) / float(whole)), 2) if whole else None
+
+
+def macro_interval(
+    rows: Sequence[UtteranceScore],
+    key: Callable[[UtteranceScore], str],
+    *,
+    metric: str | None = None,
+    confidence: float = 0.95,
+    resample_by: ResampleBy = ResampleBy.auto,
+) -> Interval | None:
+    """Of the unweighted mean of the error rates of the parts that `key` makes. metric: None: the primary one of each part."""
+    parts: dict[str, list[UtteranceScore]] = defaultdict(list)
+    for row in rows:
+        if row.is_scored:
+            parts[key(row)].append(row)
+    metrics = [metric or primary_metric_of({row.prediction.language for row in part}) for part in parts.values()]
+    counted = [(part, counts_of(part, one)) for part, one in zip(parts.values(), metrics, strict=True)]
+    counted = [(part, counts) for part, counts in counted if counts[1].any()]
+    return mean_interval(
+        [counts for _, counts in counted],
+        [[row.prediction.speaker for row in part] for part, _ in counted],
+        [[row.prediction.id for row in part] for part, _ in counted],
+        confidence=confidence,
+        resample_by=resample_by,
+    )

@@ -83,6 +83,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         "roles": {name: group.to_json() for name, group in run.roles.items()},
         **({"entities": run.entities.to_json()} if run.entities else {}),
         **({"context": run.context.to_json()} if run.context else {}),
+        **({"style": run.style.to_json()} if run.style else {}),
         **({"words": run.words.to_json()} if run.words else {}),
         **({"spellings": spellings} if spellings else {}),
         **({"columns": [column.to_json() for column in run.columns]} if run.by.names else {}),

@@ -3,8 +3,7 @@
 Input: predictions and a normaliser. Output: `ScoredRun`. Needs no model and no GPU.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -13,7 +12,7 @@ from typing import Any
 from qasr_train.errors import DataError
 from qasr_train.evaluation.columns.scored import ColumnScores, column_scores
 from qasr_train.evaluation.columns.values import By
-from qasr_train.evaluation.scoring.alignment import score_utterances
+from qasr_train.evaluation.scoring.alignment import row_warnings, score_utterances
 from qasr_train.evaluation.scoring.context_echo import ContextScores, follow_context, score_context
 from qasr_train.evaluation.scoring.entities import (
     CountedTerms,
@@ -24,18 +23,17 @@ from qasr_train.evaluation.scoring.entities import (
 )
 from qasr_train.evaluation.scoring.groups import Groups
 from qasr_train.evaluation.scoring.metrics import GroupScore, Resampling, score_group
-from qasr_train.evaluation.scoring.rates import counts_of, primary_metric_of
-from qasr_train.evaluation.scoring.significance import Interval, mean_interval
+from qasr_train.evaluation.scoring.rates import macro_interval
+from qasr_train.evaluation.scoring.significance import Interval
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.spellings.taken import UsedLexicon, used_lexicon
+from qasr_train.evaluation.style.figures import StyleScores, score_style
 from qasr_train.evaluation.words.scores import WordMeasure, WordScores, score_words
 from qasr_train.text.alternatives.lexicon import SpellingLexicon
-from qasr_train.text.languages import LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.prompts import PromptForm
-from qasr_train.transcription.unstated_language import UNSTATED
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class ScoredRun:
     terms: the list by which terms were counted; None: by none. warnings: what a reader of the figures should know.
     provenance: what made the predictions; `run` in it is the record of a run (run.json).
     path: where the run lies, as messages and comparisons name it. by: the columns that rates are given by.
-    word_measure: how it is told how sure each word was.
+    word_measure: how it is told how sure each word was. traits: of style, whose error rates are given.
     lexicon: the equal spellings it was scored with; None: those alone that references state themselves.
     """
 
@@ -62,6 +60,7 @@ class ScoredRun:
     by: By = field(default_factory=By)
     word_measure: WordMeasure = field(default_factory=WordMeasure)
     lexicon: UsedLexicon | None = None
+    traits: Sequence[str] = ()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -112,30 +111,12 @@ class ScoredRun:
     @cached_property
     def macro_wer_interval(self) -> Interval | None:
         """Of `macro_wer_percent`, two-sided."""
-        return self._macro_interval(lambda row: row.prediction.set, lambda rows: "wer")
+        return macro_interval(self.rows, lambda row: row.prediction.set, metric="wer", **self.resampling.options())
 
     @cached_property
     def macro_primary_interval(self) -> Interval | None:
         """Of `macro_primary_percent`, two-sided."""
-        return self._macro_interval(
-            language_label, lambda rows: primary_metric_of({row.prediction.language for row in rows})
-        )
-
-    def _macro_interval(
-        self, key: Callable[[UtteranceScore], str], metric_of: Callable[[Sequence[UtteranceScore]], str]
-    ) -> Interval | None:
-        parts: dict[str, list[UtteranceScore]] = defaultdict(list)
-        for row in self.rows:
-            if row.is_scored:
-                parts[key(row)].append(row)
-        counted = [(rows, counts_of(rows, metric_of(rows))) for rows in parts.values()]
-        counted = [(rows, counts) for rows, counts in counted if counts[1].any()]
-        return mean_interval(
-            [counts for _, counts in counted],
-            [[row.prediction.speaker for row in rows] for rows, _ in counted],
-            [[row.prediction.id for row in rows] for rows, _ in counted],
-            **self.resampling.options(),
-        )
+        return macro_interval(self.rows, language_label, **self.resampling.options())
 
     @cached_property
     def entities(self) -> EntityScores | None:
@@ -151,6 +132,11 @@ class ScoredRun:
     def words(self) -> WordScores | None:
         """How sure the system was of its words, and which are to be checked; None where predictions do not tell."""
         return score_words(self.rows, self.normalizer, self.word_measure, self.resampling)
+
+    @cached_property
+    def style(self) -> StyleScores | None:
+        """How its outputs are written; None where no trait is asked for."""
+        return score_style(self.rows, self.traits, self.resampling)
 
     @cached_property
     def columns(self) -> list[ColumnScores]:
@@ -196,7 +182,7 @@ def score_predictions(
         lexicon=lexicon,
         mixed=mixed,
     )
-    warnings = _warnings(predictions)
+    warnings = row_warnings(predictions)
     if terms is not None:
         rows, term_warnings = find_terms(rows, terms, normalizer)
         warnings += term_warnings
@@ -218,21 +204,3 @@ def language_label(row: UtteranceScore) -> str:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(fmean(known), 4) if known else None
-
-
-def _warnings(predictions: Sequence[Prediction]) -> list[str]:
-    warnings = []
-    others = sorted({row.language for row in predictions if row.language} - set(LANGUAGES))
-    if others:
-        warnings.append(f"not languages of Qwen3-ASR, so scored by the rules common to all: {', '.join(others)}")
-    unknown = sum(row.language is None and bool((row.text or "").strip()) for row in predictions)
-    if unknown:
-        warnings.append(
-            f"{unknown} of {len(predictions)} rows {UNSTATED}, and nothing else tells it; they are scored by the rules common to "
-            "all languages, in words"
-        )
-    failed = [row for row in predictions if row.failed is not None]
-    if failed:
-        first = failed[0]
-        warnings.append(f"{len(failed)} of {len(predictions)} rows failed; the first is {first.id!r}: {first.failed}")
-    return warnings

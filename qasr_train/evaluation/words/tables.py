@@ -47,7 +47,9 @@ def reading_sentences(words: WordScores | None) -> list[str]:
     )
     if figures.num_deleted:
         said += f": {figures.num_deleted:,} were deletions, which leave no word to read"
-    return [f"{said}.{_terms_sentence(words, reading)}"]
+    without = ", ".join(words.measure.dev_sets)
+    left_out = f" Without {without}, on which confidences were calibrated." if without else ""
+    return [f"{said}.{_terms_sentence(words, reading)}{left_out}"]
 
 
 def word_illustrations(words: WordScores | None) -> list[Illustrated]:
@@ -85,7 +87,8 @@ def reliability_plot(bins: list[Bin]) -> str:
         above = [max(0.0, high - y) for y, (_, high) in zip(ys, ends, strict=True)]
         axes.errorbar(xs, ys, yerr=[below, above], fmt="o", color="#2b6cb0", ecolor="#222", elinewidth=1, capsize=3)
         for x, y, one in zip(xs, ys, drawn, strict=True):
-            axes.annotate(f"{one.num_words:,}", (x, y), xytext=(5, -11), textcoords="offset points", fontsize=8)
+            below_point = (5, -11 if y > 10 else 5)  # not across the axis
+            axes.annotate(f"{one.num_words:,}", (x, y), xytext=below_point, textcoords="offset points", fontsize=8)
         axes.set_xlim(-0.02, 1.05)
         axes.set_ylim(-3, 105)
         axes.set_xlabel("mean confidence of the words")

@@ -7,6 +7,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, SPELLINGS, GateConfig, ReportConfig
+from qasr_train.evaluation.style.settings import STYLE, check_traits
 from qasr_train.text.normalize import get_normalizer
 
 
@@ -40,12 +41,14 @@ class CompareConfig:
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
     by: list[str] = setting([], help=BY)
     bins: dict[str, list[float]] = setting({}, help=BINS)
+    style: list[str] = setting([], help=STYLE)
 
     def __post_init__(self) -> None:
         check_settings(self, "compare")
         if self.normalizer is not None:
             get_normalizer(self.normalizer)
         By(self.by, self.bins).check()
+        check_traits(self.style, "style")
         if self.gate.worst_group is not None and not self.by:
             raise ConfigError(
                 f"gate.worst_group={self.gate.worst_group:g} judges the groups of columns, and by=[] names none; give by=[COLUMN]"

@@ -9,6 +9,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
+from qasr_train.evaluation.style.settings import STYLE, check_traits
 from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
 from qasr_train.text.alternatives.lexicon import read_spellings
@@ -58,6 +59,7 @@ class EvaluateConfig:
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
     by: list[str] = setting([], help=BY)
     bins: dict[str, list[float]] = setting({}, help=BINS)
+    style: list[str] = setting([], help=STYLE)
     words: WordsConfig = setting(
         WordsConfig(), help="section; how sure the system was of each word, and words to check"
     )
@@ -68,6 +70,7 @@ class EvaluateConfig:
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
         By(self.by, self.bins).check()
+        check_traits(self.style, "style")
         if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
             raise ConfigError(
                 f"baseline={self.baseline}: holds no {PREDICTIONS}; name the run_dir of a finished evaluation"
@@ -91,4 +94,5 @@ class EvaluateConfig:
             self.words,
             read_spellings(self.suite.spellings, "suite.spellings") if self.suite.spellings else None,
             self.suite.mixed,
+            self.style,
         )

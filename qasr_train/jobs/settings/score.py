@@ -7,6 +7,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
 from qasr_train.evaluation.settings import BINS, BY, MIXED, RESAMPLE_BY, SPELLINGS, ReportConfig
+from qasr_train.evaluation.style.settings import STYLE, check_traits
 from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, get_normalizer
 
@@ -47,6 +48,7 @@ class ScoreConfig:
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
     by: list[str] = setting([], help=BY)
     bins: dict[str, list[float]] = setting({}, help=BINS)
+    style: list[str] = setting([], help=STYLE)
     manifest: str | None = setting(
         None,
         help="path; manifest that has the columns in by where the predictions carry none, matched by id. null: they do",
@@ -65,3 +67,4 @@ class ScoreConfig:
             if name == self.normalizer or self.also_by.count(name) > 1:
                 raise ConfigError(f"also_by={name}: is named twice; each of normalizer and also_by must be another one")
         By(self.by, self.bins).check()
+        check_traits(self.style, "style")

@@ -115,6 +115,7 @@ def test_calibrated_on_a_set_which_enters_no_figure(tmp_path: Path) -> None:
     run, _ = runs()
     calibrated = with_words(run, WordsConfig(dev_sets=["dev"]))
     assert calibrated.words is not None and calibrated.word_measure.calibration is not None
+    assert reading_sentences(calibrated.words)[0].endswith(" Without dev, on which confidences were calibrated.")
     assert list(calibrated.words.sets) == ["test"] and calibrated.words.overall.num_words == 120
     assert calibrated.word_measure.calibration.num_words == 120
     write_scores(tmp_path, calibrated)

@@ -1,0 +1,1 @@
+"""How transcripts are written, held against how the references are: punctuation, capitals, numbers, units, fillers."""
