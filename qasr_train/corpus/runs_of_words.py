@@ -6,16 +6,16 @@ Input: utterances. Output: their words without case and punctuation; hashes of e
 import unicodedata
 
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import CER_LANGUAGES
 
 NGRAM = 8  # words (characters where no spaces are written): shorter runs of words meet by chance
 
 
 def plain_words(utterance: Utterance) -> list[str]:
-    """Words without case and punctuation; characters where no spaces are written."""
-    kept = "".join(
-        c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in (utterance.text or "").lower()
-    )
+    """Words without case and punctuation, characters where no spaces are written; of several right spellings the first."""
+    text = first_spelling(utterance.text or "").lower()
+    kept = "".join(c if c.isalnum() or unicodedata.category(c)[0] == "M" else " " for c in text)
     return list(kept.replace(" ", "")) if utterance.language in CER_LANGUAGES else kept.split()
 
 

@@ -18,7 +18,7 @@ from qasr_train.corpus.worker import Measured
 from qasr_train.data.settings import DataConfig
 from qasr_train.manifest import Utterance
 from qasr_train.sources.intake import NOT_USABLE, Intake
-from qasr_train.text.alternatives.notation import has_alternatives
+from qasr_train.text.alternatives.notation import first_spelling, has_alternatives
 
 SUMMARY_VERSION = 1
 OTHER_TEXT = "same sound and another text"  # how the reason of such a duplicate begins
@@ -206,7 +206,7 @@ def summarize(
         mean_duration_s=sum(durations_s) / len(durations_s),
         longest_duration_s=max(durations_s),
         durations=_histogram(durations_s),
-        characters=dict(Counter(char for u in utterances for char in u.text or "").most_common()),
+        characters=dict(Counter(char for u in utterances for char in first_spelling(u.text or "")).most_common()),
         num_rejected=len(rejects),
         rejects=_reject_kinds(rejects),
         num_duplicates=len(duplicates),
@@ -231,7 +231,7 @@ def _notes(
     for utterance, found, stated_s in zip(utterances, measured, stated_durations_s, strict=True):
         if stated_s is not None and abs(stated_s - found.duration_s) > _STATED_TOLERANCE_S:
             odd[_DURATION_IS_OFF].append(utterance.id)
-        if len(utterance.text or "") > _MAX_CHARACTERS_PER_S * found.duration_s:
+        if len(first_spelling(utterance.text or "")) > _MAX_CHARACTERS_PER_S * found.duration_s:
             odd[_TOO_MUCH_TEXT].append(utterance.id)
         if has_alternatives(utterance.text or ""):
             odd[_SEVERAL_SPELLINGS].append(utterance.id)
