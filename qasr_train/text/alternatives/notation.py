@@ -20,12 +20,13 @@ MAX_VARIANTS = 1000  # of one slot, once nested groups are written out
 _MAX_DEPTH = 8
 _NOTHING = "@"
 _MARK = re.compile(r"((?<!\S)\{(?=\s)|(?<=\s)\}|(?<=\s)/(?=\s))")
-_OPENED = re.compile(r"(?<!\S)\{\s.*?\s[/}]", re.DOTALL)
+_OPENING, _GOING_ON = re.compile(r"(?<!\S)\{(?=\s)"), re.compile(r"\s[/}]")
 
 
 def has_alternatives(text: str) -> bool:
     """Whether a transcript states alternatives; one that merely holds a brace does not."""
-    return ("{" in text and bool(_OPENED.search(text))) or is_lattice(text)
+    opened = _OPENING.search(text) if "{" in text else None
+    return bool(opened and _GOING_ON.search(text, opened.end())) or is_lattice(text)
 
 
 def is_lattice(text: str) -> bool:
@@ -47,11 +48,12 @@ def parse_alternatives(text: str, where: str = "") -> list[Slot]:
     Raises:
         DataError: a group that is not closed, is nested too deeply, or comes to too many texts.
     """
+    where = where or repr(text[:60])
     if (lattice := _lattice(text)) is not None:
-        return lattice
+        return [_checked(slot, where) for slot in lattice]
     if not has_alternatives(text):
         return [(text,)]
-    slots, place = _sequence(_MARK.split(text), 0, where or repr(text[:60]), depth=0)
+    slots, place = _sequence(_MARK.split(text), 0, where, depth=0)
     assert place is None
     return slots
 
@@ -116,7 +118,13 @@ def _group(pieces: Sequence[str], start: int, where: str, depth: int) -> tuple[S
         raise DataError(
             f"{where}: an alternative is opened by `{{` and not closed; write {{ a / b / @ }}, with spaces around each mark"
         )
-    return tuple(dict.fromkeys(texts)), place + 1
+    return _checked(tuple(dict.fromkeys(texts)), where), place + 1
+
+
+def _checked(slot: Slot, where: str) -> Slot:
+    if len(slot) > MAX_VARIANTS:
+        raise DataError(f"{where}: a place has {len(slot)} alternatives, more than {MAX_VARIANTS}; write fewer")
+    return slot
 
 
 def _written_out(slots: Sequence[Slot], where: str) -> list[str]:

@@ -51,4 +51,7 @@ def test_hostile_nesting_is_refused():
         parse_alternatives("{ a / " * 500 + "b" + " }" * 500)
     with pytest.raises(DataError, match="more than 1000 texts"):
         parse_alternatives("{ x / " + "{ a / b } " * 11 + "}")
+    with pytest.raises(DataError, match="a place has 1001 alternatives"):
+        parse_alternatives(f"{{ {' / '.join(map(str, range(1001)))} }}")
+    assert parse_alternatives("{ " * 300_000) == [("{ " * 300_000,)]
     assert parse_alternatives("[[" * 100_000) == [("[[" * 100_000,)]
