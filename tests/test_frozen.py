@@ -36,6 +36,7 @@ def compare(part: str, *, relative: float = 0.0) -> None:
     assert not different, "\n".join(different)
 
 
+@pytest.mark.slow  # .ci/run runs it
 def test_scores_and_comparisons() -> None:
     compare("scores")
 

@@ -343,8 +343,8 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path
     command = [
         *(sys.executable, str(ROOT / "recipes" / "finetune.py")),
         *arguments(folder, "finetune"),
-        *("data.num_workers=1", "trainer.max_steps=40", "trainer.num_epochs=null", "trainer.log_every=1"),
-        *("data.train.main.passes_per_epoch=10", "data.max_batch_rows=1"),  # 40 steps in one epoch
+        *("data.num_workers=1", "trainer.max_steps=20", "trainer.num_epochs=null", "trainer.log_every=1"),
+        *("data.train.main.passes_per_epoch=10", "data.max_batch_rows=1"),  # 20 steps in one epoch
     ]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     run = subprocess.Popen(
@@ -357,18 +357,18 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path
     assert run.returncode == EXIT_INTERRUPTED, shown
     assert "Traceback" not in shown
     stopped_at = len(steps_logged(folder))
-    assert 2 <= stopped_at < 40
+    assert 2 <= stopped_at < 20
     assert shown.splitlines()[-1] == (
-        f"error: interrupted after step {stopped_at} of 40; saved; go on with the same command and resume=true "
+        f"error: interrupted after step {stopped_at} of 20; saved; go on with the same command and resume=true "
         f"run_dir={folder / 'out'}"
     )
     assert find_fault(folder / "out" / "checkpoints" / f"step_{stopped_at:06d}") is None
 
     given = [*command[2:], "resume=true"]
     assert exit_status(lambda: run_command_line("finetune", given, PROJECT)) == 0
-    assert "done: 40 steps" in capsys.readouterr().out
-    assert steps_logged(folder) == list(range(1, 41))
-    assert (folder / "out" / "checkpoints" / "last").resolve().name == "step_000040"
+    assert "done: 20 steps" in capsys.readouterr().out
+    assert steps_logged(folder) == list(range(1, 21))
+    assert (folder / "out" / "checkpoints" / "last").resolve().name == "step_000020"
 
 
 def steps_logged(folder: Path) -> list[int]:

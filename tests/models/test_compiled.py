@@ -56,7 +56,7 @@ def loss_and_gradients(model: Qwen3ASR, batch: Batch) -> tuple[float, dict[str, 
 @pytest.mark.parametrize(
     ("adapt", "recompute", "backend"),
     [
-        (LORA, Recompute.none, "eager"),
+        pytest.param(LORA, Recompute.none, "eager", marks=pytest.mark.slow),
         pytest.param(LORA, Recompute.none, "aot_eager", marks=pytest.mark.slow),
         pytest.param(FULL, Recompute.all, "aot_eager", marks=pytest.mark.slow),
         pytest.param(FROZEN, Recompute.none, "aot_eager", marks=pytest.mark.slow),

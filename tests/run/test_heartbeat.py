@@ -6,6 +6,8 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.helpers_finetune import last_step, make_inputs, start, wait_until
 
 
@@ -15,6 +17,7 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
+@pytest.mark.slow  # it waits for a silence of eight seconds; .ci/run runs it
 def test_a_killed_process_is_named_by_the_one_that_is_left(tmp_path: Path) -> None:
     """Started as srun does: no launcher watches over the processes."""
     arguments = [*make_inputs(tmp_path), f"run_dir={tmp_path / 'run'}", "trainer.max_steps=100000"]

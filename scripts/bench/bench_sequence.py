@@ -1,0 +1,281 @@
+"""Further cross entropy against MWER and GSPO, from the same fine-tune by as many steps, by several seeds: what is gained and lost.
+
+    python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence [--parts medical terms silence digits]
+        [--seeds 0 1 2] [--steps 100] [--lr 5e-4]
+
+`medical`: the fine-tune of `make demo` goes on with its 300 clips; test: 600 new sentences, half in voices never trained on,
+general speech as guard. `terms`: the same with term rewards (experiment=terms). `silence`: the same with clips without speech
+(experiment=silence), test besides: noises without speech. `digits`: real people (../shared/speech), a speaker left out,
+fine-tuned before (experiment=real_digits). Every training and evaluation is a process of the recipes; the best checkpoint by the
+dev set is taken in every arm. What is there is not made again. Prints rates pooled over the seeds and paired tests against cross
+entropy, speakers being what is drawn.
+"""
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from qasr_train.evaluation.comparing.group import compare_pairs
+from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
+from qasr_train.evaluation.scoring.metrics import Resampling
+from qasr_train.evaluation.scoring.run_files import load_run
+from scripts import steps
+from scripts.demo.clips import Clip
+from scripts.demo.make_data import MEDICAL_TIMBRES, Row, write_corpus
+from scripts.demo.medical import draw_medical_sentences
+from scripts.demo.synthesis import HELD_OUT_TIMBRES, SAMPLE_RATE_HZ, draw_delivery
+
+step = partial(steps.step, threads=1)  # as `make demo`
+SHARED = Path("../shared")
+DIGIT_SPEAKERS = ("george", "jackson", "nicolas")  # left out with seeds 0, 1, 2
+NUM_TEST = {"dev": 200, "known": 300, "new": 300}
+PIECE_S = 3.0  # of the noises
+LEVELS_DB = (0.0, -12.0, -24.0)
+CROSS_ENTROPY = "cross entropy"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One setting. arms: name -> what is theirs alone of the command; sets: of the evaluation, in the table's order."""
+
+    arms: dict[str, tuple[str, ...]]
+    sets: tuple[str, ...]
+
+
+def main() -> None:
+    """Make what is missing, then print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, required=True, help="directory of a finished `make demo`")
+    parser.add_argument("--work", type=Path, required=True, help="directory for runs")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of data order and draws")
+    parser.add_argument("--steps", type=int, default=100, help="further steps of each arm")
+    parser.add_argument("--lr", default="5e-4", help="of each arm; ten times the recipes', as the model is tiny")
+    arguments = parser.parse_args()
+    make_data(arguments.demo, arguments.work / "data")
+    for part in arguments.parts:
+        for seed in arguments.seeds:
+            for arm in PARTS[part].arms:
+                run(arguments, part, arm, seed)
+    for part in arguments.parts:
+        print("\n".join(table(arguments, part)))
+
+
+def make_data(demo: Path, data: Path) -> None:
+    """Test sentences that no split of the demo holds, and noises without speech."""
+    if not (data / "medical.jsonl").exists():
+        rows = [json.loads(line) for line in (demo / "raw" / "medical.jsonl").read_text().splitlines()]
+        known = {word for row in rows if row["split"] == "train" for word in row["text"].split()}
+        rng = random.Random("sequence")
+        fresh = draw_medical_sentences(4 * sum(NUM_TEST.values()), rng)
+        texts = [text for text in fresh if known.issuperset(text.split())]
+        texts = [text for text in texts if text not in {row["text"] for row in rows}]
+        planned = []
+        for split, number in NUM_TEST.items():
+            timbres = HELD_OUT_TIMBRES if split == "new" else MEDICAL_TIMBRES
+            taken, texts = texts[:number], texts[number:]
+            if len(taken) < number:
+                raise ValueError(f"{len(taken)} sentences are left for {split}, {number} are wanted")
+            for i, text in enumerate(taken):
+                clip = Clip(text, "English", draw_delivery("English", timbres, True, rng))
+                planned.append(Row(f"audio/{split}/{i:05d}.wav", clip, split, rng.uniform(5, 20)))
+        write_corpus(data, "medical", planned, 1)
+    if not (data / "silence.jsonl").exists():
+        write_noises(data)
+
+
+def write_noises(data: Path) -> None:
+    """Pieces of the shared noises, each at several levels, as clips whose text is empty."""
+    (data / "audio" / "silence").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for path in sorted((SHARED / "noise" / "audio").iterdir()):
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        if rate != SAMPLE_RATE_HZ:
+            continue
+        length = int(PIECE_S * rate)
+        for i in range(len(samples) // length):
+            for level_db in LEVELS_DB:
+                name = f"audio/silence/{path.stem}_{i}_{-level_db:.0f}.wav"
+                piece = samples[i * length : (i + 1) * length, 0] * np.float32(10 ** (level_db / 20))
+                soundfile.write(data / name, piece, rate, subtype="PCM_16")
+                lines.append(json.dumps({"audio": name, "text": "", "language": "English", "speaker": path.stem}))
+    (data / "silence.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def start_of(arguments: argparse.Namespace, part: str, seed: int) -> Path:
+    """The checkpoint that the arms go on from; of digits it is trained here, without the speaker of the test."""
+    if part != "digits":
+        return arguments.demo / "finetune" / "checkpoints" / "best"
+    speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
+    folder = arguments.work / f"digits-start-{speaker}"
+    if not (folder / "checkpoints" / "best").exists():
+        others = f"data.train.digits.only.speaker=re:fsdd-(?!{speaker}).*"
+        step(folder.name, "recipes/finetune.py", "experiment=real_digits", others, f"out={folder}")
+    return folder / "checkpoints" / "best"
+
+
+def train_command(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> tuple[str, ...]:
+    """How one arm goes on; `out` follows."""
+    data = arguments.work / "data"
+    common = (
+        *("recipes/finetune.py", *PARTS[part].arms[arm]),
+        *("model=tiny", f"model.path={start_of(arguments, part, seed)}", "augment=standard", f"seed={seed}"),
+        *(f"trainer.max_steps={arguments.steps}", "trainer.validate_every=50", f"optim.lr={arguments.lr}"),
+    )
+    if part == "digits":
+        speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
+        takes = {"train": r"(\d|[123]\d|4[0-4])", "dev": r"4[5-9]"}
+        chosen = [
+            setting
+            for split, take in takes.items()
+            for setting in (
+                f"data.{split}.target.only.id='re:fsdd_\\d_[a-z]+_{take}'",
+                f"data.{split}.target.only.speaker='re:fsdd-(?!{speaker}).*'",
+            )
+        ]
+        return (
+            *common,
+            f"data.train.target.path={SHARED / 'speech' / 'manifest.jsonl'}",
+            "data.dev.target.split=train",
+            *chosen,
+        )
+    terms = f"objective.reward_rules.terms={arguments.demo / 'raw' / 'terms.txt'}"
+    return (
+        *common,
+        *((terms,) if "experiment=terms" in common else ()),
+        f"data.train.target.path={arguments.demo / 'medical' / 'manifest.jsonl'}",
+        f"data.train.replay.path={arguments.demo / 'general' / 'manifest.jsonl'}",
+        "data.train.replay.split=train",
+        "data.train.replay.passes_per_epoch=0.03",  # as many clips as the target holds, roughly a third
+        f"data.dev.target.path={data / 'medical.jsonl'}",
+    )
+
+
+def evaluate_command(arguments: argparse.Namespace, part: str, seed: int) -> tuple[str, ...]:
+    """How a checkpoint is evaluated; `model.path` and `out` follow."""
+    if part == "digits":
+        speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
+        source = "suite.sets.digits.source"
+        return (
+            *(
+                "recipes/evaluate.py",
+                "suite=real_digits",
+                f"{source}.split=train",
+                f"{source}.only.speaker=fsdd-{speaker}",
+            ),
+            f"{source}.max_utterances=250",
+            f"{source}.sample_seed=0",
+        )
+    data = arguments.work / "data"
+    medical = data / "medical.jsonl"
+    sets = {
+        "known": (medical, ("source.split=known", "role=target")),
+        "new": (medical, ("source.split=new", "role=target")),
+        "general": (arguments.demo / "general" / "manifest.jsonl", ("source.split=test", "role=guard")),
+        "silence": (data / "silence.jsonl", ()),
+    }
+    named = [
+        f"suite.sets.{name}.{setting}"
+        for name, (path, settings) in sets.items()
+        for setting in (f"source.path={path}", *settings)
+    ]
+    terms = f"suite.terms={arguments.demo / 'raw' / 'terms.txt'}"
+    return ("recipes/evaluate.py", "suite=demo", "~suite.sets.medical", "~suite.sets.general", *named, terms)
+
+
+FURTHER = ("experiment=polish", "objective=cross_entropy")
+ERRORS = {
+    CROSS_ENTROPY: FURTHER,
+    "MWER": ("experiment=polish",),
+    "GSPO": ("experiment=polish", "objective=gspo"),
+}
+PARTS = {
+    "medical": Part(ERRORS, ("known", "new", "general", "silence")),
+    "digits": Part(ERRORS, ("digits",)),
+    "terms": Part(
+        {CROSS_ENTROPY: FURTHER, "GSPO": ("experiment=terms",), "MWER": ("experiment=terms", "objective=mwer")},
+        ("known", "new", "general"),
+    ),
+    "silence": Part(
+        {CROSS_ENTROPY: (*FURTHER, "augment.silence.share=0.3"), "GSPO": ("experiment=silence",)},
+        ("silence", "known", "new", "general"),
+    ),
+}
+
+
+def run(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> None:
+    """Train and evaluate one arm, where that is not done yet."""
+    folder = folder_of(arguments, part, arm, seed)
+    if not (folder / "train_s.json").exists():
+        began_s = time.perf_counter()
+        step(folder.name, *train_command(arguments, part, arm, seed), f"out={folder / 'finetune'}")
+        (folder / "train_s.json").write_text(json.dumps(time.perf_counter() - began_s), encoding="utf-8")
+    best = folder / "finetune" / "checkpoints" / "best"
+    if not (folder / "test" / "scores.json").exists():
+        step(
+            f"{folder.name}, test",
+            *evaluate_command(arguments, part, seed),
+            f"model.path={best}",
+            f"out={folder / 'test'}",
+        )
+
+
+def folder_of(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> Path:
+    """Where one arm lies."""
+    return arguments.work / f"{part}-{arm}-{seed}".replace(" ", "_")
+
+
+def table(arguments: argparse.Namespace, part: str) -> Iterator[str]:
+    """Markdown: a row a set and arm."""
+    yield f"\n{part}, {len(arguments.seeds)} seeds, {arguments.steps} steps"
+    yield "| set | arm | training s | WER % | against cross entropy | terms: recall, precision % | with invented words % |"
+    yield "|---|---|---:|---:|---|---|---:|"
+    for name in PARTS[part].sets:
+        for arm in PARTS[part].arms:
+            seconds = [
+                json.loads((folder_of(arguments, part, arm, seed) / "train_s.json").read_text())
+                for seed in arguments.seeds
+            ]
+            cells = [name, arm, f"{np.median(seconds):.0f}", *figures(arguments, part, arm, name)]
+            yield f"| {' | '.join(cells)} |"
+
+
+def figures(arguments: argparse.Namespace, part: str, arm: str, name: str) -> Sequence[str]:
+    """WER, the paired test against cross entropy, terms and inventions of a set, over all seeds."""
+    pairs: list[Pair] = []
+    scores = []
+    for seed in arguments.seeds:
+        runs = [load_run(folder_of(arguments, part, one, seed) / "test") for one in (CROSS_ENTROPY, arm)]
+        pairs += [pair for pair in pair_runs(*runs)[0] if pair.set == name]
+        scores.append(
+            json.loads((folder_of(arguments, part, arm, seed) / "test" / "scores.json").read_text())["sets"][name]
+        )
+    test = compare_pairs(pairs, Resampling()).test if pairs else None
+    rate = change = ""
+    if test is not None:
+        rate = f"{test.candidate_percent:.2f}"
+        low, high = test.interval.low_percent, test.interval.high_percent
+        change = (
+            "" if arm == CROSS_ENTROPY else f"{test.delta_percent:+.2f} [{low:+.2f}, {high:+.2f}], p {test.p_value:.3f}"
+        )
+    terms = [score["terms"] for score in scores if score.get("terms")]
+    shown = ", ".join(
+        f"{np.mean([one[key] for one in terms]):.1f}" for key in ("recall_percent", "precision_percent") if terms
+    )
+    invented = [score["hallucination_percent"] for score in scores if score["hallucination_percent"] is not None]
+    return rate, change, shown, f"{np.mean(invented):.1f}" if invented else ""
+
+
+if __name__ == "__main__":
+    main()
