@@ -1,4 +1,4 @@
-"""Further cross entropy against MWER and GSPO, from the same fine-tune by as many steps, by several seeds: what is gained and lost.
+"""Further cross entropy against MWER and GSPO, from the same fine-tune by as many steps, by several seeds: gain and loss.
 
     python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence [--parts medical terms silence digits]
         [--seeds 0 1 2] [--steps 100] [--lr 5e-4]
