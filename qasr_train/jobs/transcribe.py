@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from qasr_train.errors import ConfigError, UserError
-from qasr_train.files import visible
+from qasr_train.files import Styled, visible
 from qasr_train.jobs.settings.transcribe import TranscribeConfig
 from qasr_train.models.found import model_as_found
 from qasr_train.run.device import Machine, join_machine
@@ -177,9 +177,10 @@ def _write(config: TranscribeConfig, done: Sequence[tuple[FoundRecording, list[T
 
 
 def _print(recording: FoundRecording, text: str, *, with_path: bool) -> None:
-    if with_path:
-        print(f"{recording.path}:")
-    print(visible(text), end="\n" if with_path else "", flush=True)
+    """On a terminal control characters are escapes; in a pipe or file the text is as it was heard, marks of direction too."""
+    shown = f"{recording.path}:\n{text}\n" if with_path else text
+    sys.stdout.write(visible(shown) if sys.stdout.isatty() else Styled(shown))
+    sys.stdout.flush()
 
 
 def _say(

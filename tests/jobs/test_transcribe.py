@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qasr_train.config.terminal import plain_terminal
 from qasr_train.errors import ConfigError, UserError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.transcribe import transcribe
@@ -75,6 +76,14 @@ def test_the_screen_has_text_alone_and_nothing_is_kept(
     assert list((folder / "cache" / "qasr_train").iterdir()) == []
     assert run(heard()) == 0
     assert capsys.readouterr().out == f"{folder}/calls/a.wav:\nhello\n\n{folder}/calls/in/b.wav:\none two\nthree\n\n"
+
+
+def test_a_pipe_gets_marks_of_direction_as_they_were_heard(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with plain_terminal():
+        assert run(FakeModel(texts={"a#0": "\u202bسلام\u200f"}), files="calls/a.wav") == 0
+    assert capsys.readouterr().out == "\u202bسلام\u200f\n"
 
 
 def test_an_interrupted_transcription_goes_on_with_the_same_command(run: Run, folder: Path) -> None:

@@ -13,9 +13,7 @@ from qasr_train.files import files_below
 from qasr_train.sources.files import AUDIO_SUFFIXES
 
 # Of a folder: what libsndfile or ffmpeg reads, films among them. A file that is named is tried whatever it is called.
-SUFFIXES = AUDIO_SUFFIXES | frozenset(
-    ".aac .amr .3gp .avi .flv .mka .mkv .mov .mp4 .mpeg .mpg .raw .rf64 .snd .wma".split()
-)
+SUFFIXES = AUDIO_SUFFIXES | frozenset(".aac .amr .3gp .avi .flv .mka .mkv .mov .mp4 .mpeg .mpg .rf64 .snd .wma".split())
 
 
 @dataclass(frozen=True, slots=True)
