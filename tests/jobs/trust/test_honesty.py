@@ -13,6 +13,8 @@ from qasr_train.jobs.recipes import PROJECT
 from tests.helpers import SHARED, needs_shared, tone, write_wav
 
 NUMBERS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+DIGITS = "zero one two three four five six seven eight nine".split()
+CALLED = dict(zip(DIGITS, "house river table garden window bridge letter horse summer flower".split(), strict=True))
 COMMAND = f"""
 import json, sys
 manifest, predictions, texts, kind, part = sys.argv[1:]
@@ -115,7 +117,7 @@ def test_planting_refuses_what_cannot_hold_it(folder: Path, capsys: pytest.Captu
 
 
 def write_digits(path: Path, first: int) -> None:
-    """Two dozen clips of five spoken digits of one person, takes of real recordings one after the other."""
+    """Two dozen clips of five spoken digits of one person, each digit called by another word: rules join digits to one number."""
     rows = [json.loads(line) for line in (SHARED / "speech" / "manifest.jsonl").read_text().splitlines()]
     takes = [row for row in rows if row["speaker"] == "fsdd-jackson"]
     order = np.random.default_rng(first).permutation(len(takes))[:120]
@@ -124,7 +126,7 @@ def write_digits(path: Path, first: int) -> None:
         chosen = [takes[place] for place in order[5 * number : 5 * number + 5]]
         clip = np.concatenate([load_audio(str(SHARED / "speech" / one["audio"])) for one in chosen])
         write_wav(path.with_name(f"{path.stem}{number}.wav"), clip)
-        text = " ".join(one["text"] for one in chosen)
+        text = " ".join(CALLED[one["text"]] for one in chosen)
         lines.append({"audio": f"{path.stem}{number}.wav", "text": text, "language": "English"})
     path.write_text("".join(json.dumps(row) + "\n" for row in lines))
 
