@@ -19,20 +19,22 @@ from qasr_train.corpus.audit_page import audit_page
 from qasr_train.corpus.clips import Clip, find_duplicates, mend_transcripts, reject_unusable
 from qasr_train.corpus.findings import Finding
 from qasr_train.corpus.measurements import Measurements, utterance_key
-from qasr_train.corpus.overlap import TestIndex, find_shared, shared_findings, shared_rejects
+from qasr_train.corpus.overlap import TEST_SPLIT, TestIndex, find_shared, shared_findings, shared_rejects
 from qasr_train.corpus.recordings import check_recordings, flac_path
 from qasr_train.corpus.splits import assign_splits, find_overlaps
 from qasr_train.corpus.summary import Reject, summarize
 from qasr_train.errors import DataError
+from qasr_train.evaluation.honesty.wrong_references import plant_errors
 from qasr_train.files import write_rows, write_whole
-from qasr_train.jobs.settings.prepare import Duplicates, OverlapConfig, PrepareConfig, SplitConfig
+from qasr_train.jobs.settings.prepare import Duplicates, OverlapConfig, PlantConfig, PrepareConfig, SplitConfig
 from qasr_train.manifest import Utterance, write_manifest
 from qasr_train.sources.corpora.written import Layout, write_layouts
 from qasr_train.sources.source import load_table
 from qasr_train.sources.table import UtteranceTable
+from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
-AUDIT, FLACS = "audit.html", "audio"
+AUDIT, FLACS, CORRECTED = "audit.html", "audio", "corrected.jsonl"
 NEW = "; if it is to be learned, name it in source.new_languages"  # of a language
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def prepare(config: PrepareConfig) -> None:
     digests = [clip.digest for clip in clips]
     prepared = divide([finished(clip, config, out) for clip in clips], digests, config.split)
     # 5. What was found.
-    write_manifests(out, prepared, config.also)
+    write_manifests(out, planted(prepared, config.plant, out), config.also)
     stated_s = [clip.utterance.duration_s for clip in clips]
     summary = summarize(
         prepared,
@@ -95,7 +97,8 @@ def claim_folder(config: PrepareConfig) -> Path:
     try:
         (out / ".prepare").mkdir(parents=True, exist_ok=True)
         has_journal = (out / ".prepare" / "journal.jsonl").exists()
-        foreign = [name for name in (MANIFEST, REJECTS, FLACS) if (out / name).exists() and not has_journal]
+        written = (MANIFEST, REJECTS, FLACS, *([CORRECTED] if config.plant.fraction else []))
+        foreign = [name for name in written if (out / name).exists() and not has_journal]
         if foreign:
             (out / ".prepare").rmdir()
             raise DataError(f"out={config.out}: holds {foreign[0]} that prepare did not write; choose another folder")
@@ -220,6 +223,28 @@ def findable(utterance: Utterance, out: Path) -> Utterance:
     if not isinstance(utterance.audio, str) or is_arrow_reference(utterance.audio):
         return utterance
     return replace(utterance, audio=str((out / utterance.audio).absolute()))
+
+
+def planted(prepared: list[Utterance], config: PlantConfig, out: Path) -> list[Utterance]:
+    """The rows to hand out, some with a wrong word; what was said in them goes to corrected.jsonl. Untouched where that is off.
+
+    Raises:
+        DataError: no row can hold a planted word.
+    """
+    if config.fraction == 0:
+        return prepared
+    tests = [one for one in prepared if one.split == TEST_SPLIT] or [one for one in prepared if one.split is None]
+    texts = plant_errors(tests, config.fraction, config.seed, get_normalizer(DEFAULT_NORMALIZER))
+    if not texts:
+        raise DataError(
+            f"plant.fraction={config.fraction:g}: in none of the {len(tests)} rows of the split test a word can be planted; they "
+            "need four words or more, of a language written with spaces, and words that differ"
+        )
+    write_manifest(out / CORRECTED, tests)
+    log.warning(
+        "%d of %d test rows of the manifest hold a planted word; keep %s", len(texts), len(tests), out / CORRECTED
+    )
+    return [replace(one, text=texts.get(one.id, one.text)) for one in prepared]
 
 
 def divide(utterances: list[Utterance], digests: list[str], config: SplitConfig) -> list[Utterance]:

@@ -165,23 +165,27 @@ RECIPES: dict[str, Recipe] = {
     ),
     "honesty": Recipe(
         "Probe whether a model knows a test set by heart: wrong references, masked numbers, spelling switches; status 1 if so.",
-        config="qasr_train.jobs.settings.honesty:HonestyConfig",
+        config="qasr_train.jobs.settings.trust.honesty:HonestyConfig",
         job="qasr_train.jobs.trust.honesty:run",
         output="run_dir",
         groups=("model", "source", "decode"),
         examples=(
             "model=qwen3_asr_0.6b source.path=test.jsonl run_dir=runs/honesty-base",
             "model.path=runs/first/checkpoints/best source.path=test.jsonl baseline=runs/honesty-base run_dir=runs/honesty",
-            "model=tiny source.path=handed_out/manifest.jsonl corrected=handed_out/corrected.jsonl run_dir=runs/planted",
+            "model=tiny source.path=prepared/manifest.jsonl corrected=prepared/corrected.jsonl run_dir=runs/planted",
         ),
     ),
-    "plant_errors": Recipe(
-        "Plant wrong words in a test set that is handed out, and keep the right ones: who learned it by heart writes them.",
-        config="qasr_train.jobs.settings.honesty:PlantErrorsConfig",
-        job="qasr_train.jobs.trust.plant_errors:run",
-        output="out",
-        groups=("source",),
-        examples=("source.path=test.jsonl out=handed_out",),
+    "routes": Recipe(
+        "Hear the same clips by every route to a model: our decoder, transformers' generate, any command; do all say the same?",
+        config="qasr_train.jobs.settings.trust.routes:RoutesConfig",
+        job="qasr_train.jobs.trust.routes:run",
+        output="run_dir",
+        groups=("model", "source", "decode"),
+        examples=(
+            "model.path=runs/first/checkpoints/best source.path=test.jsonl run_dir=runs/routes",
+            "model=tiny source.path=test.jsonl run_dir=runs/routes "
+            "routes.plain.command='python scripts/routes/qwen3_asr_transformers.py exported {manifest} {predictions}'",
+        ),
     ),
     "pseudo_label": Recipe(
         "Label recordings without transcripts by a model, and keep what it heard well.",

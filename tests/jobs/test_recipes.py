@@ -35,7 +35,7 @@ LEAST = {
     "pseudo_label": "model=tiny source.path=x run_dir=y",
     "sweep_strength": "checkpoint=x suite=demo suite.sets.medical.source.path=x suite.sets.general.source.path=x run_dir=y",
     "honesty": "model=tiny source.path=x run_dir=y",
-    "plant_errors": "source.path=x out=y",
+    "routes": "model=tiny source.path=x run_dir=y",
     "learning_curve": "data.train.main.path=x suite=own suite.manifest=x run_dir=y",
 }
 # What `--help`, `--cfg job`, a mistake and a run do before the job: compose, show, check.

@@ -6,7 +6,7 @@ Optimization in ASR Models"), but for words that a published text lacks, which a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import Enum
 from random import Random
@@ -88,11 +88,6 @@ def plant_errors(utterances: Sequence[Utterance], fraction: float, seed: int, no
         if other := _other_word(text[place], words[one.language], one.language, normalizer, draw):
             planted[one.id] = " ".join([*text[:place], other, *text[place + 1 :]])
     return planted
-
-
-def corrected_rows(utterances: Sequence[Utterance], planted: dict[str, str]) -> list[Utterance]:
-    """The rows with their planted texts, in order."""
-    return [replace(one, text=planted.get(one.id, one.text)) for one in utterances]
 
 
 def spans_of(

@@ -63,6 +63,22 @@ class OverlapConfig:
 
 
 @dataclass
+class PlantConfig:
+    """Wrong words in a test set that is handed out: who learned it by heart writes them (recipes/honesty.py)."""
+
+    fraction: float = setting(
+        0.0,
+        ge=0,
+        le=1,
+        help="share of the rows of the split test, of all where none names a split, that get one wrong word. 0: off",
+    )
+    seed: int = setting(0, ge=0, help="seed of which rows and which words; keep it to yourself")
+
+    def __post_init__(self) -> None:
+        check_settings(self, "plant")
+
+
+@dataclass
 class PrepareConfig:
     """A raw corpus, and the folder its checked manifest is written to."""
 
@@ -85,6 +101,9 @@ class PrepareConfig:
     )
     also: list[Layout] = setting(
         [], help="kaldi, lhotse; the manifest's clips also as kaldi/SPLIT/ and lhotse/cuts_SPLIT.jsonl.gz. []: neither"
+    )
+    plant: PlantConfig = setting(
+        PlantConfig(), help="wrong words in a test set to hand out; corrected.jsonl keeps what was said"
     )
     split: SplitConfig = setting(SplitConfig(), help="dividing into train, dev and test; off while both shares are 0")
 

@@ -18,7 +18,7 @@ from qasr_train.evaluation.scoring.run_files import is_scored, load_run, write_t
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS
-from qasr_train.jobs.settings.honesty import HEARD, MASKED, HonestyConfig
+from qasr_train.jobs.settings.trust.honesty import HEARD, MASKED, HonestyConfig
 from qasr_train.run.device import Machine, join_machine
 from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory, write_record
 from qasr_train.run.processes import num_launched

@@ -24,7 +24,7 @@ with open(predictions, "w") as out:
         text = said[row["id"]]
         if kind == "hears" and part == "masked":
             text = " ".join(word for word in text.split() if word not in {NUMBERS})
-        out.write(json.dumps({{"id": row["id"], "pred_text": text, "time_s": 0.1}}) + "\\n")
+        out.write(json.dumps({{"id": row["id"], "pred_text": text, "time": 0.1}}) + "\\n")
 """
 
 
@@ -39,7 +39,16 @@ def folder(tmp_path: Path) -> Path:
     ]  # fmt: skip
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "model.py").write_text(COMMAND)
-    assert run("plant_errors", f"source.path={tmp_path}/test.jsonl", f"out={tmp_path}/out", "fraction=0.5") == 0
+    assert (
+        run(
+            "prepare",
+            f"source.path={tmp_path}/test.jsonl",
+            f"out={tmp_path}/out",
+            "plant.fraction=0.5",
+            "num_workers=0",
+        )
+        == 0
+    )
     return tmp_path
 
 
@@ -109,11 +118,11 @@ def test_a_mistake_is_a_sentence(
 
 
 def test_planting_refuses_what_cannot_hold_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("plant_errors", f"source.path={folder}/test.jsonl", f"out={folder}/out") == 2
-    assert "holds manifest.jsonl already" in capsys.readouterr().err
     (folder / "short.jsonl").write_text(json.dumps({"id": "z", "audio": "a.wav", "text": "two pills"}) + "\n")
-    assert run("plant_errors", f"source.path={folder}/short.jsonl", f"out={folder}/none") == 2
-    assert "in none of its 1 rows a word can be planted" in capsys.readouterr().err
+    given = [f"source.path={folder}/short.jsonl", f"out={folder}/none", "num_workers=0"]
+    assert run("prepare", *given, "plant.fraction=1") == 2
+    assert "plant.fraction=1: in none of the 1 rows of the split test a word can be planted" in capsys.readouterr().err
+    assert run("prepare", *given) == 0 and not (folder / "none" / "corrected.jsonl").exists()
 
 
 def write_digits(path: Path, first: int) -> None:
@@ -136,7 +145,8 @@ def write_digits(path: Path, first: int) -> None:
 def test_a_model_trained_on_test_rows_lights_up_and_one_trained_on_others_does_not(tmp_path: Path) -> None:
     for seed, name in enumerate(("tests", "others")):
         write_digits(tmp_path / f"{name}.jsonl", seed)
-        assert run("plant_errors", f"source.path={tmp_path}/{name}.jsonl", f"out={tmp_path}/{name}", "fraction=1") == 0
+        given = [f"source.path={tmp_path}/{name}.jsonl", f"out={tmp_path}/{name}", "plant.fraction=1", "num_workers=0"]
+        assert run("prepare", *given) == 0
     hits, status = {}, {}
     for name in ("others", "tests"):
         learning = (

@@ -1,4 +1,4 @@
-"""Owns the settings of `honesty`, and of `plant_errors`, by which a test set is made ready for it."""
+"""Owns the settings of `honesty`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class HonestyConfig:
     source: SourceConfig = setting(SourceConfig(), help="the test set, with its texts as they were published")
     corrected: str | None = setting(
         None,
-        help="path; the same ids with what was said, where published texts are wrong (plant_errors.py). null: not probed",
+        help="path; the same ids with what was said, where published texts are wrong (prepare.py plant.fraction). null: none",
     )
     decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text")
     baseline: str | None = setting(
@@ -80,20 +80,3 @@ class HonestyConfig:
             resample_by=self.resample_by,
             seed=self.seed,
         )
-
-
-@dataclass
-class PlantErrorsConfig:
-    """Planting wrong words in the texts of a test set that is handed out."""
-
-    source: SourceConfig = setting(SourceConfig(), help="the test set, with what was said")
-    out: str = setting(help="folder for manifest.jsonl (to hand out) and corrected.jsonl (to keep); made if missing")
-    fraction: float = setting(0.05, gt=0, le=1, help="share of the rows of which one word is replaced")
-    normalizer: str = setting(DEFAULT_NORMALIZER, help="name; a planted word is another one by these rules")
-    seed: int = setting(0, ge=0, help="seed of which rows and which words; keep it to yourself")
-
-    def __post_init__(self) -> None:
-        check_settings(self, "plant_errors")
-        get_normalizer(self.normalizer)
-        if self.source.streaming:
-            raise ConfigError("source.streaming=true: plant_errors reads the whole test set; leave it false")

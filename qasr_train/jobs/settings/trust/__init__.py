@@ -1,0 +1,1 @@
+"""Settings of the jobs that ask whether figures can be trusted."""
