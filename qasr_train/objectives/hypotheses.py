@@ -46,8 +46,8 @@ class Scored:
 def expected_errors(scored: Scored) -> torch.Tensor:
     """Minus the expected reward of each clip above the mean of its list, the model's probabilities normalised over the list.
 
-    Prabhavalkar et al. 2017, "Minimum word error rate training for attention-based sequence-to-sequence models", equation 7.
-    Every hypothesis of a list counts once, however often it was drawn.
+    Prabhavalkar et al. 2017, "Minimum word error rate training for attention-based sequence-to-sequence models". Every hypothesis
+    of a list counts once, however often it was drawn.
     """
     log_probs = scored.of_rows(scored.log_probs)
     clips, place = scored.clip.unique(return_inverse=True)
