@@ -25,11 +25,11 @@ from qasr_train.evaluation.scoring.utterance import (
     utterance_of_row,
     utterance_row,
 )
-from qasr_train.evaluation.spellings.taken import UsedLexicon, spellings_json, used_lexicon_of_json
+from qasr_train.evaluation.spellings.taken import UsedLexicon, read_again, spellings_json, used_lexicon_of_json
 from qasr_train.files import parse_json, write_json, write_whole
 from qasr_train.manifest import read_jsonl
 from qasr_train.run.directory import normalizer_of_record
-from qasr_train.text.alternatives.lexicon import SpellingLexicon, read_spellings
+from qasr_train.text.alternatives.lexicon import SpellingLexicon
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, NORMALIZERS, Normalizer, get_normalizer
 from qasr_train.text.terms import TermList
 from qasr_train.transcription.predictions import PREDICTIONS, load_predictions
@@ -183,8 +183,8 @@ def _load_run(
     rules = get_normalizer(recorded if recorded in NORMALIZERS else DEFAULT_NORMALIZER)
     rules = normalizer or (stored.normalizer if stored else rules)
     loaded = load_predictions(path, columns=columns)
-    if lexicon is None and stored is not None and stored.lexicon is not None:
-        lexicon = _same_lexicon(scores_file, stored.lexicon)
+    if lexicon is None and stored is not None:
+        lexicon = read_again(stored.lexicon, str(scores_file))
     scored = score_predictions(loaded.predictions, rules, lexicon=lexicon)
     return replace(scored, warnings=[*loaded.warnings, *scored.warnings])
 
@@ -192,16 +192,6 @@ def _load_run(
 def _is_as_asked(stored: "_Stored", normalizer: Normalizer | None, lexicon: SpellingLexicon | None) -> bool:
     digest = stored.lexicon.digest if stored.lexicon else None
     return normalizer in (None, stored.normalizer) and (lexicon is None or lexicon.digest == digest)
-
-
-def _same_lexicon(scores_file: Path, used: UsedLexicon) -> SpellingLexicon:
-    """The lexicon that a run was scored with, read again."""
-    lexicon = read_spellings(used.path)
-    if lexicon.digest != used.digest:
-        raise ConfigError(
-            f"{scores_file}: was scored with spellings={used.path}, which has changed since; give spellings= to score anew"
-        )
-    return lexicon
 
 
 def _carry_columns(rows: list[UtteranceScore], predictions: Path, columns: Sequence[str]) -> list[UtteranceScore]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qasr_train.errors import ConfigError
 from qasr_train.evaluation.scoring.utterance import TakenSpelling, UtteranceScore
-from qasr_train.text.alternatives.lexicon import SpellingLexicon
+from qasr_train.text.alternatives.lexicon import SpellingLexicon, read_spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,25 @@ class UsedLexicon:
 def used_lexicon(lexicon: SpellingLexicon | None) -> UsedLexicon | None:
     """What is recorded of a lexicon; None of none."""
     return UsedLexicon(lexicon.path, lexicon.digest, lexicon.num_groups) if lexicon else None
+
+
+def read_again(used: UsedLexicon | None, where: str) -> SpellingLexicon | None:
+    """The lexicon that a run was scored with; None where it was scored without.
+
+    Args:
+        where: what names the run, for the message.
+
+    Raises:
+        UserError: the file cannot be read, or has changed since.
+    """
+    if used is None:
+        return None
+    lexicon = read_spellings(used.path)
+    if lexicon.digest != used.digest:
+        raise ConfigError(
+            f"{where}: was scored with spellings={used.path}, which has changed since; give spellings= to score anew"
+        )
+    return lexicon
 
 
 def spellings_json(rows: Sequence[UtteranceScore], used: UsedLexicon | None) -> dict[str, Any] | None:

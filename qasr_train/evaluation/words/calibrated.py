@@ -11,6 +11,7 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.scoring.systems import run_record
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.evaluation.spellings.taken import read_again
 from qasr_train.evaluation.words.calibration import Calibration, fit_calibration
 from qasr_train.evaluation.words.scores import WordMeasure, words_of_sets
 from qasr_train.evaluation.words.settings import WordsConfig
@@ -47,7 +48,8 @@ def with_words(run: ScoredRun, config: WordsConfig) -> ScoredRun:
 
 
 def _of_other_run(run: ScoredRun, config: WordsConfig, path: str) -> Calibration:
-    rows = score_predictions(load_predictions(path).predictions, run.normalizer).rows
+    lexicon = read_again(run.lexicon, run.path)
+    rows = score_predictions(load_predictions(path).predictions, run.normalizer, lexicon=lexicon).rows
     own = {_identity(row) for row in run.rows}
     shared = [
         row for row in rows if _identity(row) in own and (not config.dev_sets or row.prediction.set in config.dev_sets)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from qasr_train.errors import DataError
+from qasr_train.errors import ConfigError, DataError
 from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.report.content import scores_report
 from qasr_train.evaluation.scoring.alignment import score_utterances
@@ -13,7 +13,7 @@ from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.utterance import TakenSpelling
 from qasr_train.text.alternatives.lexicon import read_spellings
 from qasr_train.text.normalize import get_normalizer
-from qasr_train.transcription.predictions import Prediction, load_predictions
+from qasr_train.transcription.predictions import Prediction, load_predictions, write_predictions
 
 
 def _row(text, heard, language="English", id_="1"):
@@ -117,6 +117,19 @@ def test_a_run_is_written_read_and_reported_with_the_spellings_taken(tmp_path):
         ["grey / gray", "grey", "1"],
     ]
     assert {row["i"]: row.get("v") for row in report.explored}["1"] == [["color", "colour"]]
+
+
+def test_by_other_rules_a_run_is_scored_anew_with_its_own_lexicon_unless_that_has_changed(tmp_path):
+    lexicon = _lexicon(tmp_path, "grey\tgray\n")
+    rows = [_row("Grey.", "gray")]
+    write_predictions(tmp_path / "run" / "predictions.jsonl", rows)
+    write_scores(tmp_path / "run", score_predictions(rows, get_normalizer("none"), lexicon=lexicon))
+    assert load_run(tmp_path / "run").overall["wer_percent"] == 100
+    assert load_run(tmp_path / "run", get_normalizer("qasr-2")).overall["wer_percent"] == 0
+    other = _lexicon(tmp_path, "gray\tgrey\n")
+    with pytest.raises(ConfigError, match="which has changed since; give spellings= to score anew"):
+        load_run(tmp_path / "run", get_normalizer("qasr-2"))
+    assert load_run(tmp_path / "run", lexicon=other).lexicon.digest == other.digest
 
 
 def test_runs_by_two_lexicons_are_not_compared(tmp_path):

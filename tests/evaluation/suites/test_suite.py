@@ -232,6 +232,13 @@ def test_a_hub_set_loads_from_a_local_copy_of_its_layout(
     assert loaded.utterances[0].start_s is None  # MLS states where the clip lay in the book, not in the clip
 
 
+def test_mixed_languages_that_cannot_be_told_apart_are_refused_before_a_clip_is_heard(tmp_path: Path) -> None:
+    write_hub_layout(tmp_path / "hub", "default", "test", [{"text": "hallo the meeting", "id": "x"}])
+    source = [f"suite.sets.eka_en.source.{one}" for one in (f"path={tmp_path / 'hub'}", "subset=null", "split=test")]
+    with pytest.raises(DataError, match="mixed=true: no reference holds letters of two scripts"):
+        load_suite(composed("medical", *source, "suite.only=[eka_en]", "suite.mixed=true"))
+
+
 def test_alternatives_that_nobody_closed_are_refused_before_a_clip_is_heard(tmp_path: Path) -> None:
     write_hub_layout(tmp_path / "hub", "default", "test", [{"text": "the { colour / color", "id": "x"}])
     source = [f"suite.sets.eka_en.source.{one}" for one in (f"path={tmp_path / 'hub'}", "subset=null", "split=test")]
