@@ -1,4 +1,4 @@
-"""Owns how the recognition of terms changed between two runs: recall, precision, F1, context recall and echo, paired.
+"""Owns how other rates changed between two runs, paired: recall, precision, F1 of terms, context recall and echo, MER.
 
 Input: two runs, and their utterances in pairs. Output: `TermChange`s with paired intervals and p values.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from qasr_train.evaluation.comparing.paired import PairedTest, paired_test
 from qasr_train.evaluation.comparing.pairs import Pair
+from qasr_train.evaluation.mixed.counts import elsewhere_counts, mixed_counts, switch_counts
 from qasr_train.evaluation.scoring.context_echo import context_counts, context_ratios
 from qasr_train.evaluation.scoring.entities import term_counts, term_ratios
 from qasr_train.evaluation.scoring.metrics import Resampling
@@ -17,13 +18,15 @@ from qasr_train.evaluation.scoring.significance import Counts
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 
 ALL_SETS = ""
+MIXED_RATES = {"mer": "MER", "switch": "errors at switches", "other": "errors elsewhere"}
 Ratios = Mapping[str, tuple[Counts, Counts]]
 
 
 @dataclass(frozen=True, slots=True)
 class TermChange:
     """One rate under two systems. set: ALL_SETS where pooled over several. rate: "term recall", "term precision", "term F1",
-    "context recall" (more is better), "context echo" (less is better). test: None where there is nothing to divide by.
+    "context recall" (more is better), "context echo", those of MIXED_RATES (less is better).
+    test: None where there is nothing to divide by.
     """
 
     rate: str
@@ -38,7 +41,7 @@ def compare_terms(
     """(changes per set and over all, warnings).
 
     Args:
-        pairs: the utterances to compare on; of these, those with terms in both runs are.
+        pairs: the utterances to compare on; of these, those with terms (MER) in both runs are.
     """
     changes: list[TermChange] = []
     warnings = []
@@ -61,6 +64,9 @@ def compare_terms(
         warnings.append(
             "only one of the runs was offered terms in a context, so their recall and echo are not compared"
         )
+    if mixed := [pair for pair in pairs if pair.baseline.mixed and pair.candidate.mixed]:
+        for name, group in _by_set(mixed).items():
+            changes += _changes(MIXED_RATES, name, group, _mixed_ratios, resampling)
     return changes, warnings
 
 
@@ -70,6 +76,10 @@ def _term_ratios(rows: Sequence[UtteranceScore]) -> Ratios:
 
 def _context_ratios(rows: Sequence[UtteranceScore]) -> Ratios:
     return context_ratios([context_counts(row.context_terms) for row in rows if row.context_terms is not None])
+
+
+def _mixed_ratios(rows: Sequence[UtteranceScore]) -> Ratios:
+    return {"mer": mixed_counts(rows), "switch": switch_counts(rows), "other": elsewhere_counts(rows)}
 
 
 def _by_set(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:

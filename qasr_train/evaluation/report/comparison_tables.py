@@ -9,7 +9,7 @@ from qasr_train.evaluation.comparing.compare import Comparison
 from qasr_train.evaluation.comparing.gate import units_text, verdict_text
 from qasr_train.evaluation.comparing.group import GroupComparison
 from qasr_train.evaluation.comparing.paired import PairedTest
-from qasr_train.evaluation.comparing.term_changes import ALL_SETS
+from qasr_train.evaluation.comparing.term_changes import ALL_SETS, MIXED_RATES
 from qasr_train.evaluation.report.tables import BROKEN_NOTE, STYLE_NOTE, TWO_SIDED, spread_text
 from qasr_train.evaluation.scoring.utterance import ANY
 from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
@@ -85,21 +85,24 @@ def _comparison_cells(group: GroupComparison) -> list[str]:
 
 
 def term_change_tables(comparison: Comparison) -> list[Table]:
-    """Recall, precision and F1 of terms, context recall and echo under both systems; [] where there is nothing of the kind."""
-    rows = []
+    """Recall, precision, F1 of terms, context recall and echo, MER under both systems; [] where there is none of them."""
+    rows: dict[bool, list[list[str]]] = {False: [], True: []}  # terms; MER
     for change in comparison.terms:
         figures = _test_cells(change.test) if change.test else [ABSENT] * 5
-        rows.append(
+        rows[change.rate in MIXED_RATES.values()].append(
             [change.rate, POOLED if change.set == ALL_SETS else change.set, str(change.num_utterances), *figures]
         )
-    if not rows:
-        return []
     headers = ["rate", "set", "utterances", "baseline %", "candidate %", "difference", TWO_SIDED, "p"]
     note = (
         "Difference in points: above 0 is better for recall, precision and F1, below 0 for echo. Two-sided interval and p of a "
         "paired t test over units; a star says that p is below the gate's alpha. The gate does not look at these."
     )
-    return [Table("Terms: gain and loss", headers, rows, note)]
+    mixed_note = "Difference in points, below 0 is better; two-sided interval and p of a paired t test over units."
+    tables = [
+        Table("Terms: gain and loss", headers, rows[False], note),
+        Table("Mixed languages: gain and loss", headers, rows[True], mixed_note),
+    ]
+    return [table for table in tables if table.rows]
 
 
 def style_change_tables(comparison: Comparison) -> list[Table]:

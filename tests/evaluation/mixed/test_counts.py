@@ -7,8 +7,9 @@ import jiwer
 import pytest
 
 from qasr_train.errors import DataError
+from qasr_train.evaluation.comparing.compare import compare_runs
 from qasr_train.evaluation.mixed.counts import count_mixed, script_shares
-from qasr_train.evaluation.report.content import scores_report
+from qasr_train.evaluation.report.content import comparison_report, scores_report
 from qasr_train.evaluation.scoring.run_files import load_run, scores_row, write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.scoring.utterance import MixedErrors
@@ -92,6 +93,24 @@ def test_utterances_of_one_language_count_as_well_and_make_no_switch():
         ("LATIN", 1, 0),
     ]
     assert run.overall["switch_error_percent"] == 0 and run.overall["other_error_percent"] == 33.33
+
+
+def test_a_comparison_has_the_paired_change_of_mer(tmp_path):
+    said = ["我们 meeting 几点", "打开 wifi", "会议 ok 吧", "好 start", "看 email 了", "我 call 你"]
+    worse, better = (
+        _run(*((text, heard(text)) for text in said)) for heard in (lambda text: text[1:], lambda text: text)
+    )
+    comparison = compare_runs(worse, better)
+    changes = {(one.set, one.rate): one.test for one in comparison.terms}
+    num_tokens = worse.overall["num_mixed_tokens"]
+    assert (
+        changes["s", "MER"].baseline_percent
+        == round(100 * len(said) / num_tokens, 4)
+        == -changes["s", "MER"].delta_percent
+    )
+    assert changes["s", "MER"].interval.num_units == 6 and ("s", "errors at switches") in changes
+    [table] = [one for one in comparison_report(comparison).tables if one.title == "Mixed languages: gain and loss"]
+    assert [row[0] for row in table.rows] == ["MER", "errors at switches", "errors elsewhere"]
 
 
 def test_sets_without_a_second_script_are_refused():
