@@ -101,6 +101,14 @@ def test_contradictions_are_refused_when_the_config_is_loaded(given: list[str], 
         load_config("finetune", [*given, f"run_dir={tmp_path}", "data.train.target.path=x.jsonl"])
 
 
+def test_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(
+        ConfigError, match="objective=gspo: hypotheses were never drawn from weights that DeepSpeed holds"
+    ):
+        load_config("finetune", ["objective=gspo", "run_dir=x", "data.train.target.path=x.jsonl"])
+
+
 def test_a_family_that_draws_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="objective=mwer needs samples, which model.family=toy does not have"):
         check_objective(MWERConfig(), family="toy", capabilities=frozenset({Capability.TOKEN_LOSS}))

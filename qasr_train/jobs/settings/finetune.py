@@ -16,7 +16,14 @@ from qasr_train.objectives.table import check_objective
 from qasr_train.run.directory import recorded_config, recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
-from qasr_train.training.settings import GuardConfig, OptimConfig, TrainerConfig, is_sharding_asked_for
+from qasr_train.training.settings import (
+    ZERO_ASKED_FOR,
+    GuardConfig,
+    OptimConfig,
+    TrainerConfig,
+    is_on,
+    is_sharding_asked_for,
+)
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
 
@@ -115,6 +122,10 @@ class FinetuneConfig:
             raise ConfigError(
                 f"trainer.find_batch_seconds=true tries batches of transcripts, and {where} learns from "
                 f"{objective.num_hypotheses} hypotheses of each clip; set data.batch_seconds, and that to false"
+            )
+        if is_on(ZERO_ASKED_FOR):
+            raise ConfigError(
+                f"{where}: hypotheses were never drawn from weights that DeepSpeed holds; use DDP or FSDP2 (configs/launch/)"
             )
         terms = [name for name in TERM_REWARDS if objective.rewards.get(name)]
         if terms and objective.reward_rules.terms is None:

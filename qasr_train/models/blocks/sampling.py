@@ -43,14 +43,15 @@ class Drawn:
 
         never: a token that is not chosen, since in a row that is learned from it would mean something else.
         """
-        self.temperature, self.never, self.num_chosen = temperature, never, 0
+        self.temperature, self.num_chosen = temperature, 0
+        self.never = torch.tensor([never], device=uniforms.device)
         greedy = uniforms.new_full((len(uniforms), 1, uniforms.shape[2]), -1.0)
         self.uniforms = torch.cat([greedy, uniforms], dim=1).flatten(0, 1)
 
     def __call__(self, logits: torch.Tensor) -> Chosen:
         """See `Chooser`; the probabilities told are those of the model, not of the temperature."""
         log_sums, logits = logits.float().logsumexp(-1), logits.float()
-        logits = logits.index_fill(-1, torch.tensor([self.never], device=logits.device), -torch.inf)
+        logits = logits.index_fill(-1, self.never, -torch.inf)
         # Rows that are done run on for some steps between two looks at them; their numbers do not matter.
         numbers = self.uniforms[:, min(self.num_chosen, self.uniforms.shape[1] - 1), None]
         self.num_chosen += 1
