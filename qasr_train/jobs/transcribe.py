@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,12 +18,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from qasr_train.errors import ConfigError, UserError
+from qasr_train.errors import UserError
 from qasr_train.files import Styled, visible
 from qasr_train.jobs.settings.transcribe import TranscribeConfig
+from qasr_train.manifest import Utterance
 from qasr_train.models.found import model_as_found
 from qasr_train.run.device import Machine, join_machine
-from qasr_train.run.directory import RUN_FILE, read_run
 from qasr_train.timed.base import TimedSegment
 from qasr_train.timed.cues import laid_out, num_too_fast
 from qasr_train.timed.formats import FORMATS, write_timed
@@ -31,6 +31,7 @@ from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.recordings.find import FoundRecording, find_recordings
 from qasr_train.transcription.recordings.pieces import Channels, CutRecording, Cutting, cut_all
 from qasr_train.transcription.recordings.segments import failure_of, segments_of
+from qasr_train.transcription.recordings.tries import Tries
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import AUTO, CommandConfig, DecodeConfig
@@ -71,7 +72,7 @@ def transcribe(config: TranscribeConfig) -> int:
 
     # 2 where the recordings are cut; what cannot be read shows here. Then the evaluation's own engine, on the pieces
     cuts = _cut(config, recordings, machine, work_dir)
-    predictions = _heard(config, cuts, machine, work_dir / "run")
+    predictions = _heard(config, cuts, machine, work_dir)
     if not machine.processes.is_main:
         return 0
 
@@ -128,33 +129,30 @@ def _cut(
 
 
 def _heard(
-    config: TranscribeConfig, cuts: Sequence[CutRecording], machine: Machine, run_dir: Path
+    config: TranscribeConfig, cuts: Sequence[CutRecording], machine: Machine, work_dir: Path
 ) -> dict[str, Prediction]:
-    """The prediction of each piece by its id, of this try and of an earlier one that was stopped."""
+    """The prediction of each piece by its id, of this try and of earlier ones that were stopped, or knew fewer recordings."""
     utterances = [utterance for cut in cuts for utterance in cut.utterances()]
-    if not utterances:
-        return {}
-    record = run_dir / RUN_FILE
-    if record.is_file() and not record.stat().st_size:  # killed between the claim and the record
-        record.unlink()
-    work = _Work(config.model, config.decode, config.channels, str(run_dir), resume=record.is_file())
-    pieces = UtteranceSet(SET_NAME, utterances)
-    if work.resume:
-        _refuse_other_recordings(run_dir, pieces)
-    run = TranscriptionRun(work, [pieces], machine, "transcribe", (), go_on=GO_ON)
+    tries = Tries(work_dir, SET_NAME)
+    rest, run_dir = tries.rest(utterances)
+    work = _Work(config.model, config.decode, config.channels, str(run_dir), resume=run_dir in tries.dirs())
+    tries.check_same_settings(work)
+    machine.processes.wait()  # nobody claims a directory before all have looked
+    if not rest:
+        return _of(utterances, tries.predictions())
+    run = TranscriptionRun(work, [UtteranceSet(SET_NAME, rest)], machine, "transcribe", (), go_on=GO_ON)
     run.open()
+    with run.can_be_resumed():
+        tries.check_same_model(run_dir)
     run.transcribe(lambda _: (0, 0))
-    return {one.id: one for one in run.predictions().predictions} if run.is_main else {}
+    if not run.is_main:
+        return {}
+    return _of(utterances, tries.predictions() | {one.id: one for one in run.predictions().predictions})
 
 
-def _refuse_other_recordings(run_dir: Path, pieces: UtteranceSet) -> None:
-    """ConfigError where what was begun is not about these recordings as they are now."""
-    begun = read_run(run_dir).get("inputs", {}).get("sets", {}).get(SET_NAME, {})
-    if begun and begun.get("digest") != pieces.digest():
-        raise ConfigError(
-            f"{run_dir}: holds a transcription of {begun.get('num_utterances')} pieces, and the recordings named now have "
-            f"{len(pieces.utterances)}, or were changed since; name the same ones, or give another out"
-        )
+def _of(utterances: Sequence[Utterance], predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+    """Those of these utterances: earlier tries may have been about more."""
+    return {one.id: predictions[one.id] for one in utterances}
 
 
 def _write(config: TranscribeConfig, done: Sequence[tuple[FoundRecording, list[TimedSegment]]]) -> int:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,8 +49,20 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run_it
 
 
-def heard() -> FakeModel:
-    return FakeModel(texts={"a#0": "hello", "in/b#0": "one two", "in/b#1": "three", "in/b#2": ""})
+class Texts(dict[str, str]):
+    """Texts by the ids of pieces without what they say of the file's state; of others the id without it."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        name = key.partition("@")[0]
+        return super().get(name, name)
+
+
+def heard(**texts: str) -> FakeModel:
+    return FakeModel(texts=Texts({"a#0": "hello", "in/b#0": "one two", "in/b#1": "three", "in/b#2": ""} | texts))
+
+
+def ids(model: FakeModel) -> list[str]:
+    return [one.partition("@")[0] for batch in model.batches for one in batch]
 
 
 def test_every_format_is_written_beside_the_others_below_out(run: Run, folder: Path) -> None:
@@ -69,7 +82,7 @@ def test_every_format_is_written_beside_the_others_below_out(run: Run, folder: P
 def test_the_screen_has_text_alone_and_nothing_is_kept(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(heard(), files="calls/in/b.wav") == 0
+    assert run(FakeModel(texts=Texts()), files="calls/in/b.wav") == 0
     captured = capsys.readouterr()
     assert captured.out == "b#0\nb#1\nb#2\n"
     assert "1 of 1 recordings, 0:00:12 of sound" in captured.err
@@ -82,13 +95,13 @@ def test_a_pipe_gets_marks_of_direction_as_they_were_heard(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with plain_terminal():
-        assert run(FakeModel(texts={"a#0": "\u202bسلام\u200f"}), files="calls/a.wav") == 0
+        assert run(FakeModel(texts=Texts({"a#0": "\u202bسلام\u200f"})), files="calls/a.wav") == 0
     assert capsys.readouterr().out == "\u202bسلام\u200f\n"
 
 
 def test_an_interrupted_transcription_goes_on_with_the_same_command(run: Run, folder: Path) -> None:
-    def stop(ids: list[str]) -> None:
-        if "a#0" in ids:  # the shortest comes last
+    def stop(batch: list[str]) -> None:
+        if batch[0].startswith("a#0"):  # the shortest comes last
             raise KeyboardInterrupt
 
     stopped = heard()
@@ -98,7 +111,7 @@ def test_an_interrupted_transcription_goes_on_with_the_same_command(run: Run, fo
             run(stopped, where)
         again = heard()
         assert run(again, where) == 0
-        assert again.batches == [["a#0"]]
+        assert ids(again) == ["a#0"]
         stopped.batches.clear()
     assert (folder / "out" / "in" / "b.txt").read_text() == "one two\nthree\n"
 
@@ -111,15 +124,41 @@ def test_a_finished_one_gives_other_formats_without_a_model(run: Run, folder: Pa
     assert read_timed(folder / "out" / "a.srt")[0].text == "hello"
 
 
-def test_other_settings_or_recordings_are_not_mixed_with_what_is_there(run: Run, folder: Path) -> None:
+def test_other_settings_are_not_mixed_with_what_is_there(run: Run, folder: Path) -> None:
     assert run(heard(), f"out={folder / 'out'}") == 0
     with pytest.raises(ConfigError, match=r'decode\.language: "auto" -> "German"'):
         run(heard(), f"out={folder / 'out'}", "decode.language=German")
+
+
+def test_only_what_is_new_or_changed_is_transcribed(run: Run, folder: Path) -> None:
+    out = f"out={folder / 'out'}"
+    assert run(heard(), out) == 0
     write_wav(folder / "calls" / "c.wav", tone(1.0))
-    with pytest.raises(
-        ConfigError, match="holds a transcription of 4 pieces, and the recordings named now have 5, or were changed"
-    ):
-        run(heard(), f"out={folder / 'out'}")
+    write_wav(folder / "calls" / "a.wav", tone(1.5))
+    later = heard(**{"a#0": "again"})
+    assert run(later, out) == 0
+    assert sorted(ids(later)) == ["a#0", "c#0"]
+    assert [(folder / "out" / f"{name}.txt").read_text() for name in ("a", "in/b", "c")] == [
+        "again\n",
+        "one two\nthree\n",
+        "c#0\n",
+    ]
+
+
+def test_recordings_that_come_while_it_is_stopped_join_what_is_left(run: Run, folder: Path) -> None:
+    def stop(batch: list[str]) -> None:
+        if batch[0].startswith("a#0"):
+            raise KeyboardInterrupt
+
+    stopped, out = heard(), f"out={folder / 'out'}"
+    stopped.before_batch = stop
+    with pytest.raises(UserError, match="interrupted"):
+        run(stopped, out)
+    write_wav(folder / "calls" / "c.wav", tone(1.0))
+    later = heard()
+    assert run(later, out) == 0
+    assert sorted(ids(later)) == ["a#0", "c#0"]
+    assert (folder / "out" / "in" / "b.txt").read_text() == "one two\nthree\n"
 
 
 def test_what_cannot_be_read_is_listed_at_the_end_and_the_status_says_so(
@@ -135,7 +174,7 @@ def test_what_cannot_be_read_is_listed_at_the_end_and_the_status_says_so(
 
 def test_two_channels_are_two_speakers_where_asked(run: Run, folder: Path) -> None:
     write_wav(folder / "pair.wav", np.stack([tone(1.0), tone(1.0)], axis=1))
-    model = FakeModel(texts={"pair:0#0": "hello", "pair:1#0": "hi"})
+    model = FakeModel(texts=Texts({"pair:0#0": "hello", "pair:1#0": "hi"}))
     out = folder / "out"
     assert run(model, f"out={out}", "formats=[txt,vtt]", "channels=separate", files="pair.wav") == 0
     assert (out / "pair.txt").read_text() == "Speaker 1: hello\nSpeaker 2: hi\n"
@@ -147,7 +186,8 @@ def test_a_command_transcribes_too(run: Run, folder: Path) -> None:
     script.write_text(
         "import json, sys\n"
         "rows = [json.loads(line) for line in open(sys.argv[1])]\n"
-        "open(sys.argv[2], 'w').writelines(json.dumps({'id': r['id'], 'pred_text': r['id']}) + '\\n' for r in rows)\n"
+        "said = [{'id': row['id'], 'pred_text': row['id'].split('@')[0]} for row in rows]\n"
+        "open(sys.argv[2], 'w').writelines(json.dumps(row) + '\\n' for row in said)\n"
     )
     command = f"model.command='{sys.executable} {script} {{manifest}} {{predictions}}'"
     assert run(heard(), "model=command", command, f"out={folder / 'out'}") == 0

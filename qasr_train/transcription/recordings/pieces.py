@@ -4,10 +4,11 @@ Input: recordings, the channels wanted, the longest piece. Output: a `CutRecordi
 instead of decoding. The cuts are those of `long_audio.py`, found window by window: a recording may last days.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,21 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class CutRecording:
-    """A recording with its tracks. failed: why it cannot be read, and then it has none."""
+    """A recording with its tracks. failed: why it cannot be read, and then it has none.
+
+    state: of the file as it was when it was cut, and of how; begins to differ where either does.
+    """
 
     recording: FoundRecording
     duration_s: float
     tracks: tuple[Track, ...]
     failed: str | None = None
+    state: str = ""
+
+    def piece_id(self, track: Track, number: int) -> str:
+        """What a piece of a track is called among the utterances of a transcription."""
+        channel = "" if track.channel is None else f":{track.channel}"
+        return f"{self.recording.name}{channel}#{number}@{self.state}"
 
     def utterances(self) -> Iterator[Utterance]:
         """An utterance for each piece of each track, in order."""
@@ -76,7 +86,7 @@ class CutRecording:
             for number, span in enumerate(track.spans):
                 is_whole = len(track.spans) == 1
                 yield Utterance(
-                    piece_id(self.recording, track, number),
+                    self.piece_id(track, number),
                     str(self.recording.path),
                     start_s=None if is_whole else span.start_s,
                     end_s=None if is_whole or number == len(track.spans) - 1 else span.end_s,
@@ -84,12 +94,6 @@ class CutRecording:
                     channel=track.channel,
                     speaker=track.speaker or None,
                 )
-
-
-def piece_id(recording: FoundRecording, track: Track, number: int) -> str:
-    """What the piece of a track is called among the utterances of a transcription."""
-    channel = "" if track.channel is None else f":{track.channel}"
-    return f"{recording.name}{channel}#{number}"
 
 
 def cut_all(
@@ -109,7 +113,8 @@ def cut_all(
 
     def cut(index: int) -> CutRecording:
         row = known.get(keys[index])
-        return _of_row(row, recordings[index]) if row else cut_recording(recordings[index], cutting)
+        cut_now = _of_row(row, recordings[index]) if row else cut_recording(recordings[index], cutting)
+        return replace(cut_now, state=hashlib.sha256(repr(keys[index]).encode()).hexdigest()[:10])
 
     cut_ones: list[CutRecording] = []
     with open(journal, "a", encoding="utf-8") as out, ThreadPoolExecutor(num_threads, "cut-recordings") as pool:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from qasr_train.timed.base import TimedSegment
 from qasr_train.transcription.long_audio import piece_texts
 from qasr_train.transcription.predictions import Prediction
-from qasr_train.transcription.recordings.pieces import CutRecording, Span, Track, piece_id
+from qasr_train.transcription.recordings.pieces import CutRecording, Span, Track
 
 
 def failure_of(cut: CutRecording, predictions: Mapping[str, Prediction]) -> str | None:
@@ -32,7 +32,7 @@ def segments_of(
     """
     segments: list[TimedSegment] = []
     for track in cut.tracks:
-        heard = [predictions[piece_id(cut.recording, track, number)] for number in range(len(track.spans))]
+        heard = [predictions[cut.piece_id(track, number)] for number in range(len(track.spans))]
         segments += _track_segments(track, heard, told_language)
     return sorted(segments, key=lambda one: (one.start_s, one.end_s))
 

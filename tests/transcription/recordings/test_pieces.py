@@ -58,10 +58,10 @@ def test_channels_are_mixed_taken_apart_or_the_first_alone(tmp_path: Path) -> No
 def test_a_whole_recording_is_its_own_utterance_and_a_cut_one_ends_open(tmp_path: Path) -> None:
     short = cut_recording(found(write_wav(tmp_path / "a.wav", tone(1.0))), CUTTING)
     [one] = short.utterances()
-    assert (one.id, one.start_s, one.end_s, one.duration_s) == ("a#0", None, None, 1.0)
+    assert (one.id, one.start_s, one.end_s, one.duration_s) == ("a#0@", None, None, 1.0)
     long = list(cut_recording(found(write_wav(tmp_path / "b.wav", noise(9.0))), CUTTING).utterances())
     assert (long[0].start_s, long[-1].end_s) == (0.0, None)
-    assert [one.id for one in long] == [f"b#{number}" for number in range(len(long))]
+    assert [one.id for one in long] == [f"b#{number}@" for number in range(len(long))]
 
 
 def test_what_was_cut_is_not_decoded_again_unless_the_file_changed(
@@ -88,3 +88,5 @@ def test_what_was_cut_is_not_decoded_again_unless_the_file_changed(
     assert decoded == ["b", "c"]
     assert again[0] == first[0]
     assert again[1].duration_s == 2.0
+    ids = [[u.id for u in one.utterances()] for one in (first[0], first[1], again[1])]
+    assert len({text for [text] in ids}) == 3  # a file that changed has other ids

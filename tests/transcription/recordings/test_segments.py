@@ -12,9 +12,9 @@ RECORDING = FoundRecording(Path("a.wav"), "a")
 
 
 def predictions(**texts: str) -> dict[str, Prediction]:
-    """By the ids a#0, a#1 of `_0`, `_1`."""
+    """By the ids a#0@, a#1@ of `_0`, `_1`."""
     rows = [
-        Prediction(None, 1.0, 0.1, None, text, id=name.replace("_", "a#"), predicted_language="English")
+        Prediction(None, 1.0, 0.1, None, text, id=name.replace("_", "a#") + "@", predicted_language="English")
         for name, text in texts.items()
     ]
     return {row.id: row for row in rows}
@@ -43,6 +43,6 @@ def test_a_piece_in_which_nothing_was_heard_gives_no_segment_and_a_told_language
 def test_one_failed_piece_fails_the_recording() -> None:
     recording, heard = cut(Span(0.0, 5.0, 0.0, 5.0), Span(5.0, 9.0, 6.0, 8.0)), predictions(_0="a", _1="")
     assert failure_of(recording, heard) is None
-    heard["a#1"].failed = "gone"
+    heard["a#1@"].failed = "gone"
     assert failure_of(recording, heard) == "gone"
     assert failure_of(CutRecording(RECORDING, 0.0, (), "empty"), {}) == "empty"
