@@ -203,7 +203,12 @@ def _charts(history: History, best: Best | None) -> Iterator[str]:
     # Several sets decide by their mean; of one the mean is itself.
     means = [Line("mean of the sets", history.curve("dev/error_rate"))] if len(sets) != 1 else []
     rates = [Line(name, history.curve(f"dev/{name}/error_rate")) for name in sets] + means
-    losses = [Line("training", history.curve("train/loss_nats"))]
+    rewards = [
+        Line("greedy", history.curve("train/greedy_reward")),
+        Line("all that was drawn", history.curve("train/reward")),
+    ]
+    taught = "training, a clip's hypotheses" if rewards[0].points else "training"
+    losses = [Line(taught, history.curve("train/loss_nats"))]
     losses += [
         Line(f"dev {name}", history.curve(f"dev/{name}/loss_nats")) for name in history.names_of("dev/", "/loss_nats")
     ]
@@ -214,6 +219,9 @@ def _charts(history: History, best: Best | None) -> Iterator[str]:
     rates_of_parts = [Line(name, history.curve(f"train/lr/{name}")) for name in parts]
     yield line_chart("Error rate of the dev sets", rates, unit="%", marked=marked)
     yield line_chart("Loss", losses, unit="nats a token", marked=marked)
+    yield line_chart("Reward of hypotheses", rewards)
+    nothing = history.curve("train/taught_nothing_fraction", 100.0)
+    yield line_chart("Clips whose hypotheses are all worth the same", [Line("of the clips", nothing)], unit="%")
     yield line_chart("Learning rates", rates_of_parts or [Line("highest", history.curve("train/lr"))])
     yield line_chart(
         "Throughput", [Line("audio", history.curve("train/audio_s_per_s"))], unit="seconds of audio a second"

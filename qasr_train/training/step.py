@@ -24,6 +24,7 @@ from qasr_train.training.batch_search import is_out_of_memory
 from qasr_train.training.learner import Learner
 from qasr_train.training.monitoring import StepResult, Stopwatch
 from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
+from qasr_train.training.rollout.judging import RolloutFigures
 from qasr_train.training.rollout.rollouts import Rollouts
 from qasr_train.training.settings import OnNonFinite, OptimConfig, TrainerConfig
 from qasr_train.training.sharding import SharedModel, share_model, sum_everywhere
@@ -128,7 +129,7 @@ class OptimizerStep:
         set_lr(optimizer, self.lr_factor(number))
         learned, drawn = list(batches), None
         if self.rollouts is not None:
-            learned, drawn = self.rollouts(batches, number)
+            learned, drawn = self._draw(self.rollouts, batches, number)
         update = self._update(learned, number, watch)
         for _ in range(1, 1 if self.rollouts is None else self.rollouts.num_updates):
             if update.is_skipped:
@@ -151,6 +152,17 @@ class OptimizerStep:
             pooled={name: (self._sum(total), self._sum(count)) for name, (total, count) in pooled.items()},
             rollout_s=None if drawn is None else drawn.seconds,
         )
+
+    def _draw(self, rollouts: Rollouts, batches: Sequence[Batch], number: int) -> tuple[list[Batch], RolloutFigures]:
+        try:
+            return rollouts(batches, number)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory while {rollouts.num_hypotheses} hypotheses of each clip were drawn, in microbatches of up to "
+                f"{max(map(len, batches))} clips; lower data.batch_seconds or objective.num_hypotheses"
+            ) from None
 
     def _update(self, batches: Sequence[Batch], number: int, watch: Stopwatch) -> "Update":
         """Gradients of all microbatches, and an update by them where all is finite."""
@@ -196,9 +208,11 @@ class OptimizerStep:
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            padded_s = float(batch.duration_s.max()) * len(batch)
+            num_clips = len(batch.duration_s)
+            padded_s = float(batch.duration_s.max()) * num_clips
+            rows = f" in {len(batch)} rows" if batch.rollout is not None else ""
             raise TrainingError(
-                f"out of memory on a microbatch of {len(batch)} clips, {padded_s:.0f} padded seconds; lower "
+                f"out of memory on a microbatch of {num_clips} clips{rows}, {padded_s:.0f} padded seconds; lower "
                 "data.batch_seconds, or set trainer.gradient_checkpointing=all"
             ) from None
         return replace(loss, total=loss.total.detach())

@@ -153,6 +153,14 @@ def test_the_figures_of_a_guard_are_drawn_and_what_was_past_its_margin_is_said(t
     assert "All 1 validations were past a margin of trainer.guard" in text
 
 
+def test_the_rewards_of_hypotheses_are_drawn(tmp_path: Path):
+    judged = {"train/greedy_reward": 0.9, "train/reward": 0.7, "train/taught_nothing_fraction": 0.5}
+    page = run_page(
+        read_history(write_run(tmp_path, [dev(0, 50.0), *(row | judged for row in TRAINED)])), allow_text=False
+    )
+    assert "Reward of hypotheses" in page and "Clips whose hypotheses are all worth the same, %" in page
+
+
 def test_before_anything_is_measured_there_is_no_page(tmp_path: Path):
     page = RunPage(tmp_path, is_writer=True)
     page.update()
