@@ -171,7 +171,8 @@ RECIPES: dict[str, Recipe] = {
         groups=("model", "source", "decode"),
         examples=(
             "model=qwen3_asr_0.6b source.path=test.jsonl run_dir=runs/honesty-base",
-            "model.path=runs/first/checkpoints/best source.path=test.jsonl baseline=runs/honesty-base run_dir=runs/honesty",
+            "model=qwen3_asr_0.6b model.path=runs/first/checkpoints/best source.path=test.jsonl baseline=runs/honesty-base "
+            "run_dir=runs/honesty",
             "model=tiny source.path=prepared/manifest.jsonl corrected=prepared/corrected.jsonl run_dir=runs/planted",
         ),
     ),
@@ -182,7 +183,7 @@ RECIPES: dict[str, Recipe] = {
         output="run_dir",
         groups=("model", "source", "decode"),
         examples=(
-            "model.path=runs/first/checkpoints/best source.path=test.jsonl run_dir=runs/routes",
+            "model=qwen3_asr_0.6b model.path=runs/first/checkpoints/best source.path=test.jsonl run_dir=runs/routes",
             "model=tiny source.path=test.jsonl run_dir=runs/routes "
             "routes.plain.command='python scripts/routes/qwen3_asr_transformers.py exported {manifest} {predictions}'",
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qasr_train.errors import ConfigError
+from qasr_train.errors import ConfigError, InterruptedRunError
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.routes.compare import Route, RouteResult, Standing, compare_routes, different_texts
 from qasr_train.evaluation.routes.page import routes_page, routes_row, routes_summary
@@ -24,10 +24,11 @@ from qasr_train.run.apart import run_apart
 from qasr_train.run.device import choose_device, join_machine
 from qasr_train.run.directory import RUN_FILE, check_same_config, read_run, record_in_run, run_directory, write_record
 from qasr_train.run.processes import num_launched
+from qasr_train.transcription.run import MAY_CHANGE_ON_RESUME as OF_TRANSCRIPTION
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
 
-MAY_CHANGE_ON_RESUME = ("resume", "routes", "include_generate", "margin_points", "num_latency_clips", "resample_by")
+MAY_CHANGE_ON_RESUME = ("resume", "routes", "include_generate", "margin_points", "resample_by")
 MEMORY = "peak_memory"  # of run.json
 _WHAT = {OURS: "our decoder", GENERATE: "transformers' generate over our model"}
 
@@ -110,11 +111,18 @@ def _evaluate_apart(
     config: RoutesConfig, name: str, folder: Path, clips: UtteranceSet, *, is_alone: bool = False
 ) -> None:
     """Make or go on with an evaluation in a process of its own, and record its memory; nothing where it is done."""
-    if is_scored(folder) and MEMORY in read_run(folder):
-        return
     is_begun = (folder / RUN_FILE).is_file() and (folder / RUN_FILE).stat().st_size > 0
     evaluation = config.evaluation(name, str(folder), resume=is_begun, is_alone=is_alone)
-    device_bytes, resident_bytes = run_apart(_evaluate, evaluation, clips, only_children=name in config.routes)
+    if is_scored(folder) and MEMORY in read_run(folder):
+        check_same_config(folder, evaluation, ignore=(*OF_TRANSCRIPTION, *SCORING_KEYS))  # a command of the same name
+        return
+    try:
+        device_bytes, resident_bytes = run_apart(_evaluate, evaluation, clips, only_children=name in config.routes)
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"interrupted at route {name!r}; what is done is kept: go on with the same command and resume=true "
+            f"out={config.run_dir}"
+        ) from None
     record_in_run(folder, **{MEMORY: {"resident_bytes": resident_bytes, "device_bytes": device_bytes}})
 
 

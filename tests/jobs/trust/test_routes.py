@@ -82,6 +82,9 @@ def test_each_route_is_a_row_and_what_is_done_is_not_done_again(
     assert len(alone) == 3 and status in (0, 3) and "theirs" in capsys.readouterr().out
     assert run(*least(folder), *theirs, "margin_points=200", "resume=true") == 0
     assert len(apart) == 3 and record(folder)[1]["standing"] == "no worse"
+    capsys.readouterr()
+    other = [f"routes.theirs.command={command(folder, 'another')}", "include_generate=false", "resume=true"]
+    assert run(*least(folder), *other) == 2 and "model.command" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -92,6 +95,18 @@ def test_transformers_generate_and_the_script_of_plain_transformers_say_what_we_
     ours, generate, plain = record(folder)
     assert (generate["num_equal"], plain["num_equal"]) == (8, 8)
     assert all(one["memory_bytes"] > 10**8 and len(one["latencies_s"]) == 3 for one in (ours, generate, plain))
+
+
+def test_an_interruption_says_how_to_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "run_apart", interrupted)
+    assert run(*least(folder)) != 0
+    said = f"interrupted at route 'ours'; what is done is kept: go on with the same command and resume=true out={folder}/out"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
