@@ -42,9 +42,14 @@ class WrongSpan:
 
 
 def wrong_spans(published: Sequence[str], right: Sequence[str]) -> list[WrongSpan]:
-    """Where a published text has other words than were said, both as normalised tokens."""
-    spans = []
-    for tag, begin, end, other_begin, other_end in _opcodes(published, right):
+    """Where a published text has other words than were said, both as normalised tokens.
+
+    None where they have less than half of it in common: such a correction is of another clip, or of all of it.
+    """
+    spans, opcodes = [], _opcodes(published, right)
+    if sum(end - begin for tag, begin, end, *_ in opcodes if tag == "equal") < int(_MIN_MATCHED * len(published)):
+        return []
+    for tag, begin, end, other_begin, other_end in opcodes:
         if tag == "equal" or begin == end:
             continue
         ours, theirs = "".join(published[begin:end]), "".join(right[other_begin:other_end])

@@ -26,6 +26,7 @@ def test_spans_are_where_other_words_were_published() -> None:
     ]  # 1 of 3 letters
     assert wrong_spans("colours at last".split(), "colors at last".split()) == []  # 1 of 7
     assert wrong_spans("a b".split(), "a c b".split()) == []  # what was left out in print is no evidence
+    assert wrong_spans(PUBLISHED.split(), "another clip is what this is".split()) == []
 
 
 @pytest.mark.parametrize(
