@@ -5,8 +5,8 @@ Wings, in the order of their imports: what stands in one knows only what stands 
     errors, files       what a user may see; files written whole or not at all
     text, audio, pages  what words are the same; recordings -> 16 kHz; how small pages look
     config              a setting, from its declaration to a checked config
-    manifest, batch     contracts: an utterance; a batch
     timed               words and segments with their times, and the formats that hold them
+    manifest, batch     contracts: an utterance; a batch
     run                 one run on its machines: directory, processes, tracking
     sources, augment    any format -> utterances; a clip as an epoch has it
     models, data        families of recognisers; epochs, batches, caches

@@ -40,6 +40,7 @@ class Recording:
     precomputed: what a cache holds of it, None where nothing was looked up or found.
     has_system_turn: whether the prompt begins with a system turn, be it empty; vLLM leaves an empty one out.
     source: the name in data.train of where it comes from; "" where it comes from none.
+    slotted: for training an aligner, which words get slots; None: all.
     """
 
     utterance: Utterance
@@ -47,6 +48,7 @@ class Recording:
     has_system_turn: bool = True
     precomputed: Precomputed | None = None
     source: str = ""
+    slotted: tuple[bool, ...] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -89,7 +91,7 @@ class Batch:
     input_ids: int64 [B, T]; prompt, audio placeholders and, in training, the target.
     attention_mask: int64 [B, T]; 1 where a token stands, 0 where the row is padded.
     labels: int64 [B, T]; the token itself where it is supervised, IGNORED everywhere else. Aligned with
-        `input_ids` (not shifted). None in a batch made for transcription.
+        `input_ids` (not shifted). None in a batch made for transcription. Of an aligner: at its slots, their numbers.
     input_features: float32 [B, M, F]; log-mel, past each row's own end zero or what the family has for silence. Of width 0 where
         `waveforms` or `encoded` stands for it.
     input_features_mask: int64 [B, F]; 1 on the row's own frames.

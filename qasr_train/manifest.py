@@ -15,6 +15,8 @@ from typing import Any
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.files import parse_json, write_rows
+from qasr_train.timed.base import TimedWord
+from qasr_train.timed.jsonl import row_of_word
 
 MANIFEST_VERSION = 1
 MAX_CHANNELS = 1024  # what libsndfile opens
@@ -34,6 +36,7 @@ class Utterance:
     duration_s: seconds of audio in that part; None until measured.
     context: text for the system turn (hotwords, background); None means none was given.
     split: "train", "dev", "test" or what the manifest says; None where it says nothing.
+    words: when the words of the transcript were said, in seconds from the recording's start; () where it is not known.
     origin: where the row stands, e.g. "train.jsonl:12"; for messages only, never written.
     """
 
@@ -48,6 +51,7 @@ class Utterance:
     channel: int | None = None
     context: str | None = None
     split: str | None = None
+    words: tuple[TimedWord, ...] = ()
     origin: str = ""
 
     def __post_init__(self) -> None:
@@ -127,9 +131,9 @@ def utterance_to_row(utterance: Utterance) -> dict[str, Any]:
     row = {"version": MANIFEST_VERSION}
     for field in dataclasses.fields(utterance):
         value = getattr(utterance, field.name)
-        if value is not None and field.name != "origin":
+        if value is not None and field.name not in ("origin", "words"):
             row[field.name] = value
-    return row
+    return row | ({"words": [row_of_word(word) for word in utterance.words]} if utterance.words else {})
 
 
 def findable_from_anywhere(utterance: Utterance) -> Utterance:

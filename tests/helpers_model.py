@@ -15,6 +15,7 @@ from transformers import (
     Qwen3ASRConfig,
     Qwen3ASRFeatureExtractor,
     Qwen3ASRForConditionalGeneration,
+    Qwen3ASRForTokenClassification,
     Qwen3ASRProcessor,
 )
 
@@ -108,3 +109,21 @@ def _tiny_model(seed: int) -> Qwen3ASRForConditionalGeneration:
         eos_token_id=config.eos_token_id, pad_token_id=config.pad_token_id, do_sample=False, max_new_tokens=512
     )
     return model.eval()
+
+
+def tiny_aligner(seed: int = 0, num_slots: int = 60) -> Qwen3ASRForTokenClassification:
+    """The same sizes with a head of slots; ids fit `tiny_aligner_processor`."""
+    config = Qwen3ASRConfig.from_dict(_tiny_model(0).config.to_dict())
+    config.num_labels = num_slots
+    config.tie_word_embeddings = False
+    config.support_languages = ["English", "French"]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return Qwen3ASRForTokenClassification(config).eval()
+
+
+def tiny_aligner_processor() -> Qwen3ASRProcessor:
+    """That of `tiny_processor` with the aligner's chat template."""
+    processor = tiny_processor()
+    processor.chat_template = native_chat_template(of_aligner=True)
+    return processor

@@ -204,6 +204,16 @@ class AugmentConfig:
         return self.changes_sound or self.spec_augment.probability > 0
 
     @property
+    def changes_times(self) -> str | None:
+        """The key of a part that moves words, None where none does."""
+        moves = {
+            "speed.probability": self.speed.probability,
+            "join.probability": self.join.probability,
+            "silence.share": self.silence.share,
+        }
+        return next((name for name, share in moves.items() if share > 0), None)
+
+    @property
     def changes_sound(self) -> bool:
         """Whether a clip's waveform differs between epochs, so that its features cannot be kept from one to the next."""
         parts = (self.speed, self.join, self.reverb, self.noise, self.gain, self.telephone)

@@ -27,6 +27,7 @@ from qasr_train.data.opening import (
 from qasr_train.data.training_data import TrainingData
 from qasr_train.data.workers import explain_dead_workers
 from qasr_train.jobs.settings.finetune import MAY_CHANGE_ON_RESUME, FinetuneConfig
+from qasr_train.models.base import NamesSlots
 from qasr_train.run.device import choose_device
 from qasr_train.run.heartbeat import Peers
 from qasr_train.run.processes import processes_of
@@ -38,7 +39,7 @@ from qasr_train.training.learner import Learner, load_learner, refuse_rewards
 from qasr_train.training.saving import claim_run, describe_result, record_model, record_plan
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import build_trainer, count_steps
-from qasr_train.training.validation import Validator
+from qasr_train.training.validation import SlotValidator, Validator
 
 NO_REPLAY = (
     "note: no source of data.train is called replay: a model trained on one domain alone forgets the others; give general "
@@ -110,6 +111,7 @@ def refuse_mistakes(config: FinetuneConfig) -> tuple[Changes, torch.device]:
         seed=config.seed,
         max_duration_s=min(config.data.max_duration_s, config.model.max_duration_s),
         max_target_tokens=config.data.max_target_tokens,
+        slotted=config.slotted,
     )
     device = choose_device(config.trainer.device, key="trainer.device")
     refuse_machine(device, config.trainer)
@@ -217,8 +219,10 @@ def open_data(
 
 def make_validator(
     config: FinetuneConfig, learner: Learner, budget: BatchBudget, dev_sets: DevSets, tracker: Tracker
-) -> Validator:
+) -> Validator | SlotValidator:
     """What measures the model on the dev sets; raises ConfigError where their prompts would lose contexts."""
+    if isinstance(learner.model, NamesSlots):
+        return SlotValidator(learner.accelerator, learner.model, dev_sets, budget, 1000 * learner.model.slot_s)
     return Validator(
         accelerator=learner.accelerator,
         model=learner.model,

@@ -1,4 +1,4 @@
-"""Owns what a model family offers, in one of two roles: a `Recogniser` transcribes, a `Trainable` is one that learns as well.
+"""Owns what a model family offers: a `Recogniser` transcribes, a `Trainable` learns as well, an `Aligner` times known words.
 
 Each has a collator of its role. Input: batches. Output: a `Hypothesis` a row; in training what an objective makes of
 `TargetStates`. A family is one folder here with a config, a collator and a model; `families.py` lists them with their roles.
@@ -18,6 +18,7 @@ from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.text_pieces import Pieces
 from qasr_train.models.settings import Capability, Engine, Parts, Recompute
+from qasr_train.timed.base import TimedWord
 
 if TYPE_CHECKING:  # some three seconds to import, and needed for the annotations alone
     from peft import PeftModel
@@ -228,6 +229,46 @@ class Trainable(Recogniser, Protocol):
 
     def save(self, folder: Path | None) -> None:
         """As `Recogniser.save`; None takes part in gathering weights sharded over processes, and writes nothing."""
+
+
+@runtime_checkable
+class Aligner(Protocol):
+    """Says when each word of a text was said in a clip. An nn.Module where the words are heard by a model.
+
+    longest_s: seconds of the longest clip it takes; `alignment/text.py` cuts longer ones. languages: the names of
+    those it knows, () where it takes any.
+    """
+
+    family: str
+    longest_s: float
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """See above."""
+
+    def split(self, text: str, language: str | None) -> list[str]:
+        """The words that are given times, as the text shows them, punctuation with them.
+
+        Raises:
+            ConfigError: a package that cuts this language is not installed.
+        """
+
+    def align(self, waveform: np.ndarray, words: Sequence[str], language: str | None) -> tuple[TimedWord, ...]:
+        """The words in order with their times; unplaced where they cannot be told. See `alignment/text.py` for any length.
+
+        Args:
+            waveform: float32 [S] at 16 kHz, at most `longest_s`. words: of `split`. language: its name, None: not known.
+
+        Raises:
+            DataError: the clip is longer, or the language is none of `languages`.
+        """
+
+
+@runtime_checkable
+class NamesSlots(Protocol):
+    """A trainable family that names slots of time instead of tokens. slot_s: seconds of one."""
+
+    slot_s: float
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qasr_train.errors import ConfigError
 from qasr_train.models.canary_qwen.config import CanaryQwenConfig
 from qasr_train.models.parakeet_tdt.config import ParakeetTDTConfig
+from qasr_train.models.qwen3_aligner.config import Qwen3AlignerConfig
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.settings import Capability, Card, ModelConfig, Role
 from qasr_train.models.transformers_auto.config import TransformersAutoConfig
@@ -18,7 +19,7 @@ from qasr_train.models.whisper.config import WhisperConfig
 if TYPE_CHECKING:  # both bring torch
     import torch
 
-    from qasr_train.models.base import Collator, Recogniser, Trainable, TrainingCollator
+    from qasr_train.models.base import Aligner, Collator, Recogniser, Trainable, TrainingCollator
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,23 @@ FAMILIES: dict[str, Family] = {
         Qwen3ASRConfig,
         "qasr_train.models.qwen3_asr.model",
         Role.TRAINABLE,
-        frozenset(Capability),
+        frozenset(Capability) - {Capability.SLOTS},
         Card("audio transformer + Qwen3 language model", "30 languages and Chinese dialects", "Apache-2.0"),
         exporting="qasr_train.models.qwen3_asr.export",
         model_types=frozenset({"qwen3_asr"}),
+    ),
+    "qwen3_aligner": Family(
+        Qwen3AlignerConfig,
+        "qasr_train.models.qwen3_aligner.model",
+        Role.ALIGNER,
+        frozenset({Capability.SLOTS}),
+        Card("audio transformer + Qwen3 language model over time slots", "11 languages", "Apache-2.0"),
     ),
     "whisper": Family(
         WhisperConfig,
         "qasr_train.models.whisper.model",
         Role.TRAINABLE,
-        frozenset(Capability) - {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE},
+        frozenset(Capability) - {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE, Capability.SLOTS},
         Card("transformer encoder-decoder", "99 languages (100 in large-v3), or English only", "Apache-2.0"),
         exporting="qasr_train.models.whisper.export",
         model_types=frozenset({"whisper"}),
@@ -99,7 +107,13 @@ def load_model(
     """
     import torch  # not where a config is only checked
 
-    module = import_module(find_family(config.family).module)
+    family = find_family(config.family)
+    if family.role is Role.ALIGNER:
+        raise ConfigError(
+            f"model.family={config.family}: an aligner says when known words were said and transcribes nothing; use "
+            "recipes/align.py, or suite=alignment to evaluate it"
+        )
+    module = import_module(family.module)
     model: Recogniser = module.load(config, device=device, dtype=dtype or torch.float32)
     return model
 
@@ -119,6 +133,15 @@ def load_trainable(config: ModelConfig, *, device: "torch.device | str", makes_f
     module = import_module(find_trainable(config.family).module)
     model: Trainable = module.load(config, device=device, dtype=torch.float32, makes_features=makes_features)
     return model
+
+
+def load_aligner(config: ModelConfig, *, device: "torch.device | str", dtype: "torch.dtype | None" = None) -> "Aligner":
+    """Load the aligner a config describes onto a device; raises as `load_model`, for a family that aligns nothing too."""
+    import torch  # not where a config is only checked
+
+    module = import_module(find_aligner(config.family).module)
+    aligner: Aligner = module.load(config, device=device, dtype=dtype or torch.float32)
+    return aligner
 
 
 def load_collator(config: ModelConfig) -> "Collator":
@@ -152,9 +175,24 @@ def find_trainable(name: str) -> Family:
         ConfigError: no family has this name, or it transcribes only.
     """
     family = find_family(name)
-    if family.role is not Role.TRAINABLE:
+    if family.role is Role.RECOGNISER:
         raise ConfigError(
             f"model.family={name}: models of this family can be evaluated but not trained; train a Qwen3-ASR or "
             "a Whisper, such as model=qwen3_asr_0.6b or model=whisper_small"
+        )
+    return family
+
+
+def find_aligner(name: str) -> Family:
+    """The entry of a family that says when words were said.
+
+    Raises:
+        ConfigError: no family has this name, or it does not.
+    """
+    family = find_family(name)
+    if family.role is not Role.ALIGNER:
+        raise ConfigError(
+            f"model.family={name}: models of this family say what was said, not when; use an aligner, such as "
+            "model=qwen3_aligner"
         )
     return family

@@ -219,7 +219,8 @@ def save_whole(
         getattr(config, name).dtype = None  # one statement of it, as in the published files
     write_weights(tensors, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
     config.save_pretrained(folder)
-    base.generation_config.save_pretrained(folder)
+    if base.can_generate():
+        base.generation_config.save_pretrained(folder)
     for name in ("is_local", "local_files_only"):  # how this process opened it; transformers would write them down
         processor.tokenizer.init_kwargs.pop(name, None)
     processor.save_pretrained(folder)

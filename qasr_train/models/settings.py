@@ -18,6 +18,7 @@ class Capability(str, Enum):
     CONFIDENCE = "confidence"  # transcription tells how probable each token was
     SAMPLES = "samples"  # draws several hypotheses of a clip to learn from
     SAYS_LANGUAGE = "says_language"  # the language is part of what it says of a clip, not of the prompt
+    SLOTS = "slots"  # calling the model gives logits of time slots: when the words of a known text were said
     SYSTEM_TURN = "system_turn"  # the prompt has a system turn, which may be left out
 
 
@@ -40,6 +41,7 @@ class Role(str, Enum):
 
     RECOGNISER = "recogniser"  # transcribes
     TRAINABLE = "trainable"  # transcribes and learns
+    ALIGNER = "aligner"  # says when the words of a known text were said, and learns it
 
 
 @dataclass(frozen=True, slots=True)

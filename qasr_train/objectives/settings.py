@@ -76,3 +76,23 @@ def refuse_no_base(name: str, patterns: Sequence[str], sources: Sequence[str], *
 
 
 _WITHOUT_BASE = {"kl_to_base": "objective=cross_entropy"}
+
+
+@dataclass
+class SlotsConfig:
+    """Cross entropy over the time slots of an aligner, at the slots alone."""
+
+    name: str = setting("slots", help="name; the objective, see `qasr_train/objectives/table.py`")
+    slotted: float = setting(
+        0.7,
+        gt=0,
+        le=1,
+        help="share of the words that have slots in an epoch, drawn anew in each, so that no word's times lean on the others'. "
+        "1: all",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "objective")
+
+    def check_run(self, sources: Sequence[str], *, is_sharded: bool) -> None:
+        """Any run will do."""

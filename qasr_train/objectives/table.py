@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qasr_train.errors import ConfigError
 from qasr_train.models.settings import Capability
 from qasr_train.objectives.rollout_settings import GSPOConfig, MWERConfig
-from qasr_train.objectives.settings import CrossEntropyConfig, KLToBaseConfig
+from qasr_train.objectives.settings import CrossEntropyConfig, KLToBaseConfig, SlotsConfig
 
 if TYPE_CHECKING:  # both bring torch
     from qasr_train.models.base import Trainable
@@ -41,6 +41,7 @@ OBJECTIVES: dict[str, ObjectiveEntry] = {
     "gspo": ObjectiveEntry(
         GSPOConfig, "qasr_train.objectives.gspo", frozenset({Capability.TOKEN_LOSS, Capability.SAMPLES})
     ),
+    "slots": ObjectiveEntry(SlotsConfig, "qasr_train.objectives.slots", frozenset({Capability.SLOTS})),
 }
 
 

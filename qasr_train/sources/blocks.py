@@ -129,6 +129,9 @@ def _choose_columns(table: pa.Table, reader: RowReader) -> dict[str, pa.Array]:
         used.append(candidates[0])
     if "audio" not in chosen or "text" not in chosen:
         raise _NeedsRowsError
+    words = chosen.pop("words", None)
+    if words is not None and (reader.columns.get("words") or pa.types.is_list(words.type)):
+        raise _NeedsRowsError  # a word at a time
     reader.note_unused(table.column_names, used)
     return chosen
 

@@ -19,6 +19,8 @@ from qasr_train.manifest import Utterance
 from qasr_train.sources.settings import COLUMN_NAMES, UNCERTAIN_TIMES, check_columns
 from qasr_train.text.alternatives.notation import lattice_text
 from qasr_train.text.languages import UnknownLanguageError, resolve_language
+from qasr_train.timed.base import TimedWord
+from qasr_train.timed.jsonl import word_of
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class RowReader:
             channel=_channel(value.get("channel"), f"{where}: {plan.get('channel')}", f"{self.key}columns.channel"),
             context=_context(value.get("context"), where),
             split=_short(value.get("split"), where, plan.get("split")),
+            words=self._words(value.get("words"), where),
             origin=where,
         )
         if unknown is not None:
@@ -167,6 +170,14 @@ class RowReader:
                 self.key,
                 self.key,
             )
+
+    def _words(self, value: Any, where: str) -> tuple[TimedWord, ...]:
+        """Words with their times. A column of that name that nobody asked for may hold another thing, and is then left alone."""
+        if value is None or (not self.columns.get("words") and not holds_timed_words(value)):
+            return ()
+        if not isinstance(value, list):
+            raise DataError(f"{where}: words is {_shown(value)}; expected a list of objects with text, start and end")
+        return tuple(word_of(word, f"{where}: words") for word in value)
 
     def _audio(self, value: Any, where: str, column: str) -> tuple[str | bytes, str | None]:
         """(what Utterance.audio holds, the path to name the utterance by)."""
@@ -226,6 +237,16 @@ class RowReader:
             new = f"{stem}-{self._repeats[stem]}"
         self.ids.add(new)
         return new
+
+
+def holds_timed_words(value: Any) -> bool:
+    """Whether a value is a list of words with times, by its first."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and isinstance(value[0], dict)
+        and {"text", "start", "end"} <= value[0].keys()
+    )
 
 
 def _stem(path: str | None) -> str:

@@ -23,6 +23,7 @@ COLUMN_NAMES: dict[str, tuple[str, ...]] = {
     "channel": ("channel", "channel_selector", "channel_id", "channel_index", "audio_channel"),
     "context": ("context", "prompt"),
     "split": ("split",),
+    "words": ("words",),
 }
 
 

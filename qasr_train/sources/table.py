@@ -4,6 +4,7 @@ Input: blocks of Arrow columns, or utterances one by one. Output: `UtteranceTabl
 for. No Python object stands for a row, so a forked worker that reads it copies no memory page.
 """
 
+import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.sources.intake import Intake
+from qasr_train.timed.base import TimedWord
 
 Columns = Mapping[str, pa.Array]
 
@@ -35,6 +37,7 @@ _TYPES: dict[str, pa.DataType] = {
     "channel": pa.int32(),
     "context": pa.string(),
     "split": pa.dictionary(pa.int32(), pa.string()),
+    "words": pa.string(),  # as JSON
     "origin": pa.string(),
     "line": pa.int32(),
 }
@@ -121,6 +124,9 @@ class UtteranceTable(Sequence[Utterance]):
         for name in _REPEATED:
             if values.get(name) is not None:
                 values[name] = intern(values[name])
+        written = values.pop("words", None)
+        if written is not None:
+            values["words"] = tuple(TimedWord(*word) for word in json.loads(written))
         return Utterance(**values, duration_s=None if duration_s != duration_s else duration_s)
 
 
@@ -174,12 +180,20 @@ class TableBuilder:
         pending, self._pending = self._pending, []
         columns: dict[str, pa.Array] = {}
         for name, kind in _TYPES.items():
-            values = [] if name == "line" else [getattr(utterance, name) for utterance in pending]
+            values = [] if name == "line" else [_stored(utterance, name) for utterance in pending]
             if any(value is not None for value in values):
                 columns[name] = _string_column(values, name, kind, pending)
         durations_s = [np.nan if u.duration_s is None else u.duration_s for u in pending]
         self._blocks.append(columns)
         self._durations_s.append(np.asarray(durations_s, dtype=np.float64))
+
+
+def _stored(utterance: Utterance, name: str) -> Any:
+    """A field as its column has it."""
+    if name != "words":
+        return getattr(utterance, name)
+    rows = [(word.text, word.start_s, word.end_s, word.confidence) for word in utterance.words]
+    return json.dumps(rows, ensure_ascii=False) if rows else None
 
 
 def _string_column(values: list[Any], name: str, kind: pa.DataType, rows: list[Utterance]) -> pa.Array:

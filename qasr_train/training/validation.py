@@ -21,6 +21,7 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable
 from qasr_train.models.settings import Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
+from qasr_train.objectives.slots import Slots
 from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
 from qasr_train.sources.table import durations_of
@@ -90,19 +91,12 @@ class Validator:
             tqdm.write(f"step {step}: dev error rate {shown}, loss {figures['dev/loss_nats']:.3f}")
         return figures
 
-    @torch.no_grad()
     def _loss(self, utterances: list[Utterance]) -> tuple[float, int]:
         """Cross entropy summed over all targets in nats, and their number, over all processes."""
-        batches = sorted_batches(durations_of(utterances), self.budget)
-        objective = CrossEntropy()
-        totals = torch.zeros(2, dtype=torch.float64)
-        for rows in processes_of(self.accelerator).share(batches):
-            batch = self.model.collator.for_training([self._prompted(utterances[i]) for i in rows])
-            with self.accelerator.autocast():
-                loss = objective(self.model, batch.to(self.accelerator.device))
-            totals += torch.tensor([float(loss.total), float(loss.num_targets)], dtype=torch.float64)
-        gathered = gather_object([totals.tolist()])
-        return sum(pair[0] for pair in gathered), int(sum(pair[1] for pair in gathered))
+        total_nats, num_targets, _ = summed_loss(
+            self.accelerator, self.model, CrossEntropy(), utterances, self.budget, self._prompted
+        )
+        return total_nats, num_targets
 
     def _prompted(self, utterance: Utterance) -> Recording:
         """The loss is that of the prompts by which the dev sets are transcribed."""
@@ -125,6 +119,72 @@ class Validator:
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
         if self.tracker:
             self.tracker.log_transcripts([(p.id, p.text or "", p.pred_text) for p in chosen], step=step)
+
+
+@dataclass
+class SlotValidator:
+    """Validation of an aligner, which transcribes nothing: how far its boundaries are from the references, all words slotted.
+
+    `dev/error_rate`, which decides, is the share of the boundaries more than one slot off, in percent.
+    """
+
+    accelerator: Accelerator
+    model: Trainable
+    dev_sets: DevSets
+    budget: BatchBudget
+    slot_ms: float
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Figures of all dev sets."""
+        self.model.module.eval()
+        with whole_weights(self.accelerator, self.model):
+            figures = [self._measure(step)]
+        return broadcast_object_list(figures)[0]  # as `Validator` does
+
+    def _measure(self, step: int) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        total_nats, num_slots, rates = 0.0, 0, []
+        for name, utterances in self.dev_sets.items():
+            set_nats, set_slots, metrics = summed_loss(
+                self.accelerator, self.model, Slots(), utterances, self.budget, load_recording
+            )
+            total_nats, num_slots = total_nats + set_nats, num_slots + set_slots
+            figures[f"dev/{name}/loss_nats"] = set_nats / max(1, set_slots)
+            figures[f"dev/{name}/shift_ms"] = metrics["slots_off"] * self.slot_ms / max(1, set_slots)
+            figures[f"dev/{name}/error_rate"] = 100 * metrics["far_fraction"] / max(1, set_slots)
+            rates.append(figures[f"dev/{name}/error_rate"])
+        figures["dev/loss_nats"] = total_nats / max(1, num_slots)
+        figures["dev/error_rate"] = sum(rates) / len(rates)
+        shown = ", ".join(f"{name} {figures[f'dev/{name}/shift_ms']:.0f} ms" for name in self.dev_sets)
+        if self.accelerator.is_main_process:
+            tqdm.write(f"step {step}: boundaries off by {shown}, loss {figures['dev/loss_nats']:.3f}")
+        return figures
+
+
+@torch.no_grad()
+def summed_loss(
+    accelerator: Accelerator,
+    model: Trainable,
+    objective: CrossEntropy | Slots,
+    utterances: list[Utterance],
+    budget: BatchBudget,
+    load: Callable[[Utterance], Recording],
+) -> tuple[float, int, dict[str, float]]:
+    """An objective over a dev set and all processes: (sum in nats, number of targets, the objective's own sums by name)."""
+    sums: dict[str, float] = {}
+    for rows in processes_of(accelerator).share(sorted_batches(durations_of(utterances), budget)):
+        batch = model.collator.for_training([load(utterances[i]) for i in rows])
+        with accelerator.autocast():
+            loss = objective(model, batch.to(accelerator.device))
+        own = {
+            "": float(loss.total),
+            "targets": float(loss.num_targets),
+            **{k: float(v) for k, v in loss.metrics.items()},
+        }
+        sums = {name: sums.get(name, 0.0) + value for name, value in own.items()}
+    gathered = gather_object([sums])
+    whole = {name: sum(one.get(name, 0.0) for one in gathered) for one in gathered for name in one}
+    return whole.pop("", 0.0), int(whole.pop("targets", 0.0)), whole
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
+from qasr_train.audio.silences import quietest_sample
 from qasr_train.models.blocks.text_pieces import Pieces, cut_pieces, separator_pieces
 from qasr_train.text.languages import CER_LANGUAGES
 
-SILENCE_S = 0.3  # length of the stretch whose energy is compared: a pause between words, not the closure of a stop
 SEARCHED_FRACTION = 0.3  # the cut falls in this last share of the longest piece allowed
 SHORTEST_PIECE_S = 0.5  # no piece is shorter: a model pads shorter clips
 LARGEST_OVERLAP_FRACTION = 0.2  # of the longest piece allowed
@@ -51,12 +51,12 @@ def split_at_silences(waveform: np.ndarray, *, max_duration_s: float, overlap_s:
     while len(waveform) - start > max_samples:
         first = start + int((1 - SEARCHED_FRACTION) * max_samples)
         last = min(start + max_samples - half, len(waveform) - int(SHORTEST_PIECE_S * SAMPLE_RATE_HZ))
-        cut = first + _quietest_sample(waveform[first:last])
+        cut = first + quietest_sample(waveform[first:last])
         before, after = cut - half, min(cut + half, len(waveform))
         if half and not _is_silent(waveform[before:after], waveform[start:cut]):
             end = min(cut + half // 2, after)
-            ranges.append((start, end + _quietest_sample(waveform[end:after])))
-            start = before + _quietest_sample(waveform[before : cut - half // 2])
+            ranges.append((start, end + quietest_sample(waveform[end:after])))
+            start = before + quietest_sample(waveform[before : cut - half // 2])
         else:
             ranges.append((start, cut))
             start = cut
@@ -205,13 +205,6 @@ def _meeting_place(left: Sequence[_Unit], right: Sequence[_Unit]) -> tuple[int, 
             j -= 1
     middle = (i + len(left) - 1) / 2
     return min(pairs, key=lambda pair: abs(pair[0] - middle))
-
-
-def _quietest_sample(waveform: np.ndarray) -> int:
-    """The middle of the stretch of SILENCE_S with the least energy; float32 [S] -> index into it."""
-    window = min(int(SILENCE_S * SAMPLE_RATE_HZ), len(waveform))
-    energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
-    return int(np.argmin(energy[window:] - energy[:-window])) + window // 2 if window else 0
 
 
 def heard_range(waveform: np.ndarray) -> tuple[int, int]:

@@ -1,12 +1,15 @@
 """Text to 16 kHz speech with eSpeak NG, driven by ctypes (500-900 times real time on one core).
 
-Owns the list of timbres, and which of them no training ever uses.  In: text, voice, rate, pitch.  Out: float32 samples.
+Owns the list of timbres, and which of them no training ever uses.  In: text, voice, rate, pitch.  Out: float32 samples, and
+when each word was said, which eSpeak tells while it speaks.
 eSpeak NG is GPL-3-or-later: it is an optional extra, imported here only when a `Synthesizer` is made, and never shipped.
 Its output is NOT bit-exact inside one process (the wave generator keeps state): never compare hashes of audio.
 """
 
 import ctypes
+import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +52,27 @@ _SYNCHRONOUS_OUTPUT = 2
 _DO_NOT_EXIT_ON_ERROR = 0x8000
 _UTF8 = 1
 _RATE, _PITCH, _PITCH_RANGE, _WORD_GAP = 1, 3, 4, 7
-_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+_TELL_PHONEMES = 1
+_NO_MORE_EVENTS, _WORD, _SENTENCE_END, _PHONEME = 0, 1, 5, 7
+_PAUSES = (b"_", b"_:", b"_::", b"_!")  # what eSpeak calls phonemes of silence
+
+
+class _Event(ctypes.Structure):
+    """`espeak_EVENT` of speak_lib.h; text_position counts characters from 1, audio_position milliseconds."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
+_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,19 @@ class Delivery:
     pitch_range: int
 
 
+@dataclass(frozen=True)
+class Speech:
+    """What was spoken, and when.
+
+    samples: [S] float32 at 16 kHz in -1..1.  starts_s, ends_s: of each word of the text as spaces cut it, seconds; None where
+    eSpeak says it in one with its neighbour ("of the"), so that nobody can tell.
+    """
+
+    samples: np.ndarray
+    starts_s: tuple[float | None, ...]
+    ends_s: tuple[float | None, ...]
+
+
 class Synthesizer:
     """eSpeak NG in this process.  It has global state in C, so make one a process and never share it over threads."""
 
@@ -69,9 +105,13 @@ class Synthesizer:
         """data: eSpeak's data directory; None is the one of the package."""
         self._library = _load_library()
         self._pieces: list[np.ndarray] = []
+        self._events: list[tuple[int, int, float, bytes]] = []  # (type, text position, seconds, name)
         self._callback = _SYNTH_CALLBACK(self._collect)  # kept: C holds only a bare pointer to it
         self._native_rate_hz = self._library.espeak_Initialize(
-            _SYNCHRONOUS_OUTPUT, 0, str(data or data_directory()).encode(), _DO_NOT_EXIT_ON_ERROR
+            _SYNCHRONOUS_OUTPUT,
+            0,
+            str(data or data_directory()).encode(),
+            _DO_NOT_EXIT_ON_ERROR | _TELL_PHONEMES,
         )
         if self._native_rate_hz <= 0:
             raise ValueError("eSpeak NG could not start: reinstall it with pip install 'qasr_train[demo]'")
@@ -79,6 +119,10 @@ class Synthesizer:
 
     def speak(self, text: str, delivery: Delivery) -> np.ndarray:
         """Returns [S] float32 at 16 kHz in -1..1, silence at both ends cut to 10 ms."""
+        return self.speak_timed(text, delivery).samples
+
+    def speak_timed(self, text: str, delivery: Delivery) -> Speech:
+        """The same with the times of the words."""
         library = self._library
         if library.espeak_SetVoiceByName(delivery.voice.encode()) != 0:
             raise ValueError(f"eSpeak NG has no voice {delivery.voice!r}")
@@ -91,16 +135,23 @@ class Synthesizer:
             library.espeak_SetParameter(parameter, value, 0)
         encoded = text.encode() + b"\0"
         self._pieces.clear()
+        self._events.clear()
         library.espeak_Synth(encoded, len(encoded), 0, 0, 0, _UTF8, None, None)
         library.espeak_Synchronize()
         if not self._pieces:
             raise ValueError(f"eSpeak NG made no sound for {text!r} with voice {delivery.voice!r}")
         samples = np.concatenate(self._pieces).astype(np.float32) / 32768.0
-        return _trim(soxr.resample(samples, self._native_rate_hz, SAMPLE_RATE_HZ, quality="MQ"))
+        trimmed, cut_samples = _trim(soxr.resample(samples, self._native_rate_hz, SAMPLE_RATE_HZ, quality="MQ"))
+        starts_s, ends_s = _word_times(text, self._events, cut_samples / SAMPLE_RATE_HZ, len(trimmed) / SAMPLE_RATE_HZ)
+        return Speech(trimmed, starts_s, ends_s)
 
-    def _collect(self, wav: object, num_samples: int, _events: object) -> int:
+    def _collect(self, wav: object, num_samples: int, events: object) -> int:
         if wav and num_samples > 0:
             self._pieces.append(np.ctypeslib.as_array(wav, shape=(num_samples,)).copy())
+        for event in events:  # a pointer: endless but for its own end
+            if event.type == _NO_MORE_EVENTS:
+                break
+            self._events.append((event.type, event.text_position, event.audio_position / 1000, event.name))
         return 0
 
 
@@ -155,9 +206,39 @@ def _load_library() -> ctypes.CDLL:
     return library
 
 
-def _trim(samples: np.ndarray, threshold: float = 0.004, margin_samples: int = 160) -> np.ndarray:
-    """[S] -> [S'] float32 without the near-silence that eSpeak puts around a sentence (up to 0.3 s)."""
+def _word_times(
+    text: str, events: Sequence[tuple[int, int, float, bytes]], cut_s: float, duration_s: float
+) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """(starts, ends) of the words of `text` in seconds after the first `cut_s`; as `Speech` has them.
+
+    A word ends where a pause or the next word begins.  What eSpeak says in one with the word before it has no event.
+    """
+    begins: dict[int, float] = {}  # position in the text -> when the word there begins
+    borders: list[tuple[float, bool]] = []  # (when, whether it is a pause or the end that begins there)
+    for kind, position, at_s, name in events:
+        if kind == _WORD:
+            begins.setdefault(position - 1, at_s)
+            borders.append((at_s, False))
+        elif kind == _SENTENCE_END or (kind == _PHONEME and name in _PAUSES):
+            borders.append((at_s, True))
+
+    def kept(at_s: float | None) -> float | None:
+        return None if at_s is None else min(duration_s, max(0.0, at_s - cut_s))
+
+    words = [match.start() for match in re.finditer(r"\S+", text)]
+    starts = [begins.get(place) for place in words]
+    ends: list[float | None] = []
+    for start, following in zip(starts, [*starts[1:], math.inf], strict=True):
+        after = [border for border in borders if start is not None and border[0] > start]
+        is_pause = bool(after) and after[0][1]
+        ends.append(after[0][0] if after and (following is not None or is_pause) else None)
+    return tuple(map(kept, starts)), tuple(map(kept, ends))
+
+
+def _trim(samples: np.ndarray, threshold: float = 0.004, margin_samples: int = 160) -> tuple[np.ndarray, int]:
+    """[S] -> [S'] float32 without the near-silence that eSpeak puts around a sentence (up to 0.3 s), samples cut in front."""
     loud = np.flatnonzero(np.abs(samples) > threshold)
     if loud.size == 0:
-        return samples
-    return samples[max(0, loud[0] - margin_samples) : loud[-1] + margin_samples]
+        return samples, 0
+    first = max(0, int(loud[0]) - margin_samples)
+    return samples[first : loud[-1] + margin_samples], first

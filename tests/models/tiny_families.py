@@ -35,8 +35,9 @@ from transformers import (
     WhisperTokenizer,
 )
 
+from qasr_train.models.pretrained import save_whole
 from qasr_train.models.qwen3_asr.layouts import save_native
-from tests.helpers_model import bpe, tiny_model, tiny_processor
+from tests.helpers_model import bpe, tiny_aligner, tiny_aligner_processor, tiny_model, tiny_processor
 
 # Modules of a layer of NeMo's ConformerEncoder, with what transformers calls each.
 NEMO_LAYER_NAMES = {
@@ -291,6 +292,7 @@ def seeded(build: Callable[[], Any], seed: int = 0) -> Any:
 # family -> writes a tiny checkpoint of random weights into a folder
 TINY: dict[str, Callable[[Path], None]] = {
     "qwen3_asr": lambda folder: save_native(tiny_model(), tiny_processor(), folder),
+    "qwen3_aligner": lambda folder: save_whole(tiny_aligner(), tiny_aligner_processor(), folder),
     "canary_qwen": save_tiny_canary_qwen,
     "parakeet_tdt": save_tiny_parakeet,
     "transformers_auto": save_tiny_wav2vec2,

@@ -10,8 +10,9 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.settings import DataConfig, FeaturesOn
 from qasr_train.errors import ConfigError
 from qasr_train.models.families import find_trainable
-from qasr_train.models.settings import AdaptConfig, Capability
+from qasr_train.models.settings import AdaptConfig, Capability, Role
 from qasr_train.objectives.rollout_settings import HypothesesConfig
+from qasr_train.objectives.settings import SlotsConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.run.directory import recorded_config, recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
@@ -70,6 +71,11 @@ class FinetuneConfig:
     seed: int = setting(0, ge=0, help="seed of data order, dropout and new weights")
     resume: bool = setting(False, help="go on from the last checkpoint of run_dir; start where there is none")
 
+    @property
+    def slotted(self) -> float:
+        """Share of the words that have slots in an epoch, where an aligner learns."""
+        return self.objective.slotted if isinstance(self.objective, SlotsConfig) else 1.0
+
     def as_begun(self) -> "FinetuneConfig":
         """With the prompts a resumed run began with, and its rules of comparison where those asked for are today's default."""
         return replace(
@@ -95,6 +101,10 @@ class FinetuneConfig:
         _check_guard(self.trainer.guard, list(self.data.dev))
         if isinstance(self.objective, HypothesesConfig):
             self._check_rollouts(self.objective)
+        if family.role is Role.ALIGNER and self.augment.changes_times:
+            raise ConfigError(
+                f"augment.{self.augment.changes_times} moves words, and an aligner learns when they are said; set it to 0"
+            )
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "

@@ -6,18 +6,17 @@ no padding side, context or companion can move the mask (the faults of other col
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from transformers import Qwen3ASRProcessor
 
-from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.log_mel import LogMel
+from qasr_train.models.blocks.sound import Sound
 from qasr_train.text.alternatives.notation import first_spelling
 
 ASR_TEXT = "<asr_text>"
@@ -51,14 +50,7 @@ class Qwen3ASRCollator:
         """
         self.tokenizer = processor.tokenizer
         self.makes_features, self.makes_prompt_features = makes_features, makes_prompt_features
-        extractor = processor.feature_extractor
-        self.log_mel = LogMel(
-            n_fft=extractor.n_fft,
-            hop_samples=extractor.hop_length,
-            min_samples=extractor.min_length,
-            filters=torch.from_numpy(extractor.mel_filters).to(torch.float32),
-        )
-        self.chunk_frames = 2 * extractor.n_window
+        self.sound = Sound(processor.feature_extractor)
         self.audio_id = self._special("<|audio_pad|>")
         self.end_id = self._special("<|im_end|>")
         self.pad_id = self._special("<|endoftext|>")
@@ -104,11 +96,13 @@ class Qwen3ASRCollator:
         return token_bytes(self.tokenizer, token_id)
 
     def num_audio_tokens(self, num_mel_frames: int) -> int:
-        """Positions the encoder makes of so many mel frames: 13 a 100-frame chunk, three stride-2 convolutions of the rest."""
-        chunks, rest = divmod(num_mel_frames, self.chunk_frames)
-        for _ in range(3):
-            rest = (rest + 1) // 2
-        return 13 * chunks + rest
+        """Positions the encoder makes of so many mel frames."""
+        return self.sound.num_audio_tokens(num_mel_frames)
+
+    @property
+    def log_mel(self) -> LogMel:
+        """Makes the features of a clip."""
+        return self.sound.log_mel
 
     def _collate(
         self,
@@ -118,29 +112,21 @@ class Qwen3ASRCollator:
         supervised: bool,
         systems: list[str | None],
     ) -> Batch:
-        num_frames = [self.log_mel.num_frames(r.num_samples) for r in recordings]
-        num_audio = [self.num_audio_tokens(frames) for frames in num_frames]
-        sequences = self._sequences(num_audio, targets, systems, supervised=supervised)
+        sequences = self._sequences(self.sound.num_positions(recordings), targets, systems, supervised=supervised)
         input_ids, attention_mask, labels = self._pad(sequences, supervised=supervised)
         return Batch(
             ids=[r.utterance.id for r in recordings],
             input_ids=input_ids,
             attention_mask=attention_mask,
             labels=labels if supervised else None,
-            input_features_mask=self._pad_mask(num_frames),
-            duration_s=torch.tensor([r.num_samples / SAMPLE_RATE_HZ for r in recordings], dtype=torch.float32),
-            **self._audio(
-                recordings, num_frames, makes_features=self.makes_features if supervised else self.makes_prompt_features
+            **self.sound.fields(
+                recordings, makes_features=self.makes_features if supervised else self.makes_prompt_features
             ),
         )
 
     def with_features(self, batch: Batch) -> Batch:
         """The batch with the log-mel of its `waveforms`, made where they are; any other batch as it is."""
-        if batch.waveforms is None or batch.num_samples is None:
-            return batch
-        num_frames = batch.input_features_mask.shape[1]
-        features = self.log_mel.of_batch(batch.waveforms, batch.num_samples, num_frames=num_frames)
-        return replace(batch, input_features=features, waveforms=None, num_samples=None)
+        return self.sound.with_features(batch)
 
     def _sequences(
         self,
@@ -180,36 +166,6 @@ class Qwen3ASRCollator:
             first_target = len(sequence.prompt)
             labels[row, first + first_target : first + width] = ids[first_target:]
         return input_ids, attention_mask, labels
-
-    def _pad_mask(self, num_frames: list[int]) -> torch.Tensor:
-        """int64 [B, F]; F a multiple of one chunk."""
-        width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
-        return (torch.arange(width) < torch.tensor(num_frames)[:, None]).to(torch.int64)
-
-    def _audio(self, recordings: Sequence[Recording], num_frames: list[int], *, makes_features: bool) -> dict[str, Any]:
-        """The fields of a batch that hold sound: features, or what stands for them."""
-        num_rows, num_mels = len(recordings), self.log_mel.num_mels
-        nothing = torch.zeros(num_rows, num_mels, 0)
-        held = [r.precomputed for r in recordings]
-        if all(one is not None and one.encoded is not None for one in held):
-            return {"input_features": nothing, "encoded": torch.cat([one.encoded for one in held])}  # type: ignore[union-attr, misc]
-        if not makes_features and not any(held):
-            return {"input_features": nothing, **self._pad_waveforms(recordings)}
-        width = -(-max(num_frames) // self.chunk_frames) * self.chunk_frames
-        features = torch.empty(num_rows, num_mels, width)
-        for row, (recording, one, frames) in enumerate(zip(recordings, held, num_frames, strict=True)):
-            mel = one.mel if one is not None and one.mel is not None else self.log_mel(recording.waveform)
-            features[row, :, :frames] = mel
-            features[row, :, frames:] = 0.0
-        return {"input_features": features}
-
-    def _pad_waveforms(self, recordings: Sequence[Recording]) -> dict[str, torch.Tensor]:
-        """float32 [B, S] waveforms, zero past each row's end, and their int64 [B] samples, 0.5 s at least."""
-        num_samples = [max(r.num_samples, self.log_mel.min_samples) for r in recordings]
-        waveforms = torch.zeros(len(recordings), max(num_samples))
-        for row, recording in enumerate(recordings):
-            waveforms[row, : recording.num_samples] = torch.from_numpy(recording.waveform)
-        return {"waveforms": waveforms, "num_samples": torch.tensor(num_samples)}
 
     def _special(self, token: str) -> int:
         token_id = self.tokenizer.get_vocab().get(token)

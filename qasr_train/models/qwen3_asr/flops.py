@@ -14,6 +14,7 @@ from transformers import Qwen3ASRConfig
 from qasr_train.batch import Batch
 from qasr_train.models.adapt import ADAPTERS, parameter_groups
 from qasr_train.models.qwen3_asr.config import PARTS
+from qasr_train.models.settings import Parts
 
 _FRAMES_PER_S = 100
 _FRAMES_PER_CHUNK = 100  # mel frames the convolutions see at a time
@@ -21,14 +22,19 @@ _POSITIONS_PER_CHUNK = 13
 _CHUNKS_PER_WINDOW = 8  # encoder attention reaches over 8 s
 
 
-def flop_counter(module: nn.Module, config: Qwen3ASRConfig) -> Callable[[Batch], float]:
-    """What counts the operations of a training batch for a model whose `requires_grad` is set; see `training_flops`."""
+def flop_counter(
+    module: nn.Module, config: Qwen3ASRConfig, *, parts: Parts = PARTS, num_classes: int | None = None
+) -> Callable[[Batch], float]:
+    """What counts the operations of a training batch for a model whose `requires_grad` is set; see `training_flops`.
+
+    parts: where they lie. num_classes: of the head; None: the vocabulary.
+    """
     trained: set[str] = set()
     adapted: set[str] = set()
-    for part, named in parameter_groups(module, PARTS).items():
+    for part, named in parameter_groups(module, parts).items():
         for name, parameter in named:
             if parameter.requires_grad:
-                (adapted if part == ADAPTERS else trained).add(PARTS.locate(name)[0])
+                (adapted if part == ADAPTERS else trained).add(parts.locate(name)[0])
 
     def count(batch: Batch) -> float:
         # A cached encoder output is not computed again.
@@ -40,6 +46,7 @@ def flop_counter(module: nn.Module, config: Qwen3ASRConfig) -> Callable[[Batch],
             num_targets=batch.num_supervised,
             trained=trained,
             adapted=adapted,
+            num_classes=num_classes,
         )
 
     return count
@@ -53,6 +60,7 @@ def training_flops(
     num_targets: int,
     trained: set[str],
     adapted: set[str],
+    num_classes: int | None = None,
 ) -> float:
     """Operations of one forward and backward pass, padding and recomputation not counted: what the data need.
 
@@ -61,11 +69,12 @@ def training_flops(
         num_targets: supervised positions, which alone pass the head.
         trained: parts ("encoder", "projector", "decoder") with trained weights of their own. adapted: parts with LoRA, whose
             weights need no gradient but whose activations do, as do those of every part behind them.
+        num_classes: of the head; None: the vocabulary.
     """
     forward = {
         "encoder": encoder_flops(config, num_frames),
         "projector": projector_flops(config, num_frames),
-        "decoder": decoder_flops(config, num_tokens) + head_flops(config, num_targets),
+        "decoder": decoder_flops(config, num_tokens) + head_flops(config, num_targets, num_classes),
     }
     total, reaches_back = 0.0, False
     for part, flops in forward.items():
@@ -108,10 +117,10 @@ def decoder_flops(config: Qwen3ASRConfig, num_tokens: list[int]) -> float:
     )
 
 
-def head_flops(config: Qwen3ASRConfig, num_targets: int) -> float:
-    """The head over the vocabulary, forward."""
+def head_flops(config: Qwen3ASRConfig, num_targets: int, num_classes: int | None = None) -> float:
+    """The head over the vocabulary, or over so many classes, forward."""
     text: Any = config.text_config
-    return 2.0 * num_targets * text.hidden_size * text.vocab_size
+    return 2.0 * num_targets * text.hidden_size * (num_classes or text.vocab_size)
 
 
 def _conv_flops_per_chunk(channels: int, num_mel_bins: int, width: int) -> float:

@@ -1,11 +1,14 @@
 """Owns opening and saving Qwen3-ASR checkpoints in each layout they come in: native, original, LoRA adapter over either.
 
+The recogniser's and the aligner's, which differ in their head; `Kind` says which is meant.
+
 Input: a directory or hub id. Output: the transformers model and processor, or a CheckpointError that names what is missing.
 Weights are loaded strictly: transformers alone opens an original directory as a randomly initialised model of default size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,6 @@ from qasr_train.models.locations import (
 )
 from qasr_train.models.lora_files import (
     ADAPTER_CONFIG,
-    AdapterKind,
     attach_adapter,
     find_base,
     merge_adapter,
@@ -38,6 +40,7 @@ from qasr_train.models.lora_files import (
 )
 from qasr_train.models.pretrained import require_end_tokens, require_model_type, save_whole
 from qasr_train.models.qwen3_asr import original
+from qasr_train.models.qwen3_asr.original import ALIGNER, RECOGNISER, TIED, Kind
 from qasr_train.models.qwen3_asr.processor import (
     build_processor,
     load_tokenizer,
@@ -54,7 +57,6 @@ from qasr_train.models.safetensors_files import (
 )
 from qasr_train.text.languages import LANGUAGES
 
-TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
 # Sizes of which a model has at least one.
 _SIZES = {
     "audio_config": "d_model encoder_attention_heads encoder_ffn_dim encoder_layers n_window num_mel_bins output_dim "
@@ -62,7 +64,7 @@ _SIZES = {
     "text_config": "hidden_size head_dim intermediate_size num_attention_heads num_hidden_layers num_key_value_heads "
     "vocab_size max_position_embeddings",
 }
-ADAPTER_KIND = AdapterKind(Qwen3ASRForConditionalGeneration.__module__, "Qwen3ASRForConditionalGeneration")
+ADAPTER_KIND = RECOGNISER.adapter
 MAX_NEW_TOKENS = 512  # the limit of the published native generation_config.json
 
 
@@ -87,24 +89,27 @@ def detect_layout(folder: Path) -> Layout:
 
 
 def load_checkpoint(
-    folder: Path, *, dtype: torch.dtype = torch.float32
-) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
+    folder: Path, *, dtype: torch.dtype = torch.float32, kind: Kind = RECOGNISER
+) -> tuple[Any, Qwen3ASRProcessor]:
     """Open a complete native or original directory on the CPU, in evaluation mode.
 
     Args:
         folder: a directory, see `resolve_checkpoint`.
-        dtype: of the weights in memory, whatever they are on disk.
+        dtype: of the weights in memory, whatever they are on disk. kind: of the model.
 
     Returns:
-        The native transformers model, and a processor with Qwen3-ASR's own feature extractor and native chat template.
+        The native transformers model, of the kind's class, and a processor with Qwen3-ASR's own feature extractor and native
+        chat template.
 
     Raises:
         CheckpointError: a file or tensor is missing, unknown, damaged or of another shape; or the directory is an
             adapter, which `load_checkpoint_with_adapter` opens.
     """
     folder = Path(folder)
-    layout, config, processor = _open(folder)
-    model = _load_model(folder, config, layout, dtype)
+    layout, config, processor = _open(folder, kind)
+    model = _load_model(folder, config, layout, dtype, kind)
+    if kind.is_aligner:
+        return model.eval(), processor
     model.generation_config = generation = _generation_config(folder, config, layout)
     ends = {"eos": generation.eos_token_id, "pad": generation.pad_token_id}
     require_end_tokens(folder / "generation_config.json", ends, processor.tokenizer)
@@ -112,7 +117,7 @@ def load_checkpoint(
 
 
 def load_checkpoint_with_adapter(
-    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32
+    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32, kind: Kind = RECOGNISER
 ) -> tuple[PeftModel, Qwen3ASRProcessor]:
     """Open a LoRA adapter over its base model, which may have any layout; adapters of adapters are merged on the way.
 
@@ -120,60 +125,73 @@ def load_checkpoint_with_adapter(
         folder: holds adapter_config.json and adapter_model.safetensors.
         base: directory or hub id of the base model; None is the one the adapter names, where a relative path is
             looked for from here and from the adapter's folder.
-        dtype: of the base weights; the adapter's stay float32.
+        dtype: of the base weights; the adapter's stay float32. kind: of the model.
 
     Raises:
         CheckpointError: the adapter or its base is incomplete, or they do not belong together.
     """
     base_folder = find_base(folder, base)
-    require_base(folder, base_folder, digest_of(base_folder))
+    require_base(folder, base_folder, digest_of(base_folder, kind=kind))
     is_adapter = detect_layout(base_folder) is Layout.ADAPTER
-    model, processor = (load_merged if is_adapter else load_checkpoint)(base_folder, dtype=dtype)
+    model, processor = (load_merged if is_adapter else load_checkpoint)(base_folder, dtype=dtype, kind=kind)
     return attach_adapter(model, folder), processor
 
 
 def load_merged(
-    folder: Path, *, base: str | None = None, dtype: torch.dtype = torch.float32, scale: float = 1.0
-) -> tuple[Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor]:
+    folder: Path,
+    *,
+    base: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    scale: float = 1.0,
+    kind: Kind = RECOGNISER,
+) -> tuple[Any, Qwen3ASRProcessor]:
     """An adapter folded into its base model at a strength of `scale`; otherwise as `load_checkpoint_with_adapter`.
 
     Raises:
         CheckpointError, ConfigError: as there, and as `merge_adapter`.
     """
-    adapted, processor = load_checkpoint_with_adapter(folder, base=base, dtype=dtype)
+    adapted, processor = load_checkpoint_with_adapter(folder, base=base, dtype=dtype, kind=kind)
     merged = merge_adapter(adapted, scale)
-    assert isinstance(merged, Qwen3ASRForConditionalGeneration)
+    assert isinstance(merged, kind.model_class)
     return merged, processor
 
 
-def digest_of(folder: Path, base: str | None = None) -> str:
+def digest_of(folder: Path, base: str | None = None, *, kind: Kind = RECOGNISER) -> str:
     """The digest of a directory's weights, of any layout: equal for copies of one model in another layout or number format.
 
     Args:
-        folder: a directory, see `resolve_checkpoint`. base: of an adapter, as for `load_checkpoint_with_adapter`.
+        folder: a directory, see `resolve_checkpoint`. kind: of the model.
+        base: of an adapter, as for `load_checkpoint_with_adapter`.
 
     Raises:
         CheckpointError: weights are missing or damaged.
     """
     if detect_layout(folder) is Layout.ADAPTER:
         adapter = read_tensors(stored_tensors(folder, ADAPTER_FILE))
-        return f"{digest_of(find_base(folder, base))}+{weights_digest(adapter)}"
-    return weights_digest(read_tensors(weights_of(folder)))
+        return f"{digest_of(find_base(folder, base), kind=kind)}+{weights_digest(adapter)}"
+    return weights_digest(read_tensors(weights_of(folder, kind=kind)))
 
 
-def weights_of(folder: Path) -> dict[str, StoredTensor]:
+def weights_of(folder: Path, *, kind: Kind = RECOGNISER) -> dict[str, StoredTensor]:
     """Where the tensors of a whole model lie, by their native names, tied ones once; raises as `digest_of`."""
-    stored = {original.native_name(name): tensor for name, tensor in stored_tensors(folder).items()}
-    return {name: tensor for name, tensor in stored.items() if name not in TIED}
+    stored = {kind.native_name(name): tensor for name, tensor in stored_tensors(folder).items()}
+    return {name: tensor for name, tensor in stored.items() if name not in kind.tied}
 
 
 def load_processor(folder: Path) -> Qwen3ASRProcessor:
     """The processor of a directory, weights unread; an adapter has its base's. Raises as `load_checkpoint` does."""
+    return open_description(folder, RECOGNISER)[1]
+
+
+def open_description(folder: Path, kind: Kind) -> tuple[Qwen3ASRConfig, Qwen3ASRProcessor]:
+    """Configuration and processor of a directory, weights unread; an adapter has its base's. Raises as `load_checkpoint`."""
     folder = Path(folder)
-    return load_processor(find_base(folder)) if detect_layout(folder) is Layout.ADAPTER else _open(folder)[2]
+    if detect_layout(folder) is Layout.ADAPTER:
+        return open_description(find_base(folder), kind)
+    return _open(folder, kind)[1:]
 
 
-def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
+def _open(folder: Path, kind: Kind) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
     """Layout, native configuration and processor of a whole model's directory, checked against each other."""
     layout = detect_layout(folder)
     if layout is Layout.ADAPTER:
@@ -187,14 +205,29 @@ def _open(folder: Path) -> tuple[Layout, Qwen3ASRConfig, Qwen3ASRProcessor]:
             )
         refuse_quantized(folder, sections)
     _require_sizes(folder, whole_config)
+    if layout is Layout.ORIGINAL:
+        _require_kind(folder, kind, is_aligner=original.is_aligner(raw))
     tokenizer = load_tokenizer(folder, is_original=layout is Layout.ORIGINAL)
     if layout is Layout.ORIGINAL:
         config = original.native_config(raw, tokenizer, where=folder / "config.json")
     else:
-        config = _native_config(folder, raw)
-    processor = build_processor(folder, tokenizer, config, is_original=layout is Layout.ORIGINAL)
+        config = _native_config(folder, raw, kind)
+    processor = build_processor(
+        folder, tokenizer, config, is_original=layout is Layout.ORIGINAL, of_aligner=kind.is_aligner
+    )
     require_agreement(folder, config, processor)
     return layout, config, processor
+
+
+def _require_kind(folder: Path, kind: Kind, *, is_aligner: bool) -> None:
+    """Refuse an aligner where a recogniser is wanted, and the other way about."""
+    if is_aligner == kind.is_aligner:
+        return
+    found = ALIGNER if is_aligner else RECOGNISER
+    raise CheckpointError(
+        f"{folder / 'config.json'}: this is {found.what}; use {'a Qwen3-ASR' if is_aligner else 'a Qwen3-ForcedAligner'} "
+        f"checkpoint, or model.family={found.family}"
+    )
 
 
 def _require_sizes(folder: Path, config: dict[str, Any]) -> None:
@@ -241,19 +274,36 @@ def save_original(
         CheckpointError: the configuration cannot be said in the original layout.
         OSError: disk full or no permission.
     """
+    described = partial(original.original_config, languages=languages)
+    write_original(model, processor, folder, RECOGNISER, described, dtype=dtype, max_shard_bytes=max_shard_bytes)
+
+
+def write_original(
+    model: Any,
+    processor: Qwen3ASRProcessor,
+    folder: Path,
+    kind: Kind,
+    described: Callable[..., dict[str, Any]],
+    *,
+    dtype: torch.dtype | None,
+    max_shard_bytes: int | None = None,
+) -> None:
+    """Weights, configuration (as `described` makes it) and processor files in the original layout."""
+    assert isinstance(model, kind.model_class), "merge the adapter before saving the whole model"
     folder.mkdir(parents=True, exist_ok=True)
-    stored = dtype or model.dtype
-    config = original.original_config(model.config, processor.tokenizer, dtype=stored, languages=languages)
-    tensors = {original.original_name(name): tensor for name, tensor in _plain_state(model).items()}
+    config = described(model.config, processor.tokenizer, dtype=dtype or model.dtype)
+    tensors = {kind.original_name(name): tensor for name, tensor in model.state_dict().items()}
     write_weights(tensors, folder, dtype=dtype, max_shard_bytes=max_shard_bytes)
     write_json(folder / "config.json", config)
     original.write_original_generation_config(processor.tokenizer, folder)
     original.write_original_processor(processor, folder)
 
 
-def _native_config(folder: Path, raw: dict[str, Any]) -> Qwen3ASRConfig:
-    architectures = raw.get("architectures") or ["Qwen3ASRForConditionalGeneration"]
-    if architectures != ["Qwen3ASRForConditionalGeneration"]:
+def _native_config(folder: Path, raw: dict[str, Any], kind: Kind) -> Qwen3ASRConfig:
+    architectures = raw.get("architectures") or [RECOGNISER.model_class.__name__]
+    if architectures in ([RECOGNISER.model_class.__name__], [ALIGNER.model_class.__name__]):
+        _require_kind(folder, kind, is_aligner=architectures == [ALIGNER.model_class.__name__])
+    else:
         raise CheckpointError(
             f"{folder}: config.json is of {architectures[0]}, which does not transcribe; use a Qwen3-ASR checkpoint"
         )
@@ -268,27 +318,25 @@ def _native_config(folder: Path, raw: dict[str, Any]) -> Qwen3ASRConfig:
         ) from error
 
 
-def _load_model(
-    folder: Path, config: Qwen3ASRConfig, layout: Layout, dtype: torch.dtype
-) -> Qwen3ASRForConditionalGeneration:
+def _load_model(folder: Path, config: Qwen3ASRConfig, layout: Layout, dtype: torch.dtype, kind: Kind) -> Any:
     # Compared under the names of the files, which are what a message about them has to say.
-    own_name, native_name = (original.original_name, original.native_name) if layout is Layout.ORIGINAL else (str, str)
+    own_name, native_name = (kind.original_name, kind.native_name) if layout is Layout.ORIGINAL else (str, str)
     stored = stored_tensors(folder)
     try:
         with torch.device("meta"):
-            whole = Qwen3ASRForConditionalGeneration(config).state_dict()
+            whole = kind.model_class(config).state_dict()
     except Exception as error:  # whatever a size that fits no other leads to
         raise CheckpointError(
             f"{folder}: config.json describes no model that can be built ({one_line(error)}); copy it from the source again"
         ) from error
     needed = {own_name(name): tensor.shape for name, tensor in whole.items()}
-    optional = frozenset(map(own_name, TIED)) if config.tie_word_embeddings else frozenset()
+    optional = frozenset(map(own_name, kind.tied)) if config.tie_word_embeddings else frozenset()
     require_exactly(folder, stored, needed, optional=optional)
     own = read_tensors(stored)
     require_finite(folder, own)
     tensors = _without_tied_head(folder, config, {native_name(name): tensor for name, tensor in own.items()})
     with no_progress_bar():
-        loaded: Any = Qwen3ASRForConditionalGeneration.from_pretrained(
+        loaded: Any = kind.model_class.from_pretrained(
             None, config=config, state_dict=tensors, dtype=dtype, output_loading_info=True
         )
     model, report = loaded
@@ -320,8 +368,3 @@ def _generation_config(folder: Path, config: Qwen3ASRConfig, layout: Layout) -> 
     values = {key: value for key, value in values.items() if key not in sampling}
     ids = {"eos_token_id": config.eos_token_id, "pad_token_id": config.pad_token_id}
     return GenerationConfig(**(ids | values | {"do_sample": False}))
-
-
-def _plain_state(model: Qwen3ASRForConditionalGeneration) -> dict[str, torch.Tensor]:
-    assert isinstance(model, Qwen3ASRForConditionalGeneration), "merge the adapter before saving the whole model"
-    return model.state_dict()

@@ -5,7 +5,6 @@ parts run without autograd, no layer sees padding and the 151,936-wide head sees
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,7 +44,7 @@ from qasr_train.models.lora_files import find_base, has_only_adapters, save_adap
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.decoding import EagerStepMaker, decode_greedily
-from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, encode_audio
+from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, embed, encode
 from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
     ADAPTER_KIND,
@@ -57,7 +56,7 @@ from qasr_train.models.qwen3_asr.layouts import (
     load_processor,
     save_native,
 )
-from qasr_train.models.qwen3_asr.packing import PackedBatch, pack, use_packed_attention
+from qasr_train.models.qwen3_asr.packing import PackedBatch, decode, pack, use_packed_attention
 from qasr_train.models.qwen3_asr.step_graphs import StepGraphs
 from qasr_train.models.settings import Capability, Engine, Recompute
 
@@ -66,7 +65,7 @@ class Qwen3ASR(nn.Module):
     """A loaded Qwen3-ASR. `module` is the transformers model, or the PEFT model around it once LoRA is on."""
 
     family = "qwen3_asr"
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.SLOTS}
     parts = PARTS
     encoder_version = str(ENCODER_VERSION)
     module: PreTrainedModel | PeftModel
@@ -114,8 +113,7 @@ class Qwen3ASR(nn.Module):
         """What `reduce` makes of the states before the head at the supervised positions; see `Trainable`."""
         self._step_graphs = None  # training needs the memory they hold
         core, packed = self.core, pack(batch, self.collator.audio_id)
-        embeds = self._embed(batch, packed)
-        hidden = self._decode_packed(embeds, packed) if self.is_packed else self._decode_padded(embeds, packed, batch)
+        hidden = decode(core, batch, packed, self._embed(batch, packed), is_packed=self.is_packed)
         states = hidden.index_select(0, packed.before_target)
         return reduce(TargetStates(states, core.lm_head, targets=packed.targets, row=packed.row))
 
@@ -229,52 +227,16 @@ class Qwen3ASR(nn.Module):
 
         Encoder and projector run without autograd where nothing of them is trained; what a cache holds is taken as it is.
         """
-        if batch.encoded is not None:
-            return batch.encoded
-        core = self.core.model
-        batch, host = self.collator.with_features(batch), batch.host or batch
-        is_trained = any(
-            p.requires_grad for part in (core.audio_tower, core.multi_modal_projector) for p in part.parameters()
-        )
-        with nullcontext() if is_trained else torch.no_grad():
-            return encode_audio(
-                core,
-                batch.input_features.to(self.core.dtype),
-                host.input_features_mask.sum(-1).tolist(),
-                recompute_convolutions=self._recompute_convolutions and is_trained and self.core.training,
-            )
+        return encode(self.core, batch, self.collator.sound, recompute_convolutions=self._recompute_convolutions)
 
     def _embed(self, batch: Batch, packed: PackedBatch) -> torch.Tensor:
         """float [P, D]: embeddings of the tokens of all rows, with the encoder's output where the audio placeholders stand."""
-        embeds = self.core.get_input_embeddings()(batch.input_ids.flatten().index_select(0, packed.flat))
         encoded = self.encode(batch)
         if batch.audio_of is not None:
             num_frames = (batch.host or batch).input_features_mask.sum(-1).tolist()
             lengths = [self.collator.num_audio_tokens(frames) for frames in num_frames]
             encoded = encoded.index_select(0, audio_index(batch.audio_of, lengths, encoded.device))
-        return embeds.index_copy(0, packed.audio, encoded.to(embeds.dtype))
-
-    def _decode_packed(self, embeds: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
-        """float [P, D]: all rows one after the other, each seeing itself alone."""
-        decoder = self.core.model.language_model
-        # A dict of masks is taken as it is; without it transformers would build one of P x P.
-        no_masks = dict.fromkeys(decoder.config.layer_types)
-        return decoder(
-            inputs_embeds=embeds[None],
-            position_ids=packed.position_ids,
-            attention_mask=no_masks,
-            use_cache=False,
-            rows=packed.rows,
-        ).last_hidden_state[0]
-
-    def _decode_padded(self, embeds: torch.Tensor, packed: PackedBatch, batch: Batch) -> torch.Tensor:
-        """float [P, D]: the same through rows padded to the longest."""
-        shape = batch.input_ids.shape
-        padded = embeds.new_zeros(shape.numel(), embeds.shape[1]).index_copy(0, packed.flat, embeds)
-        hidden = self.core.model.language_model(
-            inputs_embeds=padded.view(*shape, -1), attention_mask=batch.attention_mask, use_cache=False
-        ).last_hidden_state
-        return hidden.flatten(0, 1).index_select(0, packed.flat)
+        return embed(self.core, batch, packed, encoded)
 
     def _decode_loop(self, batch: Batch, limits: Sequence[int], *, use_graphs: bool = True) -> list[RowTokens]:
         """The tokens of each row, by the loop of decoding.py; its steps are CUDA graphs where that can be.

@@ -1,4 +1,5 @@
-"""Owns what the original layout (qwen-asr, vLLM) looks like beside the native one: names, config.json, processor files.
+"""Owns what the original layout (qwen-asr, vLLM) looks like beside the native one: names, config.json, processor files; of the
+recogniser and of the aligner, which differ in their head.
 
 Input: the published files' contents or native objects. Output: the other layout's. No tensor is reshaped either way.
 Sources: the published Qwen/Qwen3-ASR-0.6B files and transformers' `convert_qwen3_asr_to_hf.py`. The two chat templates
@@ -7,14 +8,22 @@ beside this file are those of the published models (Apache-2.0).
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Qwen2Tokenizer, Qwen3ASRConfig, Qwen3ASRProcessor
+from transformers import (
+    Qwen2Tokenizer,
+    Qwen3ASRConfig,
+    Qwen3ASRForConditionalGeneration,
+    Qwen3ASRForTokenClassification,
+    Qwen3ASRProcessor,
+)
 
 from qasr_train.errors import CheckpointError
 from qasr_train.files import write_json
+from qasr_train.models.lora_files import AdapterKind
 
 # Original prefix -> native prefix; the first that matches counts, so the longer ones come first.
 _PREFIXES = {
@@ -22,8 +31,8 @@ _PREFIXES = {
     "thinker.audio_tower.proj2.": "model.multi_modal_projector.linear_2.",
     "thinker.audio_tower.": "model.audio_tower.",
     "thinker.model.": "model.language_model.",
-    "thinker.lm_head.": "lm_head.",
 }
+_HEAD = "thinker.lm_head."
 # The published files spell the head and layer counts as Whisper does; these do not exist in the native encoder.
 _AUDIO_ONLY_ORIGINAL = {"conv_chunksize": 500, "max_source_positions": 1500}
 _AUDIO_KEYS = (
@@ -61,6 +70,7 @@ _TEXT_KEYS = (
     "vocab_size",
 )
 POSITIONS_PER_CHUNK = 13  # encoder positions of one 100-frame chunk; the published file says 1500, as Whisper's did
+ALIGNER_TYPE = "qwen3_forced_aligner"
 TIMESTAMP_ID = 151705  # the aligner's token, which the recogniser's own tokenizer does not list
 # Keys the published preprocessor_config.json has; the native extractor adds min_length and n_window.
 _PREPROCESSOR_KEYS = (
@@ -77,29 +87,84 @@ _PREPROCESSOR_KEYS = (
 )
 
 
-def native_chat_template() -> str:
-    """The chat template of the native layout, with assistant turns and generation marks."""
-    return _template("native")
+TIED = frozenset({"lm_head.weight"})  # the same tensor as the token embeddings; native files leave it out
 
 
-def native_name(original_name: str) -> str:
-    """A tensor's name in the native layout; a name that is not of the original layout stays as it is."""
-    for original, native in _PREFIXES.items():
+@dataclass(frozen=True)
+class Kind:
+    """What differs between recogniser and aligner.
+
+    model_class: of transformers. family: that opens it. what: it is, in a message. head: its native name. tied: tensors that are
+    the same as the token embeddings where the configuration ties them.
+    """
+
+    model_class: Any
+    family: str
+    what: str
+    head: str
+    tied: frozenset[str]
+
+    @property
+    def is_aligner(self) -> bool:
+        """Whether it names times instead of words."""
+        return self.model_class is Qwen3ASRForTokenClassification
+
+    @property
+    def adapter(self) -> AdapterKind:
+        """What an adapter over it says."""
+        return AdapterKind(self.model_class.__module__, self.model_class.__name__)
+
+    def native_name(self, name: str) -> str:
+        """See `native_name`."""
+        return native_name(name, head=self.head)
+
+    def original_name(self, name: str) -> str:
+        """See `original_name`."""
+        return original_name(name, head=self.head)
+
+
+RECOGNISER = Kind(Qwen3ASRForConditionalGeneration, "qwen3_asr", "a Qwen3-ASR, which transcribes", "lm_head", TIED)
+ALIGNER = Kind(
+    Qwen3ASRForTokenClassification,
+    "qwen3_aligner",
+    "a Qwen3-ForcedAligner, which gives timestamps and no transcript",
+    "score",
+    frozenset(),
+)
+
+
+def native_chat_template(*, of_aligner: bool = False) -> str:
+    """The chat template of the native layout: with assistant turns and generation marks, or the aligner's, words and slots."""
+    return _template("aligner" if of_aligner else "native")
+
+
+def native_name(original_name: str, *, head: str = "lm_head") -> str:
+    """A tensor's name in the native layout; a name that is not of the original layout stays as it is.
+
+    head: what the native model calls what is `thinker.lm_head` here; the aligner's is another.
+    """
+    for original, native in (_PREFIXES | {_HEAD: f"{head}."}).items():
         if original_name.startswith(original):
             return native + original_name.removeprefix(original)
     return original_name
 
 
-def original_name(native_name: str) -> str:
+def original_name(native_name: str, *, head: str = "lm_head") -> str:
     """A tensor's name in the original layout; the inverse of `native_name`."""
-    for original, native in _PREFIXES.items():
+    for original, native in (_PREFIXES | {_HEAD: f"{head}."}).items():
         if native_name.startswith(native):
             return original + native_name.removeprefix(native)
     raise ValueError(f"{native_name}: no tensor of a native Qwen3-ASR model")
 
 
+def is_aligner(original: dict[str, Any]) -> bool:
+    """Whether an original config.json is of the forced aligner."""
+    thinker = original.get("thinker_config", {})
+    return "classify_num" in thinker or thinker.get("model_type") == ALIGNER_TYPE
+
+
 def native_config(original: dict[str, Any], tokenizer: Qwen2Tokenizer, *, where: Path) -> Qwen3ASRConfig:
-    """The native configuration of an original config.json.
+    """The native configuration of an original config.json, of the recogniser or of the aligner.
 
     Args:
         original: the parsed file, with `thinker_config`.
@@ -107,37 +172,58 @@ def native_config(original: dict[str, Any], tokenizer: Qwen2Tokenizer, *, where:
         where: the file, for errors.
 
     Raises:
-        CheckpointError: a section or size is missing, or the model is the forced aligner.
+        CheckpointError: a section or size is missing.
     """
     thinker = original["thinker_config"]
-    if "classify_num" in thinker or thinker.get("model_type") == "qwen3_forced_aligner":
-        raise CheckpointError(
-            f"{where}: this is Qwen3-ForcedAligner, which gives timestamps and no transcript; "
-            "use a Qwen3-ASR checkpoint"
-        )
     for name in ("audio_config", "text_config", "audio_token_id"):
         if name not in thinker:
             raise CheckpointError(f"{where}: thinker_config has no {name}; copy config.json from the source again")
     text = thinker["text_config"]
     end_of_text, end_of_turn = _ids(tokenizer, "<|endoftext|>", "<|im_end|>")
+    stated_id = original.get("timestamp_token_id")
     return Qwen3ASRConfig(
-        architectures=["Qwen3ASRForConditionalGeneration"],
         audio_config=_chosen(thinker["audio_config"], _AUDIO_KEYS, where)
         | {"max_position_embeddings": POSITIONS_PER_CHUNK},
         text_config=_chosen(text, _TEXT_KEYS, where) | {"rope_parameters": _rope(text, where)},
         audio_token_id=thinker["audio_token_id"],
-        timestamp_token_id=tokenizer.get_vocab().get("<timestamp>", TIMESTAMP_ID),
+        timestamp_token_id=stated_id or tokenizer.get_vocab().get("<timestamp>", TIMESTAMP_ID),
         eos_token_id=[end_of_text, end_of_turn],
         pad_token_id=end_of_turn,
         initializer_range=thinker.get("initializer_range", 0.02),
         tie_word_embeddings=text.get("tie_word_embeddings", True),
+        **_kind_keys(original, where),
     )
 
 
+def _kind_keys(original: dict[str, Any], where: Path) -> dict[str, Any]:
+    """What tells recogniser and aligner apart in a native configuration."""
+    if not is_aligner(original):
+        return {"architectures": ["Qwen3ASRForConditionalGeneration"]}
+    num_slots = original["thinker_config"].get("classify_num")
+    if not isinstance(num_slots, int) or num_slots < 1:
+        raise CheckpointError(
+            f"{where}: classify_num of thinker_config is {num_slots!r}; copy config.json from the source again"
+        )
+    languages = original.get("support_languages")
+    return {
+        "architectures": ["Qwen3ASRForTokenClassification"],
+        "num_labels": num_slots,
+        **({"support_languages": languages} if languages else {}),
+    }
+
+
 def original_config(
-    config: Qwen3ASRConfig, tokenizer: Qwen2Tokenizer, *, dtype: torch.dtype, languages: Sequence[str]
+    config: Qwen3ASRConfig,
+    tokenizer: Qwen2Tokenizer,
+    *,
+    dtype: torch.dtype,
+    languages: Sequence[str],
+    slot_ms: float | None = None,
 ) -> dict[str, Any]:
     """The original config.json of a native configuration: the keys of the published file that are not library defaults.
+
+    Args:
+        slot_ms: of an aligner, how long a slot is; None: of a recogniser.
 
     Raises:
         CheckpointError: the native model uses a rotary scaling the original layout has no word for.
@@ -145,12 +231,17 @@ def original_config(
     audio: Any = config.audio_config
     text: Any = config.text_config
     start, end = _ids(tokenizer, "<|audio_start|>", "<|audio_end|>")
+    slots = (
+        {} if slot_ms is None else {"timestamp_token_id": config.timestamp_token_id, "timestamp_segment_time": slot_ms}
+    )
     return {
         "architectures": ["Qwen3ASRForConditionalGeneration"],
+        **slots,
         "model_type": "qwen3_asr",
         "support_languages": list(languages),
         "thinker_config": {
-            "model_type": "qwen3_asr",
+            "model_type": ALIGNER_TYPE if slots else "qwen3_asr",
+            **({"classify_num": config.num_labels} if slots else {}),
             "architectures": ["Qwen3ASRForConditionalGeneration"],
             "audio_config": {
                 **{key: getattr(audio, key) for key in _AUDIO_KEYS},

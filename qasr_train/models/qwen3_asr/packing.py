@@ -52,7 +52,7 @@ class PackedBatch:
 
     flat: [P] position of each token in the flattened [B * T] batch. position_ids: [1, P] place in its own row.
     audio: positions in the packed sequence that take the encoder's output. before_target: positions whose next token is
-    supervised. targets, row: that token, and its batch row.
+    supervised, or that are themselves where labels are not shifted. targets, row: that label, and its batch row.
     """
 
     rows: RowLengths
@@ -64,10 +64,11 @@ class PackedBatch:
     row: torch.Tensor
 
 
-def pack(batch: Batch, audio_id: int) -> PackedBatch:
+def pack(batch: Batch, audio_id: int, *, is_shifted: bool = True) -> PackedBatch:
     """The packed layout of a batch, worked out on the host where `batch.host` allows, without device syncs.
 
-    A batch without labels has no targets.
+    A batch without labels has no targets. is_shifted: a position answers for the label behind it; False: for its own, as the
+    slots of an aligner do.
     """
     host = batch.host or batch
     labels_of_all = torch.full_like(host.input_ids, IGNORED) if host.labels is None else host.labels
@@ -78,8 +79,9 @@ def pack(batch: Batch, audio_id: int) -> PackedBatch:
     # Position 0, 1, ... of each row, whichever side its padding is on.
     position_ids = (is_token.cumsum(-1) - 1).flatten()[flat]
     labels = labels_of_all.flatten()[flat]
-    is_next_target = (labels[1:] != IGNORED) & (position_ids[1:] > 0)
-    before_target = is_next_target.nonzero()[:, 0]
+    is_target = (labels != IGNORED) & ((position_ids > 0) | (not is_shifted))
+    at_target = is_target.nonzero()[:, 0]
+    before_target = at_target - int(is_shifted)
     row = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
 
     def there(index: torch.Tensor) -> torch.Tensor:
@@ -91,9 +93,38 @@ def pack(batch: Batch, audio_id: int) -> PackedBatch:
         position_ids=there(position_ids[None]),
         audio=there((host.input_ids.flatten()[flat] == audio_id).nonzero()[:, 0]),
         before_target=there(before_target),
-        targets=there(labels[before_target + 1]),
+        targets=there(labels[at_target]),
         row=there(row[before_target]),
     )
+
+
+def decode(core: Any, batch: Batch, packed: PackedBatch, embeds: torch.Tensor, *, is_packed: bool) -> torch.Tensor:
+    """float [P, D]: the language model's states. is_packed: rows one after the other, or padded to the longest."""
+    return _decode_packed(core, embeds, packed) if is_packed else _decode_padded(core, embeds, packed, batch)
+
+
+def _decode_packed(core: Any, embeds: torch.Tensor, packed: PackedBatch) -> torch.Tensor:
+    """float [P, D]: all rows one after the other, each seeing itself alone."""
+    decoder = core.model.language_model
+    # A dict of masks is taken as it is; without it transformers would build one of P x P.
+    no_masks = dict.fromkeys(decoder.config.layer_types)
+    return decoder(
+        inputs_embeds=embeds[None],
+        position_ids=packed.position_ids,
+        attention_mask=no_masks,
+        use_cache=False,
+        rows=packed.rows,
+    ).last_hidden_state[0]
+
+
+def _decode_padded(core: Any, embeds: torch.Tensor, packed: PackedBatch, batch: Batch) -> torch.Tensor:
+    """float [P, D]: the same through rows padded to the longest."""
+    shape = batch.input_ids.shape
+    padded = embeds.new_zeros(shape.numel(), embeds.shape[1]).index_copy(0, packed.flat, embeds)
+    hidden = core.model.language_model(
+        inputs_embeds=padded.view(*shape, -1), attention_mask=batch.attention_mask, use_cache=False
+    ).last_hidden_state
+    return hidden.flatten(0, 1).index_select(0, packed.flat)
 
 
 def use_packed_attention(encoder: Any, decoder: Any) -> None:

@@ -48,9 +48,11 @@ def load_tokenizer(folder: Path, *, is_original: bool) -> Qwen2Tokenizer:
 
 
 def build_processor(
-    folder: Path, tokenizer: Qwen2Tokenizer, config: Qwen3ASRConfig, *, is_original: bool
+    folder: Path, tokenizer: Qwen2Tokenizer, config: Qwen3ASRConfig, *, is_original: bool, of_aligner: bool = False
 ) -> Qwen3ASRProcessor:
     """A processor with Qwen3-ASR's extractor: the one AutoProcessor picks for an original directory is Whisper's.
+
+    of_aligner: with its chat template, and how long its slots are.
 
     Raises:
         CheckpointError: processor_config.json or preprocessor_config.json is damaged.
@@ -63,7 +65,10 @@ def build_processor(
             feature_size=stated.get("feature_size", audio.num_mel_bins),
             n_window=audio.n_window,
         )
-        return Qwen3ASRProcessor(extractor, tokenizer, chat_template=native_chat_template())
+        processor = Qwen3ASRProcessor(extractor, tokenizer, chat_template=native_chat_template(of_aligner=of_aligner))
+        if of_aligner:
+            processor.timestamp_segment_time = read_json(folder / "config.json").get("timestamp_segment_time", 80)
+        return processor
     try:
         processor = Qwen3ASRProcessor.from_pretrained(folder)
     except Exception as error:  # as for the tokenizer
@@ -71,7 +76,7 @@ def build_processor(
             f"{folder}: the processor cannot be opened ({one_line(error)}); copy its files again"
         ) from error
     if processor.chat_template is None:
-        processor.chat_template = native_chat_template()
+        processor.chat_template = native_chat_template(of_aligner=of_aligner)
     return processor
 
 
