@@ -222,7 +222,8 @@ def make_validator(
 ) -> Validator | SlotValidator:
     """What measures the model on the dev sets; raises ConfigError where their prompts would lose contexts."""
     if isinstance(learner.model, NamesSlots):
-        return SlotValidator(learner.accelerator, learner.model, dev_sets, budget, 1000 * learner.model.slot_s)
+        slot_ms = 1000 * learner.model.slot_s
+        return SlotValidator(learner.accelerator, learner.model, learner.objective, dev_sets, budget, slot_ms)
     return Validator(
         accelerator=learner.accelerator,
         model=learner.model,

@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
-from qasr_train.batch import Recording
+from qasr_train.batch import Batch, Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.data.opening import DevSets
 from qasr_train.data.workers import load_recording
@@ -21,7 +22,6 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.base import Trainable
 from qasr_train.models.settings import Engine
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.objectives.slots import Slots
 from qasr_train.run.processes import processes_of
 from qasr_train.run.tracking import Tracker
 from qasr_train.sources.table import durations_of
@@ -125,11 +125,12 @@ class Validator:
 class SlotValidator:
     """Validation of an aligner, which transcribes nothing: how far its boundaries are from the references, all words slotted.
 
-    `dev/error_rate`, which decides, is the share of the boundaries more than one slot off, in percent.
+    `dev/error_rate`, which decides, is the share of the boundaries more than one slot off, in percent. objective: `Slots`.
     """
 
     accelerator: Accelerator
     model: Trainable
+    objective: Callable[[Trainable, Batch], Any]
     dev_sets: DevSets
     budget: BatchBudget
     slot_ms: float
@@ -146,7 +147,7 @@ class SlotValidator:
         total_nats, num_slots, rates = 0.0, 0, []
         for name, utterances in self.dev_sets.items():
             set_nats, set_slots, metrics = summed_loss(
-                self.accelerator, self.model, Slots(), utterances, self.budget, load_recording
+                self.accelerator, self.model, self.objective, utterances, self.budget, load_recording
             )
             total_nats, num_slots = total_nats + set_nats, num_slots + set_slots
             figures[f"dev/{name}/loss_nats"] = set_nats / max(1, set_slots)
@@ -165,12 +166,15 @@ class SlotValidator:
 def summed_loss(
     accelerator: Accelerator,
     model: Trainable,
-    objective: CrossEntropy | Slots,
+    objective: Callable[[Trainable, Batch], Any],
     utterances: list[Utterance],
     budget: BatchBudget,
     load: Callable[[Utterance], Recording],
 ) -> tuple[float, int, dict[str, float]]:
-    """An objective over a dev set and all processes: (sum in nats, number of targets, the objective's own sums by name)."""
+    """An objective over a dev set and all processes: (sum in nats, number of targets, its own sums by name).
+
+    objective: gives a `LossSum`.
+    """
     sums: dict[str, float] = {}
     for rows in processes_of(accelerator).share(sorted_batches(durations_of(utterances), budget)):
         batch = model.collator.for_training([load(utterances[i]) for i in rows])

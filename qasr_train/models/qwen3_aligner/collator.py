@@ -193,6 +193,6 @@ def timed_units(utterance: Utterance) -> list[TimedUnit]:
         for place, unit in enumerate(units):
             start_s = word.start_s if place == 0 else None
             end_s = word.end_s if place == len(units) - 1 else None
-            times = (None if at is None else at - begin_s for at in (start_s, end_s))
-            timed.append(TimedUnit(unit, *times, word=number))
+            start_s, end_s = (None if at is None else at - begin_s for at in (start_s, end_s))
+            timed.append(TimedUnit(unit, start_s, end_s, word=number))
     return timed

@@ -78,9 +78,8 @@ class Whisper(nn.Module):
         self.generation, self.origin, self.no_speech_threshold = generation, origin, no_speech_threshold
         self.tokens, self._written = collator.tokens, WrittenBytes(collator.tokens.tokenizer)
         languages = set() if self.tokens.is_multilingual else {Capability.LANGUAGE}
-        self.capabilities = (
-            frozenset(Capability) - {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE, Capability.SLOTS} - languages
-        )
+        lacking = {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE, Capability.SLOTS} | languages
+        self.capabilities = frozenset(Capability) - lacking
         self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
         self._recompute_convolutions = False
 
