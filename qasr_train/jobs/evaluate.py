@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.suites.suite import load_suite
+from qasr_train.evaluation.words.calibrated import check_dev
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import recorded_normalizer
@@ -27,6 +28,7 @@ def evaluate(config: EvaluateConfig) -> None:
     machine = join_machine(config.device, config.precision)
     scoring = config.scoring()
     sets = load_suite(config.suite, columns=scoring.by.carried)
+    check_dev(config.words, [one.name for one in sets])
     for language in {utterance.language for one in sets for utterance in one.utterances}:
         get_normalizer(rules).requires(language)
 

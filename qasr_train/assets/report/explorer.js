@@ -23,7 +23,7 @@
   const columns = [
     { title: "utterance", key: (row) => row.i, width: "13%", isText: true },
     differ((row) => row.s) && { title: "set", key: (row) => row.s, width: "11%", isText: true },
-    differ((row) => row.l) && { title: "language", key: (row) => row.l, width: "8%", isText: true },
+    differ((row) => row.l) && { title: "language", key: (row) => row.l, width: "9.5%", isText: true },
     { title: "seconds", key: (row) => row.d ?? -1, cell: (row) => number(row.d), width: "7%" },
     { title: "errors", key: (row) => row.e, width: "6.5%",
       hint: (row) => row.c[0] + " substitutions, " + row.c[1] + " deletions, " + row.c[2] + " insertions of words" },

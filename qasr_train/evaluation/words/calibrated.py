@@ -5,6 +5,7 @@ Input: a scored run and the settings. Output: the run, its words measured so.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
@@ -20,6 +21,25 @@ from qasr_train.transcription.predictions import load_predictions
 _OTHER_MODEL = "words.dev_run={}: was transcribed by other weights than this run; a calibration is of one model alone"
 
 
+def check_dev(config: WordsConfig, sets: Sequence[str]) -> None:
+    """Refuse, before anything is transcribed, what cannot be calibrated on. sets: the names of those of the run.
+
+    Raises:
+        ConfigError: nothing lies there; no such set.
+    """
+    if config.dev_run is not None:
+        if not Path(config.dev_run).exists():
+            raise ConfigError(
+                f"words.dev_run={config.dev_run}: no such file or folder; name the predictions or the run of other recordings"
+            )
+        return
+    for name in config.dev_sets:
+        if name not in sets:
+            raise ConfigError(f"words.dev_sets=[{name}]: no such set; there are {', '.join(sets)}")
+    if config.dev_sets and set(config.dev_sets) >= set(sets):
+        raise ConfigError(f"{_key(config)}: leaves no set to measure; name some of the sets, or words.dev_run=PATH")
+
+
 def with_words(run: ScoredRun, config: WordsConfig) -> ScoredRun:
     """The run, its words measured as the settings say.
 
@@ -28,6 +48,7 @@ def with_words(run: ScoredRun, config: WordsConfig) -> ScoredRun:
             calibrate on.
     """
     how = WordMeasure(config.aggregate, tuple(config.read_percents))
+    check_dev(config, sorted({row.prediction.set for row in run.rows}))
     if config.dev_run is None and not config.dev_sets:
         return replace(run, word_measure=how)
     if not any(row.prediction.pieces for row in run.rows):
@@ -41,8 +62,6 @@ def with_words(run: ScoredRun, config: WordsConfig) -> ScoredRun:
         is_other = None not in weights and weights[0] != weights[1]
         warnings = [*run.warnings, *([_OTHER_MODEL.format(config.dev_run)] if is_other else [])]
         return replace(run, word_measure=replace(how, calibration=calibration), warnings=warnings)
-    if set(config.dev_sets) >= {row.prediction.set for row in run.rows}:
-        raise ConfigError(f"{_key(config)}: leaves no set to measure; name some of the sets, or words.dev_run=PATH")
     calibration = _fitted(run.rows, run, config, ", ".join(config.dev_sets))
     return replace(run, word_measure=replace(how, calibration=calibration, dev_sets=tuple(config.dev_sets)))
 

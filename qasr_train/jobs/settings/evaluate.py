@@ -32,6 +32,7 @@ SCORING_KEYS = (
     "by",
     "bins",
     "words",
+    "style",
 )
 
 

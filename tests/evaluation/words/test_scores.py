@@ -143,7 +143,8 @@ def test_calibrated_on_another_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "text"),
     [
-        (WordsConfig(dev_sets=["devel"]), r"words.dev_sets=\[devel\]: no such set; there are test, dev"),
+        (WordsConfig(dev_sets=["devel"]), r"words.dev_sets=\[devel\]: no such set; there are dev, test"),
+        (WordsConfig(dev_run="/nowhere"), "words.dev_run=/nowhere: no such file or folder; name the predictions"),
         (WordsConfig(dev_sets=["dev", "test"]), r"words.dev_sets=\[dev,test\]: leaves no set to measure"),
     ],
 )
