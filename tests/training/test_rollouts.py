@@ -52,11 +52,11 @@ def test_microbatches_give_the_update_of_one_batch(
 
 
 def test_stopped_and_resumed_equals_straight_through(tmp_path: Path, utterances: list[Any]) -> None:
-    settings: dict[str, Any] = {"adapt": lora(dropout=0.1), "hypotheses": GRPO, "num_steps": 3, "save_every": 1}
-    straight = make_trainer(tmp_path / "straight", utterances[:6], **settings)
+    settings: dict[str, Any] = {"adapt": lora(dropout=0.1), "hypotheses": GRPO, "num_steps": 2, "save_every": 1}
+    straight = make_trainer(tmp_path / "straight", utterances[:4], **settings)
     straight.train()
-    replace(make_trainer(tmp_path / "resumed", utterances[:6], **settings), num_steps=1).train()
-    resumed = make_trainer(tmp_path / "resumed", utterances[:6], **settings)
+    replace(make_trainer(tmp_path / "resumed", utterances[:4], **settings), num_steps=1).train()
+    resumed = make_trainer(tmp_path / "resumed", utterances[:4], **settings)
     resumed.train(checkpoint_path(tmp_path / "resumed", 1))
     assert all(torch.equal(weights(resumed)[name], tensor) for name, tensor in weights(straight).items())
 
