@@ -15,8 +15,10 @@ SOURCE_AT = {
     "check_transcripts": "source",
     "evaluate": "suite.sets.tried.source",
     "finetune": "data.train.tried",
+    "honesty": "source",
     "learning_curve": "data.train.tried",
     "pseudo_label": "source",
+    "routes": "source",
     "show_batch": "data.train.tried",
     "sweep_strength": "suite.sets.tried.source",
 }
