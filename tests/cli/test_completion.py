@@ -14,6 +14,7 @@ from qasr_train.jobs.recipes import PROJECT
 from tests.helpers import ROOT
 
 JOBS = [*PROJECT.recipes, "info"]
+OBJECTIVES = [f"objective={path.stem}" for path in sorted((ROOT / "configs" / "objective").glob("*.yaml"))]
 
 
 @pytest.mark.parametrize(
@@ -22,7 +23,7 @@ JOBS = [*PROJECT.recipes, "info"]
         ("qasr e", ["evaluate", "export"]),
         ("qasr finetune trainer.max_st", ["trainer.max_steps="]),
         ("qasr finetune obj", ["objective.", "objective="]),
-        ("qasr finetune objective=", ["objective=cross_entropy", "objective=kl_to_base"]),
+        ("qasr finetune objective=", OBJECTIVES),
         ("qasr finetune objective=kl_to_base objective.kl_", ["objective.kl_sources.", "objective.kl_weight="]),
         ("qasr evaluate decode.num_wo", ["decode.num_workers="]),  # though no suite is chosen yet
         ("qasr finetune trainer.device=", []),

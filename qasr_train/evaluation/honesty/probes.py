@@ -100,17 +100,23 @@ class Rules:
 def run_probes(
     model: Heard, baseline: Heard | None, right: Mapping[str, str] | None, rules: Rules
 ) -> list[ProbeResult]:
-    """Every probe that the data allow, each with its verdict.
+    """Every probe with its verdict, also those for which the data hold nothing.
 
     Args:
-        right: id -> what was said; None: nothing is known to be wrong, and that probe is left out.
+        right: id -> what was said; None: nothing is known to be wrong.
     """
     results = []
-    if right is not None:
+    if right is None:
+        why = "nothing says where published texts are wrong (corrected=FILE)"
+        results.append(ProbeResult(REFERENCES, Light.unknown, why, 0, 0, None))
+    else:
         ours = count_references(model.as_it_is, right, rules.normalizer)
         theirs = count_references(baseline.as_it_is, right, rules.normalizer) if baseline else None
         results.append(_judged(REFERENCES, "wrong words that were published", ours, theirs, rules))
-    if model.masked is not None:
+    if model.masked is None:
+        why = "no clip holds a number of which enough would be left beside it"
+        results.append(ProbeResult(NUMBERS, Light.unknown, why, 0, 0, None))
+    else:
         ours = count_numbers(model.masked, rules.normalizer)
         theirs = count_numbers(baseline.masked, rules.normalizer) if baseline and baseline.masked else None
         results.append(_judged(NUMBERS, "numbers that were made silent", ours, theirs, rules))

@@ -85,7 +85,13 @@ def test_a_mask_that_misses_is_heard_by_the_baseline_too() -> None:
     everyone = Heard(HEARS.as_it_is, KNOWS.masked)
     results = by_name(run_probes(everyone, everyone, None, RULES))
     assert results[NUMBERS].num_hits == 40 and results[NUMBERS].light is Light.dark
-    assert REFERENCES not in results  # nothing is known to be wrong
+    assert results[REFERENCES].light is Light.unknown and "corrected=FILE" in results[REFERENCES].because
+
+
+def test_a_probe_without_anything_to_ask_says_so() -> None:
+    results = by_name(run_probes(Heard(HEARS.as_it_is, None), None, {}, RULES))
+    assert "no clip holds a number" in results[NUMBERS].because
+    assert results[REFERENCES].because == "the test set holds no wrong words that were published"
 
 
 def test_few_clips_and_doubtful_shares_decide_nothing() -> None:
