@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from qasr_train.evaluation.comparing.gate import Verdict, verdict_text
+from qasr_train.evaluation.comparing.gate import Check, Verdict, verdict_text
 from qasr_train.evaluation.report.document import Report
 from qasr_train.evaluation.report.published import THIS_RUN
 from qasr_train.evaluation.words.tables import Shade
@@ -44,6 +44,7 @@ _LEFT_ALIGNED = frozenset(
         "confidence",
     }
 )
+_MAX_KEPT_GROUPS = 5  # more that passed the gate are folded away
 _MAX_NARROW_COLUMNS = 3  # tables up to this wide stand side by side
 
 
@@ -137,12 +138,21 @@ def _verdict(verdict: Verdict | None) -> str:
         return ""
     if not verdict.checks:
         return f'<div class="gate"><b>Gate not judged</b>: {_text(verdict_text(verdict).partition(", ")[2])}</div>'
-    checks = "".join(
+    kept = [check for check in verdict.checks if check.role == "group" and check.passed]
+    folded = kept if len(kept) > _MAX_KEPT_GROUPS else []
+    checks = _checks([check for check in verdict.checks if check not in folded])
+    if folded:  # of fifty groups those that are not kept must be seen at once
+        checks += f"<details><summary><b>ok</b> {len(folded)} groups kept</summary>{_checks(folded)}</details>"
+    return f'<div class="gate {_KINDS[verdict.passed]}"><b>Gate {_text(verdict.word)}</b>{checks}</div>'
+
+
+def _checks(checks: Sequence[Check]) -> str:
+    lines = "".join(
         f'<li class="{_KINDS[check.passed]}"><b>{_WORDS[check.passed]}</b> '
         f"{_text(check.role)} {_text(check.set)}: {_text(check.sentence.removeprefix('undecided: '))}</li>"
-        for check in verdict.checks
+        for check in checks
     )
-    return f'<div class="gate {_KINDS[verdict.passed]}"><b>Gate {_text(verdict.word)}</b><ul>{checks}</ul></div>'
+    return f"<ul>{lines}</ul>"
 
 
 def _tables(tables: Sequence[Table]) -> list[str]:

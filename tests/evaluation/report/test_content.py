@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from qasr_train.evaluation.comparing.compare import compare_runs
+from qasr_train.evaluation.comparing.gate import Check, Verdict
 from qasr_train.evaluation.explorer.rows import MAX_EXPLORED, explorer_row
 from qasr_train.evaluation.report.content import (
     comparison_report,
@@ -169,3 +170,14 @@ def test_a_browser_draws_the_explorer_and_runs_no_injected_script(tmp_path):
     assert "200 of 200" in drawn
     assert "<title>Speech recognition scores" in drawn
     assert drawn.count("<img") == 0
+
+
+def test_of_many_groups_those_that_are_kept_are_folded_away():
+    kept = [Check(f"accent={n}", "group", True, "kept (+0.00 points)") for n in range(6)]
+    lost = Check("accent=x", "group", False, "got worse (+9.00 points)")
+    report = comparison_report(compare_runs(*[score_predictions(_rows(["the cat"]), get_normalizer("none"))] * 2))
+    for checks, num_folded in (([*kept, lost], 6), ([*kept[:5], lost], 0)):
+        page = render_html(replace(report, verdict=Verdict(False, checks)))
+        seen, _, folded = page[page.index("Gate failed") : page.index("<h2>")].partition("<details>")
+        assert "accent=x: got worse" in seen and folded.count("<li") == num_folded
+        assert (f"{num_folded} groups kept" in folded) is bool(num_folded)

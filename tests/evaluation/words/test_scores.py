@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from qasr_train.evaluation.words.tables import reading_sentences, shades_of
 from qasr_train.models.blocks.text_pieces import TextPiece
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
+from qasr_train.text.tokens import tokens
 from qasr_train.transcription.predictions import Prediction, write_predictions
 
 
@@ -197,3 +199,21 @@ def test_where_nothing_is_wrong_there_is_nothing_to_find() -> None:
     assert reading_sentences(run.words) == ["Words to check: none of the 2 words whose sureness is known is wrong."]
     assert reading_sentences(None) == [] and shades_of(None) == []
     assert scores_report(run).illustrations
+
+
+def test_whatever_is_written_each_word_has_its_confidence() -> None:
+    written = "one two 21 1,000 2.5 % $5 mg twenty-one don't uh, white paper whitepaper - … 10:30 你好 。 ﬁ é\u0301 @ oh".split(
+        " "
+    )
+    drawn = random.Random(0)
+    for _ in range(150):
+        text, heard = (drawn.choice([" ", ""]).join(drawn.choices(written, k=drawn.randint(0, 8))) for _ in range(2))
+        language = drawn.choice(["English", "German", "Chinese", "Korean", None])
+        rules = get_normalizer(drawn.choice(["qasr-2", "leaderboard-2026-08", "none"]))
+        one = prediction(text, [(letter, drawn.uniform(0.1, 1)) for letter in heard], language=language)
+        row = score_predictions([one], rules).rows[0]
+        words = sure_words(row, rules, Aggregate.mean)
+        if row.is_scored:
+            assert words is not None and len(words.confidences) == len(
+                tokens(row.counts.normalized_hypothesis, language)
+            )
