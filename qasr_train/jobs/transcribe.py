@@ -19,26 +19,23 @@ from typing import Any
 from tqdm import tqdm
 
 from qasr_train.errors import UserError
-from qasr_train.files import Styled, visible
 from qasr_train.jobs.settings.transcribe import TranscribeConfig
 from qasr_train.manifest import Utterance
 from qasr_train.models.found import model_as_found
 from qasr_train.run.device import Machine, join_machine
-from qasr_train.timed.base import TimedSegment
-from qasr_train.timed.cues import laid_out, num_too_fast
-from qasr_train.timed.formats import FORMATS, write_timed
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.recordings.find import FoundRecording, find_recordings
+from qasr_train.transcription.recordings.output import Output
 from qasr_train.transcription.recordings.pieces import Channels, CutRecording, Cutting, cut_all
 from qasr_train.transcription.recordings.segments import failure_of, segments_of
 from qasr_train.transcription.recordings.tries import Tries
+from qasr_train.transcription.recordings.words import align_recordings, aligner_at
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import AUTO, CommandConfig, DecodeConfig
 
 SET_NAME = "recordings"
 WORK = "work"  # in `out`: what is done so far
-SUBTITLES = ("srt", "vtt")
 EXIT_UNREADABLE = 1
 GO_ON = "the same command goes on"
 _NO_WORD_TIMES = "no word times: times are those of pieces cut at silences, shared out by length of text in subtitles"
@@ -67,6 +64,7 @@ def transcribe(config: TranscribeConfig) -> int:
     config.refuse_several_on_screen(len(recordings))
     if not isinstance(config.model, CommandConfig):
         config = replace(config, model=model_as_found(config.model))
+    aligner = None if config.aligner.path is None else aligner_at(config.aligner.path)
     machine = join_machine(config.device, config.precision)
     work_dir = _work_dir(config, recordings)
 
@@ -79,9 +77,14 @@ def transcribe(config: TranscribeConfig) -> int:
     # 3 files or the screen, and what to know of them
     failures = {cut.recording: reason for cut in cuts if (reason := failure_of(cut, predictions))}
     told = None if config.decode.language == AUTO else config.decode.language
-    done = [(cut.recording, segments_of(cut, predictions, told)) for cut in cuts if cut.recording not in failures]
-    num_fast = _write(config, done)
-    _say(config, cuts, list(predictions.values()), num_fast)
+    segments = {cut: segments_of(cut, predictions, told) for cut in cuts if cut.recording not in failures}
+    remarks = [_NO_WORD_TIMES] if set(config.formats) - {"txt"} else []
+    if aligner is not None:
+        min_confidence = config.aligner.min_confidence
+        remarks = align_recordings(segments, aligner, machine, work_dir, min_confidence=min_confidence)
+    output = Output(None if config.out is None else Path(config.out), config.formats, config.subtitles.layout())
+    num_fast = output.write([(cut.recording, own) for cut, own in segments.items()])
+    _say(config, cuts, list(predictions.values()), [*remarks, *_fast(num_fast, config)])
     for recording, reason in failures.items():
         print(f"not read: {recording.path}: {reason.removeprefix(f'{recording.path}: ')}", file=sys.stderr)
     if config.out is None:
@@ -155,34 +158,8 @@ def _of(utterances: Sequence[Utterance], predictions: Mapping[str, Prediction]) 
     return {one.id: predictions[one.id] for one in utterances}
 
 
-def _write(config: TranscribeConfig, done: Sequence[tuple[FoundRecording, list[TimedSegment]]]) -> int:
-    """Write every format of every recording; returns how many cues of subtitles are faster than can be read."""
-    layout, num_fast = config.subtitles.layout(), 0
-    for recording, segments in done:
-        cues = laid_out(segments, layout) if set(SUBTITLES) & set(config.formats) else []
-        num_fast += num_too_fast(cues, layout)
-        for name in config.formats:
-            shown = cues if name in SUBTITLES else segments
-            if config.out is None:
-                _print(
-                    recording, FORMATS[name].text_of(shown, recording.name), with_path=name == "txt" and len(done) > 1
-                )
-                continue
-            path = Path(config.out) / f"{recording.name}{FORMATS[name].suffix}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_timed(path, shown, name, recording.name)
-    return num_fast
-
-
-def _print(recording: FoundRecording, text: str, *, with_path: bool) -> None:
-    """On a terminal control characters are escapes; in a pipe or file the text is as it was heard, marks of direction too."""
-    shown = f"{recording.path}:\n{text}\n" if with_path else text
-    sys.stdout.write(visible(shown) if sys.stdout.isatty() else Styled(shown))
-    sys.stdout.flush()
-
-
 def _say(
-    config: TranscribeConfig, cuts: Sequence[CutRecording], predictions: Sequence[Prediction], num_fast: int
+    config: TranscribeConfig, cuts: Sequence[CutRecording], predictions: Sequence[Prediction], remarks: Sequence[str]
 ) -> None:
     """What came out, on stderr: the screen's text may go into a pipe."""
     num_read = sum(cut.failed is None for cut in cuts)
@@ -197,11 +174,9 @@ def _say(
         lines.append(
             f"{number} pieces met the limit of new tokens (decode.max_new_tokens): their text may lack its end"
         )
-    if set(config.formats) - {"txt"}:
-        lines.append(_NO_WORD_TIMES)
-    if num_fast:
-        lines.append(
-            f"{num_fast} cues have more than subtitles.max_characters_per_s={config.subtitles.max_characters_per_s:g}: the "
-            "speech is that fast"
-        )
-    print("\n".join(lines), file=sys.stderr)
+    print("\n".join([*lines, *remarks]), file=sys.stderr)
+
+
+def _fast(num_cues: int, config: TranscribeConfig) -> list[str]:
+    limit = config.subtitles.max_characters_per_s
+    return [f"{num_cues} cues are faster than subtitles.max_characters_per_s={limit:g}"] if num_cues else []

@@ -13,20 +13,24 @@ from qasr_train.models.families import FAMILIES
 _IN_RUN = ("checkpoints/best", "checkpoints/last")  # links of a run's folder, see training/saving.py
 
 
+def checkpoint_in_run(path: str) -> str:
+    """The best checkpoint of a run's folder, else its last; any other path as it is."""
+    folder = Path(path).expanduser()
+    if (folder / "config.json").is_file():
+        return path
+    return next((str(folder / name) for name in _IN_RUN if (folder / name / "config.json").is_file()), path)
+
+
 def model_as_found(model: Any) -> Any:
     """The config of what really lies at `model.path`: of a run's folder its best checkpoint, and its own family's defaults.
 
     What is no folder here, or is of a family that config.json does not tell, stays as it is and is judged when it is loaded.
     """
-    folder = Path(model.path).expanduser()
-    if not (folder / "config.json").is_file():
-        inner = next((folder / name for name in _IN_RUN if (folder / name / "config.json").is_file()), None)
-        if inner is None:
-            return model
-        folder = inner
-        model = replace(model, path=str(folder))
+    path = checkpoint_in_run(model.path)
+    model = model if path == model.path else replace(model, path=path)
     try:
-        model_type = parse_json((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        content = parse_json((Path(path).expanduser() / "config.json").read_text(encoding="utf-8"))
+        model_type = content.get("model_type")
     except (ValueError, OSError, AttributeError):
         return model
     found = next((family for family in FAMILIES.values() if model_type in family.model_types), None)

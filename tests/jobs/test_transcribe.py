@@ -1,7 +1,7 @@
 """Whole recordings transcribed: to files and the screen, gone on with after a stop, what cannot be read told at the end."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from qasr_train.config.terminal import plain_terminal
-from qasr_train.errors import ConfigError, UserError
+from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
+from qasr_train.jobs import transcribe as job
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.transcribe import transcribe
+from qasr_train.models.qwen3_aligner.config import Qwen3AlignerConfig
+from qasr_train.timed.base import TimedWord
 from qasr_train.timed.formats import FORMATS, read_timed
 from qasr_train.transcription import run as transcription
+from qasr_train.transcription.recordings import words
 from tests.helpers import tone, write_wav
 from tests.helpers_fake_model import FakeModel
 
@@ -179,6 +183,46 @@ def test_two_channels_are_two_speakers_where_asked(run: Run, folder: Path) -> No
     assert run(model, f"out={out}", "formats=[txt,vtt]", "channels=separate", files="pair.wav") == 0
     assert (out / "pair.txt").read_text() == "Speaker 1: hello\nSpeaker 2: hi\n"
     assert [cue.speaker for cue in read_timed(out / "pair.vtt")] == ["Speaker 1", "Speaker 2"]
+
+
+class FakeAligner:
+    """Every word lasts 0.1 s, the first one begins where the clip does; the last of several is unplaced. Knows no German."""
+
+    family, longest_s, languages = "fake", 60.0, ("English",)
+
+    def split(self, text: str, language: str | None) -> list[str]:
+        return text.split()
+
+    def align(self, waveform: np.ndarray, words: Sequence[str], language: str | None) -> tuple[TimedWord, ...]:
+        if language == "German":
+            raise DataError("the aligner knows no German")
+        times = [(0.1 * place, 0.1 * place + 0.1, 0.9) for place in range(len(words))]
+        times[1:] = [*times[1:-1], (None, None, 0.0)] if len(times) > 1 else []  # type: ignore[list-item]
+        return tuple(TimedWord(word, *time) for word, time in zip(words, times, strict=True))
+
+
+def test_an_aligner_gives_words_their_times_and_what_has_none_is_told(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(job, "aligner_at", lambda path: Qwen3AlignerConfig(path=path))
+    monkeypatch.setattr(words, "load_aligner", lambda config, **_: FakeAligner())
+    aligned = [f"out={folder / 'out'}", "formats=[jsonl,ctm]", "aligner.path=there"]
+    assert run(heard(), *aligned) == 0
+    [hello] = read_timed(folder / "out" / "a.jsonl")
+    assert hello.words == (TimedWord("hello", 0.0, 0.1, 0.9),)
+    assert (folder / "out" / "in" / "b.ctm").read_text().splitlines()[1].startswith(";; unplaced in/b 1 two")
+    assert "1 of 4 words could not be placed" in capsys.readouterr().err
+    assert run(heard(), *aligned, "decode.language=German", f"out={folder / 'german'}") == 0
+    assert "3 pieces have no word times: the aligner knows no German" in capsys.readouterr().err
+
+
+def test_a_path_where_no_aligner_lies_is_told_before_anything_is_transcribed(run: Run, folder: Path) -> None:
+    idle = heard()
+    with pytest.raises(CheckpointError, match="nowhere/at/all: no such directory"):
+        run(idle, "aligner.path=nowhere/at/all")
+    with pytest.raises(CheckpointError, match="this is a Qwen3-ASR, which transcribes"):
+        run(idle, "aligner.path=bundled:tiny-2")
+    assert idle.batches == []
 
 
 def test_a_command_transcribes_too(run: Run, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from qasr_train.alignment.text import MIN_CONFIDENCE
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.run.settings import Device, Precision, refuse_fp16
@@ -48,6 +49,24 @@ class SubtitlesConfig:
 
 
 @dataclass
+class AlignerConfig:
+    """What tells when each word was said."""
+
+    path: str | None = setting(
+        None, help="directory or hub id of an aligner, which gives every word its time. null: times of pieces"
+    )
+    min_confidence: float = setting(
+        MIN_CONFIDENCE,
+        ge=0,
+        le=1,
+        help="0 to 1; a word the aligner is less sure of is left without a time, and marked so",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "aligner")
+
+
+@dataclass
 class TranscribeConfig:
     """Transcribing recordings of any length: to the screen, or as text, subtitles and tables of times in a folder."""
 
@@ -65,6 +84,7 @@ class TranscribeConfig:
         Channels.mix,
         help="mix: all channels that carry sound, averaged; separate: each by itself, as a speaker; first: the first alone",
     )
+    aligner: AlignerConfig = setting(AlignerConfig(), help="section; what tells when each word was said")
     subtitles: SubtitlesConfig = setting(SubtitlesConfig(), help="section; how SRT and VTT are laid out")
     device: Device = setting(Device.auto, help="where to compute. auto: a GPU where there is one")
     precision: Precision = setting(Precision.auto, help="number format of the model. auto: bf16 on a GPU, else fp32")

@@ -18,6 +18,7 @@ from qasr_train.sources.settings import SourceConfig
 from qasr_train.timed import ctm, stm
 from qasr_train.timed.base import TimedSegment, joined_lines, read_text
 from qasr_train.timed.formats import read_timed
+from qasr_train.timed.jsonl import row_of_word
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ def _rows(file: Path, audio: Path, segments: Sequence[TimedSegment], folder: Pat
                 "speaker": segment.speaker or None,
                 "start_s": segment.start_s,
                 "end_s": end_s,
+                "words": [row_of_word(word) for word in segment.words] or None,
             },
         )
 

@@ -106,10 +106,23 @@ def _rows(cut: Mapping[str, Any], where: str) -> Iterable[dict[str, Any]]:
                 "speaker": one.get("speaker"),
                 "start_s": round(start_s + begin_s, 6),
                 "end_s": round(start_s + end_s, 6),
+                "words": _words(one),
                 "channel": channel if num_channels > 1 and isinstance(channel, int) else None,
             }
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{at} lacks or has a broken {error}; write the cuts with lhotse again") from None
+
+
+def _words(supervision: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Word times, of the recording: lhotse leaves them when it moves a supervision. Before version 1.8 items were objects."""
+    rows = []
+    for item in (supervision.get("alignment") or {}).get("word") or []:
+        text, begin_s, length_s, *score = (
+            [item["symbol"], item["start"], item["duration"]] if isinstance(item, Mapping) else item
+        )
+        end_s = round(begin_s + length_s, 6)
+        rows.append({"text": str(text), "start": begin_s, "end": end_s, "confidence": score[0] if score else None})
+    return rows or None
 
 
 def _audio(recording: Any, where: str) -> tuple[str, int]:
@@ -152,7 +165,13 @@ def _cut(one: Utterance, recording: Mapping[str, Any]) -> dict[str, Any]:
     end_s = min(recording["duration"] if one.end_s is None else one.end_s, recording["duration"])
     channels = recording["channel_ids"]
     channel: Any = one.channel if one.channel is not None else channels if len(channels) > 1 else 0
-    spoken = {"text": one.text, "language": one.language, "speaker": one.speaker}
+    items = [
+        [word.text, word.start_s, round(word.end_s - word.start_s, 6), word.confidence]
+        for word in one.words
+        if word.start_s is not None and word.end_s is not None
+    ]
+    spoken: dict[str, Any] = {"alignment": {"word": items}} if items else {}
+    spoken |= {"text": one.text, "language": one.language, "speaker": one.speaker}
     supervision = {
         "id": one.id,
         "recording_id": recording["id"],

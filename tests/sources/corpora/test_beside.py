@@ -37,6 +37,13 @@ def test_a_segment_is_an_utterance_of_the_recording_beside_it(suffix: str, name:
     assert (first.id, load(tmp_path)[0].id) == ("call-0001", "in/call-0001")
 
 
+def test_words_of_a_ctm_and_a_textgrid_keep_their_times(tmp_path: Path) -> None:
+    for name, suffix in (("ctm", ".ctm"), ("textgrid", ".TextGrid")):
+        write_wav(tmp_path / name / "call.wav", tone(4.0))
+        write_timed(tmp_path / name / f"call{suffix}", SEGMENTS, name, "call")
+        assert [one.words for one in load(tmp_path / name)] == [one.words for one in SEGMENTS]
+
+
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT><TIME_ORDER>
 <TIME_SLOT TIME_SLOT_ID="t1" TIME_VALUE="500"/><TIME_SLOT TIME_SLOT_ID="t2" TIME_VALUE="1500"/><TIME_SLOT TIME_SLOT_ID="t3"/>

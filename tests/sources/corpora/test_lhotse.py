@@ -12,6 +12,7 @@ from qasr_train.manifest import Utterance
 from qasr_train.sources.corpora.lhotse import write_cuts
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
+from qasr_train.timed.base import TimedWord
 from tests.helpers import tone, write_wav
 
 
@@ -60,6 +61,14 @@ def test_the_channel_counts_where_there_are_several(tmp_path: Path) -> None:
     assert (one.id, one.channel) == ("c", 1)
 
 
+def test_words_of_an_alignment_have_times_of_the_recording(tmp_path: Path) -> None:
+    audio = write_wav(tmp_path / "rec.wav", tone(4.0))
+    items = [["hi", 1.25, 0.5, None], {"symbol": "you", "start": 1.75, "duration": 0.25}]
+    said = {"id": "s", "start": 0.25, "duration": 0.75, "text": "hi you", "alignment": {"word": items}}
+    [one] = load(write(tmp_path / "c.jsonl", cut(audio, supervisions=[said])))
+    assert one.words == (TimedWord("hi", 1.25, 1.75), TimedWord("you", 1.75, 2.0))
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -86,6 +95,9 @@ def test_another_gzipped_manifest_is_to_be_unpacked(tmp_path: Path) -> None:
         load(write(tmp_path / "m.jsonl.gz", {"id": "a", "audio": "a.wav", "text": "x"}))
 
 
+WORDS = (TimedWord("one", 0.75, 1.0, 0.5),)
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     pair = tone(3.0)
@@ -93,7 +105,7 @@ def written(tmp_path: Path) -> Path:
     write_cuts(
         tmp_path / "out" / "cuts.jsonl.gz",
         [
-            Utterance("a", path, "one", "English", "anna", start_s=0.5, end_s=1.25),
+            Utterance("a", path, "one", "English", "anna", start_s=0.5, end_s=1.25, words=WORDS),
             Utterance("b", path, "two"),
         ],
     )
@@ -103,7 +115,7 @@ def written(tmp_path: Path) -> Path:
 def test_what_is_written_is_read_again(written: Path) -> None:
     first, second = load(written)
     assert (first.id, first.text, first.language, first.speaker) == ("a", "one", "English", "anna")
-    assert (first.start_s, first.end_s) == (0.5, 1.25)
+    assert (first.start_s, first.end_s, first.words) == (0.5, 1.25, WORDS)
     assert (second.start_s, second.end_s, second.speaker) == (0.0, 3.0, None)
 
 
@@ -114,4 +126,5 @@ def test_lhotse_itself_reads_what_is_written(written: Path) -> None:
         ("a", 0.5, 0.75, "one"),
         ("b", 0.0, 3.0, "two"),
     ]
+    assert cuts[0].supervisions[0].alignment["word"][0].end == 1.0
     assert cuts[0].load_audio().shape == (1, 12_000)
