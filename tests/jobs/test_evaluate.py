@@ -1,10 +1,12 @@
 """The evaluation job: what a run directory holds, resuming after a kill, several processes, and what a user's mistakes say."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ import torch
 
 from qasr_train.errors import CheckpointError, ConfigError, DataError, UserError
 from qasr_train.evaluation.settings import ReportConfig, Role, SetConfig, SuiteConfig
+from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.jobs.evaluate import evaluate
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
+from qasr_train.models.base import Hypothesis
+from qasr_train.models.blocks.text_pieces import TextPiece
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.run.settings import Device, Precision
@@ -519,3 +524,41 @@ def test_chunks_are_put_together_before_they_are_scored(make: Make, tmp_path: Pa
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert scores["sets"]["calls"]["wer_percent"] == 20.0
     assert "it was transcribed in chunks" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+class SureModel(FakeModel):
+    """Says how probable its words are: 0.9 each, of birds 0.3."""
+
+    def _hypothesis(self, utterance_id: str, max_new_tokens: int) -> Hypothesis:
+        heard = super()._hypothesis(utterance_id, max_new_tokens)
+        words = heard.text.split()
+        shares = [math.log(0.3 if word == "birds" else 0.9) for word in words]
+        pieces = [
+            TextPiece(len(word) + bool(at), share) for at, (word, share) in enumerate(zip(words, shares, strict=True))
+        ]
+        return replace(heard, pieces=tuple(pieces))
+
+
+def test_words_to_check_of_a_run_and_of_the_same_run_asked_otherwise(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = SureModel(perfect().texts | {"u1": "two birds"})
+    config = make(model)
+    evaluate(config)
+    run_dir = Path(config.run_dir)
+    assert rows_of(run_dir / "predictions.jsonl")[1]["pieces"] == [[3, -0.1054], [6, -1.204]]
+    assert rows_of(run_dir / "utterances.jsonl")[1]["word_confidences"] == [0.9, 0.3]
+    words = json.loads((run_dir / "scores.json").read_text())["words"]
+    assert words["overall"]["readings"][1]["found_percent"] == 100.0, "the least sure of 13 words is the wrong one"
+    said = "Reading the 5 % least sure words (1 of 13, confidence up to 0.300) finds 100.0 % of the wrong words"
+    assert said in capsys.readouterr().out
+    evaluate(make(model, resume=True, words=WordsConfig(read_percents=[50]), style=["capitals"]))
+    scores = json.loads((run_dir / "scores.json").read_text())
+    assert [one["percent"] for one in scores["words"]["overall"]["readings"]] == [50] and len(scores["style"]) == 1
+    assert len(model.batches) == 3, "nothing was transcribed again"
+
+
+def test_sets_to_calibrate_on_that_are_not_there_are_refused_before_a_model_is_loaded(make: Make) -> None:
+    model = SureModel(before_batch=pytest.fail)
+    with pytest.raises(ConfigError, match=r"words.dev_sets=\[dev\]: no such set; there are ward"):
+        evaluate(make(model, words=WordsConfig(dev_sets=["dev"])))

@@ -51,6 +51,10 @@ def test_it_says_what_transformers_says_and_has_its_loss(whisper_base: Path):
         )
         assert [one.raw_text for one in heard] == processor.batch_decode(ids, skip_special_tokens=True)
         assert [one.language for one in heard] == [one.utterance.language for one in some]
+        for one in heard:
+            assert one.pieces is not None and sum(piece.num_characters for piece in one.pieces) == len(one.text)
+            assert one.log_probs is not None  # each token once, but for that of the end
+            assert sum(piece.log_prob for piece in one.pieces) == pytest.approx(sum(one.log_probs[:-1]), abs=1e-4)
     batch = model.collator.for_training(clips)
     with torch.no_grad():
         ours = CrossEntropy()(model, batch)

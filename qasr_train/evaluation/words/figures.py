@@ -191,7 +191,7 @@ def _nce(words: Measured, resampling: Resampling) -> tuple[float | None, Interva
         count, right, told = totals[..., 0], totals[..., 1], totals[..., 2]
         base = np.clip(right / np.maximum(count, 1), 1e-12, 1 - 1e-12)
         apart: Rates = -(right * np.log2(base) + (count - right) * np.log2(1 - base))
-        nce: Rates = 1 - told / np.maximum(apart, 1e-12)
+        nce: Rates = 100 * (1 - told / np.maximum(apart, 1e-12))
         return nce
 
     if not 0 < int(words.is_wrong.sum()) < len(share):
@@ -199,9 +199,8 @@ def _nce(words: Measured, resampling: Resampling) -> tuple[float | None, Interva
     # A group of which all but one unit is right has no NCE without that unit.
     left = sums.sum(axis=0) - sums
     can_be_left = bool(((left[:, 1] > 0) & (left[:, 1] < left[:, 0])).all())
-    return round(float(value(sums.sum(axis=0))), 4), _jackknifed(
-        words, sums, value, resampling
-    ) if can_be_left else None
+    interval = _jackknifed(words, sums, value, resampling) if can_be_left else None
+    return round(float(value(sums.sum(axis=0))) / 100, 4), interval
 
 
 def _ece(words: Measured, resampling: Resampling) -> tuple[float | None, Interval | None]:
@@ -216,7 +215,7 @@ def _ece(words: Measured, resampling: Resampling) -> tuple[float | None, Interva
         gaps: Rates = 100 * np.abs(totals[..., 1:]).sum(axis=-1) / np.maximum(totals[..., 0], 1)
         return gaps
 
-    interval = _jackknifed(words, sums, value, resampling, scale=1.0, least=0.0)
+    interval = _jackknifed(words, sums, value, resampling, least=0.0)
     return round(float(value(sums.sum(axis=0))), 2), interval
 
 
@@ -237,16 +236,19 @@ def _jackknifed(
     value: Callable[[Rates], Rates],
     resampling: Resampling,
     *,
-    scale: float = 100.0,
     least: float = -math.inf,
 ) -> Interval | None:
-    """t interval of a figure of sums over units, by what it changes to without each; in percent. None of fewer than two units."""
+    """t interval of a figure of sums over units, by what it changes to without each; None of fewer than two units.
+
+    Args:
+        value: the figure of sums (..., columns), in percent: at least `least`, at most 100.
+    """
     if len(sums) < 2:
         return None
     units = independent_units(words.speakers, resampling.resample_by)
     whole, error = value(sums.sum(axis=0)), jackknife_error(value(sums.sum(axis=0) - sums) - value(sums.sum(axis=0)))
     half = t_quantile((1 + resampling.confidence) / 2, len(sums) - 1) * error
-    ends = (round(scale * max(float(whole) - half, least), 4), round(scale * (float(whole) + half), 4))
+    ends = (round(max(float(whole) - half, least), 4), round(min(float(whole) + half, 100.0), 4))
     return Interval(*ends, resampling.confidence, units.unit, len(sums), units.because)
 
 

@@ -95,6 +95,8 @@ def test_intervals_of_nce_and_ece_are_those_of_leaving_each_speaker_out() -> Non
         interval = getattr(figures, name.removesuffix("_percent") + "_interval")
         assert interval.high_percent == pytest.approx(whole + 4.3027 * error, abs=0.05), "t of 2 degrees of freedom"
         assert interval.num_units == 3
+    few = word_figures(of(words([0.9, 0.1], "-x"), words([0.8, 0.9], "-x")), [], Resampling())
+    assert few.nce_interval is not None and few.nce_interval.high_percent == 100, "NCE is at most 1"
     assert word_figures(of(parts[0]), [], Resampling()).nce_interval is None, "of one unit nobody knows"
 
 
