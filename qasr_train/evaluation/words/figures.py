@@ -1,6 +1,6 @@
 """Owns what confidences of words are worth: NCE, ECE, how often words so sure are right, what reading the least sure finds.
 
-Input: `SureWords` of scored utterances, who spoke them. Output: `WordFigures` of a group, with intervals over speakers.
+Input: `JudgedWords` of scored utterances, who spoke them. Output: `WordFigures` of a group, with intervals over speakers.
 """
 
 import math
@@ -21,7 +21,7 @@ from qasr_train.evaluation.scoring.significance import (
     jackknife_error,
 )
 from qasr_train.evaluation.words.calibration import Calibration, Flags, Shares, clipped
-from qasr_train.evaluation.words.sureness import SureWords
+from qasr_train.evaluation.words.confidences import JudgedWords
 
 NUM_BINS = 10  # of equal width, as Naeini et al. 2015 have them
 
@@ -108,7 +108,7 @@ class Measured:
 
 
 def measure(
-    words: Sequence[SureWords | None],
+    words: Sequence[JudgedWords | None],
     unknown: Sequence[tuple[int, int]],
     speakers: Sequence[str | None],
     calibration: Calibration | None,

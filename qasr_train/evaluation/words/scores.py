@@ -13,16 +13,16 @@ from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.rates import primary_errors
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.words.calibration import Calibration
+from qasr_train.evaluation.words.confidences import JudgedWords, judged_words
 from qasr_train.evaluation.words.figures import Measured, WordFigures, measure, word_figures
 from qasr_train.evaluation.words.settings import READ_PERCENTS, Aggregate
-from qasr_train.evaluation.words.sureness import SureWords, sure_words
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.tokens import tokens
 
 
 @dataclass(frozen=True, slots=True)
 class WordMeasure:
-    """How sureness is measured. read_percents: shares of the words that somebody might read. calibration: None: as told.
+    """How confidence is measured. read_percents: shares of the words that somebody might read. calibration: None: as told.
 
     dev_sets: sets that the calibration was fitted on, which enter no figure.
     """
@@ -64,7 +64,7 @@ def score_words(
     """The words to check of a run; None where its predictions tell no probabilities, or hold no word."""
     if not any(row.prediction.pieces for row in rows if row.is_scored):
         return None
-    words = {row.key: sure_words(row, normalizer, how.aggregate) for row in rows if row.is_scored}
+    words = {row.key: judged_words(row, normalizer, how.aggregate) for row in rows if row.is_scored}
     judged = [row for row in rows if row.is_scored and row.prediction.set not in how.dev_sets]
     sets = list(dict.fromkeys(row.prediction.set for row in judged))
 
@@ -85,12 +85,12 @@ def words_of_sets(
 ) -> Measured:
     """The words of some sets as they were told, of all where none is named: what a calibration is fitted on."""
     chosen = [row for row in rows if row.is_scored and (not sets or row.prediction.set in sets)]
-    words = {row.key: sure_words(row, normalizer, aggregate) for row in chosen}
+    words = {row.key: judged_words(row, normalizer, aggregate) for row in chosen}
     return _measured(chosen, words, WordMeasure(aggregate))
 
 
 def _measured(
-    rows: Sequence[UtteranceScore], words: dict[tuple[str, str], SureWords | None], how: WordMeasure
+    rows: Sequence[UtteranceScore], words: dict[tuple[str, str], JudgedWords | None], how: WordMeasure
 ) -> Measured:
     of_row = [words[row.key] for row in rows]
     unknown = [(0, 0) if one else _untold(row) for row, one in zip(rows, of_row, strict=True)]
@@ -102,7 +102,7 @@ def _untold(row: UtteranceScore) -> tuple[int, int]:
     return len(tokens(row.counts.normalized_hypothesis, row.prediction.language)), primary_errors(row)
 
 
-def _calibrated(words: SureWords, calibration: Calibration | None) -> list[float]:
+def _calibrated(words: JudgedWords, calibration: Calibration | None) -> list[float]:
     if calibration is None:
         return words.confidences
     calibrated: list[float] = calibration(np.array(words.confidences)).tolist()

@@ -39,7 +39,7 @@ def reading_sentences(words: WordScores | None) -> list[str]:
         return []
     figures, reading = words.overall, _headline(words.overall)
     if not figures.num_wrong:
-        return [f"Words to check: none of the {figures.num_words:,} words whose sureness is known is wrong."]
+        return [f"Words to check: none of the {figures.num_words:,} words whose confidence is known is wrong."]
     said = (
         f"Reading the {reading.percent:g} % least sure words ({reading.num_read:,} of {figures.num_words:,}, confidence up to "
         f"{reading.below:.3f}) finds {number(reading.found_percent, 1)} % of the wrong words{_within(reading.found_interval)}, "
@@ -143,7 +143,9 @@ def _reading_note(words: WordScores) -> str:
         "percent of the wrong words as it reads."
     )
     if figures.num_unknown:
-        told += f" {figures.num_unknown:,} words of unknown sureness are not among the words; their errors are among all errors."
+        told += (
+            f" {figures.num_unknown:,} words of unknown confidence are not among the words; their errors are among all."
+        )
     if words.measure.dev_sets:
         told += f" Without {', '.join(words.measure.dev_sets)}, on which confidences were calibrated."
     return told

@@ -10,20 +10,20 @@ from qasr_train.errors import DataError
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.significance import error_rate_interval
 from qasr_train.evaluation.words.calibration import LEAST, Calibration, fit_calibration
+from qasr_train.evaluation.words.confidences import JudgedWords
 from qasr_train.evaluation.words.figures import Measured, measure, word_figures
-from qasr_train.evaluation.words.sureness import SureWords
 
 
 def words(
     confidences: list[float], wrong: str, on_term: str = "", deleted: int = 0, deleted_terms: int = 0
-) -> SureWords:
+) -> JudgedWords:
     """wrong, on_term: a letter a word, x where it is so."""
     on_term = on_term or "-" * len(wrong)
-    return SureWords(confidences, [c == "x" for c in wrong], [c == "x" for c in on_term], deleted, deleted_terms)
+    return JudgedWords(confidences, [c == "x" for c in wrong], [c == "x" for c in on_term], deleted, deleted_terms)
 
 
 def of(
-    *utterances: SureWords | None, speakers: list[str | None] | None = None, unknown=None, calibration=None
+    *utterances: JudgedWords | None, speakers: list[str | None] | None = None, unknown=None, calibration=None
 ) -> Measured:
     speakers = speakers or [None] * len(utterances)
     return measure(utterances, unknown or [(0, 0)] * len(utterances), speakers, calibration)
@@ -60,7 +60,7 @@ def test_reading_finds_the_wrong_words_among_the_least_sure_and_deletions_leave_
     assert (tenth.num_read, tenth.num_found, tenth.found_percent) == (1, 1, 25.0)
     assert (third.num_read, third.num_found, third.below) == (3, 2, 0.3)
     assert third.of_all_percent == pytest.approx(100 * 2 / (4 + 2 + 1), abs=0.01), (
-        "two deleted, one wrong of unknown sureness"
+        "two deleted, one wrong of unknown confidence"
     )
     assert (third.num_found_on_terms, third.on_terms_percent) == (1, 50.0)
     assert (whole.found_percent, whole.of_all_percent) == (100.0, 57.14)
@@ -114,7 +114,7 @@ def test_a_calibration_finds_what_made_the_words() -> None:
     assert (fitted.slope, fitted.intercept) == pytest.approx((0.5, -1.0), abs=0.03)
     before, after = (
         word_figures(
-            of(SureWords(told.tolist(), is_wrong.tolist(), [False] * 40_000, 0, 0), calibration=one), [], Resampling()
+            of(JudgedWords(told.tolist(), is_wrong.tolist(), [False] * 40_000, 0, 0), calibration=one), [], Resampling()
         )
         for one in (None, fitted)
     )

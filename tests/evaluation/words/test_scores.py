@@ -15,8 +15,8 @@ from qasr_train.evaluation.report.html import render_html
 from qasr_train.evaluation.scoring.run_files import write_scores
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.words.calibrated import with_words
+from qasr_train.evaluation.words.confidences import JudgedWords, judged_words
 from qasr_train.evaluation.words.settings import Aggregate, WordsConfig
-from qasr_train.evaluation.words.sureness import SureWords, sure_words
 from qasr_train.evaluation.words.tables import reading_sentences, shades_of
 from qasr_train.models.blocks.text_pieces import TextPiece
 from qasr_train.text.normalize import get_normalizer
@@ -33,9 +33,9 @@ def prediction(text: str, said: list[tuple[str, float]], name: str = "u", **fiel
     return Prediction(name, 1.0, 0.1, text, heard, id=name, pieces=pieces, **values)
 
 
-def words_of(one: Prediction, aggregate: Aggregate = Aggregate.product, normalizer: str = "qasr-2") -> SureWords:
+def words_of(one: Prediction, aggregate: Aggregate = Aggregate.product, normalizer: str = "qasr-2") -> JudgedWords:
     rules = get_normalizer(normalizer)
-    words = sure_words(score_predictions([one], rules).rows[0], rules, aggregate)
+    words = judged_words(score_predictions([one], rules).rows[0], rules, aggregate)
     assert words is not None
     return words
 
@@ -196,7 +196,7 @@ def test_the_sentence_says_what_reading_finds_terms_apart_and_that_deletions_can
 
 def test_where_nothing_is_wrong_there_is_nothing_to_find() -> None:
     run = score_predictions([prediction("a b", [("a", 0.9), (" b", 0.8)])], get_normalizer("none"))
-    assert reading_sentences(run.words) == ["Words to check: none of the 2 words whose sureness is known is wrong."]
+    assert reading_sentences(run.words) == ["Words to check: none of the 2 words whose confidence is known is wrong."]
     assert reading_sentences(None) == [] and shades_of(None) == []
     assert scores_report(run).illustrations
 
@@ -212,7 +212,7 @@ def test_whatever_is_written_each_word_has_its_confidence() -> None:
         rules = get_normalizer(drawn.choice(["qasr-2", "leaderboard-2026-08", "none"]))
         one = prediction(text, [(letter, drawn.uniform(0.1, 1)) for letter in heard], language=language)
         row = score_predictions([one], rules).rows[0]
-        words = sure_words(row, rules, Aggregate.mean)
+        words = judged_words(row, rules, Aggregate.mean)
         if row.is_scored:
             assert words is not None and len(words.confidences) == len(
                 tokens(row.counts.normalized_hypothesis, language)

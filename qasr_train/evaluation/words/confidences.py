@@ -1,7 +1,7 @@
 """Owns how sure a system was of each word that counts: the probabilities of its tokens put together, and whether it is right.
 
-Input: scored utterances whose predictions have `pieces`. Output: `SureWords` of each. Right and wrong are those of the alignment
-that the error rate is made of; a word that normalising made of several, or several of one, has what all of them had.
+Input: scored utterances whose predictions have `pieces`. Output: `JudgedWords` of each. Right and wrong are those of the
+alignment that the error rate is made of; a word that normalising made of several, or several of one, has what all of them had.
 """
 
 import math
@@ -24,7 +24,7 @@ _LOG_PROB: dict[Aggregate, Callable[[Sequence[float]], float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class SureWords:
+class JudgedWords:
     """The words of one normalised hypothesis (characters in languages without spaces), in order.
 
     confidences: 0 to 1 each. is_wrong: a substitution or an insertion. is_on_term: it stands for a word of a term of the
@@ -39,7 +39,7 @@ class SureWords:
     num_deleted_terms: int
 
 
-def sure_words(row: UtteranceScore, normalizer: Normalizer, aggregate: Aggregate) -> SureWords | None:
+def judged_words(row: UtteranceScore, normalizer: Normalizer, aggregate: Aggregate) -> JudgedWords | None:
     """The words of a row; None where it is not scored, tells no probabilities, or its texts are too long to align."""
     pieces = row.prediction.pieces
     pairs = utterance_pairs(row, normalizer)
@@ -48,7 +48,7 @@ def sure_words(row: UtteranceScore, normalizer: Normalizer, aggregate: Aggregate
     confidences = word_confidences(row, pieces, normalizer, aggregate)
     is_wrong, is_on_term, deleted = _judged(list(pairs), row)
     assert len(confidences) == len(is_wrong), f"{row.prediction.id}: a word without its confidence"
-    return SureWords(confidences, is_wrong, is_on_term, *deleted)
+    return JudgedWords(confidences, is_wrong, is_on_term, *deleted)
 
 
 def word_confidences(row: UtteranceScore, pieces: Pieces, normalizer: Normalizer, aggregate: Aggregate) -> list[float]:
