@@ -18,6 +18,7 @@ _SENTENCE_ENDS = tuple(".!?。！？…؟۔।")
 _CLAUSE_ENDS = tuple(",;:、，；：،؛—–")
 _CLOSING = "\"'”’»）」』)]"
 _PAUSE_S = 0.5  # between two words: a good place to end a cue
+_FASTEST = 40.0  # columns a second; fast speech has some 25
 _NUM_NEXT = 50  # cues looked at for the next one of the same speaker
 
 
@@ -109,7 +110,7 @@ def _times(segment: TimedSegment, units: Sequence[Unit]) -> list[_Timed]:
         places += [columns[begin], columns[begin + len(one_line(word.text))]]
         seconds += [word.start_s, word.end_s]
     places.append(max(columns[-1], 1.0))
-    seconds = list(np.maximum.accumulate([*seconds, segment.end_s]))
+    seconds = _sayable(places, list(np.maximum.accumulate([*seconds, segment.end_s])))
     timed, begin = [], 0
     for unit in units:
         first, last = begin + len(unit.text) - len(unit.text.lstrip()), begin + len(unit.text)
@@ -117,6 +118,22 @@ def _times(segment: TimedSegment, units: Sequence[Unit]) -> list[_Timed]:
         timed.append(_Timed(unit, float(start_s), float(end_s)))
         begin = last
     return timed
+
+
+def _sayable(places: Sequence[float], seconds: Sequence[float]) -> list[float]:
+    """The times of places in the text, moved as little as it takes that nobody says more columns a second than anybody can.
+
+    Words that an aligner put on one spot would make cues of no length. Left as they are where the whole segment is that fast.
+    """
+    moved = list(seconds)
+    if places[-1] - places[0] > _FASTEST * (moved[-1] - moved[0]):
+        return moved
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + (places[i] - places[i - 1]) / _FASTEST)
+    moved[-1] = seconds[-1]
+    for i in range(len(moved) - 2, 0, -1):
+        moved[i] = min(moved[i], moved[i + 1] - (places[i + 1] - places[i]) / _FASTEST)
+    return moved
 
 
 def _found_words(text: str, words: Sequence[TimedWord]) -> Iterator[tuple[TimedWord, int]]:

@@ -48,6 +48,18 @@ def test_words_give_cues_their_times_also_where_they_lack_the_texts_punctuation(
     assert 1.5 < cues[1].start_s < 5.0
 
 
+def test_words_that_an_aligner_put_on_one_spot_make_no_cue_of_no_length() -> None:
+    said = "one two three four five six seven eight nine ten"
+    words = tuple(TimedWord(word, 2.0, 2.0) for word in said.split())
+    layout = CueLayout(20, 1, 1000.0, 0.0, 7.0)
+    cues = laid_out([TimedSegment(0.0, 6.0, said, words)], layout)
+    assert [cue.start_s for cue in cues] == sorted({cue.start_s for cue in cues})
+    assert min(cue.end_s - cue.start_s for cue in cues) > 13 / 40
+    good = tuple(TimedWord(word, 0.5 * place, 0.5 * place + 0.4) for place, word in enumerate(said.split()))
+    starts = [cue.start_s for cue in laid_out([TimedSegment(0.0, 6.0, said, good)], layout)]
+    assert set(starts) <= {word.start_s for word in good}  # times that can be said stay to the digit
+
+
 def test_a_short_cue_stays_until_it_is_read_or_the_next_one_comes() -> None:
     alone = laid_out([TimedSegment(1.0, 1.2, "Yes."), TimedSegment(1.8, 2.0, "No, thank you very much")], LAYOUT)
     assert [cue.end_s for cue in alone] == pytest.approx([1.8, 1.8 + 23 / 17])
