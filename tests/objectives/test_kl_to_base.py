@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from qasr_train.batch import Batch, Recording
+from qasr_train.batch import Batch, Recording, Rollout
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.base import TargetStates, Trainable
+from qasr_train.models.blocks.sampling import rows_of, with_rows
 from qasr_train.models.qwen3_asr.config import Packing
 from qasr_train.models.settings import AdaptConfig, LoraSettings, Recompute
 from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.kl_to_base import Base, KLToBase, target_places
+from qasr_train.objectives.rollout_settings import MWERConfig
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
 from tests.helpers import tone, utterance
@@ -172,6 +174,35 @@ def test_gradients_are_those_of_cross_entropy_and_of_the_divergence_of_replayed_
     assert max(float(g.abs().max()) for g in pull.values()) > 1e-3
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, learned[name] + 0.5 * pull[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+@pytest.mark.parametrize("adapt", ["lora", "full"])
+def test_transcripts_beside_hypotheses_are_held_as_they_are_by_themselves(adapt: str, family: str) -> None:
+    model, plain = make_model(without_dropout(ADAPT[adapt]), family)
+    objective = build_objective(
+        MWERConfig(kl_weight=0.5, kl_sources=["replay*"], cross_entropy_weight=0.0, chunk_rows=3), model
+    )
+    move(model)
+    batch = make_batch(model, ["target", "replay", "replay_french"])
+    given = rows_of(batch)
+    rows = [
+        given[0],
+        replace(given[1], target=given[0].target),
+        given[1],
+        given[2],
+    ]  # the second a hypothesis by itself
+    learned = with_rows(batch, rows, pad_id=model.pad_id)  # type: ignore[attr-defined]
+    is_reference = torch.tensor([True, False, True, True])
+    nothing = torch.zeros(4, dtype=torch.float64)
+    learned.rollout = Rollout(torch.tensor([0, 1, 1, 2]), nothing, nothing.long() + 1, is_reference, num_clips=3)
+    found, expected = objective(model, learned), plain(model, batch)
+    assert float(expected.metrics["kl_nats"]) > 1e-3
+    assert float(found.metrics["kl_nats"]) == pytest.approx(float(expected.metrics["kl_nats"]), rel=1e-4)
+    cross_entropy = gradients(model, CrossEntropy()(model, batch).total)
+    held = gradients(model, expected.total)
+    for name, gradient in gradients(model, found.total).items():
+        torch.testing.assert_close(gradient, held[name] - cross_entropy[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_activations_computed_again_give_the_same_gradients() -> None:
