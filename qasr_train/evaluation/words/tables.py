@@ -144,7 +144,7 @@ def _reading_note(words: WordScores) -> str:
     )
     if figures.num_unknown:
         told += (
-            f" {figures.num_unknown:,} words of unknown confidence are not among the words; their errors are among all."
+            f" {figures.num_unknown:,} words of unknown confidence count nowhere; their errors are among all errors."
         )
     if words.measure.dev_sets:
         told += f" Without {', '.join(words.measure.dev_sets)}, on which confidences were calibrated."
