@@ -224,7 +224,8 @@ def test_a_model_is_trained_on_what_it_labelled(folder: Path) -> None:
     predictions = rows_of(folder / "run" / "predictions.jsonl")
     assert all(0 < row["confidence"] < 1 for row in predictions)
     # A random model never ends; what it would have written had it ended is made here.
-    ended = [row | {"is_truncated": False, "pred_text": f"two pills {row['id']}"} for row in predictions]
+    changed = {"is_truncated": False, "pieces": None}
+    ended = [row | changed | {"pred_text": f"two pills {row['id']}"} for row in predictions]
     (folder / "run" / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ended))
     pseudo_label(load_config("pseudo_label", ["model=tiny", *common, *rows, "resume=true"]))
     manifest = folder / "run" / "manifest.jsonl"
