@@ -182,6 +182,24 @@ class NoiseSuiteConfig(OwnSuiteConfig):
 
 
 @dataclass
+class AlignmentSuiteConfig(OwnSuiteConfig):
+    """What an aligner is evaluated on: rows with words that have times; see configs/suite/alignment.yaml."""
+
+    baselines: list[str] = setting(
+        ["proportional"],
+        help="what stands beside it: proportional (words shared out by their length), directories of Whisper models. []: nothing",
+    )
+    recogniser: str | None = setting(
+        None,
+        help="directory or hub id; hears what words are in which part of a recording longer than the aligner takes at once. "
+        "null: such a recording is refused",
+    )
+    min_confidence: float = setting(
+        0.0, ge=0, le=1, help="probability; a word less sure counts as unplaced. 0: every word in order is placed"
+    )
+
+
+@dataclass
 class GateConfig:
     """When a candidate may replace the baseline."""
 

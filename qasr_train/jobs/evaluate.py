@@ -6,12 +6,17 @@ on with resume=true; under `accelerate launch` the processes share the batches, 
 
 from dataclasses import replace
 
+from qasr_train.alignment.hearing import open_recogniser
 from qasr_train.evaluation.results import evaluate_sets
+from qasr_train.evaluation.settings import AlignmentSuiteConfig
 from qasr_train.evaluation.suites.suite import load_suite
+from qasr_train.evaluation.timing.baselines import open_baseline
+from qasr_train.evaluation.timing.evaluate import evaluate_timing, refuse_untimed
 from qasr_train.evaluation.words.calibrated import check_dev
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
+from qasr_train.models.families import load_aligner
 from qasr_train.run.device import join_machine
-from qasr_train.run.directory import recorded_normalizer
+from qasr_train.run.directory import recorded_normalizer, run_directory
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.run import TranscriptionRun
 
@@ -22,6 +27,10 @@ def evaluate(config: EvaluateConfig) -> None:
     Raises:
         UserError: any mistake in config, data or checkpoint; too many unreadable recordings; an interruption.
     """
+    if isinstance(config.suite, AlignmentSuiteConfig):
+        evaluate_aligner(config, config.suite)
+        return
+
     # 1 whatever can be refused before a weight is read
     rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
     config = replace(config, suite=replace(config.suite, normalizer=rules))
@@ -35,3 +44,16 @@ def evaluate(config: EvaluateConfig) -> None:
     # 2 the run directory, transcripts, scores and report
     run = TranscriptionRun(config, sets, machine, "evaluate", SCORING_KEYS)
     evaluate_sets(run, scoring, config.tracking)
+
+
+def evaluate_aligner(config: EvaluateConfig, suite: AlignmentSuiteConfig) -> None:
+    """Times of words beside references, by the aligner and by what it is compared with; raises as `evaluate`."""
+    machine = join_machine(config.device, config.precision)
+    sets = {one.name: one.utterances for one in load_suite(suite)}
+    refuse_untimed(sets)
+    baselines = {one.family: one for one in map(open_baseline, suite.baselines)}
+    with run_directory(config.run_dir, config, "evaluate", resume=config.resume) as run_dir:
+        aligner = load_aligner(config.model, device=machine.device, dtype=machine.dtype)
+        aligners = {config.model.path: aligner, **baselines}
+        hear = open_recogniser(suite.recogniser, device=machine.device, dtype=machine.dtype)
+        evaluate_timing(sets, aligners, run_dir, hear=hear, min_confidence=suite.min_confidence)

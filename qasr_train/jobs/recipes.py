@@ -12,7 +12,7 @@ from qasr_train.augment.settings import AugmentConfig, ContextConfig
 from qasr_train.config import load
 from qasr_train.config.load import Recipe, Tables
 from qasr_train.data.settings import DataConfig
-from qasr_train.evaluation.settings import NoiseSuiteConfig, OwnSuiteConfig, SuiteConfig
+from qasr_train.evaluation.settings import AlignmentSuiteConfig, NoiseSuiteConfig, OwnSuiteConfig, SuiteConfig
 from qasr_train.models.families import FAMILIES
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.table import OBJECTIVES
@@ -42,6 +42,7 @@ SCHEMAS: dict[tuple[str, str], type] = {
     ("suite", "suite"): SuiteConfig,
     ("suite", "own_suite"): OwnSuiteConfig,
     ("suite", "noise_suite"): NoiseSuiteConfig,
+    ("suite", "alignment_suite"): AlignmentSuiteConfig,
 }
 
 _TRAINING_GROUPS = (
@@ -124,6 +125,17 @@ RECIPES: dict[str, Recipe] = {
             "talk.mp4 model=whisper_small formats=[srt] subtitles.max_line_length=37 out=subtitles",
         ),
         files="files",
+    ),
+    "align": Recipe(
+        "Say when each word of a known text was said: JSONL, CTM, TextGrid, SRT, VTT.",
+        config="qasr_train.jobs.settings.align:AlignConfig",
+        job="qasr_train.jobs.alignment.align:align",
+        output="out",
+        groups=("model", "source"),
+        examples=(
+            "source.path=manifest.jsonl formats=[jsonl,textgrid] out=words",
+            "model=tiny_aligner source.path=calls.jsonl predictions=runs/heard/predictions.jsonl formats=[srt] out=subtitles",
+        ),
     ),
     "score": Recipe(
         "Score saved predictions, ours or the leaderboard's, with no model and no GPU: predictions -> scores.json, report.",

@@ -35,10 +35,10 @@ from scripts.demo.voices import write_voices
 NUM_SLOTS = 80  # 6.4 s: what it is trained on, and no more; of 14.4 s it had learned little after 800 steps
 SLOT_S = 0.08
 CHUNK_FRAMES = 100
-PEAK_RATE = 2e-3
 WARM_UP_STEPS = 60
-FIRST_STEPS, FIRST_HORIZON = 1200, 2400  # short clips first, at a rate that would have reached zero at the horizon
-LAST_RATE = 1.2e-3  # then clips of all lengths, to a rate of zero
+FIRST_STEPS = 1200  # short clips first
+# (first step, last, where its rate would reach zero, its highest rate); the second has clips of all lengths.
+PHASES = ((0, FIRST_STEPS, 2400, 2e-3), (FIRST_STEPS, 2400, 2400, 1.2e-3))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ def main() -> None:
     parser.add_argument("--num-clips", type=int, default=6000, help="sentences spoken")
     parser.add_argument("--num-voices", type=int, default=100, help="drawn ones, beside eSpeak's own")
     parser.add_argument("--num-examples", type=int, default=5000, help="joined clips, encoded once")
-    parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--chunk", type=int, default=200, help="steps between two savings")
     parser.add_argument("--batch-size", type=int, default=16)
     arguments = parser.parse_args()
@@ -90,8 +89,8 @@ def train(arguments: argparse.Namespace) -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
-    while step < arguments.steps:
-        if step == FIRST_STEPS:
+    while step < PHASES[-1][1]:
+        if step in (phase[0] for phase in PHASES):
             optimizer = build_optimizer(model)
         step = train_chunk(model, optimizer, training, step, arguments)
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, so_far)
@@ -102,7 +101,7 @@ def train(arguments: argparse.Namespace) -> None:
 def build_optimizer(model: Qwen3ASRForTokenClassification) -> torch.optim.Optimizer:
     """Of the decoder and the head."""
     learning = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(learning, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    return torch.optim.AdamW(learning, lr=PHASES[0][3], betas=(0.9, 0.98), weight_decay=0.0)
 
 
 def build_aligner(base: Path) -> Qwen3ASRForTokenClassification:
@@ -190,7 +189,7 @@ def train_chunk(
 ) -> int:
     """The next `chunk` steps after `step`; returns the number of steps done then."""
     rng, started_s = random.Random(arguments.seed + 1000 + step), time.time()
-    last, running = min(arguments.steps, step + arguments.chunk), np.zeros(3)
+    last, running = min(PHASES[-1][1], step + arguments.chunk), np.zeros(3)
     by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].encoded))
     while step < last:
         step += 1
@@ -199,7 +198,7 @@ def train_chunk(
         first = rng.randrange(max(1, int(share * len(by_length)) - 32))
         chosen = [examples[i] for i in rng.sample(by_length[first : first + 32], arguments.batch_size)]
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, arguments.steps)
+            group["lr"] = learning_rate(step)
         logits, targets = slot_logits(model, chosen, lambda: rng.choice((1.0, 1.0, 0.7, 0.4)), rng)
         loss = nn.functional.cross_entropy(logits, targets)
         optimizer.zero_grad(set_to_none=True)
@@ -260,12 +259,11 @@ def measure(model: Qwen3ASRForTokenClassification, examples: list[Example]) -> d
     }
 
 
-def learning_rate(step: int, num_steps: int) -> float:
-    """Warm-up, then half a cosine towards zero, of each of the two parts."""
-    is_first = step <= FIRST_STEPS
-    done, horizon = (step, FIRST_HORIZON) if is_first else (step - FIRST_STEPS, num_steps - FIRST_STEPS)
-    peak = PEAK_RATE if is_first else LAST_RATE
-    return peak * min(1.0, done / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * done / horizon))
+def learning_rate(step: int) -> float:
+    """Warm-up, then half a cosine towards zero, of each phase."""
+    begin, _, horizon, peak = next(phase for phase in PHASES if step <= phase[1])
+    done = step - begin
+    return peak * min(1.0, done / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * done / (horizon - begin)))
 
 
 def save(model: Qwen3ASRForTokenClassification, processor: object, folder: Path) -> None:

@@ -27,6 +27,7 @@ LEAST = {
     "finetune": "data.train.main.path=x",
     "show_run": "run=x",
     "transcribe": "files=[x.wav]",
+    "align": "model=tiny_aligner source.path=x out=y",
     "evaluate": "model=tiny suite=own suite.manifest=x run_dir=y",
     "score": "predictions=x normalizer=qasr-1 out=y",
     "compare": "baseline=x candidate=y out=z",

@@ -8,9 +8,19 @@ from qasr_train.config.settings import MISSING, check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, ReportConfig, Scoring, SuiteConfig
+from qasr_train.evaluation.settings import (
+    BINS,
+    BY,
+    RESAMPLE_BY,
+    AlignmentSuiteConfig,
+    ReportConfig,
+    Scoring,
+    SuiteConfig,
+)
 from qasr_train.evaluation.style.settings import STYLE, check_traits
 from qasr_train.evaluation.words.settings import WordsConfig
+from qasr_train.models.families import FAMILIES
+from qasr_train.models.settings import Role
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
 from qasr_train.text.alternatives.lexicon import read_spellings
 from qasr_train.text.normalize import get_normalizer
@@ -70,6 +80,7 @@ class EvaluateConfig:
         check_settings(self, "evaluate")
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_other_kind(self.model.family, self.suite)
         By(self.by, self.bins).check()
         check_traits(self.style, "style")
         if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():
@@ -96,4 +107,17 @@ class EvaluateConfig:
             read_spellings(self.suite.spellings, "suite.spellings") if self.suite.spellings else None,
             self.suite.mixed,
             self.style,
+        )
+
+
+def refuse_other_kind(family: str, suite: SuiteConfig) -> None:
+    """Refuse (ConfigError) an aligner where transcripts are scored, and a recogniser where times are."""
+    known = FAMILIES.get(family)
+    is_aligner = known is not None and known.role is Role.ALIGNER
+    if is_aligner and not isinstance(suite, AlignmentSuiteConfig):
+        raise ConfigError(f"model.family={family}: an aligner transcribes nothing; evaluate it with suite=alignment")
+    if isinstance(suite, AlignmentSuiteConfig) and not is_aligner:
+        raise ConfigError(
+            f"suite={suite.name}: asks when words were said, which model.family={family} does not say; name an aligner, such as "
+            "model=tiny_aligner"
         )

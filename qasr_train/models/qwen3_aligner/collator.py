@@ -184,7 +184,7 @@ def timed_units(utterance: Utterance) -> list[TimedUnit]:
     if utterance.text and not any(word.start_s is not None or word.end_s is not None for word in words):
         raise DataError(
             f"{utterance.origin}: utterance {utterance.id!r} states no times of its words; an aligner learns from a column "
-            "`words` of objects with text, start and end, which recipes/prepare.py makes of CTM or TextGrid (words=PATH)"
+            "`words` of objects with text, start and end (docs/alignment.md)"
         )
     begin_s = utterance.start_s or 0.0
     timed = []

@@ -25,6 +25,10 @@ class Qwen3AlignerConfig:
     place_in_slot: float = setting(
         0.5, ge=0, le=1, help="share of a slot after its start at which its time lies; 0: the start, as qwen-asr has it"
     )
+    weighs_neighbours: bool = setting(
+        True,
+        help="whether a time lies between the likeliest slot and its neighbours as they are probable; qwen-asr: false",
+    )
     new_languages: list[str] = setting(
         [], help="names of languages that the checkpoint does not state, to be learned here and kept with it"
     )

@@ -62,12 +62,13 @@ class Qwen3Aligner(nn.Module):
         *,
         origin: ModelOrigin = UNKNOWN_ORIGIN,
         place_in_slot: float = 0.5,
+        weighs_neighbours: bool = True,
         max_duration_s: float = 180.0,
     ) -> None:
         """origin: of the weights; written into adapters. The others: see `Qwen3AlignerConfig`."""
         super().__init__()
         self.module, self.processor, self.collator, self.origin = module, processor, collator, origin
-        self.place_in_slot, self.slot_s = place_in_slot, collator.slot_s
+        self.place_in_slot, self.weighs_neighbours, self.slot_s = place_in_slot, weighs_neighbours, collator.slot_s
         self.longest_s = min(max_duration_s, collator.num_slots * self.slot_s)
         self._recompute_convolutions = False
         use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
@@ -131,7 +132,8 @@ class Qwen3Aligner(nn.Module):
         probabilities = nn.functional.pad(logits.softmax(-1), (1, 1))
         best = logits.argmax(-1)
         around = torch.stack([probabilities.gather(1, best[:, None] + step)[:, 0] for step in range(3)])
-        return (best + self.place_in_slot).tolist(), around.sum(0).clamp(max=1).tolist()
+        leaning = (around[2] - around[0]) / around.sum(0) if self.weighs_neighbours else 0.0
+        return (best + leaning + self.place_in_slot).tolist(), around.sum(0).clamp(max=1).tolist()
 
     def save(self, folder: Path | None) -> None:
         """Write a complete native directory, LoRA merged into what is written, `adapter/` beside; see `Qwen3ASR.save`.
@@ -206,6 +208,7 @@ def load(
         _collator(cast(Any, module).config, processor, config, makes_features=makes_features),
         origin=ModelOrigin(path, revision, digest_of(folder, config.base, kind=ALIGNER)),
         place_in_slot=config.place_in_slot,
+        weighs_neighbours=config.weighs_neighbours,
         max_duration_s=config.max_duration_s,
     )
 

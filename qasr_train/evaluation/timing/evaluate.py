@@ -1,0 +1,130 @@
+"""Owns the evaluation of an aligner on a suite: its times and those of baselines beside references, one table.
+
+Input: sets whose rows state words with times, aligners by name. Output in the run directory: timings.jsonl (every boundary),
+alignment.json (every figure), alignment.md; the table on stdout.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from qasr_train.alignment.text import Hear, align_text
+from qasr_train.data.workers import load_recording
+from qasr_train.errors import DataError
+from qasr_train.evaluation.timing.shifts import Boundary, Figures, Timing, figures_of, time_words
+from qasr_train.files import write_json, write_rows, write_whole
+from qasr_train.manifest import Utterance
+from qasr_train.models.base import Aligner
+from qasr_train.pages.table import Table, markdown_table, number, text_table
+
+# Where in a recording a boundary lies: errors that grow with the length are seen by it.
+PLACES_S = ((0.0, 5.0), (5.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, float("inf")))
+_HEADERS = "system, group|boundaries|AAS ms|95 %|start|end|bias|<=40 ms %|<=80 ms %|<=200 ms %|unplaced %|zero %|still %".split(
+    "|"
+)
+
+
+def evaluate_timing(
+    sets: dict[str, Sequence[Utterance]],
+    aligners: dict[str, Aligner],
+    run_dir: Path,
+    *,
+    hear: Hear | None,
+    min_confidence: float,
+) -> None:
+    """Time every word of the sets by every aligner, and write how far off they are.
+
+    Raises:
+        DataError: a row states no words with times. AudioError: a recording cannot be read.
+    """
+    refuse_untimed(sets)
+    timings = {
+        (name, of): [
+            _timing(aligner, one, hear, min_confidence) for one in tqdm(rows, desc=f"{name}, {of}", unit="clip")
+        ]
+        for name, aligner in aligners.items()
+        for of, rows in sets.items()
+    }
+    figures = {(*key, group): found for key, own in timings.items() for group, found in groups_of(own)}
+    table = Table("Times of words", list(_HEADERS), [_row(key, one) for key, one in figures.items()], _NOTE)
+    write_rows(run_dir / "timings.jsonl", (_of_row(key, one) for key, own in timings.items() for one in own))
+    write_json(
+        run_dir / "alignment.json",
+        [{"system": key[0], "set": key[1], "group": key[2], **asdict(one)} for key, one in figures.items()],
+    )
+    write_whole(run_dir / "alignment.md", markdown_table(table) + "\n")
+    print(text_table(table))
+
+
+_NOTE = (
+    "AAS: mean distance of a boundary from its reference; start, end: of those alone; bias: mean shift, later is positive. "
+    "Unplaced words have no distance. zero: words that begin where they end. still: of words after the first minute, those that "
+    "begin where the word before does."
+)
+
+
+def refuse_untimed(sets: dict[str, Sequence[Utterance]]) -> None:
+    """Refuse rows whose words have no times (DataError names the first)."""
+    for name, rows in sets.items():
+        for one in rows:
+            if not any(word.is_placed for word in one.words):
+                raise DataError(
+                    f"set {name!r}: {one.origin}: utterance {one.id!r} states no times of its words; suite=alignment needs "
+                    "a column `words` of objects with text, start and end"
+                )
+
+
+def groups_of(timings: Sequence[Timing]) -> Iterable[tuple[str, Figures]]:
+    """All of them; by language; by the place in the recording. Groups that hold everything or nothing are left out."""
+    yield "all", figures_of(timings)
+    languages = sorted({one.language for one in timings})
+    for language in languages if len(languages) > 1 else []:
+        yield language, figures_of([one for one in timings if one.language == language])
+    for first, last in PLACES_S:
+        found = figures_of(timings, _between(first, last))
+        if 0 < found.num_boundaries < sum(len(one.boundaries) for one in timings):
+            yield f"{first:g} s and later" if last == float("inf") else f"{first:g}-{last:g} s", found
+
+
+def _between(first: float, last: float) -> Any:
+    def is_there(one: Boundary) -> bool:
+        return first <= one.at_s < last
+
+    return is_there
+
+
+def _timing(aligner: Aligner, utterance: Utterance, hear: Hear | None, min_confidence: float) -> Timing:
+    begin_s = utterance.start_s or 0.0
+    reference = [word for word in utterance.words if aligner.split(word.text, utterance.language)]
+    num_units = [len(aligner.split(word.text, utterance.language)) for word in reference]
+    waveform = load_recording(utterance).waveform
+    text = " ".join(word.text for word in reference)
+    language = utterance.language if not aligner.languages or utterance.language in aligner.languages else None
+    found = align_text(aligner, waveform, text, language, hear=hear, min_confidence=min_confidence)
+    if len(found.words) != sum(num_units):
+        raise DataError(
+            f"{utterance.origin}: utterance {utterance.id!r} is cut into {len(found.words)} words as a whole and "
+            f"{sum(num_units)} word by word; state the words as the aligner cuts them"
+        )
+    moved = [_earlier(word, begin_s) for word in reference]
+    return time_words(utterance.id, utterance.language, moved, found.words, num_units)
+
+
+def _earlier(word: Any, by_s: float) -> Any:
+    return type(word)(word.text, *(None if at is None else at - by_s for at in (word.start_s, word.end_s)))
+
+
+def _row(key: tuple[str, str, str], one: Figures) -> list[str]:
+    low_high = "-" if one.interval_ms is None else f"{one.interval_ms[0]:.0f}-{one.interval_ms[1]:.0f}"
+    head = [f"{key[0]}, {key[1]}: {key[2]}", str(one.num_boundaries), number(one.aas_ms, 1), low_high]
+    rest = (one.start_ms, one.end_ms, one.bias_ms, one.within_40, one.within_80, one.within_200)
+    return [*head, *(number(value, 1) for value in (*rest, one.unplaced, one.zero, one.still))]
+
+
+def _of_row(key: tuple[str, str], one: Timing) -> dict[str, Any]:
+    row = asdict(one)
+    shifts = [[b.is_start, round(b.at_s, 3), round(b.shift_s, 3)] for b in one.boundaries]
+    return {"system": key[0], "set": key[1], **row, "boundaries": shifts}

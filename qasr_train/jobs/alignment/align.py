@@ -1,0 +1,191 @@
+"""Owns the job of `recipes/align.py`: recordings with transcripts, or with what a model heard -> when each word was said.
+
+Input: AlignConfig. Output in `out`: the words in each format, manifest.jsonl with them (to train or evaluate an aligner on),
+doubtful.jsonl with the texts that are likely another recording's; exit status 1 where a recording could not be read.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from qasr_train.alignment.hearing import open_recogniser
+from qasr_train.alignment.text import Alignment, Hear, align_text
+from qasr_train.audio.decode import SAMPLE_RATE_HZ
+from qasr_train.data.workers import load_recording
+from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.files import write_rows, write_whole
+from qasr_train.jobs.settings.align import IN_ONE_FILE, AlignConfig
+from qasr_train.manifest import Utterance, write_manifest
+from qasr_train.models.base import Aligner
+from qasr_train.models.families import load_aligner
+from qasr_train.run.device import join_machine
+from qasr_train.sources.source import load_utterances
+from qasr_train.timed.base import TimedSegment, TimedWord
+from qasr_train.timed.cues import laid_out
+from qasr_train.timed.formats import FORMATS, write_timed
+from qasr_train.transcription.predictions import load_predictions
+
+MANIFEST, DOUBTFUL = "manifest.jsonl", "doubtful.jsonl"
+EXIT_UNREADABLE = 1
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """An utterance, its text's alignment with times of the whole recording, and how long its part of that is."""
+
+    utterance: Utterance
+    alignment: Alignment
+    duration_s: float
+
+    def segment(self) -> TimedSegment:
+        """The utterance as one stretch."""
+        begin_s = self.utterance.start_s or 0.0
+        return TimedSegment(
+            begin_s,
+            begin_s + self.duration_s,
+            self.utterance.text or "",
+            self.alignment.words,
+            speaker=self.utterance.speaker or "",
+            language=self.utterance.language,
+        )
+
+
+def align(config: AlignConfig) -> int:
+    """Align as the config says; returns the exit status: EXIT_UNREADABLE where a recording could not be read.
+
+    Raises:
+        UserError: any mistake in config, source, predictions or checkpoint.
+    """
+    # 1 whatever can be refused before a weight is read
+    out = Path(config.out)
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"out={config.out}: is not empty; give a new folder")
+    utterances = _texts(config)
+    machine = join_machine(config.device, config.precision)
+
+    # 2 every text with its recording
+    aligner = load_aligner(config.model, device=machine.device, dtype=machine.dtype)
+    _refuse_languages(aligner, utterances)
+    hear = open_recogniser(config.recogniser, device=machine.device, dtype=machine.dtype)
+    failed = list[str]()
+    done = list(_aligned(aligner, hear, utterances, config, failed))
+
+    # 3 what came out
+    out.mkdir(parents=True, exist_ok=True)
+    _write(config, out, done)
+    _say(config, done, failed)
+    return EXIT_UNREADABLE if failed else 0
+
+
+def _texts(config: AlignConfig) -> list[Utterance]:
+    """The utterances with the texts that are aligned.
+
+    Raises:
+        DataError: one has no text, or there is no prediction of its id.
+    """
+    utterances = load_utterances(config.source, "source", key="source")
+    if config.predictions is not None:
+        heard = {one.id: one.pred_text for one in load_predictions(config.predictions).predictions}
+        lacking = next((one.id for one in utterances if one.id not in heard), None)
+        if lacking is not None:
+            raise DataError(f"{config.predictions}: has no prediction of {lacking!r}; give those of this source")
+        utterances = [replace(one, text=heard[one.id]) for one in utterances]
+    without = next((one for one in utterances if one.text is None), None)
+    if without is not None:
+        raise DataError(
+            f"{without.origin}: utterance {without.id!r} has no transcript to align; give one, or predictions=FILE"
+        )
+    return utterances
+
+
+def _refuse_languages(aligner: Aligner, utterances: Sequence[Utterance]) -> None:
+    known = set(aligner.languages)
+    unknown = next((one for one in utterances if known and one.language and one.language not in known), None)
+    if unknown is not None:
+        raise DataError(
+            f"{unknown.origin}: utterance {unknown.id!r} is {unknown.language}, and the aligner knows "
+            f"{', '.join(aligner.languages)}; leave such rows out (source.only), or name another model"
+        )
+
+
+def _aligned(
+    aligner: Aligner, hear: Hear | None, utterances: Sequence[Utterance], config: AlignConfig, failed: list[str]
+) -> Iterator[Aligned]:
+    """Each utterance that can be read; of the others the reason is added to `failed`.
+
+    Raises:
+        DataError: a recording is longer than the aligner takes at once, and there is no recogniser.
+    """
+    for utterance in tqdm(utterances, desc="align", unit="clip", dynamic_ncols=True):
+        try:
+            recording = load_recording(utterance)
+        except AudioError as error:
+            failed.append(str(error))
+            continue
+        found = align_text(
+            aligner,
+            recording.waveform,
+            utterance.text or "",
+            utterance.language,
+            hear=hear,
+            min_confidence=config.min_confidence,
+        )
+        begin_s = utterance.start_s or 0.0
+        words = tuple(_later(word, begin_s) for word in found.words)
+        yield Aligned(utterance, replace(found, words=words), recording.num_samples / SAMPLE_RATE_HZ)
+
+
+def _later(word: TimedWord, by_s: float) -> TimedWord:
+    if word.start_s is None or word.end_s is None:
+        return word
+    return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
+
+
+def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:
+    for name in config.formats:
+        form = FORMATS[name]
+        if name in IN_ONE_FILE:
+            text = "".join(form.text_of([one.segment()], one.utterance.id) for one in done)
+            write_whole(out / f"words{form.suffix}", text)
+            continue
+        folder = out / name
+        folder.mkdir(exist_ok=True)
+        for one in done:
+            shown = [one.segment()]
+            shown = laid_out(shown, config.subtitles.layout()) if name in ("srt", "vtt") else shown
+            file = folder / f"{one.utterance.id.replace('/', '_')}{form.suffix}"
+            write_timed(file, shown, name, one.utterance.id)
+    rows = [replace(one.utterance, words=one.alignment.words, duration_s=one.duration_s) for one in done]
+    write_manifest(out / MANIFEST, rows)
+    doubtful = [one for one in done if one.alignment.doubt > config.max_doubt]
+    write_rows(
+        out / DOUBTFUL,
+        (
+            {
+                "id": one.utterance.id,
+                "doubt": round(one.alignment.doubt, 4),
+                "num_unplaced": one.alignment.num_unplaced,
+                "num_words": len(one.alignment.words),
+                "text": one.utterance.text,
+            }
+            for one in sorted(doubtful, key=lambda one: -one.alignment.doubt)
+        ),
+    )
+
+
+def _say(config: AlignConfig, done: Sequence[Aligned], failed: Sequence[str]) -> None:
+    num_words = sum(len(one.alignment.words) for one in done)
+    num_unplaced = sum(one.alignment.num_unplaced for one in done)
+    print(f"{len(done)} texts, {num_words} words, {num_unplaced} of them not placed -> {config.out}")
+    doubtful = [one for one in done if one.alignment.doubt > config.max_doubt]
+    if doubtful:
+        worst = max(doubtful, key=lambda one: one.alignment.doubt)
+        print(
+            f"{len(doubtful)} texts are likely those of other recordings, the surest that of {worst.utterance.id!r} (doubt "
+            f"{worst.alignment.doubt:.2f}, over max_doubt={config.max_doubt:g}): see {Path(config.out) / DOUBTFUL}"
+        )
+    for reason in failed:
+        print(f"not read: {reason}", file=sys.stderr)
