@@ -53,7 +53,11 @@ def evaluate_timing(
     write_rows(run_dir / "timings.jsonl", (_of_row(key, one) for key, own in timings.items() for one in own))
     write_json(
         run_dir / "alignment.json",
-        [{"system": key[0], "set": key[1], "group": key[2], **asdict(one)} for key, one in figures.items()],
+        {
+            "figures": [
+                {"system": key[0], "set": key[1], "group": key[2], **asdict(one)} for key, one in figures.items()
+            ]
+        },
     )
     write_whole(run_dir / "alignment.md", markdown_table(table) + "\n")
     print(text_table(table))

@@ -61,7 +61,7 @@ def test_an_evaluation_writes_every_boundary_and_every_figure(tmp_path: Path, ca
     words = (TimedWord("ab", 0.0, 0.2), TimedWord("cdefgh", 0.2, 1.0))
     row = utterance(id="a", audio=audio, text="ab cdefgh", words=words, duration_s=None)
     evaluate_timing({"own": [row]}, {"proportional": Proportional()}, tmp_path, hear=None, min_confidence=0.0)
-    [figures] = json.loads((tmp_path / "alignment.json").read_text())
+    [figures] = json.loads((tmp_path / "alignment.json").read_text())["figures"]
     assert figures["system"] == "proportional" and figures["aas_ms"] == pytest.approx(25.0, abs=10)
     assert len(json.loads((tmp_path / "timings.jsonl").read_text())["boundaries"]) == 4
     assert "proportional, own: all" in capsys.readouterr().out
