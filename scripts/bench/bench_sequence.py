@@ -3,12 +3,13 @@
     python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence [--parts medical silence digits]
         [--seeds 0 1 2] [--steps 80]
 
-`medical`: the fine-tune of `make demo`, first taken further by cross entropy (100 steps, the best by the dev set), goes on with its
-300 clips; dev and test: new sentences in noise, the test half in voices never trained on; general speech is the guard. `silence`:
-the same with clips without speech among them (experiment=silence), and noises without speech as a test, of other recordings than
-those that train. `digits`: real people (../shared/speech), a speaker left out, fine-tuned before (experiment=real_digits). Every
-training and evaluation is a process of the recipes; the best checkpoint by the dev set is taken in every arm. What is there is not
-made again. Prints rates pooled over the seeds and paired tests against cross entropy, speakers being what is drawn.
+`medical`: the fine-tune of `make demo`, first taken further by cross entropy (100 steps, the best by the dev set),
+goes on with its 300 clips; dev and test: new sentences in noise, the test half in voices never trained on; general
+speech is the guard. `silence`: the same with clips without speech among them (experiment=silence), and noises without
+speech as a test, of other recordings than those that train. `digits`: real people (../shared/speech), a speaker left
+out, fine-tuned before (experiment=real_digits). Every training and evaluation is a process of the recipes; the best
+checkpoint by the dev set is taken in every arm. What is there is not made again. Prints rates pooled over the seeds
+and paired tests against cross entropy, speakers being what is drawn.
 """
 
 import argparse
