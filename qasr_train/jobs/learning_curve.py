@@ -96,7 +96,8 @@ def learning_curve(config: LearningCurveConfig) -> Curve:
     if is_resumed:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
     refuse_mistakes(config)
-    machine, sets = join_machine(config.trainer.device, config.precision), load_suite(config.suite)
+    machine = join_machine(config.trainer.device, config.precision)
+    sets = load_suite(config.suite, columns=config.carried)
 
     # 2 the clips there are, and the amounts of them
     name = config.cut
@@ -116,7 +117,7 @@ def learning_curve(config: LearningCurveConfig) -> Curve:
         # 4 what they say
         curve = make_curve(name, config.suite.name, runs, longer, resample_by=config.resample_by, seed=config.seed)
         write_record(run_dir / "curve.json", curve_row(curve))
-        write_text(run_dir / "curve.html", curve_page(curve))
+        write_text(run_dir / "curve.html", curve_page(curve, _reports(study, amounts)))
     return curve
 
 
@@ -153,6 +154,18 @@ def choose_amounts(config: LearningCurveConfig, num_clips: int) -> list[int]:
         print(f"note: amounts: data.train.{config.cut} holds {num_clips} clips, so {asked} is all of them")
     chosen = {min(amount, num_clips) for amount in config.amounts}
     return sorted(chosen | ({num_clips} if config.include_all else set()) | ({0} if config.include_base else set()))
+
+
+def _reports(study: Study, amounts: Sequence[int]) -> dict[str, str]:
+    """Amount, as it is called, -> the report of its evaluation, from the run's folder: of the first seed."""
+    config = study.config.with_seed((study.config.seeds or [study.config.seed])[0])
+    folders = {
+        amount: Training(config if amount else study.config, study, amount).folder("evaluation") for amount in amounts
+    }
+    return {
+        f"{amount} clips" if amount else "before training": f"{folder.name}/report.html"
+        for amount, folder in folders.items()
+    }
 
 
 def _named(run_dir: Path, num_clips: int) -> str:

@@ -1,6 +1,7 @@
 """The learning curve, run whole on a random two-layer model: draws within draws, nothing done twice, what is refused."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(8):
             write_wav(folder / f"{number}.wav", tone(0.5, frequency_hz=200 + 50 * number))
             row = {"id": f"u{number}", "audio": f"{number}.wav", "text": "two small pills", "language": "English"}
-            row |= {"speaker": f"s{number % 3}", "split": "train" if number < 6 else "test"}
+            row |= {
+                "device": "phone" if number % 2 else "desk",
+                "speaker": f"s{number % 3}",
+                "split": "train" if number < 6 else "test",
+            }
             out.write(json.dumps(row) + "\n")
     return folder
 
@@ -51,6 +56,8 @@ def config(inputs: Path) -> LearningCurveConfig:
         "suite.sets.own.source.split=test",
         "decode.max_new_tokens=3",
         "num_taught_clips=5",
+        "by=[device]",
+        "style=[punctuation]",
         "decode.check_batch_invariance=0",
         "decode.num_warmup_batches=0",
         "out=x",
@@ -112,7 +119,12 @@ def test_a_curve_is_drawn_once_and_goes_on_with_more_amounts(
     assert {n: one["num_utterances"] for n, one in taught.items()} == {2: 2, 6: 5}
     assert saved["points"][2]["trained_on"]["percent"] == taught[6]["primary_percent"]
     assert saved["points"][0]["trained_on"] is None
-    assert (run_dir / "curve.html").read_text().count("<svg") == 1
+    page = (run_dir / "curve.html").read_text()
+    assert page.count("<svg") == 1
+    reports = re.findall(r'<a href="([^"]+)"', page)
+    assert reports == [f"evaluation_{n}/report.html" for n in (0, 2, 6)]
+    for report in reports:
+        assert {"By device", "Style"} <= set(re.findall(r"<h2[^>]*>([^<]+)", (run_dir / report).read_text()))
     rows = [json.loads((run_dir / f"training_{n}" / "run.json").read_text())["rows"]["train.main"] for n in (2, 6)]
     assert [row["num_taken"] for row in rows] == [2, 6]
 

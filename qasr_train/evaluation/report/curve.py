@@ -4,6 +4,7 @@ Input: a `Curve`. Output: text; HTML without scripts or network.
 """
 
 import html
+from collections.abc import Mapping
 
 from qasr_train.evaluation.learning.amounts import CurvePoint, RoleRate
 from qasr_train.evaluation.learning.curve import Curve
@@ -48,10 +49,11 @@ def curve_summary(curve: Curve, directory: str) -> str:
     )
 
 
-def curve_page(curve: Curve) -> str:
-    """curve.html."""
+def curve_page(curve: Curve, reports: Mapping[str, str]) -> str:
+    """curve.html. reports: of the evaluations, name -> path from where the page lies."""
     table = curve_table(curve)
     verdicts = "".join(f"<li>{html.escape(text)}</li>" for text in curve.sentences())
+    links = " · ".join(f'<a href="{html.escape(path)}">{html.escape(name)}</a>' for name, path in reports.items())
     body = f"""<h1>How many recordings?</h1>
 <p>One fine-tune for each number of clips of {html.escape(curve.source)}, on suite {html.escape(curve.suite)}. Smaller draws lie
 within larger ones; 0 clips is the model before training. "{TAUGHT}" is the error rate on a sample of the very clips an amount was
@@ -59,7 +61,8 @@ trained on; a forecast is a power law through the amounts, with its band.</p>
 {wide_figure(amount_plot(_lines(curve), "error rate %"))}
 <ul>{verdicts}</ul>
 <p>{html.escape(_draws(curve))}</p>
-{html_table(table.headers, table.rows)}"""
+{html_table(table.headers, table.rows)}
+<p>Reports (groups, words to check, style, utterances): {links}</p>"""
     return html_page("Learning curve", body)
 
 

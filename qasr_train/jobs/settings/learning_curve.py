@@ -6,8 +6,10 @@ from typing import Any
 
 from qasr_train.config.settings import setting
 from qasr_train.errors import ConfigError
+from qasr_train.evaluation.columns.values import By
 from qasr_train.evaluation.scoring.significance import ResampleBy
-from qasr_train.evaluation.settings import RESAMPLE_BY, SetConfig, SuiteConfig
+from qasr_train.evaluation.settings import BINS, BY, RESAMPLE_BY, SetConfig, SuiteConfig
+from qasr_train.evaluation.style.settings import STYLE, check_traits
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.jobs.settings.finetune import FinetuneConfig, begun_context
 from qasr_train.run.directory import recorded_normalizer
@@ -48,6 +50,9 @@ class LearningCurveConfig(FinetuneConfig):
         Precision.auto, help="number format of the model in evaluation. auto: bf16 on a GPU, else fp32"
     )
     resample_by: ResampleBy = setting(ResampleBy.auto, help=RESAMPLE_BY)
+    by: list[str] = setting([], help=BY)
+    bins: dict[str, list[float]] = setting({}, help=BINS)
+    style: list[str] = setting([], help=STYLE)
     keep_checkpoints: bool = setting(
         True, help="whether the checkpoints of every amount stay; else they go once they are evaluated"
     )
@@ -55,6 +60,8 @@ class LearningCurveConfig(FinetuneConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_fp16(self.precision, "precision")
+        By(self.by, self.bins).check()
+        check_traits(self.style, "style")
         if not self.amounts:
             raise ConfigError("amounts=[]: name at least one number of clips, e.g. amounts=[15,60,240]")
         self.amounts = sorted(set(self.amounts))
@@ -79,6 +86,11 @@ class LearningCurveConfig(FinetuneConfig):
         """The name of the source that is cut."""
         others = [name for name in self.data.train if not name.startswith(REPLAY)]
         return self.cut_source or next(iter(others or self.data.train))
+
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The columns of the tests' manifests that rates are asked by."""
+        return tuple(By(self.by, self.bins).carried)
 
     def as_begun(self) -> "LearningCurveConfig":
         """With the prompts a resumed run began with, and its rules of comparison where those asked for are today's default."""
@@ -134,5 +146,8 @@ class LearningCurveConfig(FinetuneConfig):
             device=self.trainer.device,
             precision=self.precision,
             resample_by=self.resample_by,
+            by=[] if suite else self.by,  # clips that were trained on come without the tests' columns
+            bins={} if suite else self.bins,
+            style=self.style,
             seed=self.seed,
         )

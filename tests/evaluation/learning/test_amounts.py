@@ -102,7 +102,8 @@ def test_the_page_draws_each_amount_and_escapes_names() -> None:
     few, many = (run_of({"target": n, "guard": n}) for n in ([5, 5, 6, 6, 5, 6], [1, 1, 2, 1, 1, 2]))
     points = [curve_point(Amount(0), [few]), curve_point(Amount(1500, 1.234, None, 40, "x"), [many])]
     curve = Curve("<b>", "<i>", points, growth_between((0, [few]), (1500, [many])))
-    page = curve_page(curve)
+    page = curve_page(curve, {"1500 clips": "evaluation_1500/report.html"})
+    assert '<a href="evaluation_1500/report.html">1500 clips</a>' in page
     assert "&lt;b&gt;" in page and "<b>" not in page and "<i>" not in page
     assert ">1,500<" in page and ">0<" in page and ">target<" in page and ">guard<" in page
     lines = curve_summary(curve, "out").splitlines()

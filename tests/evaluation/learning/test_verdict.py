@@ -111,6 +111,5 @@ def test_the_share_test_is_fishers() -> None:
 def test_page_and_table_show_what_was_taught_and_the_verdict() -> None:
     curve = curve_of(HALF, FIFTH, KNOWN)
     assert "verdict: more data" in curve_summary(curve, "out") and "trained on, %" in curve_summary(curve, "out")
-    assert "verdict: more data" in curve_page(
-        curve
-    ) and "no forecast: a law needs 3 amounts, and there are 2" in curve_page(curve)
+    page = curve_page(curve, {})
+    assert "verdict: more data" in page and "no forecast: a law needs 3 amounts, and there are 2" in page
