@@ -281,9 +281,7 @@ def figures(arguments: argparse.Namespace, part: str, arm: str, name: str) -> Se
     for seed in arguments.seeds:
         runs = [load_run(folder_of(arguments, part, one, seed) / "test") for one in (CROSS_ENTROPY, arm)]
         pairs += [pair for pair in pair_runs(*runs)[0] if pair.set == name]
-        scores.append(
-            json.loads((folder_of(arguments, part, arm, seed) / "test" / "scores.json").read_text())["sets"][name]
-        )
+        scores.append(json.loads((folder_of(arguments, part, arm, seed) / "test" / "scores.json").read_text()))
     test = compare_pairs(pairs, Resampling()).test if pairs else None
     rate = change = ""
     if test is not None:
@@ -292,11 +290,12 @@ def figures(arguments: argparse.Namespace, part: str, arm: str, name: str) -> Se
         change = (
             "" if arm == CROSS_ENTROPY else f"{test.delta_percent:+.2f} [{low:+.2f}, {high:+.2f}], p {test.p_value:.3f}"
         )
-    terms = [score["terms"] for score in scores if score.get("terms")]
+    terms = [score["entities"]["sets"][name] for score in scores if score.get("entities")]
+    has_terms = any(one["recall_percent"] is not None for one in terms)
     shown = ", ".join(
-        f"{np.mean([one[key] for one in terms]):.1f}" for key in ("recall_percent", "precision_percent") if terms
+        f"{np.mean([one[key] for one in terms]):.1f}" for key in ("recall_percent", "precision_percent") if has_terms
     )
-    invented = [score["hallucination_percent"] for score in scores if score["hallucination_percent"] is not None]
+    invented = [share for score in scores if (share := score["sets"][name]["hallucination_percent"]) is not None]
     return rate, change, shown, f"{np.mean(invented):.1f}" if invented else ""
 
 
