@@ -43,12 +43,12 @@ DIGIT_SPEAKERS = ("george", "jackson", "nicolas")  # left out with seeds 0, 1, 2
 NUM_TEST = {"dev": 200, "known": 300, "new": 300}
 PIECE_S = 3.0  # of the noises
 LEVELS_DB = (0.0, -12.0, -24.0)
-CROSS_ENTROPY = "cross entropy"
+START, CROSS_ENTROPY = "start", "cross entropy"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One setting. arms: name -> what is theirs alone of the command; sets: of the evaluation, in the table's order."""
+    """One setting. arms: name -> what is theirs alone of the command, nothing of the start, which is not trained; sets: of the evaluation, in the table's order."""
 
     arms: dict[str, tuple[str, ...]]
     sets: tuple[str, ...]
@@ -223,28 +223,39 @@ MWER = ("experiment=polish", "optim.lr=1e-4")
 GSPO = ("experiment=polish", "objective=gspo", "optim.lr=5e-4")
 PARTS = {
     "medical": Part(
-        {CROSS_ENTROPY: FURTHER, "MWER": MWER, "GSPO": GSPO, "GSPO with terms": ("experiment=terms", "optim.lr=5e-4")},
+        {
+            START: (),
+            CROSS_ENTROPY: FURTHER,
+            "MWER": MWER,
+            "GSPO": GSPO,
+            "GSPO with terms": ("experiment=terms", "optim.lr=5e-4"),
+        },
         ("known", "new", "general"),
     ),
     "silence": Part(
         {
+            START: (),
             CROSS_ENTROPY: (*FURTHER, "augment.silence.share=0.3"),
             "GSPO": ("experiment=silence", "optim.lr=5e-4"),
         },
         ("silence", "known", "new", "general"),
     ),
-    "digits": Part({CROSS_ENTROPY: FURTHER, "MWER": MWER, "GSPO": GSPO}, ("digits",)),
+    "digits": Part({START: (), CROSS_ENTROPY: FURTHER, "MWER": MWER, "GSPO": GSPO}, ("digits",)),
 }
 
 
 def run(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> None:
     """Train and evaluate one arm, where that is not done yet."""
     folder = folder_of(arguments, part, arm, seed)
+    if arm == START:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "train_s.json").write_text("0", encoding="utf-8")
     if not (folder / "train_s.json").exists():
         began_s = time.perf_counter()
         step(folder.name, *train_command(arguments, part, arm, seed), f"out={folder / 'finetune'}")
         (folder / "train_s.json").write_text(json.dumps(time.perf_counter() - began_s), encoding="utf-8")
-    best = folder / "finetune" / "checkpoints" / "best"
+    trained = folder / "finetune" / "checkpoints" / "best"
+    best = start_of(arguments, part, seed) if arm == START else trained
     if not (folder / "test" / "scores.json").exists():
         step(
             f"{folder.name}, test",
