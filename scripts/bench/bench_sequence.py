@@ -48,7 +48,11 @@ START, CROSS_ENTROPY = "start", "cross entropy"
 
 @dataclass(frozen=True)
 class Part:
-    """One setting. arms: name -> what is theirs alone of the command, nothing of the start, which is not trained; sets: of the evaluation, in the table's order."""
+    """One setting.
+
+    arms: name -> what is theirs alone of the command, nothing of the start, which is not trained. sets: of the evaluation, in
+    the table's order.
+    """
 
     arms: dict[str, tuple[str, ...]]
     sets: tuple[str, ...]
