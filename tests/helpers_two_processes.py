@@ -17,7 +17,7 @@ def run_two_processes(folder: Path, *arguments: str) -> Path:
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-6000:]
