@@ -253,7 +253,7 @@ MISTAKES = [
     (
         "native",
         edit_json("config.json", lambda c: c.update(architectures=["Qwen3ASRForTokenClassification"])),
-        "Qwen3ASRForTokenClassification, which does not transcribe",
+        "this is a Qwen3-ForcedAligner, which gives timestamps",
     ),
     ("native", lambda f: (f / "model.safetensors").unlink(), "no weights, neither model.safetensors nor"),
     (
