@@ -12,6 +12,7 @@ from tests.helpers import ROOT
 
 # Where a source is put; `configs/source/` is for training and for benchmarks.
 SOURCE_AT = {
+    "align": "source",
     "check_transcripts": "source",
     "evaluate": "suite.sets.tried.source",
     "finetune": "data.train.tried",

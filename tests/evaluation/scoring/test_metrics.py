@@ -23,6 +23,7 @@ NEEDED = {
     "report/published.py": {"audio_s", "inference_s"},  # speed over some of the sets
     "report/tables.py": {"interval", "wer_percent"},  # the column in which means stand
     "report/tracker_figures.py": {"primary_metric", "rtfx", "wer_percent"},  # figures over all sets
+    "routes/compare.py": {"rtfx"},  # speed of a route
     "scoring/run_files.py": {"wer_percent"},  # micro_wer_percent
     "scoring/score.py": {"wer_percent"},  # macro_wer_percent
     # Forms that others prescribe: the leaderboard's tables and entries.

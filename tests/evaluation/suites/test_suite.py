@@ -20,6 +20,7 @@ from tests.helpers import tone, write_wav
 SUITES = sorted(path.stem for path in (CONFIG_DIR / "suite").glob("*.yaml"))
 # What the command line must give, because it differs for every user.
 PATHS = {
+    "alignment": ["suite.manifest=m.jsonl", "model=tiny_aligner"],
     "own": ["suite.manifest=m.jsonl"],
     "noise": ["suite.manifest=m.jsonl", "suite.noises=noise"],
     "demo": ["suite.sets.medical.source.path=m.jsonl", "suite.sets.general.source.path=g.jsonl"],
