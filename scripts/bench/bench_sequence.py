@@ -1,15 +1,16 @@
 """Further cross entropy against MWER and GSPO, from the same fine-tune by as many steps, by several seeds: gain and loss.
 
-    python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence [--parts medical silence digits]
+    python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence [--parts medical noise silence digits]
         [--seeds 0 1 2] [--steps 80]
 
 `medical`: the fine-tune of `make demo`, first taken further by cross entropy (100 steps, the best by the dev set),
 goes on with its 300 clips; dev and test: new sentences in noise, the test half in voices never trained on; general
-speech is the guard. `silence`: the same with clips without speech among them (experiment=silence), and noises without
-speech as a test, of other recordings than those that train. `digits`: real people (../shared/speech), a speaker left
-out, fine-tuned before (experiment=real_digits). Every training and evaluation is a process of the recipes; the best
-checkpoint by the dev set is taken in every arm. What is there is not made again. Prints rates pooled over the seeds
-and paired tests against cross entropy, speakers being what is drawn.
+speech is the guard. `noise`: the same, all of it with clips in noise, so that those that train are not heard right
+either. `silence`: the same with clips without speech among them (experiment=silence), and noises without speech as a
+test, of other recordings than those that train. `digits`: real people (../shared/speech), a speaker left out, fine-
+tuned before (experiment=real_digits). Every training and evaluation is a process of the recipes; the best checkpoint
+by the dev set is taken in every arm. What is there is not made again. Prints rates pooled over the seeds and paired
+tests against cross entropy, speakers being what is drawn.
 """
 
 import argparse
@@ -129,10 +130,17 @@ def write_noises(data: Path) -> None:
 def start_of(arguments: argparse.Namespace, part: str, seed: int) -> Path:
     """The checkpoint that the arms go on from; of digits it is trained here, without the speaker of the test."""
     if part != "digits":
-        folder = arguments.work / "medical-start"
+        noisy = noisy_data(arguments, part)
+        folder = arguments.work / ("noise-start" if noisy else "medical-start")
         if not (folder / "checkpoints" / "best").exists():
             demo = arguments.demo / "finetune" / "checkpoints" / "best"
-            further = (f"model.path={demo}", "trainer.max_steps=100", "trainer.validate_every=25")
+            num_steps = 300 if noisy else 100
+            further = (
+                f"model.path={demo}",
+                f"trainer.max_steps={num_steps}",
+                f"trainer.validate_every={num_steps // 4}",
+                *noisy,
+            )
             step(folder.name, *CONTINUE, *FURTHER, *medical_data(arguments), *further, f"out={folder}")
         return folder / "checkpoints" / "best"
     speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
@@ -157,9 +165,16 @@ def train_command(arguments: argparse.Namespace, part: str, arm: str, seed: int)
     return (
         *common,
         *((terms,) if "experiment=terms" in common else ()),
-        *((noises,) if part == "silence" else ()),
+        *((noises,) if part == "silence" else noisy_data(arguments, part)),
         *medical_data(arguments),
     )
+
+
+def noisy_data(arguments: argparse.Namespace, part: str) -> tuple[str, ...]:
+    """Clips in noise, half of whose words are lost in the worst, where the part is about that."""
+    path = f"augment.noise.path={arguments.work / 'data' / 'noises.jsonl'}"
+    snr = ("augment.noise.probability=0.8", "augment.noise.min_snr_db=-5", "augment.noise.max_snr_db=15")
+    return (path, *snr) if part == "noise" else ()
 
 
 def medical_data(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -236,6 +251,7 @@ PARTS = {
         },
         ("known", "new", "general"),
     ),
+    "noise": Part({START: (), CROSS_ENTROPY: FURTHER, "MWER": MWER, "GSPO": GSPO}, ("known", "new", "general")),
     "silence": Part(
         {
             START: (),
