@@ -1,7 +1,8 @@
 """What two processes do in tests: every case once, its results written down for tests/training/test_two_processes.py.
 
-Run by `python -m torch.distributed.run --nproc_per_node 2 tests/training/worker.py OUT [FAMILY]`. The first process writes
-OUT/NAME.pt. Of Whisper what belongs to the family alone is done for Qwen3-ASR's tests, all that differs by model for its own.
+Run by `python -m torch.distributed.run --nproc_per_node 2 tests/training/worker.py OUT CASES`: ddp, all or whisper.
+The first process writes OUT/NAME.pt. Of Whisper what belongs to the family alone is done for Qwen3-ASR's tests, all
+that differs by model for its own.
 """
 
 import math
@@ -49,13 +50,14 @@ HYPOTHESES = MWERConfig(num_hypotheses=3)
 REPLAYED = {"u1", "u3"}  # clips that are held to the base, all of them on the second process
 
 
-def main(out: Path) -> None:
-    """Every case with DDP, then with FSDP2, then with DeepSpeed where it is installed."""
+def main(out: Path, *, is_whole: bool) -> None:
+    """Every case with DDP; is_whole: compiled too, then with FSDP2, then with DeepSpeed where it is installed."""
     utterances = make_clips(out / f"clips{os.environ['RANK']}")
-    for kind in ("ddp", "fsdp2"):
+    kinds = KINDS if is_whole else ["ddp"]
+    for kind in kinds[:2]:
         choose(kind)
         keep(out / kind / "whisper.pt", unknown_languages(out / kind / "whisper", utterances))
-    for kind in KINDS:
+    for kind in kinds:
         choose(kind)
         for name, adapt in ADAPT.items():
             folder = out / kind / name
@@ -70,6 +72,8 @@ def main(out: Path) -> None:
         if kind == "ddp":
             choose(kind)
             keep(out / kind / "held.pt", held(out / kind / "held", utterances))
+        if kind == "ddp" and is_whole:
+            choose(kind)
             keep(out / kind / "compiled.pt", compiled(out / kind / "compiled", utterances))
         choose(kind)
         keep(out / kind / "validation.pt", validation(out / kind / "validation", utterances))
@@ -254,6 +258,8 @@ def message(kind: type[Exception], action: Callable[[], Any]) -> str:
 
 
 if __name__ == "__main__":
-    run = main_whisper if sys.argv[2:] == ["whisper"] else main
-    run(Path(sys.argv[1]))
+    if sys.argv[2] == "whisper":
+        main_whisper(Path(sys.argv[1]))
+    else:
+        main(Path(sys.argv[1]), is_whole=sys.argv[2] == "all")
     end_process(0)
