@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from qasr_train.config.patterns import matches
+from qasr_train.config.patterns import matches_any
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError
@@ -93,7 +93,7 @@ class SampleByErrorConfig:
     def is_for(self, source: str) -> bool:
         """Whether a source of data.train is drawn so."""
         key = "data.sample_by_error.sources"
-        return self.predictions is not None and any(matches(key, pattern, source) for pattern in self.sources)
+        return self.predictions is not None and matches_any(key, self.sources, source)
 
 
 class FeaturesOn(str, Enum):

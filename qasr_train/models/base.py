@@ -310,8 +310,8 @@ class Sampler(Trainable, Protocol):
         """The greedy hypothesis of each clip and, after the same prompt, one for each row of random numbers.
 
         Args:
-            batch: a training batch; its targets are not looked at, but for the language that a row is told.
-            uniforms: float64 [B, K, n] in [0, 1), on the batch's device; token t of draw k is chosen by number t of row k.
+            batch: a training batch on the host; its targets are not looked at, but for the language that a row is told.
+            uniforms: float64 [B, K, n] in [0, 1), on the model's device; token t of draw k is chosen by number t of row k.
             temperature: divides the logits before a token is drawn. limits: most new tokens of each clip, at most n.
         """
 

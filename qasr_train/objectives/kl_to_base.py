@@ -17,7 +17,7 @@ from peft import PeftModel
 from torch import nn
 
 from qasr_train.batch import IGNORED, Batch
-from qasr_train.config.patterns import matches
+from qasr_train.config.patterns import matches_any
 from qasr_train.models.base import AudioEncoder, TargetStates, Trainable
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.objectives.base import LossSum
@@ -71,7 +71,7 @@ class KLToBase:
         return LossSum(total=loss_nats, num_targets=len(states.targets), metrics=metrics)
 
     def _is_held(self, source: str) -> bool:
-        return any(matches("objective.kl_sources", pattern, source) for pattern in self.kl_sources)
+        return matches_any("objective.kl_sources", self.kl_sources, source)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from qasr_train.batch import Batch, Rollout
-from qasr_train.config.patterns import matches
+from qasr_train.config.patterns import matches_any
 from qasr_train.models.base import TargetStates, Trainable
 from qasr_train.objectives.base import LossSum
 from qasr_train.objectives.chunked_head import sum_over_chunks
@@ -121,7 +121,7 @@ class SequenceLoss:
 
     def _is_held(self, batch: Batch, rollout: Rollout, number: int) -> bool:
         source = batch.sources[number] if batch.sources else ""
-        is_chosen = any(matches("objective.kl_sources", pattern, source) for pattern in self.kl_sources)
+        is_chosen = matches_any("objective.kl_sources", self.kl_sources, source)
         return bool(rollout.is_reference[number]) and is_chosen
 
 

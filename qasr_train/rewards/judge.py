@@ -71,6 +71,7 @@ class Judge:
         self._normalized: Callable[[str, str | None], str] = lru_cache(_KEPT)(normalizer.normalize)
         self._compared = lru_cache(_KEPT)(self._compare)
         self._finder = lru_cache(256)(self._make_finder)
+        self._found = lru_cache(_KEPT)(self._find)
 
     def normalized(self, text: str, language: str | None) -> str:
         """A text by the rules of the normaliser."""
@@ -84,12 +85,14 @@ class Judge:
         """The terms of the row, or of the list where the row has none; None where there are neither."""
         if not (asked.terms or self._spellings):
             return None
-        finder = self._finder(asked.terms, asked.language)
         spoken, written = (
-            Counter(hit.term for hit in finder.find(self.normalized(text, asked.language)))
-            for text in (asked.reference, hypothesis.text)
+            self._found(text, asked.terms, asked.language) for text in (asked.reference, hypothesis.text)
         )
         return Terms(spoken.total(), written.total(), (spoken & written).total())
+
+    def _find(self, text: str, terms: tuple[str, ...], language: str | None) -> Counter[str]:
+        finder = self._finder(terms, language)
+        return Counter(hit.term for hit in finder.find(self.normalized(text, language)))
 
     def _make_finder(self, terms: tuple[str, ...], language: str | None) -> TermFinder:
         spellings = [(term, term) for term in terms] or list(self._spellings.items())

@@ -125,7 +125,7 @@ def draw_batch(model: Qwen3ASR, batch: Batch, given: argparse.Namespace) -> list
     """Tokens of each hypothesis, all clips together."""
     limits = [token_limit(duration_s) for duration_s in batch.duration_s.tolist()]
     uniforms = torch.rand(len(batch), given.hypotheses - 1, max(limits), dtype=torch.float64)
-    drawn = model.draw(batch.to(given.device), uniforms.to(given.device), temperature=1.0, limits=limits)
+    drawn = model.draw(batch, uniforms.to(given.device), temperature=1.0, limits=limits)
     return [len(draw.ids) for one in drawn for draw in one.draws]
 
 

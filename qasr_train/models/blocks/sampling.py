@@ -50,7 +50,8 @@ class Drawn:
 
     def __call__(self, logits: torch.Tensor) -> Chosen:
         """See `Chooser`; the probabilities told are those of the model, not of the temperature."""
-        log_sums, logits = logits.float().logsumexp(-1), logits.float()
+        logits = logits.float()
+        log_sums = logits.logsumexp(-1)
         logits = logits.index_fill(-1, self.never, -torch.inf)
         # Rows that are done run on for some steps between two looks at them; their numbers do not matter.
         numbers = self.uniforms[:, min(self.num_chosen, self.uniforms.shape[1] - 1), None]

@@ -151,12 +151,12 @@ class Qwen3ASR(nn.Module):
         self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
     ) -> list[DrawnClip]:
         """See `Sampler`; the language is part of what is said."""
-        core, host = self.core, batch.host or batch
+        core = self.core
         was_training = core.training
         core.eval()
         try:
-            prompts = [row.prompt for row in rows_of(host)]
-            asked = with_rows(host, [Said(clip, prompt) for clip, prompt in enumerate(prompts)], pad_id=self.pad_id)
+            prompts = [row.prompt for row in rows_of(batch)]
+            asked = with_rows(batch, [Said(clip, prompt) for clip, prompt in enumerate(prompts)], pad_id=self.pad_id)
             asked = asked.to(uniforms.device)
             packed = pack(asked, self.collator.audio_id)
             chooser = Drawn(uniforms, temperature=temperature, never=self.collator.audio_id)

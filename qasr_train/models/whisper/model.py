@@ -200,12 +200,12 @@ class Whisper(nn.Module):
         self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
     ) -> list[DrawnClip]:
         """See `Sampler`; the language is told, by the row or by what the model hears, and is not part of what is said."""
-        core, host, tokens = self.core, batch.host or batch, self.tokens
+        core, tokens = self.core, self.tokens
         was_training = core.training
         core.eval()
         try:
-            rows = [Said(row.clip, tokens.drawing_prompt(row.prompt, row.target)) for row in rows_of(host)]
-            asked = with_rows(host, rows, pad_id=self.pad_id, on_left=True).to(uniforms.device)
+            rows = [Said(row.clip, tokens.drawing_prompt(row.prompt, row.target)) for row in rows_of(batch)]
+            asked = with_rows(batch, rows, pad_id=self.pad_id, on_left=True).to(uniforms.device)
             states, mask = self._heard_by_rows(asked)
             ids, is_token = self.fill_languages(asked, states, mask), asked.attention_mask.bool()
             chooser = Drawn(uniforms, temperature=temperature, never=tokens.sot_id)

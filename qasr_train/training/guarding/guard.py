@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
-from qasr_train.config.patterns import matches
+from qasr_train.config.patterns import matches_any
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.run.history import PAST_MARGIN
@@ -149,7 +149,7 @@ class Guard:
                 )
 
     def _is_watched(self, dev_set: str) -> bool:
-        return any(matches("trainer.guard.sets", pattern, dev_set) for pattern in self.sets)
+        return matches_any("trainer.guard.sets", self.sets, dev_set)
 
 
 def make_guard(config: GuardConfig, say: Callable[[str], None]) -> Guard | None:

@@ -57,9 +57,8 @@ class Rollouts:
         if not batch.ids:  # nothing could be read of it
             return []
         limits = [self.limit(duration_s) for duration_s in batch.duration_s.tolist()]
-        device = self.accelerator.device
         uniforms = torch.stack([self._uniforms(batch, clip, number, max(limits)) for clip in range(len(batch))])
-        return self.model.draw(batch.to(device), uniforms.to(device), temperature=self.temperature, limits=limits)
+        return self.model.draw(batch, uniforms.to(self.accelerator.device), temperature=self.temperature, limits=limits)
 
     def _uniforms(self, batch: Batch, clip: int, number: int, num_tokens: int) -> torch.Tensor:
         """float64 [K, n]: the random numbers of a clip's draws, each of which has its own whatever `num_tokens` is."""
