@@ -1,8 +1,9 @@
 """Owns the probe by masked numbers: the stretch of a clip in which a number is said is made silent; who writes it knew it.
 
-Input: utterances with their texts. Output: the `NumberMask` as a change of clips, and whether a text has the number all the same.
-Where in the clip a number lies is estimated by letters, from the first to the last active moment, with a margin; a mask that
-misses lets every model hear the number, the one before training too, so figures are read beside a baseline's.
+Input: utterances with their texts; of alternatives the first. Output: the `NumberMask` as a change of clips, and whether a text
+has the number all the same. Where in the clip a number lies is estimated by letters, from the first to the last active moment,
+with a margin; a mask that misses lets every model hear the number, the one before training too, so figures are read beside a
+baseline's.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.style import number_words
@@ -69,7 +71,7 @@ class NumberMask:
 
     def apply(self, waveform: np.ndarray, utterance: Utterance) -> np.ndarray:
         """The clip with its number silent, float32 [S], as long as before; unchanged where it has none."""
-        text = utterance.text or ""
+        text = first_spelling(utterance.text or "")
         number = find_number(text, utterance.language)
         first, last = _speech(waveform)
         if number is None or last <= first:

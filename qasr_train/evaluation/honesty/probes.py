@@ -16,6 +16,7 @@ from qasr_train.evaluation.honesty.wrong_references import Side, side_of, spans_
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.significance import Interval, error_rate_interval, interval_text
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.tokens import tokens
 
@@ -146,10 +147,11 @@ def count_numbers(run: ScoredRun, normalizer: Normalizer) -> Counted:
     counted = Counted({}, {}, {}, [])
     for row in run.rows:
         one = row.prediction
-        number = find_number(one.text or "", one.language)
+        text = first_spelling(one.text or "")
+        number = find_number(text, one.language)
         if number is None or one.failed:
             continue
-        is_hit = is_written(number, one.text or "", one.pred_text, one.language, normalizer)
+        is_hit = is_written(number, text, one.pred_text, one.language, normalizer)
         counted.hits[one.id], counted.places[one.id], counted.speakers[one.id] = int(is_hit), 1, one.speaker
         if is_hit:
             counted.examples.append(Example(one.id, "(silence)", number.text, one.pred_text))
@@ -238,7 +240,7 @@ def _switches(run: ScoredRun, baseline: ScoredRun | None, rules: Rules) -> Probe
 def _agreement(run: ScoredRun, rules: Rules) -> tuple[Agreement, list[Example]]:
     rows = [row.prediction for row in run.rows if row.is_scored]
     said = {one.id: one.pred_text for one in rows}
-    pairs: Sequence[Pair] = [Pair(one.id, one.text or "", one.pred_text, one.language) for one in rows]
+    pairs: Sequence[Pair] = [Pair(one.id, first_spelling(one.text or ""), one.pred_text, one.language) for one in rows]
     renderings = find_renderings(pairs, rules.normalizer)
     ways: dict[str, set[str]] = {}
     for one in renderings:

@@ -14,6 +14,7 @@ from random import Random
 from rapidfuzz.distance import Levenshtein
 
 from qasr_train.manifest import Utterance
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.tokens import tokens
@@ -78,17 +79,18 @@ def plant_errors(utterances: Sequence[Utterance], fraction: float, seed: int, no
     """New texts by id: of that share of the utterances, drawn by the seed, one word is another word of the set.
 
     Only texts of four words or more are taken, of languages written with spaces; the new word has as few letters in common with
-    the old one as a wrong span needs.
+    the old one as a wrong span needs. Of alternatives the first is what a word is planted in.
     """
     draw = Random(seed)
-    able = [one for one in utterances if _can_hold(one)]
+    texts = {one.id: first_spelling(one.text or "") for one in utterances}
+    able = [one for one in utterances if _can_hold(texts[one.id], one.language)]
     chosen = draw.sample(able, min(len(able), round(fraction * len(utterances))))
     words: dict[str | None, list[str]] = {}
     for one in able:
-        words.setdefault(one.language, []).extend(_plantable(one.text or ""))
+        words.setdefault(one.language, []).extend(_plantable(texts[one.id]))
     planted = {}
     for one in chosen:
-        text = (one.text or "").split()
+        text = texts[one.id].split()
         place = draw.choice([number for number, word in enumerate(text) if _is_plantable(word)])
         if other := _other_word(text[place], words[one.language], one.language, normalizer, draw):
             planted[one.id] = " ".join([*text[:place], other, *text[place + 1 :]])
@@ -98,8 +100,10 @@ def plant_errors(utterances: Sequence[Utterance], fraction: float, seed: int, no
 def spans_of(
     published: str, right: str, language: str | None, normalizer: Normalizer
 ) -> tuple[list[str], list[WrongSpan]]:
-    """(tokens of the published text, where it is wrong), by the rules of a normaliser."""
-    ours, theirs = (tokens(normalizer.normalize(text, language), language) for text in (published, right))
+    """(tokens of the published text, where it is wrong), by the rules of a normaliser; of alternatives the first."""
+    ours, theirs = (
+        tokens(normalizer.normalize(first_spelling(text), language), language) for text in (published, right)
+    )
     return ours, wrong_spans(ours, theirs)
 
 
@@ -108,9 +112,8 @@ def _opcodes(ours: Sequence[str], theirs: Sequence[str]) -> Sequence[tuple[str, 
     return SequenceMatcher(None, list(ours), list(theirs), autojunk=False).get_opcodes()
 
 
-def _can_hold(one: Utterance) -> bool:
-    text = one.text or ""
-    return one.language not in CER_LANGUAGES and len(text.split()) >= _MIN_WORDS and bool(_plantable(text))
+def _can_hold(text: str, language: str | None) -> bool:
+    return language not in CER_LANGUAGES and len(text.split()) >= _MIN_WORDS and bool(_plantable(text))
 
 
 def _plantable(text: str) -> list[str]:

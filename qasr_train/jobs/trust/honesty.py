@@ -24,6 +24,7 @@ from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory,
 from qasr_train.run.processes import num_launched
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
+from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
@@ -105,7 +106,7 @@ def _right_texts(config: HonestyConfig, published: UtteranceSet) -> dict[str, st
 
 def _with_numbers(one: UtteranceSet) -> UtteranceSet:
     """The utterances whose number can be masked, under the mask."""
-    able = [row for row in one.utterances if find_number(row.text or "", row.language)]
+    able = [row for row in one.utterances if find_number(first_spelling(row.text or ""), row.language)]
     return replace(one, name=MASKED, utterances=able, change=NumberMask())
 
 

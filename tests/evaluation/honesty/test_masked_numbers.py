@@ -39,6 +39,10 @@ def test_silence_lies_where_the_number_is_said_and_nowhere_else() -> None:
     assert len(masked) == len(waveform) and waveform[60_000] == 0.5
     untouched = NumberMask().apply(waveform, Utterance("u", "a.wav", "no number here", "English"))
     assert untouched is waveform
+    stated = Utterance(
+        "u", "a.wav", TEXT.replace("the vote was", "{ the / a / this very } vote { was / @ }"), "English"
+    )
+    assert np.array_equal(NumberMask().apply(waveform, stated), masked)  # the first spelling is what was said
 
 
 @pytest.mark.parametrize(

@@ -39,10 +39,10 @@ def without_number(n: int) -> str:
     return published(n).replace(NUMBER_WORDS[n % 8] + " ", "")
 
 
-def run_of(heard: Callable[[int], str], num_clips: int = 40) -> ScoredRun:
+def run_of(heard: Callable[[int], str], num_clips: int = 40, reference: Callable[[int], str] = published) -> ScoredRun:
     rows = [
         Prediction(
-            None, 1.0, 0.1, published(n), heard(n),
+            None, 1.0, 0.1, reference(n), heard(n),
             id=str(n), set="x", language="English", speaker=f"s{n % 10}",
         )
         for n in range(num_clips)
@@ -79,6 +79,18 @@ def test_who_hears_lights_none_up(baseline: Heard | None) -> None:
     assert [results[name].num_hits for name in (REFERENCES, NUMBERS)] == [0, 0]
     assert Light.lit not in {one.light for one in results.values()}
     assert results[SPELLINGS].light is Light.dark and "kappa 0.00" in results[SPELLINGS].because
+
+
+def test_of_alternatives_the_first_is_what_was_published() -> None:
+    def stated(n: int) -> str:
+        return published(n).replace("they met", "{ they / we } { met / have met / @ }")
+
+    right = {id_: text.replace("in town", "in { town / towns }") for id_, text in RIGHT.items()}
+    knows, hears = (
+        Heard(run_of(one, reference=stated), run_of(other, reference=stated))
+        for one, other in ((published, published), (spoken, without_number))
+    )
+    assert run_probes(knows, hears, right, RULES) == run_probes(KNOWS, HEARS, RIGHT, RULES)
 
 
 def test_a_mask_that_misses_is_heard_by_the_baseline_too() -> None:

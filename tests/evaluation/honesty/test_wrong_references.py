@@ -68,3 +68,14 @@ def test_planted_words_differ_are_drawn_by_the_seed_and_spare_what_cannot_hold_t
     said = {one.id: one.text or "" for one in rows}
     assert all(len(spans_of(text, said[id_], "English", rules)[1]) == 1 for id_, text in planted.items())
     assert not {"short", "han"} & set(plant_errors(rows, 1.0, 0, rules))
+
+
+def test_a_word_is_planted_in_the_first_of_alternatives() -> None:
+    rows = [
+        Utterance(f"u{n}", "a.wav", f"{{ patient / person }} number {w} takes {{ two / 2 }} pills", "English")
+        for n, w in enumerate("aspirin ibuprofen codeine morphine".split())
+    ]
+    rules = get_normalizer("qasr-2")
+    planted = plant_errors(rows, 1.0, 0, rules)
+    assert len(planted) == 4 and not any(mark in text for text in planted.values() for mark in "{/}")
+    assert all(len(spans_of(planted[one.id], one.text or "", "English", rules)[1]) == 1 for one in rows)
