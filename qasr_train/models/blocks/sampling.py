@@ -5,13 +5,14 @@ in the batch. Output: tokens; batches whose rows share the audio of their clip.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
 from qasr_train.batch import IGNORED, Batch
 from qasr_train.models.blocks.greedy import Chosen, RowTokens, Steps, choose, finish_rows
+from qasr_train.models.blocks.rows import pad_rows
 
 
 class Chooser(Protocol):
@@ -108,27 +109,13 @@ def with_rows(batch: Batch, rows: Sequence[Said], *, pad_id: int, on_left: bool 
 
     on_left: whether rows are padded there, else on the right.
     """
-    widths = [len(row.prompt) + len(row.target) for row in rows]
-    shape = (len(rows), max(widths))
-    input_ids = torch.full(shape, pad_id, dtype=torch.int64)
-    attention_mask = torch.zeros(shape, dtype=torch.int64)
-    labels = torch.full(shape, IGNORED, dtype=torch.int64)
-    for number, (row, width) in enumerate(zip(rows, widths, strict=True)):
-        begin = shape[1] - width if on_left else 0
-        input_ids[number, begin : begin + width] = torch.tensor([*row.prompt, *row.target])
-        attention_mask[number, begin : begin + width] = 1
-        labels[number, begin + len(row.prompt) : begin + width] = torch.tensor(row.target, dtype=torch.int64)
-    return Batch(
+    input_ids, attention_mask, labels = pad_rows([(row.prompt, row.target) for row in rows], pad_id, on_left=on_left)
+    return replace(
+        batch,
         ids=[batch.ids[row.clip] for row in rows] if batch.ids else [],  # none where nothing could be read
         input_ids=input_ids,
         attention_mask=attention_mask,
         labels=labels,
-        input_features=batch.input_features,
-        input_features_mask=batch.input_features_mask,
-        duration_s=batch.duration_s,
-        waveforms=batch.waveforms,
-        num_samples=batch.num_samples,
-        encoded=batch.encoded,
         sources=[batch.sources[row.clip] for row in rows] if batch.sources else [],
         references=[batch.references[row.clip] for row in rows] if batch.references else [],
         audio_of=[row.clip for row in rows],

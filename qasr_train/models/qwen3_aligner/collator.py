@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from transformers import Qwen3ASRProcessor
 
 from qasr_train.batch import IGNORED, Batch, Recording
@@ -16,6 +15,7 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.log_mel import LogMel
+from qasr_train.models.blocks.rows import pad_labelled
 from qasr_train.models.blocks.sound import Sound
 from qasr_train.models.qwen3_aligner.words import Unit, split_units
 
@@ -125,7 +125,7 @@ class Qwen3AlignerCollator:
                 ids += [*word, *[self.slot_id] * len(slots)]
                 labels += [*[IGNORED] * len(word), *slots]
             sequences.append((ids, labels))
-        input_ids, attention_mask, labels_of_all = self._pad(sequences)
+        input_ids, attention_mask, labels_of_all = pad_labelled(sequences, self.pad_id)
         makes_features = self.makes_features if supervised else self.makes_prompt_features
         return Batch(
             ids=[one.utterance.id for one in recordings],
@@ -148,18 +148,6 @@ class Qwen3AlignerCollator:
                 )
             numbers.append(number)
         return numbers
-
-    def _pad(self, sequences: list[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """int64 [B, T] ids, attention mask and labels, padded on the right."""
-        shape = (len(sequences), max(len(ids) for ids, _ in sequences))
-        input_ids = torch.full(shape, self.pad_id, dtype=torch.int64)
-        attention_mask = torch.zeros(shape, dtype=torch.int64)
-        padded = torch.full(shape, IGNORED, dtype=torch.int64)
-        for row, (ids, labels) in enumerate(sequences):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            attention_mask[row, : len(ids)] = 1
-            padded[row, : len(ids)] = torch.tensor(labels)
-        return input_ids, attention_mask, padded
 
     def _special(self, token: str) -> int:
         token_id = self.tokenizer.get_vocab().get(token)

@@ -6,29 +6,20 @@ no padding side, context or companion can move the mask (the faults of other col
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
-import torch
 from transformers import Qwen3ASRProcessor
 
-from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.batch import Batch, Recording
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.log_mel import LogMel
+from qasr_train.models.blocks.rows import TokenRow, pad_rows
 from qasr_train.models.blocks.sound import Sound
 from qasr_train.text.alternatives.notation import first_spelling
 
 ASR_TEXT = "<asr_text>"
 NO_LANGUAGE = "None"
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """Token ids of one row. prompt ends where the model starts to speak; target is empty in transcription."""
-
-    prompt: list[int]
-    target: list[int]
 
 
 class Qwen3ASRCollator:
@@ -113,7 +104,7 @@ class Qwen3ASRCollator:
         systems: list[str | None],
     ) -> Batch:
         sequences = self._sequences(self.sound.num_positions(recordings), targets, systems, supervised=supervised)
-        input_ids, attention_mask, labels = self._pad(sequences, supervised=supervised)
+        input_ids, attention_mask, labels = pad_rows(sequences, self.pad_id, on_left=not supervised)
         return Batch(
             ids=[r.utterance.id for r in recordings],
             input_ids=input_ids,
@@ -150,22 +141,6 @@ class Qwen3ASRCollator:
             else:
                 rows.append(TokenRow(prompt + spoken, []))
         return rows
-
-    def _pad(self, sequences: list[TokenRow], *, supervised: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """int64 [B, T] ids, attention mask and labels; padded on the right in training, on the left for generation."""
-        widths = [len(s.prompt) + len(s.target) for s in sequences]
-        shape = (len(sequences), max(widths))
-        input_ids = torch.full(shape, self.pad_id, dtype=torch.int64)
-        attention_mask = torch.zeros(shape, dtype=torch.int64)
-        labels = torch.full(shape, IGNORED, dtype=torch.int64)
-        for row, (sequence, width) in enumerate(zip(sequences, widths, strict=True)):
-            first = 0 if supervised else shape[1] - width
-            ids = torch.tensor(sequence.prompt + sequence.target)
-            input_ids[row, first : first + width] = ids
-            attention_mask[row, first : first + width] = 1
-            first_target = len(sequence.prompt)
-            labels[row, first + first_target : first + width] = ids[first_target:]
-        return input_ids, attention_mask, labels
 
     def _special(self, token: str) -> int:
         token_id = self.tokenizer.get_vocab().get(token)

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
-from qasr_train.batch import IGNORED, Batch, Recording
+from qasr_train.batch import Batch, Recording
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
+from qasr_train.models.blocks.rows import TokenRow, pad_rows
 from qasr_train.models.whisper.config import WhisperConfig, Window
 from qasr_train.models.whisper.log_mel import WhisperLogMel
-from qasr_train.models.whisper.tokens import TokenRow, WhisperTokens, transcript_of
+from qasr_train.models.whisper.tokens import WhisperTokens, transcript_of
 
 CLIP_FRAMES = 50  # a clip's own window is a multiple of half a second, so that batches have few shapes
 # Frames of silence that the convolutions see after a clip's own window: what is beside it in a batch changes nothing then.
@@ -101,7 +102,7 @@ class WhisperCollator:
             ConfigError: the checkpoint does not know a language.
         """
         rows = [self._training_row(one.utterance) for one in recordings]
-        input_ids, attention_mask, labels = _pad(rows, self.tokens.end_id, on_left=False)
+        input_ids, attention_mask, labels = pad_rows(rows, self.tokens.end_id)
         full = self.window is Window.full or _falls_under(self.full_window_fraction, recordings)
         return self._batch(
             recordings, input_ids, attention_mask, labels, is_full=full, makes_features=self.makes_features
@@ -124,7 +125,7 @@ class WhisperCollator:
                 raise ConfigError(f"decode.language={language}: {error}; use auto, or one of those") from None
         contexts = [one.utterance.context if use_context else None for one in recordings]
         rows = [TokenRow([*self.tokens.context_ids(one, beside=len(start)), *start], []) for one in contexts]
-        input_ids, attention_mask, _ = _pad(rows, self.tokens.end_id, on_left=True)
+        input_ids, attention_mask, _ = pad_rows(rows, self.tokens.end_id, on_left=True)
         is_full = self.window is Window.full
         return self._batch(recordings, input_ids, attention_mask, None, is_full=is_full, makes_features=True)
 
@@ -228,18 +229,3 @@ def _falls_under(fraction: float, recordings: Sequence[Recording]) -> bool:
     """A draw by what is in the batch, so that resuming repeats it; batches hold other clips in every epoch."""
     ids = "\n".join(one.utterance.id for one in recordings)
     return int.from_bytes(blake2b(ids.encode(), digest_size=6).digest(), "little") < fraction * 2**48
-
-
-def _pad(rows: list[TokenRow], pad_id: int, *, on_left: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """int64 [B, T] ids, attention mask and labels."""
-    width = max(len(row.prompt) + len(row.target) for row in rows)
-    padded = []
-    for row in rows:
-        ids, num_prompt = torch.tensor(row.prompt + row.target), len(row.prompt)
-        labels = ids.clone()
-        labels[:num_prompt] = IGNORED
-        missing = width - len(ids)
-        at = (missing, 0) if on_left else (0, missing)
-        padded.append((F.pad(ids, at, value=pad_id), F.pad(torch.ones_like(ids), at), F.pad(labels, at, value=IGNORED)))
-    input_ids, attention_mask, labels = (torch.stack(one) for one in zip(*padded, strict=True))
-    return input_ids, attention_mask, labels

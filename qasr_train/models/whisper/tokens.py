@@ -6,12 +6,13 @@ figure 1: [<|startofprev|> context] <|startoftranscript|> language task <|notime
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPER_LANGUAGES
 
 from qasr_train.errors import CheckpointError, ConfigError, DataError
 from qasr_train.manifest import Utterance
+from qasr_train.models.blocks.rows import TokenRow
 from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import resolve_language
 
@@ -20,13 +21,6 @@ _WITHOUT_SPACES = ("\u0e00-\u0eff", "\u1000-\u109f", "\u1780-\u17ff", "\u3000-\u
 _RANGES = [(one[0], one[-1]) for one in _WITHOUT_SPACES]
 _MULTILINGUAL_VOCAB = 51865
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # two names of one token, by the age of the tokenizer
-
-
-class TokenRow(NamedTuple):
-    """Token ids of one row. prompt ends where the model starts to speak; target is empty in transcription."""
-
-    prompt: list[int]
-    target: list[int]
 
 
 class WhisperTokens:
