@@ -25,8 +25,8 @@ from qasr_train.jobs.finetune import finetune, refuse_mistakes
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS
 from qasr_train.jobs.settings.learning_curve import TAUGHT, LearningCurveConfig
 from qasr_train.run.device import Machine, join_machine
-from qasr_train.run.directory import RUN_FILE, check_same_config, read_run, record_in_run, run_directory, write_record
-from qasr_train.run.processes import num_launched
+from qasr_train.run.directory import check_same_config, has_record, read_run, record_in_run, run_directory, write_record
+from qasr_train.run.processes import refuse_several_processes
 from qasr_train.sources.source import load_table
 from qasr_train.sources.table import UtteranceTable, draw
 from qasr_train.training.checkpoint import checkpoint_path, list_checkpoints, read_state
@@ -86,13 +86,9 @@ def learning_curve(config: LearningCurveConfig) -> Curve:
         UserError: as finetune and evaluate; an amount that is done is not done again with resume=true.
     """
     # 1 what can be seen to be wrong before a weight is read
-    if num_launched() > 1:
-        raise ConfigError(
-            f"WORLD_SIZE={num_launched()}: learning_curve does not share its work among processes; run it as one process, "
-            "without accelerate launch or torchrun"
-        )
+    refuse_several_processes("learning_curve")
     config = config.as_begun()
-    is_resumed = config.resume and _is_begun(Path(config.run_dir))
+    is_resumed = config.resume and has_record(Path(config.run_dir))
     if is_resumed:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
     refuse_mistakes(config)
@@ -173,12 +169,6 @@ def _named(run_dir: Path, num_clips: int) -> str:
     return (f"{num_clips} clips" if num_clips else "the model before training") + done
 
 
-def _is_begun(folder: Path) -> bool:
-    """Whether a run has its record there; an empty one was killed right after it had claimed the folder."""
-    record = folder / RUN_FILE
-    return record.is_file() and record.stat().st_size > 0
-
-
 def _refuse_other_clips(run_dir: Path, name: str, clips: UtteranceTable) -> None:
     """Draws of other clips would not lie within each other."""
     ids = "\n".join(str(one) for one in clips.column("id").to_pylist())
@@ -195,7 +185,7 @@ def _refuse_other_clips(run_dir: Path, name: str, clips: UtteranceTable) -> None
 def _trained(one: Training) -> Amount:
     """A fine-tune, made or gone on with unless that is done."""
     config, folder, num_clips = one.config, one.folder("training"), one.num_clips
-    is_begun = _is_begun(folder)
+    is_begun = has_record(folder)
     if not is_begun:
         shutil.rmtree(folder, ignore_errors=True)
     if is_begun and (done := read_run(folder).get(TRAINED)):
@@ -245,7 +235,7 @@ def _evaluated(folder: Path, one: Training, amount: Amount, sets: Sequence[Utter
     """An evaluation, made or gone on with unless that is done."""
     if is_scored(folder):
         return load_run(folder)
-    is_begun = _is_begun(folder)
+    is_begun = has_record(folder)
     if not is_begun:
         shutil.rmtree(folder, ignore_errors=True)
     suite = one.config.taught_suite(len(sets[0].utterances)) if sets[0].name == TAUGHT else None

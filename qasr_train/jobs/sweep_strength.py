@@ -28,7 +28,7 @@ from qasr_train.pages.html import html_page, wide_figure
 from qasr_train.pages.table import html_table
 from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, recorded_normalizer, run_directory, write_record
-from qasr_train.run.processes import num_launched
+from qasr_train.run.processes import refuse_several_processes
 from qasr_train.transcription.run import TranscriptionRun
 
 SWEEP_VERSION = 1
@@ -71,11 +71,7 @@ def sweep_strength(config: SweepConfig) -> Sweep:
         ConfigError: several processes were launched, which would all export to the same folders.
         UserError: as export and evaluate; a strength that is done is not done again with resume=true.
     """
-    if num_launched() > 1:
-        raise ConfigError(
-            f"WORLD_SIZE={num_launched()}: sweep_strength does not share its work among processes; run it as one process, "
-            "without accelerate launch or torchrun"
-        )
+    refuse_several_processes("sweep_strength")
     rules = recorded_normalizer(config.run_dir, config.suite.normalizer, resume=config.resume)
     config = replace(config, suite=replace(config.suite, normalizer=rules))
     if config.resume:

@@ -197,6 +197,12 @@ def read_run(run_dir: str | Path) -> dict[str, Any]:
     return record
 
 
+def has_record(run_dir: Path) -> bool:
+    """Whether a run was begun there; an empty record is of one that was killed right after it had claimed the folder."""
+    record = run_dir / RUN_FILE
+    return record.is_file() and record.stat().st_size > 0
+
+
 def record_in_run(run_dir: Path, **values: Any) -> None:
     """Add to the record of a run directory what is known now."""
     write_record(run_dir / RUN_FILE, read_run(run_dir) | values)

@@ -75,6 +75,19 @@ def num_launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def refuse_several_processes(recipe: str) -> None:
+    """Refuse a launch of several processes; recipe: a job that would do all its work in each of them.
+
+    Raises:
+        ConfigError: there are several.
+    """
+    if num_launched() > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={num_launched()}: {recipe} does not share its work among processes; run it as one process, without "
+            "accelerate launch or torchrun"
+        )
+
+
 def processes_of(accelerator: "Accelerator") -> Processes:
     """Those of an Accelerator."""
     return Processes(accelerator.process_index, accelerator.num_processes)

@@ -4,8 +4,8 @@ Input: sets whose rows state words with times, aligners by name. Output in the r
 alignment.json (every figure), alignment.md; the table on stdout.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from qasr_train.files import write_json, write_rows, write_whole
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Aligner
 from qasr_train.pages.table import Table, markdown_table, number, text_table
+from qasr_train.timed.base import TimedWord
 
 # Where in a recording a boundary lies: errors that grow with the length are seen by it.
 PLACES_S = ((0.0, 5.0), (5.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, float("inf")))
@@ -93,7 +94,7 @@ def groups_of(timings: Sequence[Timing]) -> Iterable[tuple[str, Figures]]:
             yield f"{first:g} s and later" if last == float("inf") else f"{first:g}-{last:g} s", found
 
 
-def _between(first: float, last: float) -> Any:
+def _between(first: float, last: float) -> Callable[[Boundary], bool]:
     def is_there(one: Boundary) -> bool:
         return first <= one.at_s < last
 
@@ -117,8 +118,9 @@ def _timing(aligner: Aligner, utterance: Utterance, hear: Hear | None, min_confi
     return time_words(utterance.id, utterance.language, moved, found.words, num_units)
 
 
-def _earlier(word: Any, by_s: float) -> Any:
-    return type(word)(word.text, *(None if at is None else at - by_s for at in (word.start_s, word.end_s)))
+def _earlier(word: TimedWord, by_s: float) -> TimedWord:
+    start_s, end_s = (None if at is None else at - by_s for at in (word.start_s, word.end_s))
+    return replace(word, start_s=start_s, end_s=end_s)
 
 
 def _row(key: tuple[str, str, str], one: Figures) -> list[str]:

@@ -42,8 +42,10 @@ class JudgedWords:
 def judged_words(row: UtteranceScore, normalizer: Normalizer, aggregate: Aggregate) -> JudgedWords | None:
     """The words of a row; None where it is not scored, tells no probabilities, or its texts are too long to align."""
     pieces = row.prediction.pieces
+    if pieces is None or not row.is_scored or not row.is_heard:
+        return None
     pairs = utterance_pairs(row, normalizer)
-    if pieces is None or pairs is None or not row.is_scored or not row.is_heard:
+    if pairs is None:
         return None
     confidences = word_confidences(row, pieces, normalizer, aggregate)
     is_wrong, is_on_term, deleted = _judged(list(pairs), row)

@@ -8,7 +8,7 @@ lights up.
 from dataclasses import replace
 from pathlib import Path
 
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.errors import DataError
 from qasr_train.evaluation.honesty.masked_numbers import NumberMask, find_number
 from qasr_train.evaluation.honesty.page import honesty_page, honesty_row, honesty_summary
 from qasr_train.evaluation.honesty.probes import Heard, Light, ProbeResult, Rules, run_probes
@@ -20,8 +20,8 @@ from qasr_train.evaluation.suites.suite import load_suite
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS
 from qasr_train.jobs.settings.trust.honesty import HEARD, MASKED, HonestyConfig
 from qasr_train.run.device import Machine, join_machine
-from qasr_train.run.directory import RUN_FILE, check_same_config, run_directory, write_record
-from qasr_train.run.processes import num_launched
+from qasr_train.run.directory import check_same_config, has_record, run_directory, write_record
+from qasr_train.run.processes import refuse_several_processes
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
 from qasr_train.text.alternatives.notation import first_spelling
@@ -56,11 +56,7 @@ def honesty(config: HonestyConfig) -> list[ProbeResult]:
         ConfigError: several processes were launched; nothing of `corrected` fits. UserError: as evaluate.
     """
     # 1 what can be seen to be wrong before a weight is read
-    if num_launched() > 1:
-        raise ConfigError(
-            f"WORLD_SIZE={num_launched()}: honesty does not share its work among processes; run it as one process, without "
-            "accelerate launch or torchrun"
-        )
+    refuse_several_processes("honesty")
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
     [as_it_is] = load_suite(config.evaluation(HEARD, config.run_dir, resume=False).suite, key="source")
@@ -114,8 +110,7 @@ def _evaluated(config: HonestyConfig, machine: Machine, folder: Path, one: Utter
     """The evaluation of a part, made or gone on with unless that is done."""
     if is_scored(folder):
         return load_run(folder)
-    is_begun = (folder / RUN_FILE).is_file() and (folder / RUN_FILE).stat().st_size > 0
-    evaluation = config.evaluation(one.name, str(folder), resume=is_begun)
+    evaluation = config.evaluation(one.name, str(folder), resume=has_record(folder))
     scored = evaluate_sets(
         TranscriptionRun(evaluation, [one], machine, "evaluate", SCORING_KEYS),
         evaluation.scoring(),

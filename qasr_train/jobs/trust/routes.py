@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qasr_train.errors import ConfigError, InterruptedRunError
+from qasr_train.errors import InterruptedRunError
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.routes.compare import Route, RouteResult, Standing, compare_routes, different_texts
 from qasr_train.evaluation.routes.page import routes_page, routes_row, routes_summary
@@ -22,8 +22,8 @@ from qasr_train.jobs.settings.trust.routes import GENERATE, OURS, RoutesConfig
 from qasr_train.models.families import Role, find_family
 from qasr_train.run.apart import run_apart
 from qasr_train.run.device import choose_device, join_machine
-from qasr_train.run.directory import RUN_FILE, check_same_config, read_run, record_in_run, run_directory, write_record
-from qasr_train.run.processes import num_launched
+from qasr_train.run.directory import check_same_config, has_record, read_run, record_in_run, run_directory, write_record
+from qasr_train.run.processes import refuse_several_processes
 from qasr_train.transcription.run import MAY_CHANGE_ON_RESUME as OF_TRANSCRIPTION
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
@@ -48,11 +48,7 @@ def routes(config: RoutesConfig) -> tuple[list[RouteResult], int]:
         ConfigError: several processes were launched. UserError: as evaluate; what is done is not done again with resume=true.
     """
     # 1 what can be seen to be wrong before a weight is read
-    if num_launched() > 1:
-        raise ConfigError(
-            f"WORLD_SIZE={num_launched()}: routes starts processes of its own; run it as one process, without accelerate launch "
-            "or torchrun"
-        )
+    refuse_several_processes("routes")
     choose_device(config.device)
     if config.resume:
         check_same_config(Path(config.run_dir), config, ignore=MAY_CHANGE_ON_RESUME)
@@ -111,8 +107,7 @@ def _evaluate_apart(
     config: RoutesConfig, name: str, folder: Path, clips: UtteranceSet, *, is_alone: bool = False
 ) -> None:
     """Make or go on with an evaluation in a process of its own, and record its memory; nothing where it is done."""
-    is_begun = (folder / RUN_FILE).is_file() and (folder / RUN_FILE).stat().st_size > 0
-    evaluation = config.evaluation(name, str(folder), resume=is_begun, is_alone=is_alone)
+    evaluation = config.evaluation(name, str(folder), resume=has_record(folder), is_alone=is_alone)
     if is_scored(folder) and MEMORY in read_run(folder):
         check_same_config(folder, evaluation, ignore=(*OF_TRANSCRIPTION, *SCORING_KEYS))  # a command of the same name
         return

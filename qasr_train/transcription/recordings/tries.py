@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qasr_train.errors import ConfigError
 from qasr_train.manifest import Utterance
-from qasr_train.run.directory import RUN_FILE, check_same_config, read_run
+from qasr_train.run.directory import RUN_FILE, check_same_config, has_record, read_run
 from qasr_train.transcription.journal import read_partials
 from qasr_train.transcription.predictions import PREDICTIONS, Prediction, load_predictions, parse_prediction
 from qasr_train.transcription.run import MAY_CHANGE_ON_RESUME, TranscriptionConfig
@@ -35,9 +35,9 @@ class Tries:
         while found[-1].is_dir():
             found.append(self.folder / f"{_FIRST}-{len(found) + 1}")
         begun = found[:-1]
-        if begun and not _has_begun(begun[-1]):
+        if begun and not has_record(begun[-1]):
             (begun[-1] / RUN_FILE).unlink(missing_ok=True)
-        return [one for one in begun if _has_begun(one)]
+        return [one for one in begun if has_record(one)]
 
     def check_same_settings(self, config: TranscriptionConfig) -> None:
         """Refuse (ConfigError) settings other than those of the tries that are there."""
@@ -69,11 +69,6 @@ class Tries:
     def predictions(self) -> dict[str, Prediction]:
         """By id, of all tries, finished or not; failures left out."""
         return _heard(self.dirs())
-
-
-def _has_begun(run_dir: Path) -> bool:
-    record = run_dir / RUN_FILE
-    return record.is_file() and record.stat().st_size > 0
 
 
 def _heard(dirs: Sequence[Path]) -> dict[str, Prediction]:

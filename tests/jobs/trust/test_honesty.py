@@ -71,14 +71,12 @@ def probe(folder: Path, kind: str, *given: str) -> int:
 
 
 def test_who_learned_the_set_lights_up_beside_who_hears_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    planted = [
-        json.loads(a)["text"] != json.loads(b)["text"]
-        for a, b in zip(
-            *((folder / "out" / f"{name}.jsonl").read_text().splitlines() for name in ("manifest", "corrected")),
-            strict=True,
-        )
-    ]
-    assert (sum(planted), len(planted)) == (12, 24)
+    published, right = (
+        [json.loads(line)["text"].split() for line in (folder / "out" / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("manifest", "corrected")
+    )
+    planted = [set(ours) - set(theirs) for ours, theirs in zip(published, right, strict=True)]
+    assert (sum(map(bool, planted)), len(planted)) == (12, 24)
     assert probe(folder, "hears") == 0
     assert probe(folder, "knows", f"baseline={folder}/hears") == 1
     said = capsys.readouterr().out
@@ -86,7 +84,8 @@ def test_who_learned_the_set_lights_up_beside_who_hears_it(folder: Path, capsys:
     assert "masked numbers: LIGHTS UP: 24 of 24" in said
     record = json.loads((folder / "hears" / "honesty.json").read_text())
     assert [one["num_hits"] for one in record["probes"][:2]] == [0, 0]
-    assert "gave" not in (folder / "knows" / "honesty.html").read_text()
+    page = (folder / "knows" / "honesty.html").read_text()
+    assert all(f">{word}<" in page for words in planted for word in words), "each planted word is an example"
     # Judged again from what is there: the command is not run a second time.
     (folder / "model.py").unlink()
     assert probe(folder, "knows", "resume=true") == 1
