@@ -4,8 +4,8 @@ Input: seconds, or lines of a file. Output: the nouns; clock times as SRT and VT
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from unicodedata import east_asian_width
@@ -141,14 +141,6 @@ def segments_of_words(words: Iterable[TimedWord], speaker: str = "", pause_s: fl
         parts[-1].append(word)
         end_s = word.end_s
     return [_segment_of(part, speaker) for part in parts if any(word.is_placed for word in part)]
-
-
-def words_as_segments(segments: Iterable[TimedSegment]) -> Iterator[TimedSegment]:
-    """A segment for each word that has times, as a subtitle of single words needs them; a word without is left out."""
-    for segment in segments:
-        for word in segment.words:
-            if word.start_s is not None and word.end_s is not None:
-                yield replace(segment, start_s=word.start_s, end_s=word.end_s, text=word.text, words=(word,))
 
 
 def by_speaker(segments: Iterable[TimedSegment]) -> dict[str, list[TimedSegment]]:

@@ -5,7 +5,7 @@ A speaker stands before the text as "[NAME]: ", as WhisperX writes it; word time
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qasr_train.errors import DataError
 from qasr_train.timed.base import TimedSegment, checked_span, clock, seconds_of_clock
@@ -20,8 +20,7 @@ def text_of(segments: Iterable[TimedSegment], recording: str = "") -> str:
     cues = []
     for number, segment in enumerate(segments, 1):
         speaker = f"[{segment.speaker}]: " if segment.speaker else ""
-        times = f"{clock(segment.start_s, ',')} {_ARROW} {clock(segment.end_s, ',')}"
-        cues.append(f"{number}\n{times}\n{speaker}{cue_text(segment.text)}\n")
+        cues.append(f"{number}\n{times_line(segment, ',')}\n{speaker}{cue_text(segment.text)}\n")
     return "\n".join(cues)
 
 
@@ -33,15 +32,12 @@ def segments_of(text: str, where: str) -> list[TimedSegment]:
     """
     segments = []
     for line_number, lines in blocks_of(text):
-        place = next((index for index, line in enumerate(lines[:2]) if _ARROW in line), None)
+        place = place_of_times(lines)
         if place is None:
             raise DataError(
                 f"{where}:{line_number}: {lines[0]!r:.60} starts no cue; expected times such as 00:00:01,000 --> ..."
             )
-        at = f"{where}:{line_number + place}"
-        start, _, end = lines[place].partition(_ARROW)
-        end = end.split()[0] if end.split() else ""  # some players' positions follow
-        span = checked_span(seconds_of_clock(start, at), seconds_of_clock(end, at), at)
+        span = span_of_line(lines[place], f"{where}:{line_number + place}")
         shown = _TAG.sub("", "\n".join(lines[place + 1 :])).strip()
         speaker = _SPEAKER.match(shown)
         segments.append(
@@ -61,6 +57,27 @@ def blocks_of(text: str) -> list[tuple[int, list[str]]]:
             blocks[-1][1].append(line)
         is_inside = bool(line.strip())
     return blocks
+
+
+def place_of_times(lines: Sequence[str]) -> int | None:
+    """Which line of a block holds its times, its first or the one below its name; None: it is no cue."""
+    return next((index for index, line in enumerate(lines[:2]) if _ARROW in line), None)
+
+
+def times_line(segment: TimedSegment, decimal_mark: str) -> str:
+    """00:00:01,000 --> 00:00:02,000"""
+    return f"{clock(segment.start_s, decimal_mark)} {_ARROW} {clock(segment.end_s, decimal_mark)}"
+
+
+def span_of_line(line: str, where: str) -> tuple[float, float]:
+    """(start, end) in seconds of a line of times; what follows them, a place on the screen, is passed over.
+
+    Raises:
+        DataError: it holds none, or ends before it starts; begins with `where`.
+    """
+    start, _, end = line.partition(_ARROW)
+    end = end.split()[0] if end.split() else ""
+    return checked_span(seconds_of_clock(start, where), seconds_of_clock(end, where), where)
 
 
 def cue_text(text: str) -> str:

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable
 
 from qasr_train.errors import DataError
-from qasr_train.timed.base import TimedSegment, checked_span, clock, seconds_of_clock
-from qasr_train.timed.srt import blocks_of, cue_text
+from qasr_train.timed.base import TimedSegment
+from qasr_train.timed.srt import blocks_of, cue_text, place_of_times, span_of_line, times_line
 
-_HEAD, _ARROW = "WEBVTT", "-->"
+_HEAD = "WEBVTT"
 _VOICE = re.compile(r"<v(?:\.[^ \t>]*)?[ \t]+([^>]+)>")
 _TAG = re.compile(r"<[^>]*>")
 _NO_CUES = ("NOTE", "STYLE", "REGION")
@@ -23,8 +23,7 @@ def text_of(segments: Iterable[TimedSegment], recording: str = "") -> str:
     cues = [f"{_HEAD}\n"]
     for segment in segments:
         speaker = f"<v {_escaped(segment.speaker.replace(chr(10), ' '))}>" if segment.speaker else ""
-        times = f"{clock(segment.start_s, '.')} {_ARROW} {clock(segment.end_s, '.')}"
-        cues.append(f"{times}\n{speaker}{_escaped(cue_text(segment.text))}\n")
+        cues.append(f"{times_line(segment, '.')}\n{speaker}{_escaped(cue_text(segment.text))}\n")
     return "\n".join(cues)
 
 
@@ -38,17 +37,14 @@ def segments_of(text: str, where: str) -> list[TimedSegment]:
         raise DataError(f"{where}:1: does not begin with {_HEAD}; expected a WebVTT file")
     segments = []
     for line_number, lines in blocks_of(text):
-        place = next((index for index, line in enumerate(lines[:2]) if _ARROW in line), None)
+        place = place_of_times(lines)
         if place is None:
             if line_number > 1 and lines[0].split()[0] not in _NO_CUES:
                 raise DataError(
                     f"{where}:{line_number}: {lines[0]!r:.60} starts no cue; expected times such as 00:00:01.000 --> ..."
                 )
             continue
-        at = f"{where}:{line_number + place}"
-        start, _, end = lines[place].partition(_ARROW)
-        end = end.split()[0] if end.split() else ""  # settings of its position follow
-        span = checked_span(seconds_of_clock(start, at), seconds_of_clock(end, at), at)
+        span = span_of_line(lines[place], f"{where}:{line_number + place}")
         marked = "\n".join(lines[place + 1 :])
         voice = _VOICE.search(marked)
         shown = html.unescape(_TAG.sub("", marked)).strip()

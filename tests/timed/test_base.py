@@ -4,12 +4,10 @@ import pytest
 
 from qasr_train.errors import DataError
 from qasr_train.timed.base import (
-    TimedSegment,
     TimedWord,
     clock,
     seconds_of_clock,
     segments_of_words,
-    words_as_segments,
 )
 
 
@@ -33,10 +31,3 @@ def test_words_are_parted_at_pauses_but_not_beside_a_word_without_times() -> Non
     parts = segments_of_words(words, "anna")
     assert [(one.text, one.start_s, one.end_s) for one in parts] == [("a b c", 0.0, 1.6), ("d", 2.5, 2.6)]
     assert parts[0].words == tuple(words[:3])
-
-
-def test_single_words_as_segments_leave_out_what_has_no_place() -> None:
-    words = (TimedWord("a", 0.0, 0.5), TimedWord("b", None, None))
-    assert list(words_as_segments([TimedSegment(0.0, 2.0, "a b", words, "anna")])) == [
-        TimedSegment(0.0, 0.5, "a", words[:1], "anna")
-    ]

@@ -5,8 +5,7 @@ from typing import Any
 
 from qasr_train.alignment.text import MAX_DOUBT, MIN_CONFIDENCE
 from qasr_train.config.settings import check_settings, setting
-from qasr_train.errors import ConfigError
-from qasr_train.jobs.settings.transcribe import SubtitlesConfig
+from qasr_train.jobs.settings.transcribe import SubtitlesConfig, refuse_unknown_formats
 from qasr_train.models.families import find_aligner
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
@@ -54,7 +53,4 @@ class AlignConfig:
         check_settings(self, "align")
         refuse_fp16(self.precision, "precision")
         find_aligner(self.model.family)
-        unknown = [name for name in self.formats if name not in FORMATS]
-        if unknown or not self.formats:
-            wanted = f"formats={unknown[0]}: no such format" if unknown else "formats is empty"
-            raise ConfigError(f"{wanted}; choose from {', '.join(FORMATS)}")
+        refuse_unknown_formats(self.formats)

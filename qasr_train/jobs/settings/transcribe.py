@@ -1,5 +1,6 @@
 """Owns the settings of `transcribe`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,14 @@ from qasr_train.transcription.recordings.pieces import Channels
 from qasr_train.transcription.settings import REFERENCE, DecodeConfig, LongAudio
 
 _SEVERAL_AT_ONCE = ("txt", "jsonl", "ctm", "stm")  # formats that a reader can tell several recordings apart in
+
+
+def refuse_unknown_formats(names: Collection[str]) -> None:
+    """ConfigError where `formats` is empty, or names one that is not written."""
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        wanted = f"formats={unknown[0]}: no such format" if unknown else "formats is empty"
+        raise ConfigError(f"{wanted}; choose from {', '.join(FORMATS)}")
 
 
 @dataclass
@@ -106,10 +115,7 @@ class TranscribeConfig:
             raise ConfigError("decode.language=reference: a recording states no language; give auto, or a name or code")
 
     def _check_formats(self) -> None:
-        unknown = [name for name in self.formats if name not in FORMATS]
-        if unknown or not self.formats:
-            wanted = f"formats={unknown[0]}: no such format" if unknown else "formats is empty"
-            raise ConfigError(f"{wanted}; choose from {', '.join(FORMATS)}")
+        refuse_unknown_formats(self.formats)
         if self.out is None and len(self.formats) > 1:
             raise ConfigError(
                 f"formats=[{','.join(self.formats)}]: the screen takes one format; give out=FOLDER for several"

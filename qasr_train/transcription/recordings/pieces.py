@@ -159,28 +159,21 @@ def _spans(path: Path, channel: int | None, duration_s: float, cutting: Cutting)
         waveform = load_audio(
             str(path), start_s=start_s, end_s=None if is_last else start_s + window_s, channel=channel
         )
-        ranges = _ranges(waveform, cutting, is_last=is_last)
-        for start, end in ranges:
+        ranges = _ranges(waveform, cutting)
+        # A piece is sure where it would be the same if the window went on.
+        reach = int((longest_s + 1) * SAMPLE_RATE_HZ)
+        num_sure = len(ranges) if is_last else sum(start + reach <= len(waveform) for start, _ in ranges)
+        for start, end in ranges[:num_sure]:
             yield _span(waveform, start, end, start_s)
         if is_last:
             return
-        start_s += _next_start(waveform, cutting, ranges) / SAMPLE_RATE_HZ
+        start_s += ranges[num_sure][0] / SAMPLE_RATE_HZ
 
 
-def _ranges(waveform: np.ndarray, cutting: Cutting, *, is_last: bool) -> list[tuple[int, int]]:
-    """Those of the pieces in a window that would be the same if the window went on."""
+def _ranges(waveform: np.ndarray, cutting: Cutting) -> list[tuple[int, int]]:
     if cutting.max_duration_s is None:
         return [(0, len(waveform))]
-    ranges = split_at_silences(waveform, max_duration_s=cutting.max_duration_s - MARGIN_S, overlap_s=cutting.overlap_s)
-    reach = int((cutting.max_duration_s + 1) * SAMPLE_RATE_HZ)
-    return ranges if is_last else [one for one in ranges if one[0] + reach <= len(waveform)]
-
-
-def _next_start(waveform: np.ndarray, cutting: Cutting, sure: Sequence[tuple[int, int]]) -> int:
-    """The sample of a window with which the piece after the sure ones begins."""
-    assert cutting.max_duration_s is not None
-    ranges = split_at_silences(waveform, max_duration_s=cutting.max_duration_s - MARGIN_S, overlap_s=cutting.overlap_s)
-    return ranges[len(sure)][0]
+    return split_at_silences(waveform, max_duration_s=cutting.max_duration_s - MARGIN_S, overlap_s=cutting.overlap_s)
 
 
 def _span(waveform: np.ndarray, start: int, end: int, offset_s: float) -> Span:
