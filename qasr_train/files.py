@@ -126,9 +126,12 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """The files of these suffixes in and below a folder, by name; folders behind links too, each once.
 
     What is hidden is left out and counted in the log: `._a.wav` beside `a.wav` comes from a Mac and holds no sound.
+
+    Raises:
+        PermissionError: a folder may not be read; what it holds would be lost without a word.
     """
     found, hidden, seen = list[Path](), list[str](), set[str]()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse_closed, followlinks=True):
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         real = os.path.realpath(place)
         if real in seen:  # a link to where it came from
@@ -141,6 +144,11 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if hidden:
         log.info("%s: %d hidden files are left out, such as %s", folder, len(hidden), sorted(hidden)[0])
     return sorted(found)
+
+
+def _refuse_closed(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
 
 
 def _is_hidden(name: str) -> bool:

@@ -117,6 +117,21 @@ def test_links_that_move_on_give_way_to_the_folder_they_lead_to(tmp_path: Path) 
     assert without_moving_links("bundled:tiny") == "bundled:tiny"
 
 
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a.wav").touch()
+    scandir = os.scandir
+
+    def closed(path: str) -> object:  # root may read whatever its mode says
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError, match="closed"):
+        files_below(tmp_path, [".wav"])
+
+
 def test_folders_are_read_without_what_is_hidden_and_through_links(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

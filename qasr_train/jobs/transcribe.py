@@ -84,7 +84,7 @@ def transcribe(config: TranscribeConfig) -> int:
         remarks = align_recordings(segments, aligner, machine, work_dir, min_confidence=min_confidence)
     output = Output(None if config.out is None else Path(config.out), config.formats, config.subtitles.layout())
     num_fast = output.write([(cut.recording, own) for cut, own in segments.items()])
-    _say(config, cuts, list(predictions.values()), [*remarks, *_fast(num_fast, config)])
+    _say(config, cuts, len(segments), list(predictions.values()), [*remarks, *_fast(num_fast, config)])
     for recording, reason in failures.items():
         print(f"not read: {recording.path}: {reason.removeprefix(f'{recording.path}: ')}", file=sys.stderr)
     if config.out is None:
@@ -159,10 +159,13 @@ def _of(utterances: Sequence[Utterance], predictions: Mapping[str, Prediction]) 
 
 
 def _say(
-    config: TranscribeConfig, cuts: Sequence[CutRecording], predictions: Sequence[Prediction], remarks: Sequence[str]
+    config: TranscribeConfig,
+    cuts: Sequence[CutRecording],
+    num_read: int,
+    predictions: Sequence[Prediction],
+    remarks: Sequence[str],
 ) -> None:
     """What came out, on stderr: the screen's text may go into a pipe."""
-    num_read = sum(cut.failed is None for cut in cuts)
     heard_s = sum(one.duration_s or 0.0 for one in predictions if not one.failed)  # what two pieces hear counts twice
     sound = timedelta(seconds=round(sum(cut.duration_s for cut in cuts)))
     inference_s = sum(one.time_s or 0.0 for one in predictions)

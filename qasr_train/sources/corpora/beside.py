@@ -5,7 +5,7 @@ recording. A CTM or STM may speak of several recordings, which lie beside it und
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,19 +41,24 @@ def read_timed_files(path: Path) -> Rows:
     """Rows of every file of times, by name; audio relative to the folder.
 
     Raises:
-        DataError: a file is broken; none of the recordings is there.
+        DataError: a file is broken; none of the recordings is there; two files speak of one.
     """
     files = files_below(path, SUFFIXES) if path.is_dir() else [path]
     folder = path if path.is_dir() else path.parent
     num_empty, lost = 0, list[str]()
-    heard = set[Path]()
+    heard: dict[Path, Path] = {}  # recording -> what speaks of it
     for file in files:
         for name, segments in _recordings_of(file).items():
             audio = _audio_beside(file, name)
             if audio is None:
                 lost.append(f"{file.name}: {name}" if file.suffix.lower() in _OF_SEVERAL else file.name)
                 continue
-            heard.add(audio)
+            if audio in heard:
+                raise DataError(
+                    f"{file}: speaks of {audio.name}, as {heard[audio].name} does; keep one of the two there, or name one as "
+                    "the path of the source"
+                )
+            heard[audio] = file
             num_empty += sum(not _holds_speech(one) for one in segments)
             yield from _rows(file, audio, [one for one in segments if _holds_speech(one)], folder)
     _tell(path, num_empty, lost, files_below(path, AUDIO_SUFFIXES) if path.is_dir() else [], heard)
@@ -100,6 +105,7 @@ def _rows(file: Path, audio: Path, segments: Sequence[TimedSegment], folder: Pat
                 "audio": str(audio.relative_to(folder)),
                 "text": joined_lines(segment.text),
                 "speaker": segment.speaker or None,
+                "language": segment.language,
                 "start_s": segment.start_s,
                 "end_s": end_s,
                 "words": [row_of_word(word) for word in segment.words] or None,
@@ -114,7 +120,7 @@ def _duration_s(audio: Path) -> float | None:
         return None  # told where the recording is read
 
 
-def _tell(path: Path, num_empty: int, lost: Sequence[str], recordings: Sequence[Path], heard: set[Path]) -> None:
+def _tell(path: Path, num_empty: int, lost: Sequence[str], recordings: Sequence[Path], heard: Collection[Path]) -> None:
     if not heard and lost:
         raise DataError(
             f"{path}: no recording lies beside {lost[0]}, nor beside any other of {len(lost)}; put them into one folder under "

@@ -7,7 +7,7 @@ import pytest
 
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
-from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.sources.source import load_utterances
 from qasr_train.timed.base import TimedSegment, TimedWord
 from qasr_train.timed.formats import write_timed
@@ -108,6 +108,26 @@ def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     for told in ("1 segments without text or length", "1 transcripts without a recording are left out, such as c.srt",
                  "1 recordings without a transcript are left out, such as b.wav"):  # fmt: skip
         assert told in caplog.text
+
+
+def test_two_files_about_one_recording_are_refused(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(2.0))
+    for name in ("srt", "vtt"):
+        write_timed(tmp_path / f"a.{name}", [TimedSegment(0.0, 1.0, "x")], name, "a")
+    with pytest.raises(DataError, match=r"a\.vtt: speaks of a\.wav, as a\.srt does; keep one of the two"):
+        load(tmp_path)
+    assert len(load(tmp_path / "a.vtt")) == 1
+
+
+@pytest.mark.parametrize(("name", "language"), [("jsonl", "German"), ("tsv", None)])
+def test_json_lines_and_tsv_of_segments_are_read_where_the_format_is_named(
+    name: str, language: str | None, tmp_path: Path
+) -> None:
+    write_wav(tmp_path / "a.wav", tone(2.0))
+    write_timed(tmp_path / f"a.{name}", [TimedSegment(0.5, 1.0, "ja", language="German")], name, "a")
+    source = SourceConfig(path=str(tmp_path / f"a.{name}"), format=SourceFormat.timed)
+    [one] = load_utterances(source, "s")
+    assert (one.text, one.start_s, one.end_s, one.language) == ("ja", 0.5, 1.0, language)
 
 
 def test_a_transcript_alone_is_refused(tmp_path: Path) -> None:
