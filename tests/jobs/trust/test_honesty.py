@@ -75,8 +75,9 @@ def test_who_learned_the_set_lights_up_beside_who_hears_it(folder: Path, capsys:
         [json.loads(line)["text"].split() for line in (folder / "out" / f"{name}.jsonl").read_text().splitlines()]
         for name in ("manifest", "corrected")
     )
-    planted = [set(ours) - set(theirs) for ours, theirs in zip(published, right, strict=True)]
-    assert (sum(map(bool, planted)), len(planted)) == (12, 24)
+    words = [pair for texts in zip(published, right, strict=True) for pair in zip(*texts, strict=True)]
+    planted = [ours for ours, theirs in words if ours != theirs]
+    assert (len(planted), len(published)) == (12, 24)
     assert probe(folder, "hears") == 0
     assert probe(folder, "knows", f"baseline={folder}/hears") == 1
     said = capsys.readouterr().out
@@ -85,7 +86,7 @@ def test_who_learned_the_set_lights_up_beside_who_hears_it(folder: Path, capsys:
     record = json.loads((folder / "hears" / "honesty.json").read_text())
     assert [one["num_hits"] for one in record["probes"][:2]] == [0, 0]
     page = (folder / "knows" / "honesty.html").read_text()
-    assert all(f">{word}<" in page for words in planted for word in words), "each planted word is an example"
+    assert all(f">{word}<" in page for word in planted), "each planted word is an example"
     # Judged again from what is there: the command is not run a second time.
     (folder / "model.py").unlink()
     assert probe(folder, "knows", "resume=true") == 1
