@@ -17,8 +17,9 @@ from transformers import AutoProcessor, PreTrainedModel
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.errors import CheckpointError, ConfigError
+from qasr_train.models.base import ModelOrigin
 from qasr_train.models.locations import no_progress_bar, one_line, read_config, read_json, refuse_quantized
-from qasr_train.models.lora_files import merged_state
+from qasr_train.models.lora_files import AdapterKind, has_only_adapters, merged_state, save_adapter
 from qasr_train.models.safetensors_files import require_finite, write_tensors, write_weights
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -180,6 +181,32 @@ def save_pretrained(module: PreTrainedModel, processor: Any, folder: Path) -> No
     folder.mkdir(parents=True, exist_ok=True)
     module.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def save_trained(
+    model: PreTrainedModel | PeftModel,
+    processor: Any,
+    folder: Path | None,
+    *,
+    origin: ModelOrigin,
+    tied: Collection[str],
+    kind: AdapterKind,
+) -> None:
+    """`save_whole` and, where LoRA is all that was trained, `adapter/` beside it, as PEFT and vLLM load it over its base.
+
+    Args:
+        model, processor, folder, tied: see `save_whole`, which raises as well. origin: of the base. kind: of the adapter.
+    """
+    save_whole(model, processor, folder, tied=tied)
+    if isinstance(model, PeftModel) and has_only_adapters(model):
+        save_adapter(
+            model,
+            None if folder is None else folder / "adapter",
+            base=origin.path,
+            revision=origin.revision,
+            base_digest=origin.digest,
+            kind=kind,
+        )
 
 
 def save_whole(

@@ -13,9 +13,10 @@ from qasr_train.batch import IGNORED, Recording
 from qasr_train.errors import CheckpointError, ConfigError, DataError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.models.adapt import apply_adaptation
-from qasr_train.models.base import Aligner, AudioEncoder, NamesSlots
+from qasr_train.models.base import Aligner, AudioEncoder, ModelOrigin, NamesSlots
 from qasr_train.models.families import load_aligner, load_model, load_trainable, load_training_collator
 from qasr_train.models.pretrained import save_whole
+from qasr_train.models.qwen3_aligner.collator import Qwen3AlignerCollator
 from qasr_train.models.qwen3_aligner.config import PARTS, Qwen3AlignerConfig
 from qasr_train.models.qwen3_aligner.model import Qwen3Aligner
 from qasr_train.models.qwen3_aligner.slots import in_order, timed_words
@@ -222,6 +223,18 @@ def test_it_learns_whole_and_with_lora_and_comes_back_as_it_was_saved(
         assert (mine.text, mine.start_s) == (theirs.text, theirs.start_s)
         assert mine.confidence == pytest.approx(theirs.confidence, abs=1e-4)
     assert (tmp_path / "saved" / "adapter").is_dir() == with_lora
+
+
+def test_the_collator_of_an_adapter_is_that_of_the_base_that_is_named(
+    learner: Qwen3Aligner, folder: Path, tmp_path: Path
+) -> None:
+    lora = AdaptConfig(lora=LoraSettings(rank=2, decoder=["q_proj"]))
+    learner.module = apply_adaptation(learner.module, lora, PARTS)
+    learner.origin = ModelOrigin(path="where/it/was/trained")
+    learner.save(tmp_path)
+    collator = load_training_collator(Qwen3AlignerConfig(path=str(tmp_path / "adapter"), base=str(folder)))
+    assert isinstance(collator, Qwen3AlignerCollator)
+    assert collator.languages == learner.collator.languages
 
 
 def test_recomputing_and_cached_encodings_give_the_same_loss(learner: Qwen3Aligner) -> None:

@@ -17,41 +17,31 @@ from transformers.models.qwen3_asr.processing_qwen3_asr import FORCED_ALIGNER_LA
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.batch import Batch
-from qasr_train.errors import CheckpointError, DataError
+from qasr_train.errors import DataError
 from qasr_train.models.base import UNKNOWN_ORIGIN, ModelOrigin, TargetStates
-from qasr_train.models.blocks.compiled import compile_layers
-from qasr_train.models.blocks.recompute import checkpoint_layers
-from qasr_train.models.locations import origin_of, resolve_checkpoint
-from qasr_train.models.lora_files import has_only_adapters, save_adapter
-from qasr_train.models.pretrained import save_whole
 from qasr_train.models.qwen3_aligner.collator import Qwen3AlignerCollator
 from qasr_train.models.qwen3_aligner.config import PARTS, Qwen3AlignerConfig
 from qasr_train.models.qwen3_aligner.slots import timed_words
 from qasr_train.models.qwen3_aligner.words import Unit, split_units, spoken_letters
-from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, embed, encode
+from qasr_train.models.qwen3_asr.encoder import embed
 from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
-    Layout,
-    detect_layout,
-    digest_of,
-    load_checkpoint,
-    load_checkpoint_with_adapter,
     open_description,
+    open_model,
 )
+from qasr_train.models.qwen3_asr.model import Qwen3Model
 from qasr_train.models.qwen3_asr.original import ALIGNER
-from qasr_train.models.qwen3_asr.packing import PackedBatch, decode, pack, use_packed_attention
-from qasr_train.models.settings import Capability, Recompute
+from qasr_train.models.qwen3_asr.packing import PackedBatch, decode, pack
+from qasr_train.models.settings import Capability
 from qasr_train.timed.base import TimedWord
 
 
-class Qwen3Aligner(nn.Module):
-    """A loaded aligner. `module` is the transformers model, or the PEFT model around it once LoRA is on."""
+class Qwen3Aligner(Qwen3Model[Qwen3ASRForTokenClassification]):
+    """A loaded aligner."""
 
     family = "qwen3_aligner"
     capabilities = frozenset({Capability.SLOTS})
-    parts = PARTS
-    encoder_version = str(ENCODER_VERSION)
-    module: PreTrainedModel | PeftModel
+    kind, parts = ALIGNER, PARTS
     collator: Qwen3AlignerCollator
 
     def __init__(
@@ -65,30 +55,16 @@ class Qwen3Aligner(nn.Module):
         weighs_neighbours: bool = True,
         max_duration_s: float = 180.0,
     ) -> None:
-        """origin: of the weights; written into adapters. The others: see `Qwen3AlignerConfig`."""
-        super().__init__()
-        self.module, self.processor, self.collator, self.origin = module, processor, collator, origin
+        """origin: see `Qwen3Model`. The others: see `Qwen3AlignerConfig`."""
+        super().__init__(module, processor, origin=origin)
+        self.collator = collator
         self.place_in_slot, self.weighs_neighbours, self.slot_s = place_in_slot, weighs_neighbours, collator.slot_s
         self.longest_s = min(max_duration_s, collator.num_slots * self.slot_s)
-        self._recompute_convolutions = False
-        use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
-
-    @property
-    def core(self) -> Qwen3ASRForTokenClassification:
-        """The transformers model itself; adapters, if any, sit inside its layers."""
-        inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
-        return cast(Qwen3ASRForTokenClassification, inner)
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The names of those it knows."""
         return self.collator.languages
-
-    @property
-    def audio_modules(self) -> nn.Module:
-        """What stands between features and decoder: all that `encode` computes with."""
-        core = self.core.model
-        return nn.ModuleDict({"audio_tower": core.audio_tower, "multi_modal_projector": core.multi_modal_projector})
 
     def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
         """What `reduce` makes of the states at the supervised slots; their targets are the slots' numbers."""
@@ -142,41 +118,12 @@ class Qwen3Aligner(nn.Module):
             CheckpointError: the adapter holds numbers that are not finite. OSError: as the disk gives it.
         """
         self.core.config.support_languages = list(self.languages)
-        save_whole(cast(Any, self.module), self.processor, folder, tied=ALIGNER.tied)
-        if has_only_adapters(self.module):
-            save_adapter(
-                cast(PeftModel, self.module),
-                None if folder is None else folder / "adapter",
-                base=self.origin.path,
-                revision=self.origin.revision,
-                base_digest=self.origin.digest,
-                kind=ALIGNER.adapter,
-            )
-
-    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        """Recompute these activations in the backward pass instead of keeping them."""
-        core = self.core.model
-        self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
-        checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
-        checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
-
-    def compile_layers(self) -> None:
-        """Compile the layers of encoder and decoder for training; see models/blocks/compiled.py."""
-        core = self.core.model
-        compile_layers([*core.audio_tower.layers, *core.language_model.layers])
+        super().save(folder)
 
     def flop_counter(self) -> Callable[[Batch], float]:
         """What counts the operations of a training batch."""
         config = self.core.config
         return flop_counter(cast(nn.Module, self.module), config, parts=PARTS, num_classes=config.num_labels)
-
-    def num_encoded(self, batch: Batch) -> list[int]:
-        """Positions of audio in each row of a batch on the host."""
-        return batch.input_ids.eq(self.collator.audio_id).sum(1).tolist()
-
-    def encode(self, batch: Batch) -> torch.Tensor:
-        """float [A, D]: what the decoder is given for the audio positions of all rows, in row order."""
-        return encode(self.core, batch, self.collator.sound, recompute_convolutions=self._recompute_convolutions)
 
     def _embed(self, batch: Batch, packed: PackedBatch) -> torch.Tensor:
         return embed(self.core, batch, packed, self.encode(batch))
@@ -190,23 +137,14 @@ def load(
     Raises:
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
     """
-    folder = resolve_checkpoint(config.path, config.revision)
-    module: PreTrainedModel | PeftModel
-    if detect_layout(folder) is Layout.ADAPTER:
-        module, processor = load_checkpoint_with_adapter(folder, base=config.base, dtype=dtype, kind=ALIGNER)
-    elif config.base is not None:
-        raise CheckpointError(
-            f"model.base={config.base}: only an adapter has a base, and {config.path} is a whole model"
-        )
-    else:
-        module, processor = load_checkpoint(folder, dtype=dtype, kind=ALIGNER)
-    path, revision = origin_of(config.path, folder)
-    cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
+    module, processor, origin = open_model(
+        config.path, config.revision, config.base, device=device, dtype=dtype, kind=ALIGNER
+    )
     return Qwen3Aligner(
-        module.eval(),
+        module,
         processor,
-        _collator(cast(Any, module).config, processor, config, makes_features=makes_features),
-        origin=ModelOrigin(path, revision, digest_of(folder, config.base, kind=ALIGNER)),
+        _collator(module.config, processor, config, makes_features=makes_features),
+        origin=origin,
         place_in_slot=config.place_in_slot,
         weighs_neighbours=config.weighs_neighbours,
         max_duration_s=config.max_duration_s,
@@ -215,7 +153,7 @@ def load(
 
 def load_collator(config: Qwen3AlignerConfig) -> Qwen3AlignerCollator:
     """The collator of a checkpoint of any layout, without its weights; raises as `load` does."""
-    described, processor = open_description(resolve_checkpoint(config.path, config.revision), ALIGNER)
+    described, processor = open_description(config.path, ALIGNER, revision=config.revision, base=config.base)
     return _collator(described, processor, config)
 
 

@@ -23,13 +23,16 @@ from transformers import (
 
 from qasr_train.errors import CheckpointError
 from qasr_train.files import write_json
+from qasr_train.models.base import ModelOrigin
 from qasr_train.models.digest import weights_digest
 from qasr_train.models.locations import (
     no_progress_bar,
     one_line,
+    origin_of,
     read_config,
     read_json,
     refuse_quantized,
+    resolve_checkpoint,
 )
 from qasr_train.models.lora_files import (
     ADAPTER_CONFIG,
@@ -86,6 +89,25 @@ def detect_layout(folder: Path) -> Layout:
         return Layout.ADAPTER
     require_model_type(folder, "qwen3_asr", {"qwen3_asr"})
     return Layout.ORIGINAL if "thinker_config" in read_config(folder) else Layout.NATIVE
+
+
+def open_model(
+    path: str, revision: str | None, base: str | None, *, device: torch.device | str, dtype: torch.dtype, kind: Kind
+) -> tuple[Any, Qwen3ASRProcessor, ModelOrigin]:
+    """A checkpoint of any layout on a device, in evaluation mode; path, revision, base: as a model's settings have them.
+
+    Raises:
+        CheckpointError: the directory is incomplete, damaged, of another family, or not there.
+    """
+    folder = resolve_checkpoint(path, revision)
+    if detect_layout(folder) is Layout.ADAPTER:
+        module, processor = load_checkpoint_with_adapter(folder, base=base, dtype=dtype, kind=kind)
+    elif base is not None:
+        raise CheckpointError(f"model.base={base}: only an adapter has a base, and {path} is a whole model")
+    else:
+        module, processor = load_checkpoint(folder, dtype=dtype, kind=kind)
+    origin = ModelOrigin(*origin_of(path, folder), digest_of(folder, base, kind=kind))
+    return module.to(device).eval(), processor, origin
 
 
 def load_checkpoint(
@@ -183,11 +205,13 @@ def load_processor(folder: Path) -> Qwen3ASRProcessor:
     return open_description(folder, RECOGNISER)[1]
 
 
-def open_description(folder: Path, kind: Kind) -> tuple[Qwen3ASRConfig, Qwen3ASRProcessor]:
-    """Configuration and processor of a directory, weights unread; an adapter has its base's. Raises as `load_checkpoint`."""
-    folder = Path(folder)
+def open_description(
+    path: Path | str, kind: Kind, *, revision: str | None = None, base: str | None = None
+) -> tuple[Qwen3ASRConfig, Qwen3ASRProcessor]:
+    """Configuration and processor of a checkpoint, weights unread; an adapter has its base's. Raises as `open_model`."""
+    folder = resolve_checkpoint(str(path), revision)
     if detect_layout(folder) is Layout.ADAPTER:
-        return open_description(find_base(folder), kind)
+        return open_description(find_base(folder, base), kind)
     return _open(folder, kind)[1:]
 
 

@@ -6,15 +6,19 @@ parts run without autograd, no layer sees padding and the 151,936-wide head sees
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedModel, Qwen3ASRForConditionalGeneration, Qwen3ASRProcessor
+from transformers import (
+    PreTrainedModel,
+    Qwen3ASRForConditionalGeneration,
+    Qwen3ASRForTokenClassification,
+    Qwen3ASRProcessor,
+)
 
 from qasr_train.batch import Batch
-from qasr_train.errors import CheckpointError
 from qasr_train.models.base import (
     UNKNOWN_ORIGIN,
     Draw,
@@ -38,37 +42,113 @@ from qasr_train.models.blocks.sampling import (
     spread_index,
     with_rows,
 )
+from qasr_train.models.blocks.sound import Sound
 from qasr_train.models.blocks.text_pieces import pieces_of_tokens
-from qasr_train.models.locations import origin_of, resolve_checkpoint
-from qasr_train.models.lora_files import find_base, has_only_adapters, save_adapter
+from qasr_train.models.pretrained import save_trained
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.models.qwen3_asr.config import PARTS, Packing, Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.decoding import EagerStepMaker, decode_greedily
 from qasr_train.models.qwen3_asr.encoder import ENCODER_VERSION, embed, encode
 from qasr_train.models.qwen3_asr.flops import flop_counter
 from qasr_train.models.qwen3_asr.layouts import (
-    ADAPTER_KIND,
-    Layout,
-    detect_layout,
-    digest_of,
-    load_checkpoint,
-    load_checkpoint_with_adapter,
-    load_processor,
-    save_native,
+    open_description,
+    open_model,
 )
+from qasr_train.models.qwen3_asr.original import RECOGNISER, Kind
 from qasr_train.models.qwen3_asr.packing import PackedBatch, decode, pack, use_packed_attention
 from qasr_train.models.qwen3_asr.step_graphs import StepGraphs
 from qasr_train.models.settings import Capability, Engine, Recompute
 
+Core = TypeVar("Core", bound=Qwen3ASRForConditionalGeneration | Qwen3ASRForTokenClassification)
 
-class Qwen3ASR(nn.Module):
-    """A loaded Qwen3-ASR. `module` is the transformers model, or the PEFT model around it once LoRA is on."""
+
+class HearingCollator(Protocol):
+    """What a model needs of its collator to hear. audio_id: the token of an audio position."""
+
+    audio_id: int
+    sound: Sound
+
+
+class Qwen3Model(nn.Module, Generic[Core]):
+    """What recogniser and aligner share. `module` is the transformers model, or the PEFT model around it once LoRA is on."""
+
+    kind: Kind
+    encoder_version = str(ENCODER_VERSION)
+    module: PreTrainedModel | PeftModel
+    collator: HearingCollator
+
+    def __init__(
+        self, module: PreTrainedModel | PeftModel, processor: Qwen3ASRProcessor, *, origin: ModelOrigin
+    ) -> None:
+        """origin: of the weights; written into adapters, whose base they are."""
+        super().__init__()
+        self.module, self.processor, self.origin = module, processor, origin
+        self._recompute_convolutions = False
+        use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
+
+    @property
+    def core(self) -> Core:
+        """The transformers model itself; adapters, if any, sit inside its layers."""
+        inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
+        return cast(Core, inner)
+
+    @property
+    def audio_modules(self) -> nn.Module:
+        """What stands between features and decoder: all that `encode` computes with."""
+        core = self.core.model
+        return nn.ModuleDict({"audio_tower": core.audio_tower, "multi_modal_projector": core.multi_modal_projector})
+
+    def save(self, folder: Path | None) -> None:
+        """Write a complete native directory, LoRA merged into what is written; the live model is untouched.
+
+        Where LoRA is all that was trained, `adapter/` holds it too, as PEFT and vLLM load it over the base.
+
+        Args:
+            folder: None takes part in gathering weights that are sharded over processes, and writes nothing.
+
+        Raises:
+            CheckpointError: the adapter holds numbers that are not finite.
+            OSError: the disk is full or the folder cannot be written.
+        """
+        save_trained(
+            cast(Any, self.module),
+            self.processor,
+            folder,
+            origin=self.origin,
+            tied=self.kind.tied,
+            kind=self.kind.adapter,
+        )
+
+    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
+        """Recompute these activations in the backward pass instead of keeping them."""
+        core = self.core.model
+        self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
+        checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
+        checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
+
+    def compile_layers(self) -> None:
+        """Compile the layers of encoder and decoder for training; see models/blocks/compiled.py."""
+        core = self.core.model
+        compile_layers([*core.audio_tower.layers, *core.language_model.layers])
+
+    def num_encoded(self, batch: Batch) -> list[int]:
+        """Positions of audio in each row of a batch on the host."""
+        return batch.input_ids.eq(self.collator.audio_id).sum(1).tolist()
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """float [A, D]: what the decoder is given for the audio positions of all rows, in row order.
+
+        Encoder and projector run without autograd where nothing of them is trained; what a cache holds is taken as it is.
+        """
+        return encode(self.core, batch, self.collator.sound, recompute_convolutions=self._recompute_convolutions)
+
+
+class Qwen3ASR(Qwen3Model[Qwen3ASRForConditionalGeneration]):
+    """A loaded Qwen3-ASR."""
 
     family = "qwen3_asr"
     capabilities = frozenset(Capability) - {Capability.SLOTS}
-    parts = PARTS
-    encoder_version = str(ENCODER_VERSION)
-    module: PreTrainedModel | PeftModel
+    kind, parts = RECOGNISER, PARTS
     collator: Qwen3ASRCollator
 
     def __init__(
@@ -80,34 +160,17 @@ class Qwen3ASR(nn.Module):
         packing: Packing = Packing.auto,
         makes_features: bool = True,
     ) -> None:
-        """origin: of the weights; written into adapters, whose base they are.
+        """origin: see `Qwen3Model`. packing: of training batches.
 
-        packing: of training batches. makes_features: whether their collator makes the log-mel, or the model on its device.
+        makes_features: whether their collator makes the log-mel, or the model on its device.
         """
-        super().__init__()
-        self.module = module
-        self.processor = processor
-        self.origin = origin
+        super().__init__(module, processor, origin=origin)
         # A GPU makes the features of prompts in no time, beside a decoder that would wait for the host.
         on_gpu = self.core.device.type == "cuda"
         self.collator = Qwen3ASRCollator(processor, makes_features=makes_features, makes_prompt_features=not on_gpu)
         self.is_packed = packing is not Packing.padded
-        self._recompute_convolutions = False
         self._step_graphs: StepGraphs | None = None
         self._written = WrittenBytes(processor.tokenizer)
-        use_packed_attention(self.core.config.audio_config, self.core.config.text_config)
-
-    @property
-    def core(self) -> Qwen3ASRForConditionalGeneration:
-        """The transformers model itself; adapters, if any, sit inside its layers."""
-        inner = self.module.get_base_model() if isinstance(self.module, PeftModel) else self.module
-        return cast(Qwen3ASRForConditionalGeneration, inner)
-
-    @property
-    def audio_modules(self) -> nn.Module:
-        """What stands between features and decoder: all that `encode` computes with."""
-        core = self.core.model
-        return nn.ModuleDict({"audio_tower": core.audio_tower, "multi_modal_projector": core.multi_modal_projector})
 
     def forward(self, batch: Batch, reduce: Callable[[TargetStates], Any] = TargetStates.token_logits) -> Any:
         """What `reduce` makes of the states before the head at the supervised positions; see `Trainable`."""
@@ -179,55 +242,9 @@ class Qwen3ASR(nn.Module):
         """See `Sampler`."""
         return self.collator.pad_id
 
-    def save(self, folder: Path | None) -> None:
-        """Write a complete native directory, LoRA merged into what is written; the live model is untouched.
-
-        Where LoRA is all that was trained, `adapter/` holds it too, as PEFT and vLLM load it over the base.
-
-        Args:
-            folder: None takes part in gathering weights that are sharded over processes, and writes nothing.
-
-        Raises:
-            CheckpointError: the adapter holds numbers that are not finite.
-            OSError: the disk is full or the folder cannot be written.
-        """
-        save_native(cast(Qwen3ASRForConditionalGeneration | PeftModel, self.module), self.processor, folder)
-        if has_only_adapters(self.module):
-            save_adapter(
-                cast(PeftModel, self.module),
-                None if folder is None else folder / "adapter",
-                base=self.origin.path,
-                revision=self.origin.revision,
-                base_digest=self.origin.digest,
-                kind=ADAPTER_KIND,
-            )
-
-    def set_gradient_checkpointing(self, recompute: Recompute) -> None:
-        """Recompute these activations in the backward pass instead of keeping them."""
-        core = self.core.model
-        self._recompute_convolutions = recompute in (Recompute.conv, Recompute.encoder, Recompute.all)
-        checkpoint_layers(core.audio_tower, recompute in (Recompute.encoder, Recompute.all))
-        checkpoint_layers(core.language_model, recompute in (Recompute.decoder, Recompute.all))
-
-    def compile_layers(self) -> None:
-        """Compile the layers of encoder and decoder for training; see models/blocks/compiled.py."""
-        core = self.core.model
-        compile_layers([*core.audio_tower.layers, *core.language_model.layers])
-
     def flop_counter(self) -> Callable[[Batch], float]:
         """What counts the operations of a training batch; see flops.py."""
         return flop_counter(cast(nn.Module, self.module), self.core.config)
-
-    def num_encoded(self, batch: Batch) -> list[int]:
-        """Positions of audio in each row of a batch on the host."""
-        return batch.input_ids.eq(self.collator.audio_id).sum(1).tolist()
-
-    def encode(self, batch: Batch) -> torch.Tensor:
-        """float [A, D]: what the decoder is given for the audio positions of all rows, in row order.
-
-        Encoder and projector run without autograd where nothing of them is trained; what a cache holds is taken as it is.
-        """
-        return encode(self.core, batch, self.collator.sound, recompute_convolutions=self._recompute_convolutions)
 
     def _embed(self, batch: Batch, packed: PackedBatch) -> torch.Tensor:
         """float [P, D]: embeddings of the tokens of all rows, with the encoder's output where the audio placeholders stand."""
@@ -305,33 +322,16 @@ def load(
     Raises:
         CheckpointError: the directory is incomplete, damaged, of another family, or not there.
     """
-    folder = resolve_checkpoint(config.path, config.revision)
-    module: PreTrainedModel | PeftModel
-    if detect_layout(folder) is Layout.ADAPTER:
-        module, processor = load_checkpoint_with_adapter(folder, base=config.base, dtype=dtype)
-    elif config.base is not None:
-        raise CheckpointError(
-            f"model.base={config.base}: only an adapter has a base, and {config.path} is a whole model"
-        )
-    else:
-        module, processor = load_checkpoint(folder, dtype=dtype)
-    path, revision = origin_of(config.path, folder)
-    cast(nn.Module, module).to(device)  # transformers decorates `to` in a way that type checkers misread
-    return Qwen3ASR(
-        module.eval(),
-        processor,
-        origin=ModelOrigin(path, revision, digest_of(folder, config.base)),
-        packing=config.packing,
-        makes_features=makes_features,
+    module, processor, origin = open_model(
+        config.path, config.revision, config.base, device=device, dtype=dtype, kind=RECOGNISER
     )
+    return Qwen3ASR(module, processor, origin=origin, packing=config.packing, makes_features=makes_features)
 
 
 def load_collator(config: Qwen3ASRConfig) -> TrainingCollator:
     """The collator of a checkpoint of any layout, without its weights; raises as `load` does."""
-    folder = resolve_checkpoint(config.path, config.revision)
-    if detect_layout(folder) is Layout.ADAPTER:
-        folder = find_base(folder, config.base)
-    return Qwen3ASRCollator(load_processor(folder))
+    _, processor = open_description(config.path, RECOGNISER, revision=config.revision, base=config.base)
+    return Qwen3ASRCollator(processor)
 
 
 def forced_prefixes(batch: Batch, collator: Qwen3ASRCollator) -> list[str]:
