@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -144,6 +145,22 @@ def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if hidden:
         log.info("%s: %d hidden files are left out, such as %s", folder, len(hidden), sorted(hidden)[0])
     return sorted(found)
+
+
+class FreeNames:
+    """Gives names out, each once: one that is taken gets the first number from 2 on that makes it another."""
+
+    def __init__(self) -> None:
+        self._taken, self._numbers = set[str](), Counter[str]()
+
+    def take(self, wanted: str) -> str:
+        """The name wanted, or `wanted-2`, `wanted-3`, ... where it is taken."""
+        name = wanted
+        while name in self._taken:
+            self._numbers[wanted] += 1
+            name = f"{wanted}-{self._numbers[wanted] + 1}"
+        self._taken.add(name)
+        return name
 
 
 def _refuse_closed(error: OSError) -> None:

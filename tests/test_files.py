@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from qasr_train.files import (
+    FreeNames,
     files_below,
     os_error_sentence,
     parse_json,
@@ -115,6 +116,11 @@ def test_links_that_move_on_give_way_to_the_folder_they_lead_to(tmp_path: Path) 
     }.items():
         assert without_moving_links(f"{tmp_path}/{typed}") == f"{tmp_path}/{recorded}"
     assert without_moving_links("bundled:tiny") == "bundled:tiny"
+
+
+def test_a_name_is_given_out_once() -> None:
+    names = FreeNames()
+    assert [names.take(one) for one in ("a", "a-2", "a", "b", "a")] == ["a", "a-2", "a-3", "b", "a-4"]
 
 
 def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from qasr_train.alignment.text import Alignment, Hear, align_text
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import AudioError, ConfigError, DataError
-from qasr_train.files import write_rows, write_whole
+from qasr_train.files import FreeNames, write_rows, write_whole
 from qasr_train.jobs.settings.align import IN_ONE_FILE, AlignConfig
 from qasr_train.manifest import Utterance, write_manifest
 from qasr_train.models.base import Aligner
@@ -153,11 +153,12 @@ def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:
             continue
         folder = out / name
         folder.mkdir(exist_ok=True)
+        names = FreeNames()
         for one in done:
             shown = [one.segment()]
             shown = laid_out(shown, config.subtitles.layout()) if name in ("srt", "vtt") else shown
-            file = folder / f"{one.utterance.id.replace('/', '_')}{form.suffix}"
-            write_timed(file, shown, name, one.utterance.id)
+            file = names.take(one.utterance.id.replace("/", "_"))
+            write_timed(folder / f"{file}{form.suffix}", shown, name, one.utterance.id)
     rows = [replace(one.utterance, words=one.alignment.words, duration_s=one.duration_s) for one in done]
     write_manifest(out / MANIFEST, rows)
     doubtful = [one for one in done if one.alignment.doubt > config.max_doubt]

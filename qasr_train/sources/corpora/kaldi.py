@@ -14,7 +14,7 @@ from typing import Any
 
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.errors import DataError
-from qasr_train.files import write_whole
+from qasr_train.files import FreeNames, write_whole
 from qasr_train.manifest import Utterance
 from qasr_train.sources.base import OpenSource, Rows
 from qasr_train.sources.files import AUDIO_SUFFIXES, FileSource
@@ -75,7 +75,9 @@ def write_kaldi(folder: Path, utterances: Sequence[Utterance]) -> None:
     rows: dict[str, list[str]] = {name: [] for name in (WAV_SCP, "segments", "text", "utt2spk", "utt2lang", "spk2utt")}
     recordings = _Recordings()
     speakers: dict[str, list[str]] = {}
-    for key, one in sorted(((_kaldi_id(one), one) for one in utterances), key=lambda pair: pair[0].encode()):
+    ids = FreeNames()
+    named = [(ids.take(_kaldi_id(one)), one) for one in utterances]
+    for key, one in sorted(named, key=lambda pair: pair[0].encode()):
         if not isinstance(one.audio, str) or is_arrow_reference(one.audio) or one.text is None:
             raise DataError(
                 f"{one.origin}: utterance {one.id!r} has no file or no text, and cannot stand in a Kaldi folder"
@@ -101,18 +103,13 @@ class _Recordings:
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, int | None], str] = {}
-        self._taken: set[str] = set()
+        self._free = FreeNames()
 
     def name_of(self, audio: str, channel: int | None) -> str:
         """The name of a file's channel (None: of all of it), made from the file's."""
         if (audio, channel) not in self._names:
             stem = _field(Path(audio).stem) + ("" if channel is None else f"-{channel + 1}")
-            name, number = stem, 1
-            while name in self._taken:
-                number += 1
-                name = f"{stem}-{number}"
-            self._taken.add(name)
-            self._names[audio, channel] = name
+            self._names[audio, channel] = self._free.take(stem)
         return self._names[audio, channel]
 
     def entries(self) -> list[str]:

@@ -6,7 +6,7 @@ the other way by `write_cuts`. What only lhotse could make of a cut (mixing, spe
 
 import gzip
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from qasr_train.audio.arrow import is_arrow_reference
 from qasr_train.audio.decode import probe_audio
 from qasr_train.errors import DataError
+from qasr_train.files import FreeNames
 from qasr_train.manifest import Utterance, rows_of_lines
 from qasr_train.sources.base import OpenSource, Rows
 from qasr_train.sources.files import FileSource
@@ -70,7 +71,7 @@ def write_cuts(path: Path, utterances: Iterable[Utterance]) -> None:
         DataError: an utterance has no file of its own. AudioError: one cannot be opened.
     """
     recordings: dict[str, dict[str, Any]] = {}
-    taken = set[str]()
+    names = FreeNames()
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     with gzip.GzipFile(part, "wb", mtime=0) as out:  # the same bytes every time
@@ -78,8 +79,7 @@ def write_cuts(path: Path, utterances: Iterable[Utterance]) -> None:
             if not isinstance(one.audio, str) or is_arrow_reference(one.audio):
                 raise DataError(f"{one.origin}: utterance {one.id!r} has no file of its own; convert=true writes one")
             if one.audio not in recordings:
-                recordings[one.audio] = _recording(one.audio, taken)
-                taken.add(recordings[one.audio]["id"])
+                recordings[one.audio] = _recording(one.audio, names.take(Path(one.audio).stem))
             out.write((json.dumps(_cut(one, recordings[one.audio]), ensure_ascii=False) + "\n").encode())
     part.replace(path)
 
@@ -145,11 +145,8 @@ def _name(transform: Any) -> str:
     return str(transform.get("name") if isinstance(transform, Mapping) else transform)
 
 
-def _recording(audio: str, taken: Collection[str]) -> dict[str, Any]:
-    """The recording of a file; its id is the file's name, with a number where another has it already."""
+def _recording(audio: str, name: str) -> dict[str, Any]:
     info = probe_audio(audio)
-    stem = Path(audio).stem
-    name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 2))) if n not in taken)
     return {
         "id": name,
         "sources": [{"type": "file", "channels": list(range(info.num_channels)), "source": audio}],

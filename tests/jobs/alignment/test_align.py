@@ -42,6 +42,13 @@ def test_every_format_holds_the_texts_own_words_in_order(tmp_path: Path, capsys:
     assert "2 texts, 4 words, 0 of them not placed" in capsys.readouterr().out
 
 
+def test_ids_that_would_be_one_file_are_told_apart(tmp_path: Path) -> None:
+    rows = ({"id": "x/a", "text": "one"}, {"id": "x_a", "text": "two"})
+    assert run(tmp_path, manifest(tmp_path, *rows), "formats=[txt]") == 0
+    written = {path.name: path.read_text() for path in (tmp_path / "out" / "txt").iterdir()}
+    assert written == {"x_a.txt": "one\n", "x_a-2.txt": "two\n"}
+
+
 def test_a_text_of_another_recording_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(tmp_path, manifest(tmp_path, {"id": "a", "text": "nobody says this here"}), "max_doubt=0") == 0
     assert "1 texts are likely those of other recordings, the surest that of 'a' (doubt " in capsys.readouterr().out

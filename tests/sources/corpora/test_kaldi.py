@@ -126,6 +126,13 @@ def test_what_is_written_is_sorted_has_speakers_in_its_ids_and_is_read_again(tmp
     assert {one.audio for one in read} == {path}
 
 
+def test_ids_that_would_be_one_in_kaldi_are_told_apart(tmp_path: Path) -> None:
+    path = str(write_wav(tmp_path / "a.wav", tone(1.0)))
+    given = [Utterance("anna-1", path, "x", None, "anna"), Utterance("1", path, "y", None, "anna")]
+    write_kaldi(tmp_path / "out", given)
+    assert [(one.id, one.text) for one in load(tmp_path / "out")] == [("anna-1", "x"), ("anna-1-2", "y")]
+
+
 def test_what_has_no_text_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="utterance 'a' has no file or no text"):
         write_kaldi(tmp_path / "out", [Utterance("a", "a.wav")])
