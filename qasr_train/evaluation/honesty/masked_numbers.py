@@ -56,6 +56,11 @@ def find_number(text: str, language: str | None) -> SpokenNumber | None:
     return None if is_most else SpokenNumber(begin, end, text[begin:end])
 
 
+def has_number(utterance: Utterance) -> bool:
+    """Whether an utterance's text holds a number to mask."""
+    return find_number(first_spelling(utterance.text or ""), utterance.language) is not None
+
+
 def is_written(number: SpokenNumber, reference: str, heard: str, language: str | None, normalizer: Normalizer) -> bool:
     """Whether a text has the masked number, beyond where the reference has the same elsewhere."""
     wanted, rest, said = (

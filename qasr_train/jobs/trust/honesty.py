@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qasr_train.errors import DataError
-from qasr_train.evaluation.honesty.masked_numbers import NumberMask, find_number
+from qasr_train.evaluation.honesty.masked_numbers import NumberMask, has_number
 from qasr_train.evaluation.honesty.page import honesty_page, honesty_row, honesty_summary
 from qasr_train.evaluation.honesty.probes import Heard, Light, ProbeResult, Rules, run_probes
 from qasr_train.evaluation.results import evaluate_sets
@@ -24,7 +24,6 @@ from qasr_train.run.directory import check_same_config, has_record, run_director
 from qasr_train.run.processes import refuse_several_processes
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_table
-from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.run import TranscriptionRun
 from qasr_train.transcription.sets import UtteranceSet
@@ -102,7 +101,7 @@ def _right_texts(config: HonestyConfig, published: UtteranceSet) -> dict[str, st
 
 def _with_numbers(one: UtteranceSet) -> UtteranceSet:
     """The utterances whose number can be masked, under the mask."""
-    able = [row for row in one.utterances if find_number(first_spelling(row.text or ""), row.language)]
+    able = [row for row in one.utterances if has_number(row)]
     return replace(one, name=MASKED, utterances=able, change=NumberMask())
 
 
