@@ -6,7 +6,6 @@ run is saved every chunk of steps and goes on from there.
 """
 
 import argparse
-import json
 import math
 import random
 import sys
@@ -21,7 +20,7 @@ from transformers import Qwen3ASRConfig, Qwen3ASRForConditionalGeneration, Qwen3
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from qasr_train.models.blocks.log_mel import LogMel
+from qasr_train.models.blocks.sound import Sound
 from qasr_train.models.qwen3_asr.encoder import encode_audio
 from qasr_train.models.qwen3_asr.original import native_chat_template
 from qasr_train.models.qwen3_asr.packing import use_packed_attention
@@ -29,6 +28,7 @@ from scripts.aligner.speech import TimedClip, draw_joined, join, speak_clips
 from scripts.demo.clips import plan_test_clips, plan_training_clips
 from scripts.demo.synthesis import TRAINED_TIMBRES, require_espeak
 from scripts.demo.tiny_model import build_processor
+from scripts.demo.train_base import log_record
 from scripts.demo.vocabulary import LANGUAGES
 from scripts.demo.voices import write_voices
 
@@ -94,7 +94,7 @@ def train(arguments: argparse.Namespace) -> None:
             optimizer = build_optimizer(model)
         step = train_chunk(model, optimizer, training, step, arguments)
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, so_far)
-        _log(work, {"step": step, **{name: measure(model, one) for name, one in dev.items()}})
+        log_record(work, {"step": step, **{name: measure(model, one) for name, one in dev.items()}})
     save(model, processor, arguments.out)
 
 
@@ -139,7 +139,7 @@ def load_examples(
     voices = arguments.work / "espeak"
     timbres = TRAINED_TIMBRES + write_voices(voices, arguments.num_voices, seed + 17)
     spoken = speak_clips(plan_training_clips(arguments.num_clips, seed + 18, timbres), voices)
-    _log(arguments.work, {"spoken": len(spoken), "seconds": round(time.time() - started_s)})
+    log_record(arguments.work, {"spoken": len(spoken), "seconds": round(time.time() - started_s)})
     joined = draw_joined(spoken, NUM_SLOTS * SLOT_S - 0.1, seed + 19)
     training = [encode(model, processor, next(joined)) for _ in range(arguments.num_examples)]
     dev = {}
@@ -152,21 +152,14 @@ def load_examples(
             encode(model, processor, one) for one in together if one.duration_s < NUM_SLOTS * SLOT_S
         ]
     torch.save((training, dev), file)
-    _log(arguments.work, {"encoded": len(training), "seconds": round(time.time() - started_s)})
+    log_record(arguments.work, {"encoded": len(training), "seconds": round(time.time() - started_s)})
     return training, dev
 
 
 @torch.inference_mode()
 def encode(model: Qwen3ASRForTokenClassification, processor: object, clip: TimedClip) -> Example:
     """Log-mel and encoder, once; times to slots."""
-    extractor = processor.feature_extractor
-    log_mel = LogMel(
-        n_fft=extractor.n_fft,
-        hop_samples=extractor.hop_length,
-        min_samples=extractor.min_length,
-        filters=torch.from_numpy(extractor.mel_filters).to(torch.float32),
-    )
-    mel = log_mel(clip.samples)
+    mel = Sound(processor.feature_extractor).log_mel(clip.samples)
     width = -(-mel.shape[1] // CHUNK_FRAMES) * CHUNK_FRAMES
     features = nn.functional.pad(mel, (0, width - mel.shape[1]))[None]
     encoded = encode_audio(model.model, features, [mel.shape[1]], recompute_convolutions=False)
@@ -209,7 +202,9 @@ def train_chunk(
         running += [loss.item(), (off <= 1).float().mean().item(), off.float().mean().item() * 1000 * SLOT_S]
     loss, near, shift_ms = (round(float(one), 3) for one in running / arguments.chunk)
     seconds = round(time.time() - started_s, 1)
-    _log(arguments.work, {"step": step, "seconds": seconds, "loss": loss, "within_a_slot": near, "shift_ms": shift_ms})
+    log_record(
+        arguments.work, {"step": step, "seconds": seconds, "loss": loss, "within_a_slot": near, "shift_ms": shift_ms}
+    )
     return step
 
 
@@ -272,12 +267,6 @@ def save(model: Qwen3ASRForTokenClassification, processor: object, folder: Path)
     rounded.load_state_dict(model.state_dict())
     rounded.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
-
-
-def _log(work: Path, record: dict[str, object]) -> None:
-    with (work / "log.jsonl").open("a") as log_file:
-        log_file.write(json.dumps(record) + "\n")
-    print(record, flush=True)
 
 
 AUDIO_MARKS = tuple(build_processor(0).tokenizer.convert_tokens_to_ids(["<|audio_start|>", "<|audio_end|>"]))

@@ -6,7 +6,6 @@ there; each chunk draws its clips anew from its own seed, so that a run that was
 """
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -25,7 +24,7 @@ from scripts.demo.examples import IGNORED_LABEL, RowForms, TinyBatch, iterate_ba
 from scripts.demo.measure import measure_wer
 from scripts.demo.synthesis import TRAINED_TIMBRES, require_espeak
 from scripts.demo.tiny_model import build_processor, save_checkpoint, widen_heads
-from scripts.demo.train_base import LAST_DISTORTED_SHARE, build_optimizer, predict_targets
+from scripts.demo.train_base import LAST_DISTORTED_SHARE, build_optimizer, log_record, predict_targets
 from scripts.demo.voices import write_voices
 
 STAGE_3_SEED = 0
@@ -81,7 +80,7 @@ def train(arguments: argparse.Namespace) -> None:
         torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, so_far)
         if step % (3 * arguments.chunk) == 0 or step >= arguments.steps:
             rates = {name: measure_wer(model, processor, one).total for name, one in dev.items()}
-            _log(work, {"step": step, **{name: round(rate, 2) for name, rate in rates.items()}})
+            log_record(work, {"step": step, **{name: round(rate, 2) for name, rate in rates.items()}})
     save_checkpoint(model, processor, arguments.out)
 
 
@@ -109,7 +108,7 @@ def train_chunk(
         running += [of_text.item(), of_more_ends.item()]
     text, more_ends = (round(float(loss), 4) for loss in running / num_steps)
     seconds = round(time.time() - started_s, 1)
-    _log(arguments.work, {"step": step, "seconds": seconds, "cross_entropy": text, "of_more_ends": more_ends})
+    log_record(arguments.work, {"step": step, "seconds": seconds, "cross_entropy": text, "of_more_ends": more_ends})
     return step
 
 
@@ -141,12 +140,6 @@ def synthesise_speech(arguments: argparse.Namespace) -> tuple[ClipStore, dict[st
 def learning_rate(step: int, num_steps: int, peak: float) -> float:
     """Warm-up, then half a cosine to zero."""
     return peak * min(1.0, step / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / num_steps))
-
-
-def _log(work: Path, record: dict[str, object]) -> None:
-    with (work / "log.jsonl").open("a") as log_file:
-        log_file.write(json.dumps(record) + "\n")
-    print(record, flush=True)
 
 
 if __name__ == "__main__":

@@ -107,20 +107,20 @@ def train(arguments: argparse.Namespace) -> None:
         if rank != 0:
             continue
         if step % LOG_EVERY_STEPS == 0:
-            _log(work, {"step": step, "seconds": round(time.time() - started_s, 1), **_rounded(running)})
+            log_record(work, {"step": step, "seconds": round(time.time() - started_s, 1), **_rounded(running)})
             running = {}
         if step == num_before:
             torch.save({"model": model.state_dict(), "ctc_head": ctc_head.state_dict()}, work / "after_ctc.pt")
         if not is_ctc_stage and step % arguments.validate_every == 0:
             wer_percent = {name: measure_wer(model, processor, store).total for name, store in dev.items()}
-            _log(work, {"step": step, **_rounded(wer_percent)})
+            log_record(work, {"step": step, **_rounded(wer_percent)})
             save_checkpoint(model, processor, work / "so_far")
 
     # 4. done
     if rank != 0:
         return
     save_checkpoint(model, processor, arguments.out)
-    _log(work, {"step": step, "seconds": round(time.time() - started_s, 1), "saved": str(arguments.out)})
+    log_record(work, {"step": step, "seconds": round(time.time() - started_s, 1), "saved": str(arguments.out)})
 
 
 def update(
@@ -264,7 +264,8 @@ def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
 
-def _log(work: Path, record: dict[str, object]) -> None:
+def log_record(work: Path, record: dict[str, object]) -> None:
+    """A line of JSON in the work folder's log, and on the screen."""
     with (work / "log.jsonl").open("a") as log_file:
         log_file.write(json.dumps(record) + "\n")
     print(record, flush=True)
