@@ -21,17 +21,15 @@ from qasr_train.jobs import finetune as job
 from qasr_train.jobs.export import export
 from qasr_train.jobs.recipes import load_config
 from qasr_train.models.lora_files import ADAPTER_NAME
-from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.objectives.kl_to_base import KLToBase
 from qasr_train.text.languages import LANGUAGES
 from qasr_train.training.checkpoint import checkpoint_path
 from qasr_train.training.trainer import Trainer
-from tests.helpers import tone, write_wav
-from tests.helpers_model import tiny_model, tiny_processor
+from tests.config.conftest import TEXTS
+from tests.helpers import tone
 
 datasets = pytest.importorskip("datasets")
 datasets.disable_progress_bars()
-TEXTS = ["two small pills", "the quick brown fox", "takes a day", "a fox"]
 
 
 @dataclass(frozen=True)
@@ -69,31 +67,6 @@ RATES = {
     "low_resource": {"adapters_encoder": 2e-4, "adapters": 1e-4},
 }
 RANKS = {"medical": 32, "legal": 32, "contact_centre": 16, "low_resource": 8}
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_native(tiny_model(), tiny_processor(), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """target and general: eight clips to train on and two to watch, each of half a second."""
-    folder = tmp_path_factory.mktemp("manifests")
-    found = {}
-    for number, name in enumerate(("target", "general")):
-        rows = []
-        for i in range(10):
-            path = write_wav(folder / name / f"{i}.wav", tone(0.5, frequency_hz=200 + 30 * i + 300 * number))
-            split = "train" if i < 8 else "dev"
-            rows.append(
-                {"id": f"{name}{i}", "audio": str(path), "text": TEXTS[i % 4], "language": "English", "split": split}
-            )
-        found[name] = folder / f"{name}.jsonl"
-        found[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return found
 
 
 def copy_of_hub(folder: Path, stand_in: StandIn, subset: str) -> Path:

@@ -8,14 +8,11 @@ import pytest
 
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.recipes import load_config
-from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.models.settings import Capability
 from qasr_train.objectives.rollout_settings import MWERConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.training.checkpoint import checkpoint_path
 from tests.config.test_experiments import run
-from tests.helpers import tone, write_wav
-from tests.helpers_model import tiny_model, tiny_processor
 
 OWN = {"polish": [], "terms": ["objective.reward_rules.terms=TERMS"], "silence": ["augment.silence.max_duration_s=1"]}
 REWARDS = {
@@ -23,34 +20,6 @@ REWARDS = {
     "terms": {"gated_errors", "term_recall", "term_precision"},
     "silence": {"gated_errors", "invented_words", "repetition"},
 }
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    save_native(tiny_model(), tiny_processor(), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def manifests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("manifests")
-    found = {}
-    for name in ("target", "general"):
-        texts = ["two small pills", "a fox"] * 5
-        rows = [
-            {
-                "id": f"{name}{i}",
-                "audio": str(write_wav(folder / name / f"{i}.wav", tone(0.5, frequency_hz=200 + 30 * i))),
-                "text": text,
-                "language": "English",
-                "split": "train" if i < 8 else "dev",
-            }
-            for i, text in enumerate(texts)
-        ]
-        found[name] = folder / f"{name}.jsonl"
-        found[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return found
 
 
 def settings(experiment: str, manifests: dict[str, Path], folder: Path) -> list[str]:
