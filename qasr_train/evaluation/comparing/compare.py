@@ -85,7 +85,7 @@ def compare_runs(
     sets = groups.by(lambda pair: pair.set)
     columns = column_changes(pairs, by or By(), groups, resampling)
     roles = _roles(pairs, gate)
-    changes, styles = compare_style(pairs, roles, [*style, *gate.style_target, *gate.style_guard], resampling)
+    changes, styles = compare_style(pairs, rules, roles, [*style, *gate.style_target, *gate.style_guard], resampling)
     evidence = {name: Evidence.of(one) for name, one in sets.items()}
     return Comparison(
         baseline=baseline.path,

@@ -136,7 +136,7 @@ class ScoredRun:
     @cached_property
     def style(self) -> StyleScores | None:
         """How its outputs are written; None where no trait is asked for."""
-        return score_style(self.rows, self.traits, self.resampling)
+        return score_style(self.rows, self.normalizer, self.traits, self.resampling)
 
     @cached_property
     def columns(self) -> list[ColumnScores]:

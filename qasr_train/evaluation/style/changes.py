@@ -13,6 +13,7 @@ from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.style.figures import ALL_SETS, trait_ratio
 from qasr_train.evaluation.style.settings import Trait
 from qasr_train.evaluation.style.traits import RowStyle, row_style
+from qasr_train.text.normalize import Normalizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,18 @@ class _Styles:
 
 
 def compare_style(
-    pairs: Sequence[Pair], roles: Mapping[str, str | None], traits: Sequence[str], resampling: Resampling
+    pairs: Sequence[Pair],
+    normalizer: Normalizer,
+    roles: Mapping[str, str | None],
+    traits: Sequence[str],
+    resampling: Resampling,
 ) -> tuple[list[StyleChange], dict[str, PairedTest | None]]:
     """(how each trait changed, by set and over all; its test on what the gate looks at).
 
     That is the target sets, since their references are written as the house wants it; all of them where none is a target.
     """
     traits = list(dict.fromkeys(traits))
-    styles = _styles(pairs) if traits else []
+    styles = _styles(pairs, normalizer) if traits else []
     groups = Groups(
         styles, lambda part: (len(part), {trait: _test(part, Trait(trait), resampling) for trait in traits})
     )
@@ -58,8 +63,8 @@ def compare_style(
     return changes, {trait: _test(judged, Trait(trait), resampling) for trait in traits}
 
 
-def _styles(pairs: Sequence[Pair]) -> list[_Styles]:
-    found = [(pair, row_style(pair.baseline), row_style(pair.candidate)) for pair in pairs]
+def _styles(pairs: Sequence[Pair], normalizer: Normalizer) -> list[_Styles]:
+    found = [(pair, row_style(pair.baseline, normalizer), row_style(pair.candidate, normalizer)) for pair in pairs]
     return [_Styles(pair, ours, theirs) for pair, ours, theirs in found if ours is not None and theirs is not None]
 
 

@@ -17,6 +17,7 @@ from qasr_train.evaluation.scoring.significance import Interval, error_rate_inte
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.style.settings import Trait
 from qasr_train.evaluation.style.traits import Otherwise, RowStyle, row_style
+from qasr_train.text.normalize import Normalizer
 
 ALL_SETS = ""
 
@@ -45,11 +46,13 @@ class StyleScores:
         return [asdict(one) for one in self.traits]
 
 
-def score_style(rows: Sequence[UtteranceScore], traits: Sequence[str], resampling: Resampling) -> StyleScores | None:
-    """The style of a run; None where no trait is asked for."""
+def score_style(
+    rows: Sequence[UtteranceScore], normalizer: Normalizer, traits: Sequence[str], resampling: Resampling
+) -> StyleScores | None:
+    """The style of a run; None where no trait is asked for. normalizer: what the rows were scored by."""
     if not traits:
         return None
-    styles = [(row, style) for row in rows if (style := row_style(row)) is not None]
+    styles = [(row, style) for row in rows if (style := row_style(row, normalizer)) is not None]
     groups = Groups(styles, lambda part: [_score(part, Trait(trait), resampling) for trait in traits])
     sets = groups.by(lambda one: one[0].prediction.set)
     if len(sets) > 1:

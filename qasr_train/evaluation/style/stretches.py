@@ -48,9 +48,16 @@ class _Text:
         return tuple(self.words[begin:end]), tuple(word for word, is_counted in both if is_counted)
 
 
-def stretches(reference: str, output: str, language: str | None) -> list[Stretch] | None:
-    """Both texts in as many stretches as can be told apart; None where they are too long to align."""
-    said, written = _text(reference, language), _text(output, language)
+def stretches(
+    reference: str, output: str, language: str | None, normalized: tuple[str, str] | None = None
+) -> list[Stretch] | None:
+    """Both texts in as many stretches as can be told apart; None where they are too long to align.
+
+    Args:
+        normalized: both by RULES, where that is known already; None: it is done here.
+    """
+    by_rules = normalized or (RULES.normalize(reference, language), RULES.normalize(output, language))
+    said, written = (_text(*both, language) for both in zip((reference, output), by_rules, strict=True))
     if len(said.normalized) * len(written.normalized) > MAX_CELLS:
         return None
     found: list[Stretch] = []
@@ -77,8 +84,7 @@ def stretches(reference: str, output: str, language: str | None) -> list[Stretch
     return found
 
 
-def _text(text: str, language: str | None) -> _Text:
-    normalized = RULES.normalize(text, language)
+def _text(text: str, normalized: str, language: str | None) -> _Text:
     places = places_of(text, normalized, language, RULES.normalize)
     words = [text[begin:end] for begin, end in written_words(text, language)]
     counted = {number for place in places if place.last > place.first for number in range(place.begin, place.end)}

@@ -14,9 +14,10 @@ from rapidfuzz.distance import Levenshtein
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.scoring.word_pairs import word_pairs
 from qasr_train.evaluation.style.settings import Trait
-from qasr_train.evaluation.style.stretches import Stretch, stretches
+from qasr_train.evaluation.style.stretches import RULES, Stretch, stretches
 from qasr_train.text.alternatives.notation import first_spelling
 from qasr_train.text.languages import CER_LANGUAGES
+from qasr_train.text.normalize import Normalizer
 from qasr_train.text.style import FILLERS, MARKS, number_words, unit_words
 
 _PART = re.compile(r"\d(?:[\d.,:/ ]*\d)?|[^\W\d_]+|[^\w\s]")
@@ -52,15 +53,18 @@ class RowStyle:
             self.otherwise.append(Otherwise(trait, expected, written))
 
 
-def row_style(row: UtteranceScore) -> RowStyle | None:
+def row_style(row: UtteranceScore, normalizer: Normalizer) -> RowStyle | None:
     """How an utterance is written; None where it is not scored, failed, or is too long to align.
 
-    Of alternatives in a reference the first spelling is how the house writes.
+    Of alternatives in a reference the first spelling is how the house writes. normalizer: what the row was scored by.
     """
     text, language = row.prediction.text, row.prediction.language
     if not row.is_scored or not row.is_heard or not text:
         return None
-    found = stretches(first_spelling(text), row.prediction.pred_text, language)
+    first, normalized = first_spelling(text), None
+    if normalizer == RULES and first == text and not row.spellings:  # to normalise is most of the work
+        normalized = row.counts.normalized_reference, row.counts.normalized_hypothesis
+    found = stretches(first, row.prediction.pred_text, language, normalized)
     if found is None:
         return None
     style = RowStyle()

@@ -5,14 +5,17 @@ import pytest
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.style.settings import Trait
 from qasr_train.evaluation.style.traits import RowStyle, row_style
+from qasr_train.text.alternatives.lexicon import SpellingLexicon
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
 
 def style_of(text: str, heard: str, language: str | None = "English") -> RowStyle:
     one = Prediction("u", 1.0, 0.1, text, heard, id="u", set="s", language=language)
-    style = row_style(score_predictions([one], get_normalizer("none")).rows[0])
-    assert style is not None
+    # Scored by rules of which style can take nothing over, and by its own.
+    scored = [(score_predictions([one], rules).rows[0], rules) for rules in map(get_normalizer, ("none", "qasr-2"))]
+    style, again = (row_style(*both) for both in scored)
+    assert style is not None and style == again
     return style
 
 
@@ -120,10 +123,22 @@ def test_what_was_written_otherwise_is_told() -> None:
     assert found == [("capitals", "He", "he"), ("numbers", "5", "five"), ("punctuation", ".", "")]
 
 
+def test_the_first_spelling_and_not_the_one_taken_is_how_the_house_writes() -> None:
+    assert counts("{ twenty-one / 22 } dogs", "22 dogs", Trait.numbers) == (0, 0)
+    assert counts("{ 21 / 22 } dogs", "twenty-one dogs", Trait.numbers) == (1, 1)
+    one = Prediction("u", 1.0, 0.1, "twenty-one dogs", "22 dogs", id="u", set="s", language="English")
+    rules, lexicon = get_normalizer("qasr-2"), SpellingLexicon("x", "x", {None: [("twenty-one", "22")]})
+    [row] = score_predictions([one], rules, lexicon=lexicon).rows
+    assert row.spellings[0].taken == "22"
+    style = row_style(row, rules)
+    assert style is not None and Trait.numbers not in style.counts
+
+
 def test_rows_that_enter_no_rate_have_no_style() -> None:
     rows = [
         Prediction("a", 1.0, 0.1, None, "x", id="a", set="s", language="English"),
         Prediction("b", 1.0, None, "x", "", id="b", set="s", language="English", failed="no audio"),
         Prediction("c", 1.0, 0.1, "", "x", id="c", set="s", language="English"),
     ]
-    assert [row_style(row) for row in score_predictions(rows, get_normalizer("none")).rows] == [None, None, None]
+    none = get_normalizer("none")
+    assert [row_style(row, none) for row in score_predictions(rows, none).rows] == [None, None, None]
