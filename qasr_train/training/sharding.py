@@ -4,7 +4,7 @@ Input: an Accelerator, a model, an optimizer. Output: a `SharedModel`. The engin
 itself.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
@@ -113,10 +113,15 @@ def raise_everywhere(accelerator: Accelerator, error: UserError | None) -> None:
 
 def sum_everywhere(accelerator: Accelerator, value: float) -> float:
     """The sum of a number over all processes; all must call it."""
+    return sums_everywhere(accelerator, [value])[0]
+
+
+def sums_everywhere(accelerator: Accelerator, values: Sequence[float]) -> list[float]:
+    """The sum of each number over all processes, in one exchange; all must call it with as many."""
     if accelerator.num_processes == 1:
-        return value
-    total = torch.tensor(value, dtype=torch.float64, device=accelerator.device)
-    return float(accelerator.reduce(total, reduction="sum"))
+        return list(values)
+    totals = torch.tensor(values, dtype=torch.float64, device=accelerator.device)
+    return accelerator.reduce(totals, reduction="sum").tolist()
 
 
 def _layer_classes(module: Any) -> list[str]:

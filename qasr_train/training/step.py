@@ -27,7 +27,7 @@ from qasr_train.training.optim import build_optimizer, lr_factor, set_lr
 from qasr_train.training.rollout.judging import RolloutFigures
 from qasr_train.training.rollout.rollouts import Rollouts
 from qasr_train.training.settings import OnNonFinite, OptimConfig, TrainerConfig
-from qasr_train.training.sharding import SharedModel, share_model, sum_everywhere
+from qasr_train.training.sharding import SharedModel, share_model, sum_everywhere, sums_everywhere
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class OptimizerStep:
             is_skipped=update.is_skipped,
             own_s=watch.read_s() + (0.0 if drawn is None else drawn.seconds),
             others=means,
-            pooled={name: (self._sum(total), self._sum(count)) for name, (total, count) in pooled.items()},
+            pooled=self._sum_pairs(pooled),
             rollout_s=None if drawn is None else drawn.seconds,
         )
 
@@ -225,6 +225,11 @@ class OptimizerStep:
 
     def _sum(self, value: float) -> float:
         return sum_everywhere(self.shared.accelerator, value)
+
+    def _sum_pairs(self, pairs: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        numbers = [number for pair in pairs.values() for number in pair]
+        sums = sums_everywhere(self.shared.accelerator, numbers) if numbers else []
+        return dict(zip(pairs, zip(sums[::2], sums[1::2], strict=True), strict=True))
 
 
 def _compared_with(batch: Batch, log_probs: torch.Tensor | None) -> Batch:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,12 +144,16 @@ def test_words_are_those_of_transformers_and_keep_their_writing(text: str) -> No
     assert "".join(unit.shown for unit in units).replace(" ", "") == text.replace(" ", "")
 
 
-def test_a_language_whose_cutter_is_not_installed_says_what_to_install() -> None:
-    try:
-        import nagisa  # noqa: F401
-    except ImportError:
-        with pytest.raises(ConfigError, match="pip install nagisa"):
-            split_units("こんにちは", "Japanese")
+@pytest.mark.parametrize(
+    ("package", "text", "language"), [("nagisa", "こんにちは", "Japanese"), ("soynlp", "안녕", "Korean")]
+)
+def test_a_language_whose_cutter_is_not_installed_says_what_to_install(
+    package: str, text: str, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.tokenizer", None)
+    with pytest.raises(ConfigError, match=f"pip install {package}"):
+        split_units(text, language)
 
 
 def test_labels_are_the_slots_of_known_times_at_the_slots_alone(learner: Qwen3Aligner) -> None:

@@ -219,7 +219,7 @@ class Whisper(nn.Module):
             groups = draw_groups(steps, steps.first(last[spread]), limits, [tokens.end_id])
         finally:
             core.train(was_training)
-        prompts = [own[mine].tolist() for own, mine in zip(ids, is_token, strict=True)]
+        prompts = [own[mine].tolist() for own, mine in zip(ids.cpu(), is_token.cpu(), strict=True)]
         return [
             DrawnClip(
                 prompt,
