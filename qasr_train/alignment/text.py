@@ -164,10 +164,4 @@ def _key(word: str) -> str:
 
 def _moved(words: Sequence[TimedWord], begin: int) -> list[TimedWord]:
     """The words of a clip with times of the recording. begin: of the clip, samples."""
-    by_s = begin / SAMPLE_RATE_HZ
-    return [
-        replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
-        if word.start_s is not None and word.end_s is not None
-        else word
-        for word in words
-    ]
+    return [word.moved(begin / SAMPLE_RATE_HZ) for word in words]

@@ -5,7 +5,7 @@ Input: seconds, or lines of a file. Output: the nouns; clock times as SRT and VT
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from unicodedata import east_asian_width
@@ -33,6 +33,11 @@ class TimedWord:
     def is_placed(self) -> bool:
         """Whether both its times are known."""
         return self.start_s is not None and self.end_s is not None
+
+    def moved(self, by_s: float) -> "TimedWord":
+        """The word by so many seconds later, as far as its times are known: of a clip, with times of the recording."""
+        start_s, end_s = (None if at is None else at + by_s for at in (self.start_s, self.end_s))
+        return replace(self, start_s=start_s, end_s=end_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,12 @@ def test_clock_times_carry_over() -> None:
     assert clock(59.9996, ".") == "00:01:00.000"
 
 
+def test_a_word_moves_as_far_as_its_times_are_known() -> None:
+    assert TimedWord("a", 0.5, 1.0, 0.9).moved(2.0) == TimedWord("a", 2.5, 3.0, 0.9)
+    assert TimedWord("a", 2.5, None).moved(-2.0) == TimedWord("a", 0.5, None)
+    assert TimedWord("a", None, None).moved(2.0) == TimedWord("a", None, None)
+
+
 def test_clock_times_are_read_with_and_without_hours() -> None:
     assert seconds_of_clock("01:01:01,5", "x") == 3661.5
     assert seconds_of_clock("2:03.25", "x") == 123.25

@@ -5,7 +5,7 @@ alignment.json (every figure), alignment.md; the table on stdout.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from qasr_train.files import write_json, write_rows, write_whole
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Aligner
 from qasr_train.pages.table import Table, markdown_table, number, text_table
-from qasr_train.timed.base import TimedWord
 
 # Where in a recording a boundary lies: errors that grow with the length are seen by it.
 PLACES_S = ((0.0, 5.0), (5.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, float("inf")))
@@ -114,13 +113,8 @@ def _timing(aligner: Aligner, utterance: Utterance, hear: Hear | None, min_confi
             f"{utterance.origin}: utterance {utterance.id!r} is cut into {len(found.words)} words as a whole and "
             f"{sum(num_units)} word by word; state the words as the aligner cuts them"
         )
-    moved = [_earlier(word, begin_s) for word in reference]
+    moved = [word.moved(-begin_s) for word in reference]
     return time_words(utterance.id, utterance.language, moved, found.words, num_units)
-
-
-def _earlier(word: TimedWord, by_s: float) -> TimedWord:
-    start_s, end_s = (None if at is None else at - by_s for at in (word.start_s, word.end_s))
-    return replace(word, start_s=start_s, end_s=end_s)
 
 
 def _row(key: tuple[str, str, str], one: Figures) -> list[str]:

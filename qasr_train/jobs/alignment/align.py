@@ -23,7 +23,7 @@ from qasr_train.models.base import Aligner
 from qasr_train.models.families import load_aligner
 from qasr_train.run.device import join_machine
 from qasr_train.sources.source import load_utterances
-from qasr_train.timed.base import TimedSegment, TimedWord
+from qasr_train.timed.base import TimedSegment
 from qasr_train.timed.cues import laid_out
 from qasr_train.timed.formats import FORMATS, write_timed
 from qasr_train.transcription.predictions import load_predictions
@@ -133,15 +133,8 @@ def _aligned(
             hear=hear,
             min_confidence=config.min_confidence,
         )
-        begin_s = utterance.start_s or 0.0
-        words = tuple(_later(word, begin_s) for word in found.words)
+        words = tuple(word.moved(utterance.start_s or 0.0) for word in found.words)
         yield Aligned(utterance, replace(found, words=words), recording.num_samples / SAMPLE_RATE_HZ)
-
-
-def _later(word: TimedWord, by_s: float) -> TimedWord:
-    if word.start_s is None or word.end_s is None:
-        return word
-    return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
 
 
 def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:

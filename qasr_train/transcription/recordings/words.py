@@ -139,12 +139,7 @@ class WordTimes:
             end_s=None if end_s >= cut.duration_s else end_s,
             channel=channel,
         )
-        return tuple(
-            replace(word, start_s=word.start_s + begin_s, end_s=word.end_s + begin_s)
-            if word.start_s is not None and word.end_s is not None
-            else word
-            for word in self.align(waveform, segment.text, segment.language)
-        )
+        return tuple(word.moved(begin_s) for word in self.align(waveform, segment.text, segment.language))
 
     def _write(self, key: str) -> None:
         row = {"key": key, "words": [row_of_word(word) for word in self._known[key]]}

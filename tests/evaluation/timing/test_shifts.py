@@ -1,8 +1,10 @@
 """Distances of boundaries by hand, and what an evaluation of an aligner says of a suite."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
@@ -64,6 +66,12 @@ def test_an_evaluation_writes_every_boundary_and_every_figure(tmp_path: Path, ca
     [figures] = json.loads((tmp_path / "alignment.json").read_text())["figures"]
     assert figures["system"] == "proportional" and figures["aas_ms"] == pytest.approx(25.0, abs=10)
     assert len(json.loads((tmp_path / "timings.jsonl").read_text())["boundaries"]) == 4
+    # The same second as the last of three, stated with times of the recording.
+    later = str(write_wav(tmp_path / "b.wav", np.concatenate([np.zeros(32_000, dtype=np.float32), tone(1.0)])))
+    part = replace(row, audio=later, start_s=2.0, end_s=3.0, words=tuple(word.moved(2.0) for word in words))
+    evaluate_timing({"own": [part]}, {"proportional": Proportional()}, tmp_path, hear=None, min_confidence=0.0)
+    [again] = json.loads((tmp_path / "alignment.json").read_text())["figures"]
+    assert again["aas_ms"] == pytest.approx(figures["aas_ms"], abs=0.01)
     assert "proportional, own: all" in capsys.readouterr().out
     with pytest.raises(DataError, match="utterance 'b' states no times of its words; suite=alignment needs"):
         evaluate_timing({"own": [utterance(id="b")]}, {}, tmp_path, hear=None, min_confidence=0.0)
