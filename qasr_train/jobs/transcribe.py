@@ -22,6 +22,7 @@ from qasr_train.errors import UserError
 from qasr_train.jobs.settings.transcribe import TranscribeConfig
 from qasr_train.manifest import Utterance
 from qasr_train.models.found import model_as_found
+from qasr_train.models.locations import SMALL_FILES, resolve_checkpoint
 from qasr_train.run.device import Machine, join_machine
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.recordings.find import FoundRecording, find_recordings
@@ -64,6 +65,7 @@ def transcribe(config: TranscribeConfig) -> int:
     config.refuse_several_on_screen(len(recordings))
     if not isinstance(config.model, CommandConfig):
         config = replace(config, model=model_as_found(config.model))
+        resolve_checkpoint(config.model.path, config.model.revision, files=SMALL_FILES)
     aligner = None if config.aligner.path is None else aligner_at(config.aligner.path)
     machine = join_machine(config.device, config.precision)
     work_dir = _work_dir(config, recordings)

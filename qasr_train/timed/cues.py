@@ -14,6 +14,7 @@ import numpy as np
 from qasr_train.timed.base import TimedSegment, TimedWord, one_line
 from qasr_train.timed.text_units import Unit, text_units, width
 
+SUBTITLES = ("srt", "vtt")  # formats whose text is laid out
 _SENTENCE_ENDS = tuple(".!?。！？…؟۔।")
 _CLAUSE_ENDS = tuple(",;:、，；：،؛—–")
 _CLOSING = "\"'”’»）」』)]"

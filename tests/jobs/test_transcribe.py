@@ -225,6 +225,12 @@ def test_a_path_where_no_aligner_lies_is_told_before_anything_is_transcribed(run
     assert idle.batches == []
 
 
+def test_a_model_that_is_nowhere_is_told_before_anything_is_decoded(run: Run, folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere: no such directory"):
+        run(heard(), "model.path=nowhere", f"out={folder / 'out'}")
+    assert not (folder / "out").exists()
+
+
 def test_a_command_transcribes_too(run: Run, folder: Path) -> None:
     script = folder / "theirs.py"
     script.write_text(

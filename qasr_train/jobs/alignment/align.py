@@ -24,7 +24,7 @@ from qasr_train.models.families import load_aligner
 from qasr_train.run.device import join_machine
 from qasr_train.sources.source import load_utterances
 from qasr_train.timed.base import TimedSegment
-from qasr_train.timed.cues import laid_out
+from qasr_train.timed.cues import SUBTITLES, laid_out
 from qasr_train.timed.formats import FORMATS, write_timed
 from qasr_train.transcription.predictions import load_predictions
 
@@ -149,7 +149,7 @@ def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:
         names = FreeNames()
         for one in done:
             shown = [one.segment()]
-            shown = laid_out(shown, config.subtitles.layout()) if name in ("srt", "vtt") else shown
+            shown = laid_out(shown, config.subtitles.layout()) if name in SUBTITLES else shown
             file = names.take(one.utterance.id.replace("/", "_"))
             write_timed(folder / f"{file}{form.suffix}", shown, name, one.utterance.id)
     rows = [replace(one.utterance, words=one.alignment.words, duration_s=one.duration_s) for one in done]

@@ -10,11 +10,9 @@ from pathlib import Path
 
 from qasr_train.files import Styled, visible
 from qasr_train.timed.base import TimedSegment
-from qasr_train.timed.cues import CueLayout, laid_out, num_too_fast
+from qasr_train.timed.cues import SUBTITLES, CueLayout, laid_out, num_too_fast
 from qasr_train.timed.formats import FORMATS, write_timed
 from qasr_train.transcription.recordings.find import FoundRecording
-
-SUBTITLES = ("srt", "vtt")  # formats whose text is laid out
 
 
 @dataclass(frozen=True, slots=True)
