@@ -12,6 +12,7 @@ Wings, in the order of their imports: what stands in one knows only what stands 
     models, data        families of recognisers; epochs, batches, caches
     rewards             what an answer of the model is worth
     objectives          what is learned
+    streaming           a recording heard while it comes
     transcription       model x utterances -> predictions
     evaluation          suites, scores, comparisons, reports
     corpus, training    what can be known of a corpus; the loop

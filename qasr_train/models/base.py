@@ -16,6 +16,7 @@ import torch
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
+from qasr_train.models.blocks.greedy import RowTokens
 from qasr_train.models.blocks.text_pieces import Pieces
 from qasr_train.models.settings import Capability, Engine, Parts, Recompute
 from qasr_train.timed.base import TimedWord
@@ -53,6 +54,17 @@ def confidence_of(hypotheses: Sequence[Hypothesis]) -> float | None:
         return None
     mean = fmean(log_prob for one in hypotheses for log_prob in one.log_probs or ())
     return min(1.0, math.exp(mean))  # rounding may put the logarithm of a certain token just above 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was said of a clip after a beginning of it was given. tokens: the beginning and what came, without the end token.
+
+    said: what all of them say; its `num_tokens` are those that were generated, the end token included.
+    """
+
+    tokens: RowTokens
+    said: Hypothesis
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +330,23 @@ class Sampler(Trainable, Protocol):
     @property
     def pad_id(self) -> int:
         """The token that stands where a row of a batch is padded."""
+
+
+@runtime_checkable
+class Continuer(Recogniser, Protocol):
+    """A family that goes on with a beginning of an answer, as streaming asks it to."""
+
+    def continue_rows(
+        self, batch: Batch, begun: Sequence[RowTokens], *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
+    ) -> list[Answer]:
+        """Greedy answers of a transcription batch, each after its own beginning, which may be empty.
+
+        Raises:
+            ConfigError: the engine cannot go on with a beginning.
+        """
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """What a token writes into an answer, UTF-8 of which it may hold a part of a letter; b"" of a special one."""
 
 
 @runtime_checkable

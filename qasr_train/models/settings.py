@@ -19,6 +19,7 @@ class Capability(str, Enum):
     SAMPLES = "samples"  # draws several hypotheses of a clip to learn from
     SAYS_LANGUAGE = "says_language"  # the language is part of what it says of a clip, not of the prompt
     SLOTS = "slots"  # calling the model gives logits of time slots: when the words of a known text were said
+    STREAMING = "streaming"  # goes on with a given beginning of an answer, so that a clip may be heard as it comes
     SYSTEM_TURN = "system_turn"  # the prompt has a system turn, which may be left out
 
 

@@ -5,7 +5,6 @@ of the utterances (`transcribe_utterances`, which training calls for its dev set
 """
 
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -19,9 +18,11 @@ from qasr_train.data.buckets import sorted_batches
 from qasr_train.errors import AudioError, ConfigError, DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Hypothesis, Recogniser, RowDecoder, confidence_of
+from qasr_train.models.blocks.greedy import token_limit
+from qasr_train.models.blocks.joined_text import join_pieces, join_texts
 from qasr_train.models.settings import Capability
 from qasr_train.run.processes import Processes
-from qasr_train.transcription.long_audio import join_pieces, join_texts, overlaps_of, split_at_silences
+from qasr_train.transcription.long_audio import overlaps_of, split_at_silences
 from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.prompts import PromptForm, prompted
@@ -29,11 +30,6 @@ from qasr_train.transcription.sets import UtteranceSet
 from qasr_train.transcription.settings import Decoding, LongAudio
 
 logger = logging.getLogger(__name__)
-
-# The limit of new tokens where none is set: room for the language tag and the end, and more than any speech needs.
-# Fast speech has some 7 words a second, under 16 tokens even in scripts that cost two tokens a word.
-TOKENS_BESIDES_SPEECH = 64
-TOKENS_PER_S = 16
 
 
 def transcribe_utterances(
@@ -78,11 +74,6 @@ def transcribe_batches(
     for batch, loaded in load_ahead(one, batches, decoding.num_workers):
         predictions = decoder.transcribe([one.utterances[i] for i in batch.indices], loaded, batch.language)
         yield [one.placed(prediction) for prediction in predictions]
-
-
-def token_limit(duration_s: float) -> int:
-    """The most new tokens for a clip: 64 + 16 a second; more than speech needs, so that only a repetition loop meets it."""
-    return TOKENS_BESIDES_SPEECH + math.ceil(TOKENS_PER_S * duration_s)
 
 
 class FailureCount:

@@ -33,10 +33,10 @@ from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio
 from qasr_train.batch import Recording
 from qasr_train.data.buckets import BatchBudget, sorted_batches
 from qasr_train.manifest import Utterance
+from qasr_train.models.blocks.greedy import token_limit
 from qasr_train.models.families import load_model
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
-from qasr_train.transcription.transcribe import token_limit
 from scripts.bench.random_model import SHAPES, plain_attention, random_model
 from scripts.bench.train_step import MIXES, Clock, synthetic_utterances
 

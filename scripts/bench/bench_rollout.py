@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from qasr_train.batch import Batch, Reference
 from qasr_train.data.workers import load_recording
 from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.blocks.greedy import token_limit
 from qasr_train.models.blocks.sampling import Said, rows_of, with_rows
 from qasr_train.models.families import load_trainable
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
@@ -43,7 +44,6 @@ from qasr_train.sources.source import load_utterances
 from qasr_train.training.learner import Learner
 from qasr_train.training.settings import OptimConfig, TrainerConfig
 from qasr_train.training.step import build_step
-from qasr_train.transcription.transcribe import token_limit
 
 OBJECTIVES: dict[str, Callable[[int], Any]] = {
     "cross_entropy": lambda number: CrossEntropyConfig(),

@@ -10,15 +10,9 @@ import pytest
 
 from qasr_train.batch import Batch, Recording
 from qasr_train.models.base import Hypothesis
+from qasr_train.models.blocks.joined_text import join_pieces, join_texts, piece_texts
 from qasr_train.models.blocks.text_pieces import TextPiece
-from qasr_train.transcription.long_audio import (
-    heard_range,
-    join_pieces,
-    join_texts,
-    overlaps_of,
-    piece_texts,
-    split_at_silences,
-)
+from qasr_train.transcription.long_audio import heard_range, overlaps_of, split_at_silences
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_fake_model import FakeCollator, FakeModel
 from tests.helpers_transcription import transcribe_all

@@ -3,6 +3,7 @@
 Input: `Steps` of a family and the first tokens of its rows. Output: the tokens of each row and how probable each was.
 """
 
+import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
@@ -14,11 +15,37 @@ KEPT_FRACTION = 0.75
 STEPS_BETWEEN_LOOKS = 8
 
 
+# The limit of new tokens where none is set: room for the language tag and the end, and more than any speech needs.
+# Fast speech has some 7 words a second, under 16 tokens even in scripts that cost two tokens a word.
+TOKENS_BESIDES_SPEECH = 64
+TOKENS_PER_S = 16
+
+
+def token_limit(duration_s: float) -> int:
+    """The most new tokens for a clip: 64 + 16 a second; more than speech needs, so that only a repetition loop meets it."""
+    return TOKENS_BESIDES_SPEECH + math.ceil(TOKENS_PER_S * duration_s)
+
+
 class RowTokens(NamedTuple):
-    """What was decoded of one row: ids, and the natural logarithm of the probability the model gave each of them."""
+    """What was decoded of one row: ids, and the natural logarithm of the probability the model gave each of them.
+
+    log_probs: [] where they are not known.
+    """
 
     ids: list[int]
     log_probs: list[float]
+
+    def first(self, num_tokens: int) -> "RowTokens":
+        """The first of them."""
+        return RowTokens(self.ids[:num_tokens], self.log_probs[:num_tokens])
+
+    def followed_by(self, new: "RowTokens") -> "RowTokens":
+        """These and then others; how probable they were is known where it is of both."""
+        is_known = all(len(one.log_probs) == len(one.ids) for one in (self, new))
+        return RowTokens(self.ids + new.ids, self.log_probs + new.log_probs if is_known else [])
+
+
+NOTHING_SAID = RowTokens([], [])
 
 
 class Chosen(NamedTuple):

@@ -4,11 +4,12 @@ Input: rows on the host. Output: int64 [B, T] ids, attention mask and labels.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
-from qasr_train.batch import IGNORED
+from qasr_train.batch import IGNORED, Batch
 
 
 class TokenRow(NamedTuple):
@@ -41,3 +42,17 @@ def pad_labelled(
         attention_mask[number, place] = 1
         labels[number, place] = torch.tensor(own_labels, dtype=torch.int64)
     return input_ids, attention_mask, labels
+
+
+def after_prompts(batch: Batch, begun: Sequence[Sequence[int]], pad_id: int) -> Batch:
+    """A transcription batch whose prompts are followed by these ids, one sequence a row; padded on the left, as it was."""
+    if not any(begun):
+        return batch
+    host, device = batch.host or batch, batch.input_ids.device
+    prompts = zip(host.input_ids, host.attention_mask.bool(), begun, strict=True)
+    rows: list[tuple[list[int], list[int]]] = [
+        ([*ids[is_token].tolist(), *more], []) for ids, is_token, more in prompts
+    ]
+    ids, mask, _ = pad_rows(rows, pad_id, on_left=True)
+    on_host = None if batch.host is None else replace(batch.host, input_ids=ids, attention_mask=mask)
+    return replace(batch, input_ids=ids.to(device), attention_mask=mask.to(device), host=on_host)

@@ -14,7 +14,7 @@ from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.log_mel import LogMel
-from qasr_train.models.blocks.rows import TokenRow, pad_rows
+from qasr_train.models.blocks.rows import TokenRow, after_prompts, pad_rows
 from qasr_train.models.blocks.sound import Sound
 from qasr_train.text.alternatives.notation import first_spelling
 
@@ -118,6 +118,10 @@ class Qwen3ASRCollator:
     def with_features(self, batch: Batch) -> Batch:
         """The batch with the log-mel of its `waveforms`, made where they are; any other batch as it is."""
         return self.sound.with_features(batch)
+
+    def with_beginnings(self, batch: Batch, begun: Sequence[Sequence[int]]) -> Batch:
+        """A transcription batch in which these ids of each answer stand after its prompt."""
+        return after_prompts(batch, begun, self.pad_id)
 
     def _sequences(
         self,

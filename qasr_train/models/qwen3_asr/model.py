@@ -5,6 +5,7 @@ parts run without autograd, no layer sees padding and the 151,936-wide head sees
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -21,6 +22,7 @@ from transformers import (
 from qasr_train.batch import Batch
 from qasr_train.models.base import (
     UNKNOWN_ORIGIN,
+    Answer,
     Draw,
     DrawnClip,
     Hypothesis,
@@ -31,7 +33,7 @@ from qasr_train.models.base import (
 )
 from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
-from qasr_train.models.blocks.greedy import RowTokens
+from qasr_train.models.blocks.greedy import NOTHING_SAID, RowTokens
 from qasr_train.models.blocks.recompute import checkpoint_layers
 from qasr_train.models.blocks.sampling import (
     Drawn,
@@ -184,16 +186,25 @@ class Qwen3ASR(Qwen3Model[Qwen3ASRForConditionalGeneration]):
         """Greedy transcripts of a transcription batch, in row order; stops a row at `<|im_end|>` or `<|endoftext|>`."""
         return self.transcribe_rows(batch, max_new_tokens=[max_new_tokens] * len(batch))
 
-    @torch.inference_mode()
     def transcribe_rows(
         self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
     ) -> list[Hypothesis]:
         """`transcribe` with a limit of new tokens for each row, by the engine that is asked for."""
+        begun = [NOTHING_SAID] * len(batch)
+        answers = self.continue_rows(batch, begun, max_new_tokens=max_new_tokens, engine=engine)
+        return [answer.said for answer in answers]
+
+    @torch.inference_mode()
+    def continue_rows(
+        self, batch: Batch, begun: Sequence[RowTokens], *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
+    ) -> list[Answer]:
+        """See `Continuer`; the language is part of the answer."""
         core = self.core
         was_training = core.training
         core.eval()
         try:
-            batch = self.collator.with_features(batch)
+            forced = forced_prefixes(batch.host or batch, self.collator)
+            batch = self.collator.with_features(self.collator.with_beginnings(batch, [one.ids for one in begun]))
             if engine is Engine.generate:
                 generated = self._generate(batch, max_new_tokens)
             else:
@@ -203,11 +214,12 @@ class Qwen3ASR(Qwen3Model[Qwen3ASRForConditionalGeneration]):
             raise
         finally:
             core.train(was_training)
-        forced = forced_prefixes(batch.host or batch, self.collator)
-        return [
-            self._hypothesis(utterance_id, tokens, prefix)
-            for utterance_id, tokens, prefix in zip(batch.ids, generated, forced, strict=True)
-        ]
+        rows = zip(batch.ids, begun, generated, forced, strict=True)
+        return [self._answer(utterance_id, before, new, prefix) for utterance_id, before, new, prefix in rows]
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See `Continuer`."""
+        return self._written(token_id)
 
     @torch.inference_mode()
     def draw(
@@ -292,6 +304,12 @@ class Qwen3ASR(Qwen3Model[Qwen3ASRForConditionalGeneration]):
     @property
     def _end_ids(self) -> list[int]:
         return [self.collator.end_id, self.collator.pad_id]
+
+    def _answer(self, utterance_id: str, begun: RowTokens, new: RowTokens, prefix: str) -> Answer:
+        all_of_it = begun.followed_by(new)
+        said = self._hypothesis(utterance_id, all_of_it, prefix)
+        tokens = all_of_it.first(said.num_tokens - (not said.is_truncated))  # without the end token
+        return Answer(tokens, replace(said, num_tokens=said.num_tokens - len(begun.ids)))
 
     def _hypothesis(self, utterance_id: str, tokens: RowTokens, prefix: str) -> Hypothesis:
         ends = [i for i, token in enumerate(tokens.ids) if token in self._end_ids]

@@ -14,6 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from qasr_train.errors import ConfigError
 from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, RowTokens
+from qasr_train.models.blocks.rows import pad_rows
 from qasr_train.models.blocks.sampling import Chooser, Likeliest
 
 _STORE_BLOCK = 64  # positions by which the store of keys and values grows
@@ -38,6 +39,7 @@ def generate(
     core: Any,
     states: torch.Tensor,
     prompt: torch.Tensor,
+    begun: Sequence[RowTokens],
     limits: Sequence[int],
     *,
     start_id: int,
@@ -48,11 +50,14 @@ def generate(
 
     Args:
         core, states: as `WhisperSteps` has them. prompt: int64 [B, T]. limits: most new tokens of each row.
+        begun: beginnings of the answers; there must be none.
         start_id, end_id: tokens around a transcript. rules: the checkpoint's generation_config.json.
 
     Raises:
-        ConfigError: windows are not whole, or prompts begin with contexts.
+        ConfigError: windows are not whole, prompts begin with contexts, or answers are begun already.
     """
+    if any(one.ids for one in begun):
+        raise ConfigError("decode.engine=generate: does not go on with what was said already; use engine=auto or loop")
     starts = (prompt == start_id).int().argmax(1)
     if states.shape[1] != core.config.max_source_positions or bool((starts != 0).any()):
         raise ConfigError(
@@ -144,9 +149,24 @@ class WhisperSteps:
         """float32 [B, V] of the token after states [B, D]."""
         return self.core.proj_out(state).float()
 
-    def first(self, state: torch.Tensor) -> Chosen:
-        """The first token of each transcript, after the states [B, D] of the prompts' last tokens."""
-        return self.chooser(self.suppress(self.logits(state), is_first=True))
+    def follow(self, begun: Sequence[Sequence[int]], state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(float [B, D], bool [B]): the state after each row's beginning of an answer, and which rows have one; None: no row.
+
+        begun: ids after the prompts. state: float [B, D], after the prompts' last tokens.
+        """
+        if not any(begun):
+            return state, None
+        ids, mask, _ = (tensor.to(state.device) for tensor in pad_rows([(ids, []) for ids in begun], 0, on_left=True))
+        is_begun = mask.any(1)
+        return torch.where(is_begun[:, None], self.extend(ids, mask.bool())[:, -1], state), is_begun
+
+    def first(self, state: torch.Tensor, is_begun: torch.Tensor | None = None) -> Chosen:
+        """The next token of each row, after states [B, D]. is_begun: bool [B], see `follow`."""
+        logits = self.logits(state)
+        if is_begun is None:
+            return self.chooser(self.suppress(logits, is_first=True))
+        allowed = self.suppress(logits.clone(), is_first=True)
+        return self.chooser(torch.where(is_begun[:, None], self.suppress(logits), allowed))
 
     def advance(self, tokens: torch.Tensor, num_steps: int) -> list[Chosen]:
         """See `Steps`."""

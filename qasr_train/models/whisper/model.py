@@ -18,6 +18,7 @@ from qasr_train.batch import IGNORED, Batch
 from qasr_train.errors import ConfigError
 from qasr_train.models.base import (
     UNKNOWN_ORIGIN,
+    Answer,
     Draw,
     DrawnClip,
     Hypothesis,
@@ -26,16 +27,15 @@ from qasr_train.models.base import (
     Trainable,
     TrainingCollator,
 )
-from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
-from qasr_train.models.blocks.greedy import RowTokens, finish_rows
+from qasr_train.models.blocks.greedy import NOTHING_SAID, RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
 from qasr_train.models.blocks.sampling import Drawn, Said, draw_groups, rows_of, spread_index, with_rows
 from qasr_train.models.blocks.sharded import gathers_layers
-from qasr_train.models.blocks.text_pieces import pieces_of_tokens
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters
 from qasr_train.models.settings import Capability, Engine, Recompute
+from qasr_train.models.whisper.answers import Answers
 from qasr_train.models.whisper.checkpoints import (
     FAMILY,
     TRAINED_WINDOWS,
@@ -76,11 +76,11 @@ class Whisper(nn.Module):
         super().__init__()
         self.module, self.processor, self.collator = module, processor, collator
         self.generation, self.origin, self.no_speech_threshold = generation, origin, no_speech_threshold
-        self.tokens, self._written = collator.tokens, WrittenBytes(collator.tokens.tokenizer)
+        self.tokens, self._answers = collator.tokens, Answers(collator.tokens)
+        self.language_names = self._answers.language_names
         languages = set() if self.tokens.is_multilingual else {Capability.LANGUAGE}
         lacking = {Capability.SYSTEM_TURN, Capability.SAYS_LANGUAGE, Capability.SLOTS} | languages
         self.capabilities = frozenset(Capability) - lacking
-        self.language_names = {id_: name for name, id_ in self.tokens.language_ids.items()}
         self._recompute_convolutions = False
 
     @property
@@ -148,7 +148,6 @@ class Whisper(nn.Module):
         """Greedy transcripts without timestamps, in row order; at most as many tokens as the decoder has positions."""
         return self.transcribe_rows(batch, max_new_tokens=[max_new_tokens] * len(batch))
 
-    @torch.inference_mode()
     def transcribe_rows(
         self, batch: Batch, *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
     ) -> list[Hypothesis]:
@@ -157,6 +156,15 @@ class Whisper(nn.Module):
         Raises:
             ConfigError: the engine cannot do what is asked.
         """
+        begun = [NOTHING_SAID] * len(batch)
+        answers = self.continue_rows(batch, begun, max_new_tokens=max_new_tokens, engine=engine)
+        return [answer.said for answer in answers]
+
+    @torch.inference_mode()
+    def continue_rows(
+        self, batch: Batch, begun: Sequence[RowTokens], *, max_new_tokens: Sequence[int], engine: Engine = Engine.auto
+    ) -> list[Answer]:
+        """See `Continuer`; the language is part of the prompt."""
         core = self.core
         was_training = core.training
         core.eval()
@@ -171,29 +179,37 @@ class Whisper(nn.Module):
                 num_positions=self.tokens.num_positions,
             )
             prompt, last, is_silent = self._begin(batch, steps)
+            is_silent = [silent and not one.ids for silent, one in zip(is_silent, begun, strict=True)]
             room = self._room(batch.host or batch, num_told=prompt.shape[1] - batch.input_ids.shape[1])
             limits = [
-                1 if silent else min(most, left)
-                for most, left, silent in zip(max_new_tokens, room, is_silent, strict=True)
+                1 if silent else min(most, left - len(one.ids))
+                for most, left, silent, one in zip(max_new_tokens, room, is_silent, begun, strict=True)
             ]
             if engine is Engine.generate:
                 rows = generate(
                     core,
                     states,
                     prompt,
+                    begun,
                     limits,
                     start_id=self.tokens.sot_id,
                     end_id=self.tokens.end_id,
                     rules=self.generation,
                 )
             else:
-                rows = finish_rows(steps, steps.first(last), limits, [self.tokens.end_id])
+                first = steps.first(*steps.follow([one.ids for one in begun], last))
+                rows = finish_rows(steps, first, [max(1, limit) for limit in limits], [self.tokens.end_id])
+                rows = [
+                    row if limit > 0 else NOTHING_SAID for row, limit in zip(rows, limits, strict=True)
+                ]  # no position left
         finally:
             core.train(was_training)
-        return [
-            self._hypothesis(utterance_id, row, told, silent)
-            for utterance_id, row, told, silent in zip(batch.ids, rows, prompt.tolist(), is_silent, strict=True)
-        ]
+        asked = zip(batch.ids, begun, rows, prompt.tolist(), is_silent, strict=True)
+        return [self._answers.after(*one) for one in asked]
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """See `Continuer`."""
+        return self._answers.written(token_id)
 
     @torch.inference_mode()
     def draw(
@@ -223,7 +239,7 @@ class Whisper(nn.Module):
         return [
             DrawnClip(
                 prompt,
-                [Draw(tuple(one.ids), self._hypothesis(name, RowTokens(one.ids, []), prompt, False)) for one in group],
+                [Draw(tuple(one.ids), self._answers.said(name, RowTokens(one.ids, []), prompt)) for one in group],
             )
             for name, prompt, group in zip(batch.ids, prompts, groups, strict=True)
         ]
@@ -342,24 +358,6 @@ class Whisper(nn.Module):
     def _suppression(self, device: torch.device) -> Suppression:
         always, at_begin = self.generation.get("suppress_tokens"), self.generation.get("begin_suppress_tokens")
         return Suppression(always or [], at_begin or [], device)
-
-    def _hypothesis(self, utterance_id: str, row: RowTokens, prompt: list[int], is_silent: bool) -> Hypothesis:
-        end_id, start = self.tokens.end_id, prompt.index(self.tokens.sot_id)
-        is_ended = is_silent or end_id in row.ids
-        kept = [] if is_silent else row.ids[: row.ids.index(end_id)] if end_id in row.ids else row.ids
-        raw_text = self.tokens.tokenizer.decode(kept, skip_special_tokens=True)
-        written = zip(map(self._written, kept), row.log_probs, strict=False)
-        told = prompt[start + 1] if self.language_names and start + 1 < len(prompt) else None
-        return Hypothesis(
-            id=utterance_id,
-            text=raw_text.strip(),
-            language=self.language_names.get(told) if told is not None else "English",
-            raw_text=raw_text,
-            num_tokens=len(kept) + is_ended,
-            is_truncated=not is_ended,
-            log_probs=tuple(row.log_probs[: len(kept) + 1]) if row.log_probs and not is_silent else None,
-            pieces=pieces_of_tokens(raw_text.strip(), written) if row.log_probs and not is_silent else None,
-        )
 
 
 def load(

@@ -6,8 +6,8 @@ Input: a cut recording and the predictions of its pieces. Output: `TimedSegment`
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+from qasr_train.models.blocks.joined_text import piece_texts
 from qasr_train.timed.base import TimedSegment
-from qasr_train.transcription.long_audio import piece_texts
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.recordings.pieces import CutRecording, Span, Track
 
