@@ -13,10 +13,19 @@ from qasr_train.models.base import Recogniser
 from qasr_train.models.families import load_model
 from qasr_train.models.found import model_as_found
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
-from qasr_train.models.settings import Capability
+from qasr_train.models.settings import Capability, ModelConfig
 
 _AT_ONCE = 8
 _TOKENS_PER_S, _SOME_TOKENS = 12, 16  # more than is said; a loop ends there
+
+
+def recogniser_at(path: str) -> ModelConfig:
+    """The config of the recogniser that lies at a path, a run's folder too.
+
+    Raises:
+        CheckpointError: nothing lies there.
+    """
+    return model_as_found(Qwen3ASRConfig(path=path))
 
 
 def open_recogniser(path: str | None, *, device: torch.device, dtype: torch.dtype) -> Hear | None:
@@ -27,7 +36,7 @@ def open_recogniser(path: str | None, *, device: torch.device, dtype: torch.dtyp
     """
     if path is None:
         return None
-    model = load_model(model_as_found(Qwen3ASRConfig(path=path)), device=device, dtype=dtype)
+    model = load_model(recogniser_at(path), device=device, dtype=dtype)
 
     def hear(clips: Sequence[np.ndarray], language: str | None) -> list[str]:
         told = language if Capability.LANGUAGE in model.capabilities else None

@@ -44,6 +44,10 @@ class Alignment:
         """Words without times."""
         return sum(not word.is_placed for word in self.words)
 
+    def moved(self, by_s: float) -> "Alignment":
+        """The words by so many seconds later: of a clip, with times of the recording."""
+        return replace(self, words=tuple(word.moved(by_s) for word in self.words))
+
     @property
     def is_doubtful(self) -> bool:
         """Whether this is likely the text of another recording."""

@@ -81,25 +81,8 @@ class FeatureCache:
         return cache
 
     def key(self, utterance: Utterance) -> str | None:
-        """What a clip goes by; None: it cannot be told, and the audio is to say why.
-
-        A file is known by path, size and time of change, and by span and channel: reading it to know it would cost what the cache
-        saves, above all for spans of long recordings. Bytes are known by their digest.
-        """
-        held = utterance.audio
-        if isinstance(held, bytes):
-            source = hashlib.blake2b(held, digest_size=16).hexdigest()
-        else:
-            path = Path(arrow_file(held) or held).absolute()
-            try:
-                state = path.stat()
-            except (OSError, ValueError):
-                return None
-            source = f"{held}\0{path}\0{state.st_size}\0{state.st_mtime_ns}"
-        span = f"{source}\0{utterance.start_s}\0{utterance.end_s}"
-        if utterance.channel is not None:
-            span += f"\0channel {utterance.channel}"
-        return hashlib.blake2b(span.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        """What a clip goes by; None: it cannot be told, and the audio is to say why."""
+        return sound_key(utterance)
 
     def read(self, key: str) -> CachedClip | None:
         """What is held under a key; None where there is nothing, or nothing sound (it is then made again, with a warning)."""
@@ -232,6 +215,28 @@ def kind_of(name: str, *parts: bytes | str) -> str:
         data = part if isinstance(part, bytes) else part.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return f"{name}-{digest.hexdigest()}"
+
+
+def sound_key(utterance: Utterance) -> str | None:
+    """What an utterance's sound goes by, its text left aside; None: it cannot be told, and the audio is to say why.
+
+    A file is known by path, size and time of change, and by span and channel: reading it to know it would cost what the cache
+    saves, above all for spans of long recordings. Bytes are known by their digest.
+    """
+    held = utterance.audio
+    if isinstance(held, bytes):
+        source = hashlib.blake2b(held, digest_size=16).hexdigest()
+    else:
+        path = Path(arrow_file(held) or held).absolute()
+        try:
+            state = path.stat()
+        except (OSError, ValueError):
+            return None
+        source = f"{held}\0{path}\0{state.st_size}\0{state.st_mtime_ns}"
+    span = f"{source}\0{utterance.start_s}\0{utterance.end_s}"
+    if utterance.channel is not None:
+        span += f"\0channel {utterance.channel}"
+    return hashlib.blake2b(span.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -46,6 +46,7 @@ class TimedSegment:
 
     start_s, end_s: seconds from the recording's start. words: in order, or () where no word times are known.
     speaker: "" where it is not known. language: the model's name of it, None where it is not known.
+    confidence: of the text, from 0 to 1, as whoever wrote it down tells; None: not known.
     """
 
     start_s: float
@@ -54,6 +55,7 @@ class TimedSegment:
     words: tuple[TimedWord, ...] = ()
     speaker: str = ""
     language: str | None = None
+    confidence: float | None = None
 
 
 def clock(seconds: float, decimal_mark: str) -> str:

@@ -14,7 +14,7 @@ from qasr_train.timed.ctm import one_recording
 
 
 def text_of(segments: Iterable[TimedSegment], recording: str) -> str:
-    """The file's text: rows of recording, start, end, text, speaker, language, words; what is not known is left out."""
+    """The file's text: rows of recording, start, end, text, speaker, language, confidence, words, as far as known."""
     return "".join(json.dumps(_row(one, recording), ensure_ascii=False) + "\n" for one in segments)
 
 
@@ -56,10 +56,10 @@ def word_of(row: Any, where: str) -> TimedWord:
     """
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise DataError(f"{where}: a word is {row!r:.80}; expected an object with text, start and end")
-    start_s, end_s = _seconds(row, "start", where), _seconds(row, "end", where)
+    start_s, end_s = _number(row, "start", where), _number(row, "end", where)
     if start_s is not None and end_s is not None:
         checked_span(start_s, end_s, f"{where}: word {row['text']!r}")
-    return TimedWord(row["text"], start_s, end_s, _seconds(row, "confidence", where))
+    return TimedWord(row["text"], start_s, end_s, _number(row, "confidence", where))
 
 
 def row_of_word(word: TimedWord) -> dict[str, Any]:
@@ -73,11 +73,12 @@ def _row(segment: TimedSegment, recording: str) -> dict[str, Any]:
     row |= {"start": _rounded(segment.start_s), "end": _rounded(segment.end_s), "text": segment.text}
     row |= {"speaker": segment.speaker} if segment.speaker else {}
     row |= {"language": segment.language} if segment.language else {}
+    row |= {} if segment.confidence is None else {"confidence": round(segment.confidence, 4)}
     return row | ({"words": [row_of_word(word) for word in segment.words]} if segment.words else {})
 
 
 def _segment(row: dict[str, Any], where: str) -> TimedSegment:
-    start_s, end_s, text = _seconds(row, "start", where), _seconds(row, "end", where), row.get("text")
+    start_s, end_s, text = _number(row, "start", where), _number(row, "end", where), row.get("text")
     if start_s is None or end_s is None or not isinstance(text, str):
         raise DataError(f"{where}: has no start, end or text; expected all three")
     speaker, language, words = row.get("speaker"), row.get("language"), row.get("words") or []
@@ -89,10 +90,11 @@ def _segment(row: dict[str, Any], where: str) -> TimedSegment:
         tuple(word_of(word, where) for word in words),
         "" if speaker is None else str(speaker),
         None if language is None else str(language),
+        _number(row, "confidence", where),
     )
 
 
-def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:
+def _number(row: dict[str, Any], name: str, where: str) -> float | None:
     value = row.get(name)
     if value is None:
         return None

@@ -1,5 +1,6 @@
 """Files as other programs write them, and what is wrong in a file."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -161,3 +162,12 @@ def test_textgrid_has_no_overlap_and_no_interval_without_length() -> None:
 def test_what_is_wrong_is_said_with_its_line(read: Callable[[str, str], object], text: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         read(text, "a")
+
+
+def test_json_lines_keep_how_sure_a_segment_is() -> None:
+    segment = TimedSegment(0.0, 1.0, "a", language="English", confidence=0.75)
+    text = jsonl.text_of([segment], "r")
+    assert json.loads(text) == {
+        "recording": "r", "start": 0.0, "end": 1.0, "text": "a", "language": "English", "confidence": 0.75
+    }  # fmt: skip
+    assert jsonl.segments_of(text, "x") == [segment]

@@ -1,27 +1,35 @@
 """Owns the job of `recipes/align.py`: recordings with transcripts, or with what a model heard -> when each word was said.
 
 Input: AlignConfig. Output in `out`: the words in each format, manifest.jsonl with them (to train or evaluate an aligner on),
-doubtful.jsonl with the texts that are likely another recording's; exit status 1 where a recording could not be read.
+doubtful.jsonl with the texts that are likely another recording's; exit status 1 where a recording could not be read, or its
+prediction failed. What is aligned stands in work/ as it comes, so that the same command goes on after a stop, or writes other
+formats at no cost.
 """
 
+import hashlib
+import json
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from qasr_train.alignment.hearing import open_recogniser
+from qasr_train.alignment.hearing import open_recogniser, recogniser_at
+from qasr_train.alignment.remembered import Remembered
 from qasr_train.alignment.text import Alignment, Hear, align_text
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
+from qasr_train.data.feature_cache import sound_key
 from qasr_train.data.workers import load_recording
-from qasr_train.errors import AudioError, ConfigError, DataError
+from qasr_train.errors import AudioError, ConfigError, DataError, UserError
 from qasr_train.files import FreeNames, write_rows, write_whole
 from qasr_train.jobs.settings.align import IN_ONE_FILE, AlignConfig
 from qasr_train.manifest import Utterance, write_manifest
 from qasr_train.models.base import Aligner
+from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import load_aligner
-from qasr_train.run.device import join_machine
+from qasr_train.run.device import Machine, join_machine
 from qasr_train.sources.source import load_utterances
 from qasr_train.timed.base import TimedSegment
 from qasr_train.timed.cues import SUBTITLES, laid_out
@@ -29,6 +37,7 @@ from qasr_train.timed.formats import FORMATS, write_timed
 from qasr_train.transcription.predictions import load_predictions
 
 MANIFEST, DOUBTFUL = "manifest.jsonl", "doubtful.jsonl"
+WORK = "work"  # in `out`: what is aligned so far
 EXIT_UNREADABLE = 1
 
 
@@ -54,51 +63,74 @@ class Aligned:
 
 
 def align(config: AlignConfig) -> int:
-    """Align as the config says; returns the exit status: EXIT_UNREADABLE where a recording could not be read.
+    """Align as the config says; returns the exit status: EXIT_UNREADABLE where a text has no recording, or a recording no text.
 
     Raises:
         UserError: any mistake in config, source, predictions or checkpoint.
     """
     # 1 whatever can be refused before a weight is read
-    out = Path(config.out)
-    if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"out={config.out}: is not empty; give a new folder")
-    utterances = _texts(config)
+    failed = list[str]()
+    utterances = _texts(config, failed)
     machine = join_machine(config.device, config.precision)
+    remembered = _remembered(config, machine)
 
     # 2 every text with its recording
     aligner = load_aligner(config.model, device=machine.device, dtype=machine.dtype)
     _refuse_languages(aligner, utterances)
     hear = open_recogniser(config.recogniser, device=machine.device, dtype=machine.dtype)
-    failed = list[str]()
-    done = list(_aligned(aligner, hear, utterances, config, failed))
+    remembered.path.parent.mkdir(parents=True, exist_ok=True)
+    with remembered:
+        done = _Aligning(aligner, hear, remembered, config.min_confidence).all_of(utterances, failed)
 
     # 3 what came out
-    out.mkdir(parents=True, exist_ok=True)
-    _write(config, out, done)
+    _write(config, Path(config.out), done)
     _say(config, done, failed)
     return EXIT_UNREADABLE if failed else 0
 
 
-def _texts(config: AlignConfig) -> list[Utterance]:
-    """The utterances with the texts that are aligned.
+def _texts(config: AlignConfig, failed: list[str]) -> list[Utterance]:
+    """The utterances with the texts that are aligned; those whose prediction failed are added to `failed` instead.
 
     Raises:
         DataError: one has no text, or there is no prediction of its id.
     """
     utterances = load_utterances(config.source, "source", key="source")
     if config.predictions is not None:
-        heard = {one.id: one.pred_text for one in load_predictions(config.predictions).predictions}
+        heard = {one.id: one for one in load_predictions(config.predictions).predictions}
         lacking = next((one.id for one in utterances if one.id not in heard), None)
         if lacking is not None:
             raise DataError(f"{config.predictions}: has no prediction of {lacking!r}; give those of this source")
-        utterances = [replace(one, text=heard[one.id]) for one in utterances]
+        failed += [
+            f"{one.id}: was not transcribed ({reason})" for one in utterances if (reason := heard[one.id].failed)
+        ]
+        utterances = [replace(one, text=heard[one.id].pred_text) for one in utterances if not heard[one.id].failed]
     without = next((one for one in utterances if one.text is None), None)
     if without is not None:
         raise DataError(
             f"{without.origin}: utterance {without.id!r} has no transcript to align; give one, or predictions=FILE"
         )
     return utterances
+
+
+def _remembered(config: AlignConfig, machine: Machine) -> Remembered:
+    """What earlier tries in `out` have aligned; named by all that decides a time besides recording and text.
+
+    Raises:
+        ConfigError: the folder holds something else, or was begun with another model or other settings.
+    """
+    recogniser = None if config.recogniser is None else recogniser_at(config.recogniser)
+    models = [None if one is None else [repr(one), checkpoint_digest(one)] for one in (config.model, recogniser)]
+    asked = [*models, config.min_confidence, str(machine.dtype)]
+    name = f"words-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.jsonl"
+    out = Path(config.out)
+    begun = [path.name for path in (out / WORK).glob("words-*.jsonl")]
+    if begun and begun != [name]:
+        raise ConfigError(
+            f"out={config.out}: was begun with another model, recogniser, precision or min_confidence; give another folder"
+        )
+    if not begun and out.exists() and any(out.iterdir()):
+        raise ConfigError(f"out={config.out}: is not empty, and holds nothing of this job; give a new folder")
+    return Remembered(out / WORK / name)
 
 
 def _refuse_languages(aligner: Aligner, utterances: Sequence[Utterance]) -> None:
@@ -111,30 +143,47 @@ def _refuse_languages(aligner: Aligner, utterances: Sequence[Utterance]) -> None
         )
 
 
-def _aligned(
-    aligner: Aligner, hear: Hear | None, utterances: Sequence[Utterance], config: AlignConfig, failed: list[str]
-) -> Iterator[Aligned]:
-    """Each utterance that can be read; of the others the reason is added to `failed`.
+@dataclass(frozen=True)
+class _Aligning:
+    """Aligns utterances one by one, but for those that are remembered."""
 
-    Raises:
-        DataError: a recording is longer than the aligner takes at once, and there is no recogniser.
-    """
-    for utterance in tqdm(utterances, desc="align", unit="clip", dynamic_ncols=True):
+    aligner: Aligner
+    hear: Hear | None
+    remembered: Remembered
+    min_confidence: float
+
+    def all_of(self, utterances: Sequence[Utterance], failed: list[str]) -> list[Aligned]:
+        """Each utterance that can be read; of the others the reason is added to `failed`.
+
+        Raises:
+            DataError: a recording is longer than the aligner takes at once, and there is no recogniser.
+            UserError: an interruption.
+        """
+        done = list[Aligned]()
         try:
-            recording = load_recording(utterance)
-        except AudioError as error:
-            failed.append(str(error))
-            continue
-        found = align_text(
-            aligner,
-            recording.waveform,
-            utterance.text or "",
-            utterance.language,
-            hear=hear,
-            min_confidence=config.min_confidence,
-        )
-        words = tuple(word.moved(utterance.start_s or 0.0) for word in found.words)
-        yield Aligned(utterance, replace(found, words=words), recording.num_samples / SAMPLE_RATE_HZ)
+            for utterance in tqdm(utterances, desc="align", unit="clip", dynamic_ncols=True):
+                try:
+                    done.append(self._of(utterance))
+                except AudioError as error:
+                    failed.append(str(error))
+        except KeyboardInterrupt:
+            raise UserError(
+                f"interrupted after {len(done)} of {len(utterances)} texts were aligned; the same command goes on"
+            ) from None
+        return done
+
+    def _of(self, utterance: Utterance) -> Aligned:
+        recording = load_recording(utterance)
+        text, language = utterance.text or "", utterance.language
+        key = json.dumps([sound_key(utterance), text, language], ensure_ascii=False)
+        key = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:24]
+        found = self.remembered.get(key)
+        if found is None:
+            found = align_text(
+                self.aligner, recording.waveform, text, language, hear=self.hear, min_confidence=self.min_confidence
+            )
+            found = self.remembered.add(key, found)
+        return Aligned(utterance, found.moved(utterance.start_s or 0.0), recording.num_samples / SAMPLE_RATE_HZ)
 
 
 def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:
@@ -145,7 +194,8 @@ def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:
             write_whole(out / f"words{form.suffix}", text)
             continue
         folder = out / name
-        folder.mkdir(exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier try, which may have known other texts
+        folder.mkdir()
         names = FreeNames()
         for one in done:
             shown = [one.segment()]
@@ -182,4 +232,4 @@ def _say(config: AlignConfig, done: Sequence[Aligned], failed: Sequence[str]) ->
             f"{worst.alignment.doubt:.2f}, over max_doubt={config.max_doubt:g}): see {Path(config.out) / DOUBTFUL}"
         )
     for reason in failed:
-        print(f"not read: {reason}", file=sys.stderr)
+        print(f"not aligned: {reason}", file=sys.stderr)

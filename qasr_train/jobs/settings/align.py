@@ -30,7 +30,9 @@ class AlignConfig:
         help="directory or hub id; hears what words are in which part of a recording longer than the aligner takes at once, and "
         "whether a text was said at all. null: long ones are refused, and doubt goes by the aligner's confidence alone",
     )
-    out: str = setting(help="directory; new: word times in each format, manifest.jsonl with them, doubtful.jsonl")
+    out: str = setting(
+        help="directory; new, or begun by this command: words in each format, manifest.jsonl with them, doubtful.jsonl"
+    )
     formats: list[str] = setting(["jsonl"], help=f"names; what is written, of {', '.join(FORMATS)}")
     min_confidence: float = setting(
         MIN_CONFIDENCE,

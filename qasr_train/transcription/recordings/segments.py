@@ -43,8 +43,8 @@ def _track_segments(track: Track, heard: Sequence[Prediction], told_language: st
     overlaps_s = [max(0.0, left.end_s - right.start_s) for left, right in pairwise(track.spans)]
     texts = piece_texts([one.pred_text for one in heard], written, overlaps_s)
     return [
-        TimedSegment(*times, text.strip(), speaker=track.speaker, language=language)
-        for times, text, language in zip(_times(track.spans), texts, languages, strict=True)
+        TimedSegment(*times, text.strip(), speaker=track.speaker, language=language, confidence=one.confidence)
+        for times, text, language, one in zip(_times(track.spans), texts, languages, heard, strict=True)
         if text.strip()
     ]
 

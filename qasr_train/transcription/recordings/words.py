@@ -6,7 +6,6 @@ know none, which is counted.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,17 +14,16 @@ from typing import Any, Protocol, Self
 import numpy as np
 from tqdm import tqdm
 
-from qasr_train.alignment.text import align_text
+from qasr_train.alignment.remembered import Remembered
+from qasr_train.alignment.text import Alignment, align_text
 from qasr_train.audio.decode import load_audio
 from qasr_train.errors import DataError, UserError
-from qasr_train.files import parse_json
 from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import FAMILIES, load_aligner, load_collator
 from qasr_train.models.found import checkpoint_in_run
 from qasr_train.models.settings import ModelConfig
 from qasr_train.run.device import Machine
-from qasr_train.timed.base import TimedSegment, TimedWord
-from qasr_train.timed.jsonl import row_of_word, word_of
+from qasr_train.timed.base import TimedSegment
 from qasr_train.transcription.recordings.pieces import CutRecording
 
 _ALIGNER = "qwen3_aligner"  # the family there is
@@ -35,8 +33,8 @@ MARGIN_S = 0.25  # heard before and after a segment: its borders are those of en
 class AlignsWords(Protocol):
     """Says when the words of a text were said in a clip."""
 
-    def __call__(self, waveform: np.ndarray, text: str, language: str | None) -> Sequence[TimedWord]:
-        """All words in order, in seconds of the clip, float32 [S] at 16 kHz.
+    def __call__(self, waveform: np.ndarray, text: str, language: str | None) -> Alignment:
+        """In seconds of the clip, float32 [S] at 16 kHz.
 
         Raises:
             DataError: the language is not known to it.
@@ -73,8 +71,8 @@ def align_recordings(
     journal = work_dir / f"words-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.jsonl"
     aligner = load_aligner(config, device=machine.device, dtype=machine.dtype)
 
-    def align(waveform: np.ndarray, text: str, language: str | None) -> Sequence[TimedWord]:
-        return align_text(aligner, waveform, text, language, min_confidence=min_confidence).words
+    def align(waveform: np.ndarray, text: str, language: str | None) -> Alignment:
+        return align_text(aligner, waveform, text, language, min_confidence=min_confidence)
 
     bar = tqdm(total=len(segments), desc="align", unit="file", dynamic_ncols=True)
     try:
@@ -104,12 +102,11 @@ class WordTimes:
     refused: dict[str, int] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        self._known = _read(self.journal)
-        self._file = open(self.journal, "a", encoding="utf-8")
+        self._remembered = Remembered(self.journal).__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self._remembered.__exit__()
 
     def of(self, cut: CutRecording, segments: Sequence[TimedSegment]) -> list[TimedSegment]:
         """The segments with their words.
@@ -122,16 +119,16 @@ class WordTimes:
 
     def _with_words(self, cut: CutRecording, segment: TimedSegment, channel: int | None) -> TimedSegment:
         key = _key(cut, segment, channel)
-        if key not in self._known:
+        found = self._remembered.get(key)
+        if found is None:
             try:
-                self._known[key] = self._heard(cut, segment, channel)
+                found = self._remembered.add(key, self._heard(cut, segment, channel))
             except DataError as error:
                 self.refused[str(error)] = self.refused.get(str(error), 0) + 1
                 return segment
-            self._write(key)
-        return replace(segment, words=self._known[key])
+        return replace(segment, words=found.words)
 
-    def _heard(self, cut: CutRecording, segment: TimedSegment, channel: int | None) -> tuple[TimedWord, ...]:
+    def _heard(self, cut: CutRecording, segment: TimedSegment, channel: int | None) -> Alignment:
         begin_s, end_s = max(0.0, segment.start_s - MARGIN_S), segment.end_s + MARGIN_S
         waveform = load_audio(
             str(cut.recording.path),
@@ -139,26 +136,9 @@ class WordTimes:
             end_s=None if end_s >= cut.duration_s else end_s,
             channel=channel,
         )
-        return tuple(word.moved(begin_s) for word in self.align(waveform, segment.text, segment.language))
-
-    def _write(self, key: str) -> None:
-        row = {"key": key, "words": [row_of_word(word) for word in self._known[key]]}
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        return self.align(waveform, segment.text, segment.language).moved(begin_s)
 
 
 def _key(cut: CutRecording, segment: TimedSegment, channel: int | None) -> str:
     asked: list[Any] = [str(cut.recording.path.resolve()), channel, segment.start_s, segment.end_s]
     return hashlib.sha256(json.dumps([*asked, segment.text, segment.language]).encode()).hexdigest()[:24]
-
-
-def _read(journal: Path) -> dict[str, tuple[TimedWord, ...]]:
-    rows: dict[str, tuple[TimedWord, ...]] = {}
-    for line in journal.read_bytes().splitlines() if journal.is_file() else []:
-        try:
-            row = parse_json(line)
-            rows[row["key"]] = tuple(word_of(word, str(journal)) for word in row["words"])
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short by a kill: the segment is aligned again
-    return rows

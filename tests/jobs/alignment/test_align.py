@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from qasr_train.errors import ConfigError, DataError
+from qasr_train.alignment.text import Alignment, align_text
+from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.jobs.alignment.align import align
 from qasr_train.jobs.recipes import load_config
+from qasr_train.models.base import Aligner
 from qasr_train.timed.formats import read_timed
 from tests.helpers import tone, write_wav
 
@@ -23,12 +27,16 @@ def run(tmp_path: Path, source: str, *overrides: str) -> int:
     return align(load_config("align", ["model=tiny_aligner", source, f"out={tmp_path / 'out'}", *overrides]))
 
 
+def words_of(tmp_path: Path) -> list[dict]:
+    return [json.loads(line) for line in (tmp_path / "out" / "words.jsonl").read_text().splitlines()]
+
+
 def test_every_format_holds_the_texts_own_words_in_order(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = ({"id": "a", "text": "Two small, pills!"}, {"id": "b", "text": "one", "start": 0.5, "end": 1.5})
     formats = "formats=[jsonl,ctm,textgrid,srt,vtt]"
     assert run(tmp_path, manifest(tmp_path, *rows), formats, "min_confidence=0") == 0
     out = tmp_path / "out"
-    words = [json.loads(line) for line in (out / "words.jsonl").read_text().splitlines()]
+    words = words_of(tmp_path)
     assert [word["text"] for row in words for word in row["words"]] == ["Two", "small,", "pills!", "one"]
     assert words[1]["start"] == 0.5 and words[1]["words"][0]["start"] >= 0.5, (
         "times are the recording's, not the part's"
@@ -59,8 +67,54 @@ def test_predictions_are_aligned_instead_of_transcripts(tmp_path: Path) -> None:
     heard = tmp_path / "predictions.jsonl"
     heard.write_text(json.dumps({"id": "a", "audio_filepath": "a.wav", "text": "x", "pred_text": "heard words"}) + "\n")
     run(tmp_path, manifest(tmp_path, {"id": "a", "text": "x"}), f"predictions={heard}")
-    [row] = [json.loads(line) for line in (tmp_path / "out" / "words.jsonl").read_text().splitlines()]
+    [row] = words_of(tmp_path)
     assert row["text"] == "heard words"
+
+
+def test_a_prediction_that_failed_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    heard = tmp_path / "predictions.jsonl"
+    rows = [{"id": "a", "pred_text": "heard words"}, {"id": "b", "pred_text": "", "failed": "b.wav: holds no audio"}]
+    heard.write_text("".join(json.dumps({"audio_filepath": "a.wav", "text": "x"} | row) + "\n" for row in rows))
+    source = manifest(tmp_path, {"id": "a", "text": "x"}, {"id": "b", "text": "x"})
+    assert run(tmp_path, source, f"predictions={heard}") == 1
+    assert [row["text"] for row in words_of(tmp_path)] == ["heard words"]
+    assert "not aligned: b: was not transcribed (b.wav: holds no audio)" in capsys.readouterr().err
+
+
+def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = manifest(
+        tmp_path, {"id": "a", "text": "one two"}, {"id": "b", "text": "three"}, {"id": "c", "text": "four"}
+    )
+    aligned = list[str]()
+    stop_at = ["three"]
+
+    def counted(aligner: Aligner, waveform: np.ndarray, text: str, *args: Any, **settings: Any) -> Alignment:
+        if text in stop_at:
+            raise KeyboardInterrupt
+        aligned.append(text)
+        return align_text(aligner, waveform, text, *args, **settings)
+
+    monkeypatch.setattr("qasr_train.jobs.alignment.align.align_text", counted)
+    with pytest.raises(UserError, match="interrupted after 1 of 3 texts were aligned; the same command goes on"):
+        run(tmp_path, source)
+    stop_at.clear()
+    assert run(tmp_path, source) == 0 and aligned == ["one two", "three", "four"]
+    in_two, whole = words_of(tmp_path), tmp_path / "whole"
+    monkeypatch.undo()
+    assert align(load_config("align", ["model=tiny_aligner", source, f"out={whole}"])) == 0
+    assert in_two == [json.loads(line) for line in (whole / "words.jsonl").read_text().splitlines()]
+
+    monkeypatch.setattr("qasr_train.jobs.alignment.align.align_text", counted)
+    assert run(tmp_path, source, "formats=[ctm]") == 0 and len(aligned) == 3, "other formats cost nothing"
+    with pytest.raises(ConfigError, match="was begun with another model, recogniser, precision or min_confidence"):
+        run(tmp_path, source, "min_confidence=0.5")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty, and holds nothing of this job; give a new folder"):
+        run(tmp_path, manifest(tmp_path, {"id": "a", "text": "one"}))
 
 
 def test_mistakes_are_a_sentence_each(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -82,4 +136,4 @@ def test_mistakes_are_a_sentence_each(tmp_path: Path, capsys: pytest.CaptureFixt
         run(tmp_path, manifest(tmp_path, {"id": "a", "text": "one"}, {"id": "b", "audio": "gone.wav", "text": "x"}))
         == 1
     )
-    assert "not read: " in capsys.readouterr().err
+    assert "not aligned: " in capsys.readouterr().err

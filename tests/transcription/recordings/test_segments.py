@@ -40,6 +40,13 @@ def test_a_piece_in_which_nothing_was_heard_gives_no_segment_and_a_told_language
     ]
 
 
+def test_a_segment_is_as_sure_as_its_piece() -> None:
+    heard = predictions(_0="one", _1="two")
+    heard["a#0@"].confidence = 0.75
+    segments = segments_of(cut(Span(0.0, 5.0, 0.0, 5.0), Span(5.0, 9.0, 6.0, 8.0)), heard, None)
+    assert [one.confidence for one in segments] == [0.75, None]
+
+
 def test_one_failed_piece_fails_the_recording() -> None:
     recording, heard = cut(Span(0.0, 5.0, 0.0, 5.0), Span(5.0, 9.0, 6.0, 8.0)), predictions(_0="a", _1="")
     assert failure_of(recording, heard) is None

@@ -1,11 +1,11 @@
 """Times of words in whole recordings."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from qasr_train.alignment.text import Alignment
 from qasr_train.errors import DataError
 from qasr_train.timed.base import TimedSegment, TimedWord
 from qasr_train.transcription.recordings.find import FoundRecording
@@ -35,14 +35,15 @@ class Fake:
     def __init__(self) -> None:
         self.heard: list[tuple[float, float, str]] = []  # seconds, peak, text
 
-    def __call__(self, waveform: np.ndarray, text: str, language: str | None) -> Sequence[TimedWord]:
+    def __call__(self, waveform: np.ndarray, text: str, language: str | None) -> Alignment:
         if language == "Russian":
             raise DataError("knows no Russian")
         self.heard.append((len(waveform) / 16000, round(float(waveform.max()), 1), text))
-        return [
+        words = [
             TimedWord(word, *((0.0, 0.5, 0.75) if not number else (None, None, None)))
             for number, word in enumerate(text.split())
         ]
+        return Alignment(tuple(words), 0.0)
 
 
 def test_words_have_times_of_the_recording_and_an_unknown_language_is_counted(
