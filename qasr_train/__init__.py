@@ -16,6 +16,7 @@ Wings, in the order of their imports: what stands in one knows only what stands 
     transcription       model x utterances -> predictions
     evaluation          suites, scores, comparisons, reports
     corpus, training    what can be known of a corpus; the loop
+    serving             a model behind a port of this machine
     jobs, cli           one job for each recipe; the command `qasr`, and what a notebook calls
 """
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "qasr_train"
 # A module imports from its own wing and from wings to the left, also for type checkers alone and inside functions.
 WINGS = (
     "errors files text audio pages config timed manifest run batch sources augment models data rewards objectives alignment "
-    "streaming transcription evaluation corpus training jobs cli"
+    "streaming transcription evaluation corpus training serving jobs cli"
 ).split()
 # What a wing may know of the frame around jobs: how a setting is declared, and the patterns a user may give.
 OPEN_OF_CONFIG = {"settings", "patterns"}

@@ -142,7 +142,7 @@ def _sweep(recipe_name: str, overrides: Sequence[str], folders: ConfigFolders, t
         title = " ".join(o for o in job_overrides if o not in overrides)
         try:
             composed = compose_config(folders, job_overrides)
-            if not is_output_swept:
+            if output is not None and not is_output_swept:
                 _nest_output(composed, output, number)
             configs.append((title, build_config(composed, folders, tables)))
         except ConfigError as error:

@@ -31,7 +31,7 @@ class Recipe:
     summary: what it does, in a sentence; `qasr` lists it, and `recipes/<name>.py` begins with it.
     config: "module:Class" of the job's config dataclass; imports no torch.
     job: "module:function", from that config to an exit status (None: 0); imported once the config is checked.
-    output: the key of the folder or file it writes; in a --multirun each job gets its own below it.
+    output: the key of the folder or file it writes; in a --multirun each job gets its own below it. None: it writes nothing.
     groups: the groups of `Tables.schemas` its config is composed from.
     examples: command lines for --help, without `python recipes/<name>.py`.
     files: the key of a list of paths, which stand on the command line as plain words; None: every word is a setting.
@@ -40,7 +40,7 @@ class Recipe:
     summary: str
     config: str
     job: str
-    output: str
+    output: str | None
     groups: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     files: str | None = None
@@ -77,6 +77,8 @@ def name_output(overrides: Sequence[str], recipe: Recipe) -> list[str]:
     Raises:
         ConfigError: both were.
     """
+    if recipe.output is None:
+        return list(overrides)
     typed = [text for text in overrides if text.partition("=")[0].strip() in OUTPUT_NAMES]
     if len({text.partition("=")[0].strip() for text in typed}) > 1:
         raise ConfigError(f"{typed[0]} and {typed[1]} are one setting: where the results go; give one of them")

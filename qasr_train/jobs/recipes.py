@@ -126,6 +126,17 @@ RECIPES: dict[str, Recipe] = {
         ),
         files="files",
     ),
+    "serve": Recipe(
+        "Serve a model on this machine: a page with upload and microphone, OpenAI's /v1/audio/transcriptions.",
+        config="qasr_train.jobs.settings.serving.serve:ServeConfig",
+        job="qasr_train.jobs.serving.serve:serve",
+        output=None,
+        groups=("model", "decode"),
+        examples=(
+            "model.path=runs/first",
+            "model.path=runs/first aligner.path=Qwen/Qwen3-ForcedAligner-0.6B port=9000",
+        ),
+    ),
     "align": Recipe(
         "Say when each word of a known text was said: JSONL, CTM, TextGrid, SRT, VTT.",
         config="qasr_train.jobs.settings.align:AlignConfig",

@@ -27,6 +27,7 @@ LEAST = {
     "finetune": "data.train.main.path=x",
     "show_run": "run=x",
     "transcribe": "files=[x.wav]",
+    "serve": "model=tiny",
     "align": "model=tiny_aligner source.path=x out=y",
     "evaluate": "model=tiny suite=own suite.manifest=x run_dir=y",
     "score": "predictions=x normalizer=qasr-1 out=y",
@@ -153,7 +154,8 @@ def test_both_names_of_where_results_go_are_refused() -> None:
 
 
 def test_every_recipe_has_a_name_for_where_results_go() -> None:
-    assert {recipe.output for recipe in RECIPES.values()} == set(OUTPUT_NAMES)
+    assert {recipe.output for recipe in RECIPES.values()} == {*OUTPUT_NAMES, None}
+    assert [name for name, recipe in RECIPES.items() if recipe.output is None] == ["serve"]  # writes nothing
 
 
 @pytest.mark.parametrize("recipe", ["evaluate", "pseudo_label", "check_transcripts", "finetune", "learning_curve"])

@@ -5,7 +5,7 @@ Input: paths. Output: `FoundRecording`s, each file once, in the order given, tho
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qasr_train.errors import DataError
@@ -21,10 +21,22 @@ class FoundRecording:
     """One recording. path: as it was given, or found below a folder that was.
 
     name: without suffix, unique, relative: where results go below the output folder.
+    content: the bytes of an encoded file that came over a connection and lies nowhere; None: those at `path`.
     """
 
     path: Path
     name: str
+    content: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def audio(self) -> str | bytes:
+        """As `load_audio` takes it."""
+        return str(self.path) if self.content is None else self.content
+
+    @property
+    def name_in_messages(self) -> str:
+        """What `load_audio` is told to call it: nothing where its path stands in the message anyway."""
+        return "" if self.content is None else self.name
 
 
 def find_recordings(paths: Sequence[str]) -> list[FoundRecording]:

@@ -80,6 +80,11 @@ class CutRecording:
         channel = "" if track.channel is None else f":{track.channel}"
         return f"{self.recording.name}{channel}#{number}@{self.state}"
 
+    def pieces(self) -> Iterator[tuple[str, Span]]:
+        """(id, span) of every piece, in the order of `utterances`."""
+        for track in self.tracks:
+            yield from ((self.piece_id(track, number), span) for number, span in enumerate(track.spans))
+
     def utterances(self) -> Iterator[Utterance]:
         """An utterance for each piece of each track, in order."""
         for track in self.tracks:
@@ -87,7 +92,7 @@ class CutRecording:
                 is_whole = len(track.spans) == 1
                 yield Utterance(
                     self.piece_id(track, number),
-                    str(self.recording.path),
+                    self.recording.audio,
                     start_s=None if is_whole else span.start_s,
                     end_s=None if is_whole or number == len(track.spans) - 1 else span.end_s,
                     duration_s=span.end_s - span.start_s,
@@ -134,7 +139,7 @@ def cut_all(
 def cut_recording(recording: FoundRecording, cutting: Cutting) -> CutRecording:
     """One recording cut; `failed` says why where it cannot be decoded to its end."""
     try:
-        info = probe_audio(str(recording.path))
+        info = probe_audio(recording.audio, name=recording.name_in_messages)
         channels: list[int | None] = [None]
         if cutting.channels is Channels.first and info.num_channels > 1:
             channels = [0]
@@ -143,13 +148,13 @@ def cut_recording(recording: FoundRecording, cutting: Cutting) -> CutRecording:
         tracks = []
         for channel in channels:
             speaker = f"Speaker {channel + 1}" if channel is not None and len(channels) > 1 else ""
-            tracks.append(Track(channel, speaker, tuple(_spans(recording.path, channel, info.duration_s, cutting))))
+            tracks.append(Track(channel, speaker, tuple(_spans(recording, channel, info.duration_s, cutting))))
     except AudioError as error:
         return CutRecording(recording, 0.0, (), str(error))
     return CutRecording(recording, info.duration_s, tuple(tracks))
 
 
-def _spans(path: Path, channel: int | None, duration_s: float, cutting: Cutting) -> Iterator[Span]:
+def _spans(recording: FoundRecording, channel: int | None, duration_s: float, cutting: Cutting) -> Iterator[Span]:
     """The pieces of one channel, decoded a window at a time; the next window begins with the first piece that is not sure."""
     longest_s = duration_s if cutting.max_duration_s is None else cutting.max_duration_s
     window_s = max(WINDOW_S, 3 * longest_s)
@@ -157,7 +162,11 @@ def _spans(path: Path, channel: int | None, duration_s: float, cutting: Cutting)
     while True:
         is_last = cutting.max_duration_s is None or start_s + window_s >= duration_s
         waveform = load_audio(
-            str(path), start_s=start_s, end_s=None if is_last else start_s + window_s, channel=channel
+            recording.audio,
+            start_s=start_s,
+            end_s=None if is_last else start_s + window_s,
+            channel=channel,
+            name=recording.name_in_messages,
         )
         ranges = _ranges(waveform, cutting)
         # A piece is sure where it would be the same if the window went on.

@@ -1,10 +1,11 @@
 """Owns what was said when in a whole recording: the texts of its pieces as segments, where two pieces overlap once.
 
-Input: a cut recording and the predictions of its pieces. Output: `TimedSegment`s by time, or why there are none.
+Input: a cut recording and the predictions of its pieces. Output: `TimedSegment`s by time, the whole text, or why there are none.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from qasr_train.models.blocks.joined_text import piece_texts
 from qasr_train.timed.base import TimedSegment
@@ -30,23 +31,48 @@ def segments_of(
         predictions: by the ids of `CutRecording.utterances`.
         told_language: what the model was told; None: each piece has the language the model heard.
     """
-    segments: list[TimedSegment] = []
-    for track in cut.tracks:
-        heard = [predictions[cut.piece_id(track, number)] for number in range(len(track.spans))]
-        segments += _track_segments(track, heard, told_language)
+    segments = [one for track in cut.tracks for one in _track_segments(cut, track, predictions, told_language)]
     return sorted(segments, key=lambda one: (one.start_s, one.end_s))
 
 
-def _track_segments(track: Track, heard: Sequence[Prediction], told_language: str | None) -> list[TimedSegment]:
+def text_of(cut: CutRecording, predictions: Mapping[str, Prediction], told_language: str | None) -> str:
+    """The whole text of a recording that has not failed, as an evaluation joins it; a line for each track.
+
+    Takes the same as `segments_of`.
+    """
+    texts = ["".join(_heard_in(cut, track, predictions, told_language).texts).strip() for track in cut.tracks]
+    return "\n".join(text for text in texts if text)
+
+
+def _track_segments(
+    cut: CutRecording, track: Track, predictions: Mapping[str, Prediction], told_language: str | None
+) -> list[TimedSegment]:
+    heard = _heard_in(cut, track, predictions, told_language)
+    return [
+        TimedSegment(*times, text.strip(), speaker=track.speaker, language=language, confidence=one.confidence)
+        for times, text, language, one in zip(
+            _times(track.spans), heard.texts, heard.languages, heard.pieces, strict=True
+        )
+        if text.strip()
+    ]
+
+
+class _Heard(NamedTuple):
+    """The pieces of a track: their predictions, what each gives to the track's text, the language of each."""
+
+    pieces: list[Prediction]
+    texts: list[str]
+    languages: list[str | None]
+
+
+def _heard_in(
+    cut: CutRecording, track: Track, predictions: Mapping[str, Prediction], told_language: str | None
+) -> _Heard:
+    heard = [predictions[cut.piece_id(track, number)] for number in range(len(track.spans))]
     languages = [told_language or one.predicted_language for one in heard]
     written = next((language for language in languages if language), None)
     overlaps_s = [max(0.0, left.end_s - right.start_s) for left, right in pairwise(track.spans)]
-    texts = piece_texts([one.pred_text for one in heard], written, overlaps_s)
-    return [
-        TimedSegment(*times, text.strip(), speaker=track.speaker, language=language, confidence=one.confidence)
-        for times, text, language, one in zip(_times(track.spans), texts, languages, heard, strict=True)
-        if text.strip()
-    ]
+    return _Heard(heard, piece_texts([one.pred_text for one in heard], written, overlaps_s), languages)
 
 
 def _times(spans: Sequence[Span]) -> list[tuple[float, float]]:

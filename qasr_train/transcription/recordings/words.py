@@ -52,6 +52,37 @@ def aligner_at(path: str) -> ModelConfig:
     return config
 
 
+def open_word_aligner(config: ModelConfig, machine: Machine, min_confidence: float) -> AlignsWords:
+    """The aligner of a config, loaded. min_confidence: a word less sure is left unplaced.
+
+    Raises:
+        CheckpointError: it cannot be loaded.
+    """
+    aligner = load_aligner(config, device=machine.device, dtype=machine.dtype)
+
+    def align(waveform: np.ndarray, text: str, language: str | None) -> Alignment:
+        return align_text(aligner, waveform, text, language, min_confidence=min_confidence)
+
+    return align
+
+
+def align_segment(align: AlignsWords, cut: CutRecording, segment: TimedSegment) -> Alignment:
+    """The words of a segment of a recording, in seconds of the recording.
+
+    Raises:
+        AudioError: the recording cannot be read any more. DataError: the aligner does not know the language.
+    """
+    begin_s, end_s = max(0.0, segment.start_s - MARGIN_S), segment.end_s + MARGIN_S
+    waveform = load_audio(
+        cut.recording.audio,
+        start_s=begin_s,
+        end_s=None if end_s >= cut.duration_s else end_s,
+        channel=_channel(cut, segment),
+        name=cut.recording.name_in_messages,
+    )
+    return align(waveform, segment.text, segment.language).moved(begin_s)
+
+
 def align_recordings(
     segments: dict[CutRecording, list[TimedSegment]],
     config: ModelConfig,
@@ -69,11 +100,7 @@ def align_recordings(
     """
     asked = [config.path, checkpoint_digest(config), min_confidence]
     journal = work_dir / f"words-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}.jsonl"
-    aligner = load_aligner(config, device=machine.device, dtype=machine.dtype)
-
-    def align(waveform: np.ndarray, text: str, language: str | None) -> Alignment:
-        return align_text(aligner, waveform, text, language, min_confidence=min_confidence)
-
+    align = open_word_aligner(config, machine, min_confidence)
     bar = tqdm(total=len(segments), desc="align", unit="file", dynamic_ncols=True)
     try:
         with bar, WordTimes(align, journal) as words:
@@ -114,31 +141,24 @@ class WordTimes:
         Raises:
             AudioError: the recording cannot be read any more.
         """
-        channels = {track.speaker: track.channel for track in cut.tracks}
-        return [self._with_words(cut, one, channels[one.speaker]) for one in segments]
+        return [self._with_words(cut, one) for one in segments]
 
-    def _with_words(self, cut: CutRecording, segment: TimedSegment, channel: int | None) -> TimedSegment:
-        key = _key(cut, segment, channel)
+    def _with_words(self, cut: CutRecording, segment: TimedSegment) -> TimedSegment:
+        key = _key(cut, segment)
         found = self._remembered.get(key)
         if found is None:
             try:
-                found = self._remembered.add(key, self._heard(cut, segment, channel))
+                found = self._remembered.add(key, align_segment(self.align, cut, segment))
             except DataError as error:
                 self.refused[str(error)] = self.refused.get(str(error), 0) + 1
                 return segment
         return replace(segment, words=found.words)
 
-    def _heard(self, cut: CutRecording, segment: TimedSegment, channel: int | None) -> Alignment:
-        begin_s, end_s = max(0.0, segment.start_s - MARGIN_S), segment.end_s + MARGIN_S
-        waveform = load_audio(
-            str(cut.recording.path),
-            start_s=begin_s,
-            end_s=None if end_s >= cut.duration_s else end_s,
-            channel=channel,
-        )
-        return self.align(waveform, segment.text, segment.language).moved(begin_s)
+
+def _channel(cut: CutRecording, segment: TimedSegment) -> int | None:
+    return next(track.channel for track in cut.tracks if track.speaker == segment.speaker)
 
 
-def _key(cut: CutRecording, segment: TimedSegment, channel: int | None) -> str:
-    asked: list[Any] = [str(cut.recording.path.resolve()), channel, segment.start_s, segment.end_s]
+def _key(cut: CutRecording, segment: TimedSegment) -> str:
+    asked: list[Any] = [str(cut.recording.path.resolve()), _channel(cut, segment), segment.start_s, segment.end_s]
     return hashlib.sha256(json.dumps([*asked, segment.text, segment.language]).encode()).hexdigest()[:24]

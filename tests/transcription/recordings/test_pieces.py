@@ -90,3 +90,12 @@ def test_what_was_cut_is_not_decoded_again_unless_the_file_changed(
     assert again[1].duration_s == 2.0
     ids = [[u.id for u in one.utterances()] for one in (first[0], first[1], again[1])]
     assert len({text for [text] in ids}) == 3  # a file that changed has other ids
+
+
+def test_bytes_are_cut_as_their_file_is_and_called_by_their_name(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", noise(9.0))
+    upload = FoundRecording(Path("r1"), "r1", path.read_bytes())
+    assert cut_recording(upload, CUTTING).tracks == cut_recording(found(path), CUTTING).tracks
+    assert {one.audio for one in cut_recording(upload, CUTTING).utterances()} == {path.read_bytes()}
+    broken = cut_recording(FoundRecording(Path("r2"), "r2", b"<html>"), CUTTING)
+    assert (broken.failed or "").startswith("r2: is a web page") and "html" not in repr(upload)

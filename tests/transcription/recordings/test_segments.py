@@ -6,7 +6,7 @@ from qasr_train.timed.base import TimedSegment
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.recordings.find import FoundRecording
 from qasr_train.transcription.recordings.pieces import CutRecording, Span, Track
-from qasr_train.transcription.recordings.segments import failure_of, segments_of
+from qasr_train.transcription.recordings.segments import failure_of, segments_of, text_of
 
 RECORDING = FoundRecording(Path("a.wav"), "a")
 
@@ -53,3 +53,11 @@ def test_one_failed_piece_fails_the_recording() -> None:
     heard["a#1@"].failed = "gone"
     assert failure_of(recording, heard) == "gone"
     assert failure_of(CutRecording(RECORDING, 0.0, (), "empty"), {}) == "empty"
+
+
+def test_the_whole_text_is_that_of_its_pieces_joined_as_their_language_is_written() -> None:
+    two = cut(Span(0.0, 12.0, 0.0, 12.0), Span(8.0, 20.0, 8.0, 20.0))
+    assert text_of(two, predictions(_0="one two three four", _1="three four five"), None) == "one two three four five"
+    apart = cut(Span(0.0, 5.0, 0.0, 5.0), Span(5.0, 9.0, 5.0, 9.0))
+    assert text_of(apart, predictions(_0="你", _1="好"), "Chinese") == "你好"
+    assert text_of(apart, predictions(_0="", _1=""), None) == ""

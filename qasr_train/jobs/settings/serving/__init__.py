@@ -1,0 +1,1 @@
+"""Settings of the job that answers over a connection."""
