@@ -58,10 +58,14 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is right of a row, as it is taught: its transcript ("": no speech) and language (None: not known)."""
+    """What is right of a row, as it is taught: its transcript ("": no speech) and language (None: not known).
+
+    context: what its prompt offers; "": nothing.
+    """
 
     text: str
     language: str | None
+    context: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,8 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 def load(trainer: Trainer, rows: list[Utterance]) -> Batch:
     """A training batch of these utterances."""
     batch = trainer.step.shared.model.collator.for_training([load_recording(u) for u in rows])
-    return replace(batch, references=[Reference(u.text or "", u.language) for u in rows])
+    references = [Reference(u.text or "", u.language, u.context or "") for u in rows]
+    return replace(batch, references=references, sources=["main"] * len(rows))
 
 
 def gradients_of_one_step(trainer: Trainer, split: list[list[Utterance]]) -> tuple[float, dict[str, torch.Tensor]]:

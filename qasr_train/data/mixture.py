@@ -58,8 +58,10 @@ class ListPool:
         return self.passes > 1 or self.draws is not None
 
     def expected_draws(self) -> np.ndarray:
-        """Float64 [N]: how often each utterance is drawn in the first epoch, on average."""
-        return np.full(len(self.utterances), self.passes) if self.draws is None else self.draws.expected(0, self.passes)
+        """Float64 [N]: how often each utterance is drawn in the first epoch that draws so, on average."""
+        if self.draws is None:
+            return np.full(len(self.utterances), self.passes)
+        return self.draws.expected(self.draws.begins, self.passes)
 
     @property
     def epoch_s(self) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from qasr_train.augment.clip_changes import Changes
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
+from qasr_train.data.hearing import FirstEpoch
 from qasr_train.data.length_limits import Limits, measure_durations
 from qasr_train.data.mixture import ListPool, describe_shares, seconds_by_language
 from qasr_train.data.sampling import ExpectedErrors
@@ -114,6 +115,7 @@ class TrainingSources:
             processes=self.processes,
             changes=changes,
             load=load,
+            first_epoch=FirstEpoch(config.sample_by_error, pools) if config.sample_by_error.first_epoch else None,
         )
 
 

@@ -23,20 +23,25 @@ class ExpectedErrors:
     """What predictions say of utterances.
 
     percents: (id, transcript) -> error rate in percent, the mean where a clip was transcribed several times.
-    path: of the predictions. digest: tells others apart.
+    path: of the predictions. digest: tells others apart. begins: the first epoch that is drawn by them.
     """
 
     percents: Mapping[tuple[str, str], float]
     path: str
     digest: str
+    begins: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """How often each clip of a list is drawn. percents: float64 [N], expected error rates. See `SampleByErrorConfig`."""
+    """How often each clip of a list is drawn, from epoch `begins` on; see `SampleByErrorConfig`.
+
+    percents: float64 [N], expected error rates.
+    """
 
     config: SampleByErrorConfig
     percents: np.ndarray
+    begins: int = 0
 
     def take(self, indices: np.ndarray) -> "Draws":
         """Of the clips at `indices` (int [K]) alone."""
@@ -45,7 +50,11 @@ class Draws:
     def expected(self, epoch: int, passes: float) -> np.ndarray:
         """Float64 [N]: draws of each clip in an epoch, on average; 0 of one that is too hard for it."""
         limits = self.config.max_percent
-        is_in = self.percents <= limits[min(epoch, len(limits) - 1)] if limits else np.full(len(self.percents), True)
+        is_in = (
+            self.percents <= limits[min(epoch - self.begins, len(limits) - 1)]
+            if limits
+            else np.full(len(self.percents), True)
+        )
         # Beyond 100 % an error rate says how much too much was written, not how much there is to learn.
         weights = np.where(
             is_in, (np.minimum(self.percents, 100.0) + self.config.floor_percent) ** self.config.power, 0.0
@@ -60,7 +69,9 @@ class Draws:
         number up to there, rounded down from a start of its own in 0 to 1.
         """
         starts = (np.random.default_rng([*seed, 0]).permutation(len(self.percents)) + 0.5) / len(self.percents)
-        before = sum((self.expected(earlier, passes) for earlier in range(epoch)), np.zeros(len(self.percents)))
+        before = sum(
+            (self.expected(earlier, passes) for earlier in range(self.begins, epoch)), np.zeros(len(self.percents))
+        )
         expected = self.expected(epoch, passes)
         # 1e-9: sums of many steps that should be whole numbers.
         counts = np.floor(before + expected + starts + 1e-9) - np.floor(before + starts + 1e-9)
@@ -70,10 +81,12 @@ class Draws:
         return chosen[np.random.default_rng([*seed, 1 + epoch]).permutation(len(chosen))]
 
     def describe(self, passes: float) -> str:
-        """How often clips are drawn, by their expected error rate, in the first epoch and, with a curriculum, the last."""
-        steps = len(self.config.max_percent)
-        text = self._bands(0, passes)
-        return text if steps < 2 else f"{text}; from epoch {steps - 1} on {self._bands(steps - 1, passes)}"
+        """How often clips are drawn, by their expected error rate, in their first epoch and, with a curriculum, the last."""
+        text = self._bands(self.begins, passes)
+        if len(self.config.max_percent) < 2:
+            return text
+        last = self.begins + len(self.config.max_percent) - 1
+        return f"{text}; from epoch {last} on {self._bands(last, passes)}"
 
     def _bands(self, epoch: int, passes: float) -> str:
         draws = self.expected(epoch, passes)
@@ -96,15 +109,15 @@ def sample(
     Raises:
         DataError: the predictions are of other rows, some have none and `unpredicted` is error, or nothing is within the range.
     """
-    percents = np.array([errors.percents.get(key, np.nan) for key in _keys(utterances)], dtype=np.float64)
+    percents = np.array([errors.percents.get(key, np.nan) for key in utterance_keys(utterances)], dtype=np.float64)
     is_known = ~np.isnan(percents)
     if not is_known.all():
         _refuse_unpredicted(utterances, is_known, config, errors, source)
     highest = max(config.max_percent, default=np.inf)
     is_low, is_high = percents < config.min_percent, percents > highest
     kept = np.flatnonzero(is_known & ~is_low & ~is_high)
-    draws = Draws(config, percents[kept])
-    for epoch in range(max(1, len(config.max_percent))):
+    draws = Draws(config, percents[kept], errors.begins)
+    for epoch in range(errors.begins, errors.begins + max(1, len(config.max_percent))):
         if not len(kept) or not draws.expected(epoch, 1.0).any():
             raise DataError(
                 f"{_KEY}: in epoch {epoch} none of the {is_known.sum()} clips of data.train.{source} is within the range of "
@@ -144,7 +157,8 @@ def _refuse_unpredicted(
         )
 
 
-def _keys(utterances: Sequence[Utterance]) -> list[tuple[str, str]]:
+def utterance_keys(utterances: Sequence[Utterance]) -> list[tuple[str, str]]:
+    """(id, transcript) of each, as `ExpectedErrors` has them."""
     if not isinstance(utterances, UtteranceTable):
         return [(one.id, transcript_key(one.text)) for one in utterances]
     texts = map(transcript_key, utterances.column("text").to_pylist())

@@ -61,6 +61,10 @@ class SampleByErrorConfig:
         None,
         help="path; run folder of evaluate or predictions.jsonl that holds the rows of data.train. null: every clip as often",
     )
+    first_epoch: bool = setting(
+        False,
+        help="whether the run's own first epoch tells instead, by what objective=mwer or gspo hears; later epochs are drawn so",
+    )
     sources: list[str] = setting(
         ["*"], help="patterns; sources of data.train that are drawn so. Others are as they are"
     )
@@ -85,6 +89,11 @@ class SampleByErrorConfig:
         key = "data.sample_by_error"
         check_settings(self, key)
         get_normalizer(self.normalizer, f"{key}.normalizer")
+        if self.first_epoch and self.predictions is not None:
+            raise ConfigError(
+                f"{key}.first_epoch=true hears the clips itself, and {key}.predictions={self.predictions} tells of them; set one "
+                "of the two"
+            )
         if lower := [one for one in self.max_percent if one < self.min_percent]:
             raise ConfigError(
                 f"{key}.max_percent={lower[0]:g} is below {key}.min_percent={self.min_percent:g}; exchange them"
@@ -93,7 +102,12 @@ class SampleByErrorConfig:
     def is_for(self, source: str) -> bool:
         """Whether a source of data.train is drawn so."""
         key = "data.sample_by_error.sources"
-        return self.predictions is not None and matches_any(key, self.sources, source)
+        return self.is_on and matches_any(key, self.sources, source)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether some epoch is drawn by errors."""
+        return self.first_epoch or self.predictions is not None
 
 
 class FeaturesOn(str, Enum):
@@ -153,7 +167,7 @@ class DataConfig:
 
     def _check_sampled(self) -> None:
         sampling = self.sample_by_error
-        if sampling.predictions is None or not self.train:
+        if not sampling.is_on or not self.train:
             return
         chosen = [name for name in self.train if sampling.is_for(name)]
         if not chosen:

@@ -14,6 +14,7 @@ from qasr_train.augment.variants import mark_copies
 from qasr_train.batch import FailedAudio
 from qasr_train.data.buckets import BatchBudget, plan_batches
 from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
+from qasr_train.data.hearing import FirstEpoch
 from qasr_train.data.mixture import ListPool
 from qasr_train.data.source_pools import Pool, StreamPool
 from qasr_train.data.workers import LoadedBatch, LoadRows, PlannedBatches, make_loader
@@ -23,6 +24,8 @@ from qasr_train.models.base import TrainingCollator
 from qasr_train.run.processes import ALONE, Processes
 from qasr_train.sources.table import Joined
 
+HEARD = "heard"  # of a checkpoint's position in the data
+
 
 @dataclass
 class TrainingData:
@@ -31,6 +34,7 @@ class TrainingData:
     pools: the sources. budget: of a batch. processes: among which the batches are shared; where a source is streamed, all of
     them ask for the same at the same time. num_microbatches: gradient accumulation.
     changes: what is done to clips anew in every epoch. load: what gives recordings; None: their files.
+    first_epoch: takes in what is heard of clips in the first epoch, by which the others are drawn; None: they are drawn as it is.
     """
 
     pools: Mapping[str, Pool]
@@ -44,6 +48,7 @@ class TrainingData:
     processes: Processes = ALONE
     changes: Changes = NO_CHANGES
     load: LoadRows | None = None
+    first_epoch: FirstEpoch | None = None
     _planned: dict[int, tuple[Joined, PackedBatches]] = field(default_factory=dict, init=False, repr=False)
     _done: dict[int, list[DoneSteps]] = field(default_factory=dict, init=False, repr=False)
 
@@ -105,6 +110,13 @@ class TrainingData:
             return self.processes.share(utterances)
         return utterances
 
+    def begin(self, epoch: int) -> list[str]:
+        """Draw by what was heard, from the second epoch on; lines on what that is. Raises as `FirstEpoch.later`."""
+        if self.first_epoch is None or not epoch or self.pools is not self.first_epoch.pools:
+            return []
+        self.pools = pools = self.first_epoch.later()
+        return [pool.describe() for pool in pools.values() if isinstance(pool, ListPool) and pool.draws is not None]
+
     def num_steps(self, epoch: int) -> int:
         """Optimizer steps of an epoch, those done under another `shape` included."""
         num_done = sum(part.num_steps for part in self._done.get(epoch, []))
@@ -155,6 +167,10 @@ class TrainingData:
         starts = {n: pool.starts[epoch] for n, pool in self.pools.items() if isinstance(pool, StreamPool)}
         return state | {"streams": self.processes.gather([starts])}
 
+    def heard(self) -> dict[str, Any]:
+        """What a checkpoint within or after the first epoch keeps beside `state_dict`."""
+        return {} if self.first_epoch is None else {HEARD: self.first_epoch.state_dict()}
+
     def load_state_dict(self, state: dict[str, Any], *, epoch: int, step_in_epoch: int) -> None:
         """Go on after `step_in_epoch` steps of `epoch`, from what `state_dict` gave in it or in the epoch before.
 
@@ -162,6 +178,9 @@ class TrainingData:
             ConfigError: streamed sources on another number of processes, other sources, or an epoch that holds other utterances.
         """
         self._planned, self._done = {}, {}
+        if self.first_epoch is not None:
+            self.first_epoch.load_state_dict(state.get(HEARD, {}))
+            self.begin(epoch)
         if "streams" in state:
             self._load_streams(state)
         elif self.is_streamed:

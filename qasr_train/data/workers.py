@@ -89,7 +89,10 @@ class PlannedBatches(Dataset[LoadedBatch | UserError]):
         batch = replace(
             self.collator.for_training(recordings),
             sources=[r.source for r in recordings],
-            references=[Reference((r.utterance.text or "").strip(), r.utterance.language) for r in recordings],
+            references=[
+                Reference((r.utterance.text or "").strip(), r.utterance.language, r.utterance.context or "")
+                for r in recordings
+            ],
         )
         return self.changes.features(batch, [r.utterance for r in recordings], self.epoch)
 

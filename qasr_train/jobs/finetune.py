@@ -178,7 +178,12 @@ def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) 
         makes_features=config.data.makes_features,
         recompute=config.trainer.gradient_checkpointing,
         compiles=config.trainer.compile,
-    ).drawing(config.objective, seed=config.seed, max_new_tokens=config.decode.max_new_tokens)
+    ).drawing(
+        config.objective,
+        seed=config.seed,
+        max_new_tokens=config.decode.max_new_tokens,
+        sampling=config.data.sample_by_error,
+    )
     record_model(run_dir, learner.model, accelerator)
     budget = replace(config.data.budget, least_s=learner.model.collator.window_s)
     if config.trainer.find_batch_seconds:

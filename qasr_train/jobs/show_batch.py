@@ -118,7 +118,7 @@ def _shown_of(by_source: Sequence[Sequence[Utterance]], config: ShowBatchConfig)
 
 
 def _of_epoch(config: ShowBatchConfig) -> str:
-    is_drawn = config.data.sample_by_error.predictions is not None
+    is_drawn = config.data.sample_by_error.predictions is not None  # by what a run hears no batch can be shown before
     return f", as data.sample_by_error draws for epoch {config.epoch}" if is_drawn else ""
 
 

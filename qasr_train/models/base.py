@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # some three seconds to import, and needed for the annotation
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+    from qasr_train.models.blocks.sampling import Drawing
+
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
@@ -77,7 +79,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class DrawnClip:
-    """The hypotheses of a clip, the likeliest token by token first. prompt: the ids after which all of them were said."""
+    """The hypotheses of a clip, first what a plain transcription gives, or the beam's best.
+
+    prompt: the ids after which all of them were said.
+    """
 
     prompt: Sequence[int]
     draws: Sequence[Draw]
@@ -316,16 +321,16 @@ class AudioEncoder(Protocol):
 class Sampler(Trainable, Protocol):
     """A family that draws several hypotheses of a clip, for which it hears the clip and reads the prompt once."""
 
-    def draw(
-        self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
-    ) -> list[DrawnClip]:
-        """The greedy hypothesis of each clip and, after the same prompt, one for each row of random numbers.
+    def draw(self, batch: Batch, drawing: "Drawing", *, limits: Sequence[int]) -> list[DrawnClip]:
+        """The hypotheses of each clip after one prompt, as `drawing` finds them.
 
         Args:
             batch: a training batch on the host; its targets are not looked at, but for the language that a row is told.
-            uniforms: float64 [B, K, n] in [0, 1), on the model's device; token t of draw k is chosen by number t of row k.
-            temperature: divides the logits before a token is drawn. limits: most new tokens of each clip, at most n.
+            limits: most new tokens of each clip.
         """
+
+    def encode(self, batch: Batch) -> torch.Tensor:
+        """As `AudioEncoder` has it: float [A, D], what `Batch.encoded` may hold for the passes that follow."""
 
     @property
     def pad_id(self) -> int:

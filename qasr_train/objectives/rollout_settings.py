@@ -18,12 +18,23 @@ class RatioLevel(str, Enum):
     token = "token"  # of each token: GRPO
 
 
+class DrawnBy(str, Enum):
+    """How the hypotheses of a clip are found."""
+
+    samples = "samples"  # the greedy one, and draws
+    beam = "beam"  # the likeliest of a beam
+
+
 @dataclass
 class HypothesesConfig:
     """What the objectives share: how hypotheses are drawn, what they are worth, what is learned beside them."""
 
     name: str = setting(help="name; the objective, see `qasr_train/objectives/table.py`")
-    num_hypotheses: int = setting(4, help="hypotheses a clip; the greedy one, the others drawn. At least 2")
+    num_hypotheses: int = setting(4, help="hypotheses a clip; at least 2")
+    drawn_by: DrawnBy = setting(
+        DrawnBy.samples,
+        help="how they are found: samples (the greedy one, the others drawn), beam (a beam's likeliest)",
+    )
     temperature: float = setting(
         1.0, gt=0, le=5, help="divisor of the logits that hypotheses are drawn by; 0.7 to 1.0 is usual"
     )
@@ -51,6 +62,11 @@ class HypothesesConfig:
             raise ConfigError(
                 f"objective.num_hypotheses={self.num_hypotheses}: one hypothesis is no better or worse than itself, so nothing "
                 "is learned; set at least 2, or use objective=cross_entropy"
+            )
+        if self.drawn_by is DrawnBy.beam and self.temperature != 1.0:
+            raise ConfigError(
+                f"objective.temperature={self.temperature:g}: says how far samples stray, and objective.drawn_by=beam draws "
+                "none; leave it out, or set drawn_by=samples"
             )
         check_weights(self.rewards)
 
@@ -102,3 +118,11 @@ class GSPOConfig(HypothesesConfig):
     updates_per_rollout: int = setting(
         1, ge=1, help="updates made with the same hypotheses, in one step; above 1 the ratios are clipped"
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count_repeats and self.drawn_by is DrawnBy.beam:
+            raise ConfigError(
+                "objective.count_repeats=true counts draws, and a beam (objective.drawn_by=beam) holds every hypothesis once; "
+                "set one of the two otherwise"
+            )

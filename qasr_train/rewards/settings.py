@@ -26,6 +26,10 @@ class RewardRules:
         None,
         help="path; term list, a term a line, for rows without terms of their own. null: such rows have no term reward",
     )
+    row_terms: bool = setting(
+        False,
+        help="whether what a row's own context offers, parted by commas, are its terms; rows that offer none go by the list",
+    )
     gate_error_rate: float = setting(
         0.3, gt=0, lt=1, help="share of the reference; above it gated_errors ranks by what was kept, not by errors"
     )

@@ -1,11 +1,12 @@
 """Owns term lists: reading one from a file, and finding terms in transcripts by the rules of a normaliser.
 
 Input: `terms=FILE` (a term a line; further spellings after tabs; `#` begins a comment line), or the name of a list that an
-installed package brings (`terms=medical`). Output: `TermList`, `TermFinder`.
+installed package brings (`terms=medical`); a context, which offers terms. Output: `TermList`, `TermFinder`.
 """
 
 import hashlib
 import importlib.metadata
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from qasr_train.errors import ConfigError, DataError
 from qasr_train.text.languages import CER_LANGUAGES
 from qasr_train.text.normalize import Normalizer
 from qasr_train.text.tokens import tokens
+
+_SEPARATORS = re.compile(r"[\n\r,;，、；،؛]")
+MAX_TERM_WORDS = (
+    8  # a longer piece of a context is background text: nobody says it whole, so it would only dilute the rates
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,13 @@ def read_text_file(path: str | Path, key: str, advice: str) -> tuple[bytes, list
         return content, content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text (byte {error.start}); save the list as UTF-8") from None
+
+
+def context_terms(context: str) -> tuple[list[str], int]:
+    """(the terms of a context, how many pieces are too long to be one); pieces are parted by commas, semicolons, new lines."""
+    pieces = [piece.strip() for piece in _SEPARATORS.split(context) if piece.strip()]
+    terms = [piece for piece in dict.fromkeys(pieces) if len(piece.split()) <= MAX_TERM_WORDS]
+    return terms, sum(len(piece.split()) > MAX_TERM_WORDS for piece in pieces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from accelerate import Accelerator
 
 from qasr_train.data.buckets import BatchBudget
 from qasr_train.data.encoder_cache import EncodingRun
+from qasr_train.data.settings import SampleByErrorConfig
 from qasr_train.models.adapt import ParameterCounts, apply_adaptation, count_parameters
 from qasr_train.models.base import Trainable
 from qasr_train.models.families import load_trainable
@@ -19,6 +20,7 @@ from qasr_train.objectives.rollout_settings import HypothesesConfig
 from qasr_train.objectives.table import build_objective
 from qasr_train.rewards.table import make_rewards
 from qasr_train.run.processes import processes_of
+from qasr_train.training.rollout.hearing import make_ear
 from qasr_train.training.rollout.rollouts import Rollouts, make_rollouts
 
 
@@ -34,10 +36,22 @@ class Learner:
     objective: Objective
     rollouts: Rollouts | None = None
 
-    def drawing(self, objective_config: Any, *, seed: int, max_new_tokens: int | None) -> "Learner":
-        """The same with rollouts, where the objective learns from them; see `make_rollouts`."""
+    def drawing(
+        self,
+        objective_config: Any,
+        *,
+        seed: int,
+        max_new_tokens: int | None,
+        sampling: SampleByErrorConfig | None = None,
+    ) -> "Learner":
+        """The same with rollouts, where the objective learns from them; see `make_rollouts`. sampling: None: as if off."""
         rollouts = make_rollouts(
-            objective_config, self.accelerator, self.model, seed=seed, max_new_tokens=max_new_tokens
+            objective_config,
+            self.accelerator,
+            self.model,
+            seed=seed,
+            max_new_tokens=max_new_tokens,
+            ear=make_ear(sampling) if sampling else None,
         )
         return replace(self, rollouts=rollouts)
 

@@ -5,7 +5,7 @@ Input: steps with their timings. Output: figures by name in metrics.jsonl, the t
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from qasr_train.data.hearing import Heard
 from qasr_train.models.blocks.compiled import num_compilations
 from qasr_train.run.tracking import Tracker
 from qasr_train.training.checkpoint import TrainState
@@ -45,7 +46,7 @@ class StepResult:
     or gradient was not finite and nothing was updated. own_s: seconds this process computed before it met the others.
     token_accuracy: None where the objective does not tell. others: the objective's own figures by name, per target.
     pooled: figures with counts of their own, name -> (sum, how many things it is of). rollout_s: seconds this process drew
-    hypotheses and judged them; None: it drew none.
+    hypotheses and judged them; None: it drew none. heard: of clips of this process, where the run asks for it.
     """
 
     loss_nats: float
@@ -61,6 +62,7 @@ class StepResult:
     others: Mapping[str, float] = field(default_factory=dict)
     pooled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     rollout_s: float | None = None
+    heard: Sequence[Heard] = ()
 
 
 @dataclass

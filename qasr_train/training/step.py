@@ -151,6 +151,7 @@ class OptimizerStep:
             others=means,
             pooled=self._sum_pairs(pooled),
             rollout_s=None if drawn is None else drawn.seconds,
+            heard=() if drawn is None else drawn.heard,
         )
 
     def _draw(self, rollouts: Rollouts, batches: Sequence[Batch], number: int) -> tuple[list[Batch], RolloutFigures]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from tqdm import tqdm
 
 from qasr_train.data.training_data import TrainingData
@@ -113,6 +114,8 @@ class Trainer:
         """Every step from the state's position on, which moves on between them."""
         began_s = time.perf_counter()  # planning an epoch, and ending and starting workers, are waiting for data too
         while not self._is_over(state):
+            for line in self.data.begin(state.epoch):
+                _above_the_bar(self.accelerator)(line)
             state.data = self.data.state_dict(state.epoch)
             num_steps = self.data.num_steps(state.epoch)
             for loaded in self.data.steps(state.epoch, state.step_in_epoch):
@@ -127,6 +130,9 @@ class Trainer:
 
     def _advance(self, state: TrainState, done: Upcoming, result: StepResult) -> None:
         """Move the state over a finished step; list unreadable audio and stop past its share."""
+        if self.data.first_epoch is not None and state.epoch == 0:
+            heard = list(result.heard)
+            self.data.first_epoch.note(heard if self.accelerator.num_processes == 1 else gather_object(heard))
         state.step += 1
         state.step_in_epoch += 1
         if done.ends_epoch:
@@ -147,6 +153,7 @@ class Trainer:
         return state.step == self.num_steps or (is_epoch_end if every is None else state.step % every == 0)
 
     def _save(self, state: TrainState) -> None:
+        state.data = state.data | self.data.heard()
         self.saver.save(state)
         self.page.update()
 
@@ -223,12 +230,17 @@ def count_steps(
     say: called with a line where both are given and `num_epochs` means another end.
 
     Raises:
-        ConfigError: epochs are asked of a streamed source, which has none.
+        ConfigError: epochs are asked of a streamed source, which has none; a run that is to draw by its first epoch ends with it.
     """
     state = new_state() if resume_from is None else read_state(resume_from)
     if max_steps is not None and (num_epochs is None or state.max_steps_alone):
         if num_epochs is not None and resume_from is None and not data.is_streamed:
             _tell_the_end(num_epochs, max_steps, data.num_steps(0), say)
+        if data.first_epoch is not None and resume_from is None and max_steps <= data.num_steps(0):
+            raise ConfigError(
+                f"trainer.max_steps={max_steps} ends the run with its first epoch ({data.num_steps(0)} steps), and "
+                "data.sample_by_error.first_epoch=true draws those after it; raise it, or set that to false"
+            )
         return max_steps
     assert num_epochs is not None
     if data.is_streamed:

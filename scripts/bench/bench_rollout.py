@@ -31,7 +31,7 @@ from qasr_train.batch import Batch, Reference
 from qasr_train.data.workers import load_recording
 from qasr_train.models.adapt import apply_adaptation
 from qasr_train.models.blocks.greedy import token_limit
-from qasr_train.models.blocks.sampling import Said, rows_of, with_rows
+from qasr_train.models.blocks.sampling import Said, Samples, rows_of, with_rows
 from qasr_train.models.families import load_trainable
 from qasr_train.models.qwen3_asr.config import Qwen3ASRConfig
 from qasr_train.models.qwen3_asr.model import Qwen3ASR
@@ -125,7 +125,7 @@ def draw_batch(model: Qwen3ASR, batch: Batch, given: argparse.Namespace) -> list
     """Tokens of each hypothesis, all clips together."""
     limits = [token_limit(duration_s) for duration_s in batch.duration_s.tolist()]
     uniforms = torch.rand(len(batch), given.hypotheses - 1, max(limits), dtype=torch.float64)
-    drawn = model.draw(batch, uniforms.to(given.device), temperature=1.0, limits=limits)
+    drawn = model.draw(batch, Samples(uniforms.to(given.device), 1.0), limits=limits)
     return [len(draw.ids) for one in drawn for draw in one.draws]
 
 

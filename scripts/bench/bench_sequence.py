@@ -1,16 +1,20 @@
 """Further cross entropy against MWER and GSPO, from the same fine-tune by as many steps, by several seeds: gain and loss.
 
-    python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence [--parts medical noise silence digits]
-        [--seeds 0 1 2] [--steps 80]
+    python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence
+        [--parts medical noise corpus commands silence digits] [--table] [--whisper DIR] [--seeds 0 1 2] [--steps 80]
 
 `medical`: the fine-tune of `make demo`, first taken further by cross entropy (100 steps, the best by the dev set),
 goes on with its 300 clips; dev and test: new sentences in noise, the test half in voices never trained on; general
 speech is the guard. `noise`: the same, all of it with clips in noise, so that those that train are not heard right
-either. `silence`: the same with clips without speech among them (experiment=silence), and noises without speech as a
-test, of other recordings than those that train. `digits`: real people (../shared/speech), a speaker left out, fine-
-tuned before (experiment=real_digits). Every training and evaluation is a process of the recipes; the best checkpoint
-by the dev set is taken in every arm. What is there is not made again. Prints rates pooled over the seeds and paired
-tests against cross entropy, speakers being what is drawn.
+either. `corpus`: 2,000 sentences in noise of 0 to 10 dB, too many to be learned by heart, whole weights, taken by
+cross entropy as far as it takes them first. `commands`: genuine whisper-base (--whisper) and Arabic commands of real
+people, the clip alone, its encoder frozen, taken further by cross entropy first. `silence`: `medical` with clips
+without speech among them (experiment=silence), and noises without speech as a test, of other recordings than those
+that train. `digits`: real people (../shared/speech), a speaker left out, fine-tuned before (experiment=real_digits).
+Every training and evaluation is a process of the recipes; the best checkpoint by the dev set is taken in every arm. "As
+long" is cross entropy by three times the steps: what a step of MWER costs (bench_rollout.py). What is there is not made
+again, so an interrupted call goes on. Prints rates pooled over the seeds and paired tests against cross entropy, speakers
+being what is drawn.
 """
 
 import argparse
@@ -18,7 +22,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,9 +46,13 @@ step = partial(steps.step, threads=1)  # as `make demo`
 SHARED = Path("../shared")
 DIGIT_SPEAKERS = ("george", "jackson", "nicolas")  # left out with seeds 0, 1, 2
 NUM_TEST = {"dev": 200, "known": 300, "new": 300}
+NUM_CORPUS = {"train": 2000, "dev": 300, "known": 700, "new": 700}
+CORPUS_SNR_DB = (0.0, 10.0)
+CORPUS_STEPS, COMMANDS_STEPS = 300, 200  # of cross entropy, before the arms
 PIECE_S = 3.0  # of the noises
 LEVELS_DB = (0.0, -12.0, -24.0)
-START, CROSS_ENTROPY = "start", "cross entropy"
+START, CROSS_ENTROPY, AS_LONG = "start", "cross entropy", "cross entropy, as long"
+AS_LONG_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -66,38 +74,62 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="directory for runs")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of data order and draws")
+    parser.add_argument("--whisper", type=Path, help="whisper-base, for `commands` (scripts/real/whisper_weights.py)")
     parser.add_argument("--steps", type=int, default=80, help="further steps of each arm")
+    parser.add_argument("--table", action="store_true", help="print what is there, train nothing")
     arguments = parser.parse_args()
+    if not arguments.table:
+        run_all(arguments)
+    for part in arguments.parts:
+        print("\n".join(table(arguments, part)))
+
+
+def run_all(arguments: argparse.Namespace) -> None:
+    """Make what is missing, seed by seed."""
     make_data(arguments.demo, arguments.work / "data")
     for part in arguments.parts:
         for seed in arguments.seeds:
             for arm in PARTS[part].arms:
                 run(arguments, part, arm, seed)
-    for part in arguments.parts:
-        print("\n".join(table(arguments, part)))
 
 
 def make_data(demo: Path, data: Path) -> None:
     """Test sentences that no split of the demo holds, and noises without speech."""
     if not (data / "medical.jsonl").exists():
-        rows = [json.loads(line) for line in (demo / "raw" / "medical.jsonl").read_text().splitlines()]
-        known = {word for row in rows if row["split"] == "train" for word in row["text"].split()}
-        rng = random.Random("sequence")
-        fresh = draw_medical_sentences(4 * sum(NUM_TEST.values()), rng)
-        texts = [text for text in fresh if known.issuperset(text.split())]
-        texts = [text for text in texts if text not in {row["text"] for row in rows}]
-        planned = []
-        for split, number in NUM_TEST.items():
-            timbres = HELD_OUT_TIMBRES if split == "new" else MEDICAL_TIMBRES
-            taken, texts = texts[:number], texts[number:]
-            if len(taken) < number:
-                raise ValueError(f"{len(taken)} sentences are left for {split}, {number} are wanted")
-            for i, text in enumerate(taken):
-                clip = Clip(text, "English", draw_delivery("English", timbres, True, rng))
-                planned.append(Row(f"audio/{split}/{i:05d}.wav", clip, split, rng.uniform(5, 20)))
-        write_corpus(data, "medical", planned, 1)
+        known = {word for row in medical_rows(demo) if row["split"] == "train" for word in row["text"].split()}
+        texts = [text for text in fresh_sentences(demo, 4 * sum(NUM_TEST.values())) if known.issuperset(text.split())]
+        write_medical(data, "medical", texts, NUM_TEST, (5.0, 20.0))
+    if not (data / "corpus.jsonl").exists():
+        write_medical(data, "corpus", fresh_sentences(demo, sum(NUM_CORPUS.values()) + 600), NUM_CORPUS, CORPUS_SNR_DB)
     if not (data / "silence.jsonl").exists():
         write_noises(data)
+
+
+def medical_rows(demo: Path) -> list[dict]:
+    """The manifest of the demo's medical clips."""
+    return [json.loads(line) for line in (demo / "raw" / "medical.jsonl").read_text().splitlines()]
+
+
+def fresh_sentences(demo: Path, number: int) -> list[str]:
+    """Medical sentences that the demo does not hold."""
+    held = {row["text"] for row in medical_rows(demo)}
+    return [text for text in draw_medical_sentences(number, random.Random("sequence")) if text not in held]
+
+
+def write_medical(
+    data: Path, name: str, texts: Sequence[str], numbers: Mapping[str, int], snr_db: tuple[float, float]
+) -> None:
+    """Sentences in noise, each split with texts of its own, `new` alone in voices that nothing was trained on."""
+    rng, planned, begin = random.Random(f"sequence-{name}"), [], 0
+    for split, number in numbers.items():
+        taken, begin = texts[begin : begin + number], begin + number
+        if len(taken) < number:
+            raise ValueError(f"{len(taken)} sentences are left for {split} of {name}, {number} are wanted")
+        timbres = HELD_OUT_TIMBRES if split == "new" else MEDICAL_TIMBRES
+        for i, text in enumerate(taken):
+            clip = Clip(text, "English", draw_delivery("English", timbres, split != "train", rng))
+            planned.append(Row(f"audio/{name}-{split}/{i:05d}.wav", clip, split, rng.uniform(*snr_db)))
+    write_corpus(data, name, planned, 1)
 
 
 def noise_files() -> tuple[list[Path], list[Path]]:
@@ -128,39 +160,65 @@ def write_noises(data: Path) -> None:
 
 
 def start_of(arguments: argparse.Namespace, part: str, seed: int) -> Path:
-    """The checkpoint that the arms go on from; of digits it is trained here, without the speaker of the test."""
-    if part != "digits":
-        noisy = noisy_data(arguments, part)
-        folder = arguments.work / ("noise-start" if noisy else "medical-start")
-        if not (folder / "checkpoints" / "best").exists():
-            demo = arguments.demo / "finetune" / "checkpoints" / "best"
-            num_steps = 300 if noisy else 100
-            further = (
-                f"model.path={demo}",
-                f"trainer.max_steps={num_steps}",
-                f"trainer.validate_every={num_steps // 4}",
-                *noisy,
-            )
-            step(folder.name, *CONTINUE, *FURTHER, *medical_data(arguments), *further, f"out={folder}")
-        return folder / "checkpoints" / "best"
-    speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
-    folder = arguments.work / f"digits-start-{speaker}"
-    if not (folder / "checkpoints" / "best").exists():
-        others = f"data.train.digits.only.speaker=re:fsdd-(?!{speaker}).*"
-        step(folder.name, "recipes/finetune.py", "experiment=real_digits", others, f"out={folder}")
+    """The checkpoint that the arms go on from, trained here where it is not there."""
+    starts = {"corpus": corpus_start, "commands": commands_start, "digits": digits_start}
+    folder, *command = starts.get(part, partial(medical_start, part))(arguments, seed)
+    if not (folder / "done").exists():
+        steps.set_aside(folder)
+        step(folder.name, *command, f"out={folder}")
+        (folder / "done").touch()
     return folder / "checkpoints" / "best"
+
+
+def corpus_start(arguments: argparse.Namespace, seed: int) -> tuple[Path | str, ...]:
+    """Folder and command of the start of `corpus`."""
+    learned = ("optim.lr=1e-3", *lasting(CORPUS_STEPS, 3))
+    return (arguments.work / "corpus-start", *CONTINUE, *FURTHER[:2], *corpus_data(arguments), *learned)
+
+
+def commands_start(arguments: argparse.Namespace, seed: int) -> tuple[Path | str, ...]:
+    """The same of `commands`."""
+    if arguments.whisper is None:
+        raise SystemExit("error: --parts commands needs --whisper DIR")
+    learned = (f"model.path={arguments.whisper}", "optim.lr=5e-5", *lasting(COMMANDS_STEPS, 2))
+    return (arguments.work / "commands-start", *COMMANDS, *learned)
+
+
+def digits_start(arguments: argparse.Namespace, seed: int) -> tuple[Path | str, ...]:
+    """The same of `digits`, without the speaker of the test."""
+    speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
+    others = f"data.train.digits.only.speaker=re:fsdd-(?!{speaker}).*"
+    return (arguments.work / f"digits-start-{speaker}", "recipes/finetune.py", "experiment=real_digits", others)
+
+
+def medical_start(part: str, arguments: argparse.Namespace, seed: int) -> tuple[Path | str, ...]:
+    """The same of the parts that go on from the demo's fine-tune."""
+    noisy = noisy_data(arguments, part)
+    demo = arguments.demo / "finetune" / "checkpoints" / "best"
+    further = (f"model.path={demo}", *lasting(300 if noisy else 100, 4), *noisy)
+    folder = arguments.work / ("noise-start" if noisy else "medical-start")
+    return (folder, *CONTINUE, *FURTHER, *medical_data(arguments), *further)
+
+
+def lasting(num_steps: int, num_validations: int) -> tuple[str, ...]:
+    """So many steps, validated so often."""
+    return (f"trainer.max_steps={num_steps}", f"trainer.validate_every={num_steps // num_validations}")
 
 
 def train_command(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> tuple[str, ...]:
     """How one arm goes on; `out` follows."""
-    half = f"trainer.validate_every={arguments.steps // 2}"
-    common = (
-        *(*CONTINUE, f"model.path={start_of(arguments, part, seed)}", *PARTS[part].arms[arm]),
-        *(f"seed={seed}", f"trainer.max_steps={arguments.steps}", half),
+    settings = (
+        *(f"model.path={start_of(arguments, part, seed)}", *PARTS[part].arms[arm], f"seed={seed}"),
+        *lasting(arguments.steps * (AS_LONG_STEPS if arm == AS_LONG else 1), 2),
     )
+    if part == "commands":
+        return (*COMMANDS, *settings)
+    common = (*CONTINUE, *settings)
     if part == "digits":
         return (*common, *digits_data(DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]))
     terms = f"objective.reward_rules.terms={arguments.demo / 'raw' / 'terms.txt'}"
+    if part == "corpus":
+        return (*common, *((terms,) if "experiment=terms" in common else ()), *corpus_data(arguments))
     noises = f"augment.noise.path={arguments.work / 'data' / 'noises.jsonl'}"
     return (
         *common,
@@ -188,6 +246,15 @@ def medical_data(arguments: argparse.Namespace) -> tuple[str, ...]:
     )
 
 
+def corpus_data(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The large corpus, whole weights, and as much replay as there is of it in `medical_data`."""
+    return (
+        *("adapt=full", f"data.train.target.path={arguments.work / 'data' / 'corpus.jsonl'}"),
+        f"data.train.replay.path={arguments.demo / 'general' / 'manifest.jsonl'}",
+        *("data.train.replay.split=train", "data.train.replay.passes_per_epoch=0.2"),
+    )
+
+
 def digits_data(speaker: str) -> tuple[str, ...]:
     """All speakers but one; their last takes are the dev set."""
     takes = {"train": r"(\d|[123]\d|4[0-4])", "dev": r"4[5-9]"}
@@ -205,6 +272,14 @@ def digits_data(speaker: str) -> tuple[str, ...]:
 
 def evaluate_command(arguments: argparse.Namespace, part: str, seed: int) -> tuple[str, ...]:
     """How a checkpoint is evaluated; `model.path` and `out` follow."""
+    if part == "commands":
+        return (
+            "recipes/evaluate.py",
+            "model=whisper_base",
+            "suite=whisper_commands",
+            "model.window=clip",
+            "~suite.sets.sentences",
+        )
     if part == "digits":
         speaker = DIGIT_SPEAKERS[seed % len(DIGIT_SPEAKERS)]
         source = "suite.sets.digits.source"
@@ -219,7 +294,7 @@ def evaluate_command(arguments: argparse.Namespace, part: str, seed: int) -> tup
             f"{source}.sample_seed=0",
         )
     data = arguments.work / "data"
-    medical = data / "medical.jsonl"
+    medical = data / ("corpus.jsonl" if part == "corpus" else "medical.jsonl")
     sets = {
         "known": (medical, ("source.split=known", "role=target")),
         "new": (medical, ("source.split=new", "role=target")),
@@ -235,6 +310,7 @@ def evaluate_command(arguments: argparse.Namespace, part: str, seed: int) -> tup
     return ("recipes/evaluate.py", "suite=demo", "~suite.sets.medical", "~suite.sets.general", *named, terms)
 
 
+COMMANDS = ("recipes/finetune.py", "experiment=whisper_commands", "adapt=frozen_encoder", "trainer.guard.action=none")
 CONTINUE = ("recipes/finetune.py", "model=tiny", "augment=standard", "trainer.guard.action=none")
 # Rates by the dev set of `medical`, seed 0: of 1e-4 and 5e-4 the better for each.
 FURTHER = ("experiment=polish", "objective=cross_entropy", "optim.lr=5e-4")
@@ -252,6 +328,27 @@ PARTS = {
         ("known", "new", "general"),
     ),
     "noise": Part({START: (), CROSS_ENTROPY: FURTHER, "MWER": MWER, "GSPO": GSPO}, ("known", "new", "general")),
+    "corpus": Part(
+        {
+            START: (),
+            CROSS_ENTROPY: (*FURTHER[:2], "optim.lr=2e-4"),
+            "MWER": (*MWER[:1], "optim.lr=2e-4"),
+            "GSPO": (*GSPO[:2], "optim.lr=2e-4"),
+            "GSPO with terms": ("experiment=terms", "optim.lr=2e-4"),
+            AS_LONG: (*FURTHER[:2], "optim.lr=2e-4"),
+        },
+        ("known", "new", "general"),
+    ),
+    "commands": Part(
+        {
+            START: (),
+            CROSS_ENTROPY: ("optim.lr=2e-5",),
+            "MWER": ("objective=mwer", "optim.lr=2e-5"),
+            "GSPO": ("objective=gspo", "optim.lr=2e-5"),
+            AS_LONG: ("optim.lr=2e-5",),
+        },
+        ("commands",),
+    ),
     "silence": Part(
         {
             START: (),
@@ -291,17 +388,24 @@ def folder_of(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> 
 
 
 def table(arguments: argparse.Namespace, part: str) -> Iterator[str]:
-    """Markdown: a row a set and arm."""
-    yield f"\n{part}, {len(arguments.seeds)} seeds, {arguments.steps} steps"
-    yield "| set | arm | training s | WER % | against cross entropy | terms: recall, precision % | with invented words % |"
-    yield "|---|---|---:|---:|---|---|---:|"
+    """Markdown: a row a set and arm, of the seeds that are there."""
+    yield f"\n{part}, {arguments.steps} steps"
+    yield "| set | arm | seeds | training s | WER % | against cross entropy | terms: recall, precision % | invented words % |"
+    yield "|---|---|---:|---:|---:|---|---|---:|"
     for name in PARTS[part].sets:
         for arm in PARTS[part].arms:
-            seconds = [
-                json.loads((folder_of(arguments, part, arm, seed) / "train_s.json").read_text())
+            folders = {
+                seed: [folder_of(arguments, part, one, seed) for one in (CROSS_ENTROPY, arm)]
                 for seed in arguments.seeds
+            }
+            done = [
+                seed for seed, both in folders.items() if all((one / "test" / "scores.json").exists() for one in both)
             ]
-            cells = [name, arm, f"{np.median(seconds):.0f}", *figures(arguments, part, arm, name)]
+            if not done:
+                continue
+            seconds = [json.loads((folders[seed][1] / "train_s.json").read_text()) for seed in done]
+            arguments_there = argparse.Namespace(**{**vars(arguments), "seeds": done})
+            cells = [name, arm, str(len(done)), f"{np.median(seconds):.0f}", *figures(arguments_there, part, arm, name)]
             yield f"| {' | '.join(cells)} |"
 
 

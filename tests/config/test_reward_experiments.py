@@ -14,7 +14,17 @@ from qasr_train.objectives.table import check_objective
 from qasr_train.training.checkpoint import checkpoint_path
 from tests.config.test_experiments import run
 
-OWN = {"polish": [], "terms": ["objective.reward_rules.terms=TERMS"], "silence": ["augment.silence.max_duration_s=1"]}
+# Of 12 clips an epoch in batches of 6, so that the third step is drawn by what the first two have heard.
+HEARS = [
+    "data.sample_by_error.first_epoch=true",
+    "data.sample_by_error.sources=[target]",
+    "data.sample_by_error.max_percent=[]",
+]
+OWN = {
+    "polish": [*HEARS, "objective.drawn_by=beam"],
+    "terms": ["objective.reward_rules.terms=TERMS"],
+    "silence": ["augment.silence.max_duration_s=1"],
+}
 REWARDS = {
     "polish": {"error_count"},
     "terms": {"gated_errors", "term_recall", "term_precision"},
@@ -43,8 +53,10 @@ def test_each_runs_and_one_goes_on_exactly_where_it_stopped(
         return
     last, straight = checkpoint_path(tmp_path / "run", 3), tmp_path / "straight"
     last.rename(straight)
-    run(experiment, model_dir, manifests, tmp_path / "run", *own, "resume=true")
+    trainer = run(experiment, model_dir, manifests, tmp_path / "run", *own, "resume=true")
     assert (last / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    draws = {name: pool.draws for name, pool in trainer.data.pools.items()}
+    assert draws["replay"] is None and (draws["target"].begins, len(draws["target"].percents)) == (1, 8)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +76,22 @@ def test_each_runs_and_one_goes_on_exactly_where_it_stopped(
             "is told the language before it speaks",
         ),
         (["objective=gspo", "objective.kl_weight=0.1", "objective.kl_sources=[replay]"], "'replay' matches no source"),
+        (
+            ["objective=mwer", "objective.drawn_by=beam", "objective.temperature=0.7"],
+            "objective.temperature=0.7: says how far samples stray",
+        ),
+        (
+            ["objective=gspo", "objective.drawn_by=beam", "objective.count_repeats=true"],
+            "objective.count_repeats=true counts draws",
+        ),
+        (
+            ["objective=cross_entropy", "data.sample_by_error.first_epoch=true", "trainer.max_steps=9"],
+            "objective=cross_entropy lets it say nothing",
+        ),
+        (
+            ["objective=mwer", "data.sample_by_error.first_epoch=true", "trainer.max_steps=null"],
+            "how many steps the later epochs have is known after the first alone",
+        ),
         (["objective=mwer", "objective.temperature=0"], "objective.temperature=0.0: expected more than 0"),
     ],
 )

@@ -7,7 +7,8 @@ import torch
 
 from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.models.base import Sampler
-from qasr_train.models.blocks.sampling import Drawn, Said, rows_of, with_rows
+from qasr_train.models.blocks.beam import Beam
+from qasr_train.models.blocks.sampling import Drawn, Said, Samples, rows_of, with_rows
 from tests.helpers import tone, utterance
 from tests.helpers_trainer import tiny_learner
 
@@ -84,7 +85,7 @@ def test_a_cached_encoding_is_shared_too(family: str) -> None:
 def test_the_first_hypothesis_is_the_transcript_of_an_evaluation(family: str) -> None:
     model = make_model(family)
     rows = recordings(WORDS)
-    drawn = model.draw(model.collator.for_training(rows), uniforms_of(3), temperature=1.0, limits=[12, 12, 12])
+    drawn = model.draw(model.collator.for_training(rows), Samples(uniforms_of(3), 1.0), limits=[12, 12, 12])
     language = "English" if family == "whisper" else None  # of the training row: see `drawing_prompt`
     asked = model.collator.for_transcription(rows, language=language, use_context=True)
     heard = model.transcribe(asked, max_new_tokens=12)
@@ -98,10 +99,10 @@ def test_what_is_drawn_of_a_clip_does_not_depend_on_the_others(family: str) -> N
     model = make_model(family)
     uniforms = uniforms_of(3)
     batch = model.collator.for_training(recordings(WORDS))
-    together = model.draw(batch, uniforms, temperature=0.8, limits=[4, 12, 8])
+    together = model.draw(batch, Samples(uniforms, 0.8), limits=[4, 12, 8])
     for clip, limit in enumerate([4, 12, 8]):
         only = model.collator.for_training(recordings(WORDS)[clip : clip + 1])
-        (alone,) = model.draw(only, uniforms[clip : clip + 1], temperature=0.8, limits=[limit])
+        (alone,) = model.draw(only, Samples(uniforms[clip : clip + 1], 0.8), limits=[limit])
         assert [draw.ids for draw in alone.draws] == [draw.ids for draw in together[clip].draws]
         assert alone.prompt == together[clip].prompt
         assert max(len(draw.ids) for draw in alone.draws) <= limit
@@ -118,18 +119,49 @@ def test_hypotheses_are_learned_after_the_prompt_they_were_drawn_after(family: s
     """With a temperature so low that all draws are greedy, the recomputed likeliest tokens are the hypothesis itself."""
     model = make_model(family)
     batch = model.collator.for_training(recordings(["two small pills", "", "a day"]))
-    drawn = model.draw(batch, uniforms_of(3, 1), temperature=1e-4, limits=[10] * 3)
+    drawn = model.draw(batch, Samples(uniforms_of(3, 1), 1e-4), limits=[10] * 3)
     assert all(one.draws[0].ids == one.draws[1].ids for one in drawn)
     rows = [Said(clip, one.prompt, one.draws[0].ids) for clip, one in enumerate(drawn)]
     found = model(with_rows(batch, rows, pad_id=model.pad_id))
-    suppressed = list(model.generation.get("suppress_tokens") or []) if family == "whisper" else []  # type: ignore[attr-defined]
-    logits = found.logits.detach().index_fill(-1, torch.tensor(suppressed, dtype=torch.int64), -torch.inf)
+    logits = found.logits.detach().index_fill(-1, suppressed(model), -torch.inf)
     later = torch.cat([torch.arange(1, len(row.target)) + at for row, at in zip(rows, starts(rows), strict=True)])
     assert torch.equal(logits.argmax(-1)[later], found.targets[later])  # Whisper suppresses more at the first token
 
 
+def suppressed(model: Sampler) -> torch.Tensor:
+    """Tokens that are never drawn; Whisper has some, and more at the first token, which all hypotheses of a clip share."""
+    tokens = list(model.generation.get("suppress_tokens") or []) if model.family == "whisper" else []  # type: ignore[attr-defined]
+    return torch.tensor(tokens, dtype=torch.int64)
+
+
 def starts(rows: list[Said]) -> list[int]:
     return [sum(len(row.target) for row in rows[:number]) for number in range(len(rows))]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_beam_lists_the_likeliest_first_as_a_forward_pass_of_each_tells(family: str) -> None:
+    model = make_model(family)
+    batch, limits = model.collator.for_training(recordings(WORDS)), [12, 5, 12]
+    drawn = model.draw(batch, Beam(4), limits=limits)
+    sampled = model.draw(batch, Samples(uniforms_of(3), 1.0), limits=limits)
+    assert [one.prompt for one in drawn] == [one.prompt for one in sampled]
+    rows = [
+        Said(clip, one.prompt, draw.ids)
+        for clip, (beam, greedy) in enumerate(zip(drawn, sampled, strict=True))
+        for one, draw in [*((beam, draw) for draw in beam.draws), (greedy, greedy.draws[0])]
+    ]
+    found = model(with_rows(batch, rows, pad_id=model.pad_id))
+    logits = found.logits.detach().index_fill(-1, suppressed(model), -torch.inf)
+    log_probs = logits.log_softmax(-1).gather(-1, found.targets[:, None])[:, 0]
+    totals = torch.zeros(len(rows)).index_add(0, found.row, log_probs).view(3, 5).tolist()
+    for clip, one in enumerate(drawn):
+        assert len({draw.ids for draw in one.draws}) == 4
+        assert all(draw.said.is_truncated == (draw.ids[-1] not in ends(model)) for draw in one.draws)
+        assert all(len(draw.ids) <= limits[clip] for draw in one.draws)
+        ended = [total for total, draw in zip(totals[clip], one.draws, strict=False) if not draw.said.is_truncated]
+        assert ended == sorted(ended, reverse=True)
+        if ended and not sampled[clip].draws[0].said.is_truncated:
+            assert ended[0] >= totals[clip][4] - 1e-4
 
 
 def test_a_whisper_is_told_the_language_also_of_silence_and_of_unknown_rows() -> None:
@@ -140,7 +172,7 @@ def test_a_whisper_is_told_the_language_also_of_silence_and_of_unknown_rows() ->
     prompts = [
         one.prompt
         for batch in (known, unknown)
-        for one in model.draw(batch, uniforms_of(len(batch), 1), temperature=1.0, limits=[3] * len(batch))
+        for one in model.draw(batch, Samples(uniforms_of(len(batch), 1), 1.0), limits=[3] * len(batch))
     ]
     assert list(prompts[0]) == [tokens.sot_id, *tokens.after_start("English")]
     for prompt in prompts[1:]:  # by what the model hears, behind a context of one of them

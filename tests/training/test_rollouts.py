@@ -10,14 +10,21 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch
-from qasr_train.objectives.rollout_settings import GSPOConfig, HypothesesConfig, MWERConfig, RatioLevel
+from qasr_train.data.hearing import FirstEpoch
+from qasr_train.data.settings import SampleByErrorConfig
+from qasr_train.manifest import Utterance
+from qasr_train.models.settings import AdaptConfig
+from qasr_train.objectives.rollout_settings import DrawnBy, GSPOConfig, HypothesesConfig, MWERConfig, RatioLevel
 from qasr_train.rewards.base import Asked, Hypothesis
+from qasr_train.rewards.settings import RewardRules
 from qasr_train.rewards.table import Rewards
 from qasr_train.training.checkpoint import checkpoint_path
+from qasr_train.training.rollout.hearing import make_ear
 from qasr_train.training.trainer import Trainer
 from tests.helpers_trainer import gradients_of_one_step, load, lora, make_trainer, weights
 
 MWER = MWERConfig(num_hypotheses=3)
+BEAM = MWERConfig(num_hypotheses=3, drawn_by=DrawnBy.beam)
 GRPO = GSPOConfig(num_hypotheses=3, level=RatioLevel.token, clip_low=0.2, clip_high=0.2, updates_per_rollout=2)
 
 
@@ -33,7 +40,7 @@ def pooled(trainer: Trainer) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
-@pytest.mark.parametrize("objective", [MWER, GRPO], ids=["mwer", "grpo"])
+@pytest.mark.parametrize("objective", [MWER, GRPO, BEAM], ids=["mwer", "grpo", "beam"])
 def test_microbatches_give_the_update_of_one_batch(
     tmp_path: Path, utterances: list[Any], objective: HypothesesConfig, family: str
 ) -> None:
@@ -59,6 +66,91 @@ def test_stopped_and_resumed_equals_straight_through(tmp_path: Path, utterances:
     resumed = make_trainer(tmp_path / "resumed", utterances[:4], **settings)
     resumed.train(checkpoint_path(tmp_path / "resumed", 1))
     assert all(torch.equal(weights(resumed)[name], tensor) for name, tensor in weights(straight).items())
+
+
+@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
+def test_a_frozen_encoder_hears_every_clip_once_a_step_and_the_update_is_the_same(
+    tmp_path: Path, utterances: list[Any], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = AdaptConfig(trainable=["decoder.*"])
+    found, num_heard = [], []
+    for shares in (True, False):
+        trainer = make_trainer(
+            tmp_path, utterances, adapt=frozen, family=family, hypotheses=replace(MWER), max_grad_norm=None
+        )
+        rollouts = trainer.step.rollouts
+        assert rollouts.shares_encoding
+        trainer = replace(trainer, step=replace(trainer.step, rollouts=replace(rollouts, shares_encoding=shares)))
+        core: Any = trainer.step.shared.model.core.model  # type: ignore[attr-defined]
+        convolution = core.audio_tower.conv_out if family == "qwen3_asr" else core.encoder.conv1
+        calls: list[int] = []
+        convolution.register_forward_hook(lambda *given, calls=calls: calls.append(1))
+        found.append(gradients_of_one_step(trainer, [utterances[:2], utterances[2:4]]))
+        num_heard.append(len(calls))
+    assert num_heard[0] and num_heard[1] == 2 * num_heard[0]  # there also where the hypotheses are learned
+    (loss, gradients), (other_loss, others) = found
+    assert loss == pytest.approx(other_loss, rel=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, others[name], rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_an_encoder_that_is_trained_is_heard_anew(tmp_path: Path, utterances: list[Any]) -> None:
+    assert not make_trainer(tmp_path, utterances, adapt=lora(), hypotheses=MWER).step.rollouts.shares_encoding
+
+
+def test_terms_of_a_row_are_those_that_its_context_offers(tmp_path: Path, utterances: list[Any]) -> None:
+    given = replace(MWER, rewards={"term_precision": 1.0}, reward_rules=RewardRules(row_terms=True))
+    trainer = make_trainer(tmp_path, utterances, hypotheses=given)
+    batch = load(trainer, utterances[:2])
+    batch.references[0] = replace(batch.references[0], context="small pills, fox; a day")
+    asked = [trainer.step.rollouts._asked(batch, clip).terms for clip in range(2)]
+    assert asked == [("small pills", "fox", "a day"), ()]
+    _, figures = trainer.step.rollouts([batch], 0)
+    assert figures.pooled["reward/term_precision"][1] == 3  # the three hypotheses of the clip that has terms
+
+
+def first_epoch_trainer(folder: Path, utterances: list[Utterance], num_steps: int) -> Trainer:
+    """One whose later epochs are drawn by what the first has heard; clips of 2 s and more are not among its batches."""
+    config = SampleByErrorConfig(first_epoch=True, floor_percent=1.0, max_percent=[])
+    trainer = make_trainer(folder, utterances[:6], hypotheses=replace(MWER), num_steps=num_steps, save_every=1)
+    trainer.data.first_epoch = FirstEpoch(config, trainer.data.pools)
+    rollouts = replace(trainer.step.rollouts, ear=make_ear(config))
+    return replace(trainer, step=replace(trainer.step, rollouts=rollouts))
+
+
+def test_later_epochs_are_drawn_by_what_the_first_has_heard_also_after_a_stop_within_it(
+    tmp_path: Path, utterances: list[Any]
+) -> None:
+    straight = first_epoch_trainer(tmp_path / "straight", utterances, 5)
+    steps_an_epoch = straight.data.num_steps(0)
+    assert 1 < steps_an_epoch < 4
+    straight.train()
+    percents = straight.data.pools["main"].draws.percents
+    assert straight.data.pools["main"].draws.begins == 1 and len(set(percents.tolist())) > 1
+    for stop in (1, steps_an_epoch, steps_an_epoch + 1):
+        folder = tmp_path / f"stopped{stop}"
+        replace(first_epoch_trainer(folder, utterances, 5), num_steps=stop).train()
+        resumed = first_epoch_trainer(folder, utterances, 5)
+        resumed.train(checkpoint_path(folder, stop))
+        assert resumed.data.pools["main"].draws.percents.tolist() == percents.tolist()
+        assert all(torch.equal(weights(resumed)[name], tensor) for name, tensor in weights(straight).items())
+
+
+def test_an_ear_tells_the_mean_error_rate_of_a_clips_hypotheses(tmp_path: Path, utterances: list[Any]) -> None:
+    trainer = first_epoch_trainer(tmp_path, utterances, 5)
+    batch = load(trainer, utterances[:1])
+    (drawn,) = trainer.step.rollouts._draw(batch, 0)
+    texts = ["the quick", "the", "a quick day"]  # of "the quick": 0, 1 and 2 errors, of two words
+    drawn = replace(
+        drawn,
+        draws=[replace(one, said=replace(one.said, text=text)) for one, text in zip(drawn.draws, texts, strict=True)],
+    )
+    batch.references[0] = replace(batch.references[0], text="the quick")
+    asked = trainer.step.rollouts._asked(batch, 0)
+    heard = trainer.step.rollouts.ear(batch, 0, asked, drawn)
+    assert (heard.id, heard.percent) == ("u0", pytest.approx((0 + 50 + 100) / 3))
+    silent = trainer.step.rollouts.ear(batch, 0, replace(asked, reference=""), drawn)
+    assert silent.percent == pytest.approx((200 + 100 + 300) / 3)
 
 
 def test_draws_belong_to_seed_step_and_clip(tmp_path: Path, utterances: list[Any]) -> None:

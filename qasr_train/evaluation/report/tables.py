@@ -11,7 +11,7 @@ from qasr_train.evaluation.columns.spread import Spread
 from qasr_train.evaluation.columns.words import WorseWord
 from qasr_train.evaluation.mixed.tables import mixed_tables
 from qasr_train.evaluation.scoring.confusions import Confusions
-from qasr_train.evaluation.scoring.context_echo import MAX_TERM_WORDS, ContextScore
+from qasr_train.evaluation.scoring.context_echo import ContextScore
 from qasr_train.evaluation.scoring.entities import TermScore
 from qasr_train.evaluation.scoring.metrics import RESULTS, TROUBLE, TWO_SIDED, GroupScore, columns
 from qasr_train.evaluation.scoring.rates import counts_of, percent, primary_metric_of
@@ -22,6 +22,7 @@ from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.spellings.taken import spelling_counts
 from qasr_train.evaluation.words.tables import reading_sentences
 from qasr_train.pages.table import ABSENT, Table, number, p_text, text_table
+from qasr_train.text.terms import MAX_TERM_WORDS
 from qasr_train.transcription.prompts import PromptForm
 
 DURATION_EDGES_S = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)

@@ -5,7 +5,6 @@ Input: `UtteranceScore`s, whose predictions have a `context`. Output: the rows w
 """
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,12 +17,7 @@ from qasr_train.evaluation.scoring.rates import percent
 from qasr_train.evaluation.scoring.significance import Counts, Interval, error_rate_interval
 from qasr_train.evaluation.scoring.utterance import UtteranceContext, UtteranceScore
 from qasr_train.text.normalize import Normalizer
-from qasr_train.text.terms import TermFinder
-
-_SEPARATORS = re.compile(r"[\n\r,;，、；،؛]")
-MAX_TERM_WORDS = (
-    8  # a longer piece of a context is background text: nobody says it whole, so it would only dilute the rates
-)
+from qasr_train.text.terms import TermFinder, context_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +92,6 @@ def context_counts(context: UtteranceContext) -> ContextCounts:
     """The counts of one utterance."""
     num_spoken = len(context.spoken)
     return ContextCounts(num_spoken, len(context.found), context.num_offered - num_spoken, len(context.echoed))
-
-
-def context_terms(context: str) -> tuple[list[str], int]:
-    """(the terms of a context, how many pieces are too long to be one); pieces are parted by commas, semicolons, new lines."""
-    pieces = [piece.strip() for piece in _SEPARATORS.split(context) if piece.strip()]
-    terms = [piece for piece in dict.fromkeys(pieces) if len(piece.split()) <= MAX_TERM_WORDS]
-    return terms, sum(len(piece.split()) > MAX_TERM_WORDS for piece in pieces)
 
 
 class _Offers:

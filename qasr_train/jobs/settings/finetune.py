@@ -101,6 +101,8 @@ class FinetuneConfig:
         _check_guard(self.trainer.guard, list(self.data.dev))
         if isinstance(self.objective, HypothesesConfig):
             self._check_rollouts(self.objective)
+        if self.data.sample_by_error.first_epoch:
+            self._check_first_epoch()
         if family.role is Role.ALIGNER and self.augment.changes_times:
             raise ConfigError(
                 f"augment.{self.augment.changes_times} moves words, and an aligner learns when they are said; set it to 0"
@@ -121,6 +123,19 @@ class FinetuneConfig:
                 "none yet; set data.features_on=worker"
             )
 
+    def _check_first_epoch(self) -> None:
+        """Refuse a first epoch in which nothing is heard, or after which nobody knows when the run ends."""
+        key = "data.sample_by_error.first_epoch=true"
+        if not isinstance(self.objective, HypothesesConfig):
+            raise ConfigError(
+                f"{key} goes by what the model says of its clips, and objective={self.objective.name} lets it say nothing; "
+                "evaluate the clips and give data.sample_by_error.predictions, or use objective=mwer or gspo"
+            )
+        if self.trainer.max_steps is None:
+            raise ConfigError(
+                f"{key}: how many steps the later epochs have is known after the first alone; set trainer.max_steps"
+            )
+
     def _check_rollouts(self, objective: HypothesesConfig) -> None:
         """Refuse what learning from hypotheses cannot be together with."""
         where = f"objective={objective.name}"
@@ -138,10 +153,11 @@ class FinetuneConfig:
                 f"{where}: hypotheses were never drawn from weights that DeepSpeed holds; use DDP or FSDP2 (configs/launch/)"
             )
         terms = [name for name in TERM_REWARDS if objective.rewards.get(name)]
-        if terms and objective.reward_rules.terms is None:
+        rules = objective.reward_rules
+        if terms and rules.terms is None and not rules.row_terms:
             raise ConfigError(
                 f"objective.rewards.{terms[0]} has no terms to look for; give a list, a term a line, with "
-                "objective.reward_rules.terms=terms.txt"
+                "objective.reward_rules.terms=terms.txt, or take those of the rows' contexts with reward_rules.row_terms=true"
             )
         says_language = Capability.SAYS_LANGUAGE in find_trainable(self.model.family).capabilities
         if objective.rewards.get("language") and not says_language:

@@ -40,7 +40,7 @@ class Drawn:
     """Of each clip the likeliest token in the first row, in the others one that is drawn by the row's own random numbers."""
 
     def __init__(self, uniforms: torch.Tensor, *, temperature: float, never: int) -> None:
-        """uniforms: float64 [B, K, n] in [0, 1); see `Sampler.draw`.
+        """uniforms: float64 [B, K, n] in [0, 1); see `Samples`.
 
         never: a token that is not chosen, since in a row that is learned from it would mean something else.
         """
@@ -76,18 +76,54 @@ class GroupSteps(Steps, Protocol):
         """Go on with copies of these rows after the prompts, int64 [R]; what chooses is for R rows already."""
 
 
-def draw_groups(
-    steps: GroupSteps, first: Chosen, limits: Sequence[int], end_ids: Collection[int]
-) -> list[list[RowTokens]]:
-    """The tokens of every hypothesis of each clip, in order.
+class Drawing(Protocol):
+    """How the hypotheses of clips are found, once their prompts are read: `Samples`, or the `Beam` of beam.py."""
 
-    Args:
-        steps: after the prompts of all clips and spread over their hypotheses. first: the first token of each of those.
-        limits: most new tokens of each clip. end_ids: tokens that end a row.
+    @property
+    def num_each(self) -> int:
+        """Rows of the decoder a clip."""
+
+    def chooser(self, never: int, end_ids: Collection[int]) -> Chooser:
+        """What chooses the next tokens of all rows; never, end_ids: a token that is not chosen, those that end a row."""
+
+    def groups(
+        self, steps: GroupSteps, chooser: Chooser, first: Chosen, limits: Sequence[int], end_ids: Collection[int]
+    ) -> list[list[RowTokens]]:
+        """The tokens of every hypothesis of each clip, in order.
+
+        Args:
+            steps: after the prompts of all clips and spread over their rows. chooser: of this drawing, which `steps` asks.
+            first: what it chose after the prompts. limits: most new tokens of each clip.
+        """
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The greedy hypothesis and, for each row of random numbers, a drawn one.
+
+    uniforms: float64 [B, K, n] in [0, 1), on the model's device; token t of draw k is chosen by number t of row k.
+    temperature: divides the logits before a token is drawn.
     """
-    num_rows = len(first.ids) // len(limits)
-    rows = finish_rows(steps, first, [limit for limit in limits for _ in range(num_rows)], end_ids)
-    return [rows[begin : begin + num_rows] for begin in range(0, len(rows), num_rows)]
+
+    uniforms: torch.Tensor
+    temperature: float
+
+    @property
+    def num_each(self) -> int:
+        """See `Drawing`."""
+        return self.uniforms.shape[1] + 1
+
+    def chooser(self, never: int, end_ids: Collection[int]) -> Chooser:
+        """See `Drawing`."""
+        return Drawn(self.uniforms, temperature=self.temperature, never=never)
+
+    def groups(
+        self, steps: GroupSteps, chooser: Chooser, first: Chosen, limits: Sequence[int], end_ids: Collection[int]
+    ) -> list[list[RowTokens]]:
+        """See `Drawing`."""
+        number = self.num_each
+        rows = finish_rows(steps, first, [limit for limit in limits for _ in range(number)], end_ids)
+        return [rows[begin : begin + number] for begin in range(0, len(rows), number)]
 
 
 def spread_index(num_clips: int, num_each: int, device: torch.device) -> torch.Tensor:

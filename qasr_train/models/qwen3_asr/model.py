@@ -35,15 +35,7 @@ from qasr_train.models.blocks.byte_level import WrittenBytes
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import NOTHING_SAID, RowTokens
 from qasr_train.models.blocks.recompute import checkpoint_layers
-from qasr_train.models.blocks.sampling import (
-    Drawn,
-    Said,
-    audio_index,
-    draw_groups,
-    rows_of,
-    spread_index,
-    with_rows,
-)
+from qasr_train.models.blocks.sampling import Drawing, Said, audio_index, rows_of, spread_index, with_rows
 from qasr_train.models.blocks.sound import Sound
 from qasr_train.models.blocks.text_pieces import pieces_of_tokens
 from qasr_train.models.pretrained import save_trained
@@ -222,9 +214,7 @@ class Qwen3ASR(Qwen3Model[Qwen3ASRForConditionalGeneration]):
         return self._written(token_id)
 
     @torch.inference_mode()
-    def draw(
-        self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
-    ) -> list[DrawnClip]:
+    def draw(self, batch: Batch, drawing: Drawing, *, limits: Sequence[int]) -> list[DrawnClip]:
         """See `Sampler`; the language is part of what is said."""
         core = self.core
         was_training = core.training
@@ -232,13 +222,14 @@ class Qwen3ASR(Qwen3Model[Qwen3ASRForConditionalGeneration]):
         try:
             prompts = [row.prompt for row in rows_of(batch)]
             asked = with_rows(batch, [Said(clip, prompt) for clip, prompt in enumerate(prompts)], pad_id=self.pad_id)
-            asked = asked.to(uniforms.device)
+            asked = asked.to(core.device)
             packed = pack(asked, self.collator.audio_id)
-            chooser = Drawn(uniforms, temperature=temperature, never=self.collator.audio_id)
+            chooser = drawing.chooser(self.collator.audio_id, self._end_ids)
             steps, last = EagerStepMaker(core, chooser).begin(self._embed(asked, packed), packed.rows.lengths)
-            rows = spread_index(len(prompts), uniforms.shape[1] + 1, last.device)
+            rows = spread_index(len(prompts), drawing.num_each, last.device)
             steps.spread(rows)
-            groups = draw_groups(steps, chooser(core.lm_head(last)[rows]), limits, self._end_ids)
+            first = chooser(core.lm_head(last)[rows])
+            groups = drawing.groups(steps, chooser, first, limits, self._end_ids)
         finally:
             core.train(was_training)
         return [

@@ -30,7 +30,7 @@ from qasr_train.models.base import (
 from qasr_train.models.blocks.compiled import compile_layers
 from qasr_train.models.blocks.greedy import NOTHING_SAID, RowTokens, finish_rows
 from qasr_train.models.blocks.recompute import checkpoint_layers
-from qasr_train.models.blocks.sampling import Drawn, Said, draw_groups, rows_of, spread_index, with_rows
+from qasr_train.models.blocks.sampling import Drawing, Said, rows_of, spread_index, with_rows
 from qasr_train.models.blocks.sharded import gathers_layers
 from qasr_train.models.locations import origin_of, resolve_checkpoint
 from qasr_train.models.lora_files import has_only_adapters
@@ -212,27 +212,25 @@ class Whisper(nn.Module):
         return self._answers.written(token_id)
 
     @torch.inference_mode()
-    def draw(
-        self, batch: Batch, uniforms: torch.Tensor, *, temperature: float, limits: Sequence[int]
-    ) -> list[DrawnClip]:
+    def draw(self, batch: Batch, drawing: Drawing, *, limits: Sequence[int]) -> list[DrawnClip]:
         """See `Sampler`; the language is told, by the row or by what the model hears, and is not part of what is said."""
         core, tokens = self.core, self.tokens
         was_training = core.training
         core.eval()
         try:
             rows = [Said(row.clip, tokens.drawing_prompt(row.prompt, row.target)) for row in rows_of(batch)]
-            asked = with_rows(batch, rows, pad_id=self.pad_id, on_left=True).to(uniforms.device)
+            asked = with_rows(batch, rows, pad_id=self.pad_id, on_left=True).to(core.device)
             states, mask = self._heard_by_rows(asked)
             ids, is_token = self.fill_languages(asked, states, mask), asked.attention_mask.bool()
-            chooser = Drawn(uniforms, temperature=temperature, never=tokens.sot_id)
+            chooser = drawing.chooser(tokens.sot_id, [tokens.end_id])
             steps = WhisperSteps(
                 core, states, mask, self._suppression(ids.device), num_positions=tokens.num_positions, chooser=chooser
             )
             last = steps.extend(ids, is_token)[:, -1]
-            spread = spread_index(len(rows), uniforms.shape[1] + 1, last.device)
+            spread = spread_index(len(rows), drawing.num_each, last.device)
             steps.spread(spread)
             limits = [min(pair) for pair in zip(limits, self._room(asked.host or asked, num_told=0), strict=True)]
-            groups = draw_groups(steps, steps.first(last[spread]), limits, [tokens.end_id])
+            groups = drawing.groups(steps, chooser, steps.first(last[spread]), limits, [tokens.end_id])
         finally:
             core.train(was_training)
         prompts = [own[mine].tolist() for own, mine in zip(ids.cpu(), is_token.cpu(), strict=True)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qasr_train.data.hearing import Heard
 from qasr_train.models.base import Draw, DrawnClip
 from qasr_train.rewards.base import Asked, Hypothesis
 from qasr_train.rewards.table import Rewards
@@ -64,11 +65,12 @@ def teaches(judged: Sequence[JudgedDraw]) -> bool:
 class RolloutFigures:
     """Sums over the clips of a step on one process.
 
-    pooled: name -> (sum, how many things it is of). seconds: spent drawing and judging.
+    pooled: name -> (sum, how many things it is of). seconds: spent drawing and judging. heard: of each clip, where that is asked.
     """
 
     pooled: dict[str, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
+    heard: list[Heard] = field(default_factory=list)
 
     @classmethod
     def of(cls, rewards: Rewards) -> "RolloutFigures":

@@ -6,7 +6,7 @@ are those of (run seed, step, clip), so that a resumed run, and another number o
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -15,11 +15,15 @@ import torch
 from accelerate import Accelerator
 
 from qasr_train.batch import Batch, Rollout
+from qasr_train.models.adapt import count_parameters
 from qasr_train.models.base import DrawnClip, Sampler, Trainable
-from qasr_train.models.blocks.sampling import Said, rows_of, with_rows
-from qasr_train.objectives.rollout_settings import GSPOConfig, HypothesesConfig
+from qasr_train.models.blocks.beam import Beam
+from qasr_train.models.blocks.sampling import Drawing, Said, Samples, rows_of, with_rows
+from qasr_train.objectives.rollout_settings import DrawnBy, GSPOConfig, HypothesesConfig
 from qasr_train.rewards.base import Asked
 from qasr_train.rewards.table import Rewards, make_rewards
+from qasr_train.text.terms import context_terms
+from qasr_train.training.rollout.hearing import Ear
 from qasr_train.training.rollout.judging import RolloutFigures, judge_draws, teaches
 from qasr_train.training.sharding import whole_weights
 from qasr_train.transcription.transcribe import token_limit
@@ -29,36 +33,54 @@ from qasr_train.transcription.transcribe import token_limit
 class Rollouts:
     """Called with the microbatches of a step and its number; see the module's docstring.
 
-    has_references: whether transcripts are learned beside the hypotheses. num_updates: made on them.
-    limit: seconds of audio -> most new tokens of a hypothesis.
+    temperature: of draws; None: hypotheses are those of a beam. has_references: whether transcripts are learned beside them.
+    has_row_terms: whether what a row's context offers are its terms. shares_encoding: whether what the encoder makes of a clip
+    holds for the next pass too, as nothing of it is trained. num_updates: made on the hypotheses.
+    limit: seconds of audio -> most new tokens of a hypothesis. ear: measures errors, for `data.sample_by_error`; None: none does.
     """
 
     accelerator: Accelerator
     model: Sampler
     rewards: Rewards
     num_hypotheses: int
-    temperature: float
+    temperature: float | None
     has_references: bool
     seed: int
+    has_row_terms: bool = False
+    shares_encoding: bool = False
     num_updates: int = 1
     limit: Callable[[float], int] = token_limit
+    ear: Ear | None = None
 
     def __call__(self, batches: Sequence[Batch], number: int) -> tuple[list[Batch], RolloutFigures]:
         """The batches of hypotheses, in order, on the host; all processes must call it at the same time."""
         began_s = time.perf_counter()
         figures = RolloutFigures.of(self.rewards)
         with whole_weights(self.accelerator, self.model), self.accelerator.autocast():
-            groups = [self._draw(batch, number) for batch in batches]
-        made = [self._learned_from(batch, drawn, figures) for batch, drawn in zip(batches, groups, strict=True)]
+            heard = [self._encoded(batch) for batch in batches]
+            groups = [self._draw(batch, number) for batch in heard]
+        made = [self._learned_from(batch, drawn, figures) for batch, drawn in zip(heard, groups, strict=True)]
         figures.seconds = time.perf_counter() - began_s
         return made, figures
+
+    def _encoded(self, batch: Batch) -> Batch:
+        """With what the encoder makes of its clips, where that holds for the pass that learns from them too."""
+        if not self.shares_encoding or batch.encoded is not None or not batch.ids:
+            return batch
+        self.model.module.eval()  # a frozen encoder has no dropout; the step sets the model to train again
+        return replace(batch, encoded=self.model.encode(batch.to(self.accelerator.device)))
 
     def _draw(self, batch: Batch, number: int) -> list[DrawnClip]:
         if not batch.ids:  # nothing could be read of it
             return []
         limits = [self.limit(duration_s) for duration_s in batch.duration_s.tolist()]
-        uniforms = torch.stack([self._uniforms(batch, clip, number, max(limits)) for clip in range(len(batch))])
-        return self.model.draw(batch, uniforms.to(self.accelerator.device), temperature=self.temperature, limits=limits)
+        return self.model.draw(batch, self._drawing(batch, number, max(limits)), limits=limits)
+
+    def _drawing(self, batch: Batch, number: int, num_tokens: int) -> Drawing:
+        if self.temperature is None:
+            return Beam(self.num_hypotheses)
+        uniforms = torch.stack([self._uniforms(batch, clip, number, num_tokens) for clip in range(len(batch))])
+        return Samples(uniforms.to(self.accelerator.device), self.temperature)
 
     def _uniforms(self, batch: Batch, clip: int, number: int, num_tokens: int) -> torch.Tensor:
         """float64 [K, n]: the random numbers of a clip's draws, each of which has its own whatever `num_tokens` is."""
@@ -75,8 +97,11 @@ class Rollouts:
         rows: list[Said] = []
         worth: list[tuple[float, int, bool]] = []
         for clip, one in enumerate(drawn):
-            judged = judge_draws(one, asked_of(batch, clip), self.rewards)
+            asked = self._asked(batch, clip)
+            judged = judge_draws(one, asked, self.rewards)
             figures.note(judged)
+            if self.ear is not None:
+                figures.heard.append(self.ear(batch, clip, asked, one))
             if teaches(judged):
                 rows += [Said(clip, one.prompt, each.draw.ids) for each in judged]
                 worth += [(each.reward or 0.0, each.num_drawn, False) for each in judged]
@@ -96,20 +121,28 @@ class Rollouts:
         )
         return made
 
-
-def asked_of(batch: Batch, clip: int) -> Asked:
-    """What is right of a clip. Without speech no language is told: see `target_text` of Qwen3-ASR's collator."""
-    reference = batch.references[clip]
-    return Asked(reference.text, reference.language if reference.text else None, (), float(batch.duration_s[clip]))
+    def _asked(self, batch: Batch, clip: int) -> Asked:
+        """What is right of a clip. Without speech no language is told: see `target_text` of Qwen3-ASR's collator."""
+        reference = batch.references[clip]
+        terms = tuple(context_terms(reference.context)[0]) if self.has_row_terms else ()
+        language = reference.language if reference.text else None
+        return Asked(reference.text, language, terms, float(batch.duration_s[clip]))
 
 
 def make_rollouts(
-    config: Any, accelerator: Accelerator, model: Trainable, *, seed: int, max_new_tokens: int | None
+    config: Any,
+    accelerator: Accelerator,
+    model: Trainable,
+    *,
+    seed: int,
+    max_new_tokens: int | None,
+    ear: Ear | None = None,
 ) -> Rollouts | None:
     """The rollouts that an objective's settings ask for; None where it learns from transcripts alone.
 
     Args:
-        max_new_tokens: most tokens of a hypothesis; None: as many as the evaluation allows for its seconds.
+        model: with everything on it that is trained.
+        max_new_tokens: most tokens of a hypothesis; None: as many as the evaluation allows for its seconds. ear: see `Rollouts`.
 
     Raises:
         ConfigError, DataError: as `make_rewards`.
@@ -122,12 +155,21 @@ def make_rollouts(
         model,
         make_rewards(config.rewards, config.reward_rules),
         num_hypotheses=config.num_hypotheses,
-        temperature=config.temperature,
+        temperature=None if config.drawn_by is DrawnBy.beam else config.temperature,
         has_references=config.has_references,
         seed=seed,
+        has_row_terms=config.reward_rules.row_terms,
+        shares_encoding=_is_encoder_frozen(model),
         num_updates=config.updates_per_rollout if isinstance(config, GSPOConfig) else 1,
         limit=token_limit if max_new_tokens is None else lambda duration_s: max_new_tokens,
+        ear=ear,
     )
+
+
+def _is_encoder_frozen(model: Trainable) -> bool:
+    """Whether nothing is trained that stands before the decoder."""
+    counts = count_parameters(model.module, model.parts)
+    return all(one.is_frozen for one in counts.parts if one.part in ("encoder", "projector"))
 
 
 def _key(*parts: object) -> int:

@@ -5,10 +5,10 @@ import json
 from qasr_train.evaluation.report.content import scores_report
 from qasr_train.evaluation.report.document import render_markdown
 from qasr_train.evaluation.report.tables import score_summary
-from qasr_train.evaluation.scoring.context_echo import context_terms
 from qasr_train.evaluation.scoring.run_files import scores_row, write_scores
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.terms import context_terms
 from qasr_train.transcription.predictions import Prediction
 
 
