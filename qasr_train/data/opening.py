@@ -88,16 +88,7 @@ class TrainingSources:
         """
         config = self.config
         limits = Limits(config, model.collator, model_max_duration_s=model_max_duration_s)
-        pools = build_pools(
-            config.train,
-            limits=limits,
-            stream_window=config.stream_window,
-            seed=self.seed,
-            opened=self.opened,
-            mix_temperature=config.mix_temperature,
-            mix_by=config.mix_by,
-            sampling=(config.sample_by_error, self.errors) if self.errors else None,
-        )
+        pools = self._pools(limits)
         _require_pools(model.collator, pools)
         for line in (*describe_pools(pools), *limits.describe("data.train")):
             say(line)
@@ -116,6 +107,19 @@ class TrainingSources:
             changes=changes,
             load=load,
             first_epoch=FirstEpoch(config.sample_by_error, pools) if config.sample_by_error.first_epoch else None,
+        )
+
+    def _pools(self, limits: Limits) -> dict[str, Pool]:
+        config = self.config
+        return build_pools(
+            config.train,
+            limits=limits,
+            stream_window=config.stream_window,
+            seed=self.seed,
+            opened=self.opened,
+            mix_temperature=config.mix_temperature,
+            mix_by=config.mix_by,
+            sampling=(config.sample_by_error, self.errors) if self.errors else None,
         )
 
 
