@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from qasr_train.augment.plan import PlanLimits, add_silence, draw_speeds, join_clips
-from qasr_train.augment.settings import (
-    AugmentConfig,
-)
+from qasr_train.augment.prefixes import draw_prefixes
+from qasr_train.augment.settings import AugmentConfig
 from qasr_train.augment.sounds import Sound, open_sounds
 from qasr_train.augment.spectrum import Mask, cover, draw_masks
 from qasr_train.augment.variants import Variant, utterance_rng
@@ -35,10 +34,11 @@ class Augmenter:
     rooms: Sequence[Sound] = ()
 
     def plan(self, utterances: Sequence[Utterance], epoch: int, *, source: str) -> Sequence[Utterance]:
-        """What a source gives an epoch instead: clips sped up, joined and added, with the durations they will have."""
+        """What a source gives an epoch instead: clips sped up, cut, joined and added, with the durations they will have."""
         config, limits, seed = self.config, self.limits, self.seed
-        utterances = draw_speeds(utterances, config.speed, limits, seed=seed, epoch=epoch)
-        utterances = join_clips(utterances, config.join, limits, seed=seed, epoch=epoch)
+        sped = draw_speeds(utterances, config.speed, limits, seed=seed, epoch=epoch)
+        cut = draw_prefixes(sped, config.prefix, drawn_of=utterances, seed=seed, epoch=epoch)
+        utterances = join_clips(cut, config.join, limits, seed=seed, epoch=epoch)
         return add_silence(utterances, config.silence, limits, source=source, seed=seed, epoch=epoch)
 
     def recording(self, recording: Recording, epoch: int) -> Recording:
@@ -96,6 +96,8 @@ class Augmenter:
             said.append(f"joined {len(utterance.parts)} clips, gaps {gaps_s} s{_speeds(utterance.parts)}")
         elif isinstance(utterance, Variant) and utterance.speed != 1.0:
             said.append(f"speed {utterance.speed:g}")
+        if isinstance(utterance, Variant) and utterance.is_prefix:
+            said.append(f"cut at {utterance.duration_s:g} s, {len(utterance.words)} words said")
         said += [str(change) for change in self.changes(utterance, epoch)]
         masks = self.masks(utterance, epoch, num_frames=num_frames, num_bins=num_bins)
         return said + [str(mask) for mask in masks]

@@ -3,15 +3,20 @@
 Input: the settings of augmentation and contexts, a run's seed and limits. Output: `Changes`, for training and showing a batch.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qasr_train.augment.augmenter import Augmenter, make_augmenter
 from qasr_train.augment.contexts import ContextDrawer, make_context_drawer
-from qasr_train.augment.settings import AugmentConfig, ContextConfig
+from qasr_train.augment.prefixes import describe_prefixes
+from qasr_train.augment.settings import AugmentConfig, ContextConfig, PrefixConfig
 from qasr_train.augment.variants import utterance_rng
 from qasr_train.batch import Batch, Recording
 from qasr_train.manifest import Utterance
+from qasr_train.sources.table import have_words
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,24 @@ class Changes:
     def plan(self, utterances: Sequence[Utterance], epoch: int, *, source: str) -> Sequence[Utterance]:
         """What a source gives an epoch instead; see `Augmenter.plan`."""
         return self.augmenter.plan(utterances, epoch, source=source) if self.augmenter else utterances
+
+    def describe(self, sources: Mapping[str, Sequence[Utterance]], *, is_streamed: bool = False) -> list[str]:
+        """Lines on which clips of these lists can be cut, by name of their source; raises as `describe_prefixes`.
+
+        is_streamed: whether there are streams beside them.
+        """
+        prefix = self.augmenter.config.prefix if self.augmenter else PrefixConfig()
+        return describe_prefixes(prefix, sources, is_streamed=is_streamed) if prefix.probability else []
+
+    def tell_of_window(self, source: str, utterances: Sequence[Utterance]) -> None:
+        """Warn where nothing can be cut of what was read of a stream, of which nothing was known at the start."""
+        is_asked_for = self.augmenter is not None and self.augmenter.config.prefix.probability > 0
+        if is_asked_for and not have_words(utterances).any():
+            log.warning(
+                "source %s: none of the %d clips read has times of its words (`words`), so augment.prefix cuts none of them",
+                source,
+                len(utterances),
+            )
 
     def recording(self, recording: Recording, epoch: int) -> Recording:
         """The recording as an epoch has it, first its sound, then its context; runs in a loader worker.

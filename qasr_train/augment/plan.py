@@ -76,7 +76,7 @@ def join_clips(
 ) -> Sequence[Utterance]:
     """Some clips joined with the next ones of their language and speaker, in the order of the epoch; none is lost.
 
-    A clip without speech stays alone: its target does not join.
+    A clip without speech stays alone: its target does not join. So does one that was cut: nothing follows what broke off.
     """
     if not config.probability:
         return utterances
@@ -86,7 +86,7 @@ def join_clips(
     for utterance in utterances:
         group = (utterance.language, utterance.speaker)
         clip = open_clips.get(group)
-        if not (utterance.text or "").strip():
+        if not (utterance.text or "").strip() or _is_prefix(utterance):
             done.append(utterance)
         elif clip is not None and clip.takes(utterance):
             clip.add(utterance)
@@ -98,6 +98,10 @@ def join_clips(
         else:
             done.append(utterance)
     return done + [clip.close() for clip in open_clips.values()]
+
+
+def _is_prefix(utterance: Utterance) -> bool:
+    return isinstance(utterance, Variant) and utterance.is_prefix
 
 
 class _OpenClip:

@@ -31,6 +31,27 @@ class SpeedConfig:
 
 
 @dataclass
+class PrefixConfig:
+    """Clips cut where a stream ends a chunk, with the transcript of what had been said by then: what a model meets that streams.
+
+    Only clips with the times of their words (`words` of the manifest) can be cut. The word under way is left out; where none had
+    ended, the clip is taught as one without speech.
+    """
+
+    probability: float = setting(0.0, ge=0, le=1, help="share of the clips that can be cut. 0: off")
+    chunks_s: list[float] = setting(
+        [2.0], ge=0.1, help="seconds; lengths of a chunk, of which one is drawn. A cut stands at a multiple of it"
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self, "augment.prefix")
+        if self.probability and not self.chunks_s:
+            raise ConfigError(
+                "augment.prefix.chunks_s=[]: name at least one length, or set augment.prefix.probability=0"
+            )
+
+
+@dataclass
 class JoinConfig:
     """Clips joined end to end (Lin et al. 2023, "Random utterance concatenation"), so that a model meets long recordings.
 
@@ -187,6 +208,7 @@ class AugmentConfig:
     """What is done to training clips, differently in every epoch; dev sets are never touched. Each is off by default."""
 
     speed: SpeedConfig = setting(SpeedConfig(), help="faster and slower")
+    prefix: PrefixConfig = setting(PrefixConfig(), help="cut at chunk ends, for streaming")
     join: JoinConfig = setting(JoinConfig(), help="several clips as one, for long recordings")
     silence: SilenceConfig = setting(SilenceConfig(), help="clips without speech, added")
     reverb: ReverbConfig = setting(ReverbConfig(), help="rooms")
@@ -201,7 +223,7 @@ class AugmentConfig:
     @property
     def is_on(self) -> bool:
         """Whether anything is changed at all."""
-        return self.changes_sound or self.spec_augment.probability > 0
+        return self.changes_sound or self.spec_augment.probability > 0 or self.prefix.probability > 0
 
     @property
     def changes_times(self) -> str | None:
@@ -215,7 +237,10 @@ class AugmentConfig:
 
     @property
     def changes_sound(self) -> bool:
-        """Whether a clip's waveform differs between epochs, so that its features cannot be kept from one to the next."""
+        """Whether a clip's waveform differs between epochs, so that its features cannot be kept from one to the next.
+
+        A cut does not count: it is a span of the recording, and a cache knows a clip by its span.
+        """
         parts = (self.speed, self.join, self.reverb, self.noise, self.gain, self.telephone)
         return any(part.probability > 0 for part in parts) or self.silence.share > 0
 

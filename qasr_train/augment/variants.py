@@ -1,4 +1,4 @@
-"""Owns `Variant`: an utterance as one epoch presents it (sped up, joined from several, silent), and the seed of its draws.
+"""Owns `Variant`: an utterance as one epoch presents it (sped up, cut, joined from several, silent), and the seed of its draws.
 
 Input: an `Utterance`, the run's seed and the epoch. Output: a `Variant` and its waveform; generators that depend on nothing else,
 so that what is drawn does not depend on the number of workers, processes, or where a run was resumed. Imports no torch.
@@ -29,6 +29,7 @@ class Variant(Utterance):
     speed: factor; 1.1 plays 10 % faster, pitch included.
     parts: the utterances a joined clip is made of, in order; empty for any other.
     gaps_s: seconds of silence between them, one fewer than parts.
+    is_prefix: True where it was cut at the end of a chunk; text, words and `end_s` are those of what is left.
     is_silence: True where nothing was recorded: the clip is `duration_s` of zeros, to which a background is added.
     """
 
@@ -36,6 +37,7 @@ class Variant(Utterance):
     speed: float = 1.0
     parts: tuple[Utterance, ...] = ()
     gaps_s: tuple[float, ...] = ()
+    is_prefix: bool = False
     is_silence: bool = False
 
 

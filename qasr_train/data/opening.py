@@ -90,7 +90,7 @@ class TrainingSources:
         limits = Limits(config, model.collator, model_max_duration_s=model_max_duration_s)
         pools = self._pools(limits)
         _require_pools(model.collator, pools)
-        for line in (*describe_pools(pools), *limits.describe("data.train")):
+        for line in (*describe_pools(pools), *limits.describe("data.train"), *_describe_changes(changes, pools)):
             say(line)
         load = open_cache(config.cache, model, pools, run)
         self.processes.wait()
@@ -239,6 +239,11 @@ def describe_pools(pools: Mapping[str, Pool]) -> list[str]:
         lines.append(shares)
     remarks = style_remarks({pool.name: set_style(pool.sampled_texts()) for pool in lists})
     return lines + [f"note: {remark}" for remark in remarks]
+
+
+def _describe_changes(changes: Changes, pools: Mapping[str, Pool]) -> list[str]:
+    lists = {pool.name: pool.utterances for pool in _lists(pools)}
+    return changes.describe(lists, is_streamed=len(lists) < len(pools))
 
 
 def _lists(pools: Mapping[str, Pool]) -> list[ListPool]:

@@ -103,6 +103,8 @@ class TrainingData:
         if self.changes.is_on and isinstance(pool, ListPool) and pool.has_copies:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
         # What is added to a stream differs between the processes that share it.
+        if isinstance(pool, StreamPool):
+            self.changes.tell_of_window(pool.name, utterances)
         is_own = self._has_own_share and isinstance(pool, StreamPool)
         source = f"{pool.name}.{self.processes.rank}" if is_own else pool.name
         utterances = self.changes.plan(utterances, epoch, source=source)

@@ -231,6 +231,15 @@ def ids_of(utterances: Sequence[Utterance]) -> Iterator[str]:
         yield from column.take(utterances.rows[begin : begin + _BLOCK_ROWS]).to_pylist()
 
 
+def have_words(utterances: Sequence[Utterance]) -> np.ndarray:
+    """Bool [N]: which utterances of a list or a table have words with times."""
+    if isinstance(utterances, UtteranceTable) and "words" in utterances.columns.column_names:
+        return utterances.columns.column("words").is_valid().to_numpy()[utterances.rows]
+    if isinstance(utterances, UtteranceTable):
+        return np.zeros(len(utterances), dtype=bool)
+    return np.array([bool(u.words) for u in utterances], dtype=bool)
+
+
 def take(utterances: Sequence[Utterance], indices: np.ndarray) -> Sequence[Utterance]:
     """The utterances at `indices` (int [K]) of a list or a table, in that order."""
     if isinstance(utterances, UtteranceTable):

@@ -18,6 +18,7 @@ from qasr_train.augment.settings import (
     GainConfig,
     JoinConfig,
     NoiseConfig,
+    PrefixConfig,
     ReverbConfig,
     SilenceConfig,
     SpecAugmentConfig,
@@ -34,6 +35,7 @@ from qasr_train.jobs.recipes import load_config
 from qasr_train.manifest import Utterance
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from qasr_train.run.processes import Processes
+from qasr_train.timed.base import TimedWord
 from tests.helpers import tone, utterance, write_wav
 from tests.helpers_model import tiny_processor
 from tests.helpers_trainer import tiny_learner
@@ -58,7 +60,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def utterances(folder: Path) -> list[Utterance]:
     return [
-        utterance(id=f"u{i}", audio=str(folder / f"clips/u{i}.wav"), text=f"word {i}", duration_s=0.6 + 0.1 * i)
+        utterance(
+            id=f"u{i}",
+            audio=str(folder / f"clips/u{i}.wav"),
+            text=f"word {i}",
+            duration_s=0.6 + 0.1 * i,
+            words=(TimedWord("word", 0.1, 0.4), TimedWord(str(i), 0.4, 0.6)),
+        )
         for i in range(12)
     ]
 
@@ -71,6 +79,7 @@ def collator() -> Qwen3ASRCollator:
 def everything(folder: Path) -> AugmentConfig:
     return AugmentConfig(
         speed=SpeedConfig(0.6),
+        prefix=PrefixConfig(0.4, [0.3, 0.5]),
         join=JoinConfig(0.2, max_duration_s=4.0),
         silence=SilenceConfig(0.15, max_duration_s=2.0),
         reverb=ReverbConfig(0.5, str(folder / "rir")),

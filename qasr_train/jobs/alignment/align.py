@@ -25,7 +25,7 @@ from qasr_train.data.workers import load_recording
 from qasr_train.errors import AudioError, ConfigError, DataError, UserError
 from qasr_train.files import FreeNames, write_rows, write_whole
 from qasr_train.jobs.settings.align import IN_ONE_FILE, AlignConfig
-from qasr_train.manifest import Utterance, write_manifest
+from qasr_train.manifest import Utterance, findable_from_anywhere, write_manifest
 from qasr_train.models.base import Aligner
 from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import load_aligner
@@ -202,7 +202,10 @@ def _write(config: AlignConfig, out: Path, done: Sequence[Aligned]) -> None:
             shown = laid_out(shown, config.subtitles.layout()) if name in SUBTITLES else shown
             file = names.take(one.utterance.id.replace("/", "_"))
             write_timed(folder / f"{file}{form.suffix}", shown, name, one.utterance.id)
-    rows = [replace(one.utterance, words=one.alignment.words, duration_s=one.duration_s) for one in done]
+    rows = [
+        findable_from_anywhere(replace(one.utterance, words=one.alignment.words, duration_s=one.duration_s))
+        for one in done
+    ]
     write_manifest(out / MANIFEST, rows)
     doubtful = [one for one in done if one.alignment.doubt > config.max_doubt]
     write_rows(

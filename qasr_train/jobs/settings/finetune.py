@@ -107,6 +107,11 @@ class FinetuneConfig:
             raise ConfigError(
                 f"augment.{self.augment.changes_times} moves words, and an aligner learns when they are said; set it to 0"
             )
+        if family.role is Role.ALIGNER and self.augment.prefix.probability:
+            raise ConfigError(
+                "augment.prefix cuts a clip with its transcript, and an aligner is given all of it; set "
+                "augment.prefix.probability=0"
+            )
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "

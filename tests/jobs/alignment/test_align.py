@@ -12,6 +12,9 @@ from qasr_train.errors import ConfigError, DataError, UserError
 from qasr_train.jobs.alignment.align import align
 from qasr_train.jobs.recipes import load_config
 from qasr_train.models.base import Aligner
+from qasr_train.sources.settings import SourceConfig
+from qasr_train.sources.source import load_utterances
+from qasr_train.timed.beginnings import SpokenText
 from qasr_train.timed.formats import read_timed
 from tests.helpers import tone, write_wav
 
@@ -55,6 +58,20 @@ def test_ids_that_would_be_one_file_are_told_apart(tmp_path: Path) -> None:
     assert run(tmp_path, manifest(tmp_path, *rows), "formats=[txt]") == 0
     written = {path.name: path.read_text() for path in (tmp_path / "out" / "txt").iterdir()}
     assert written == {"x_a.txt": "one\n", "x_a-2.txt": "two\n"}
+
+
+def test_its_manifest_is_a_source_with_word_times_wherever_paths_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(tmp_path / "data", {"id": "a", "text": "Two small, pills!"})
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path, "source.path=data/m.jsonl", "min_confidence=0") == 0
+    [one] = load_utterances(SourceConfig(path="out/manifest.jsonl"), "main")
+    assert one.audio == str(tmp_path / "data" / "a.wav")
+    spoken = SpokenText.of(one.text or "", one.words)
+    assert spoken is not None and spoken.until(1.5) == spoken, (
+        "its words are those of the transcript, and all of them over"
+    )
 
 
 def test_a_text_of_another_recording_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
