@@ -61,6 +61,11 @@ def _escape(found: re.Match[str]) -> str:
 TOO_DEEP = "nested too deep"
 
 
+def without_lone_surrogates(text: str) -> str:
+    """JSON may escape half a character ("\\ud800"), which no file can hold; it becomes U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def parse_json(text: str | bytes) -> Any:
     """What JSON from outside says; the one way to read it, as `json.loads` has three ways of its own to fail.
 

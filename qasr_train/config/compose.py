@@ -318,6 +318,9 @@ def _make_room(key: str, tree: DictConfig, *, is_add: bool) -> None:
     for length in range(1, len(parts)):
         parent_key, name = ".".join(parts[:length]), parts[length]
         parent, found = OmegaConf.select(tree, parent_key), field_at(tree, parent_key)
+        if parent is None and found and getattr(inner_type(found[1]), "is_opened_by_a_key", False):
+            OmegaConf.update(tree, parent_key, OmegaConf.structured(inner_type(found[1])), merge=False)
+            parent = OmegaConf.select(tree, parent_key)
         if parent is None:
             raise ConfigError(
                 f"{key}: {parent_key} is off (null), so nothing in it can be set; choose a file that has it"

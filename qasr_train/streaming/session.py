@@ -129,8 +129,8 @@ class StreamSession:
         self._refuse_finished()
         self.is_finished = True
         started_s = time.perf_counter()
-        if len(self._pending):
-            self._hear(self._pending)
+        if len(self._pending) or self._window.start == len(self._window.waveform) == 0:
+            self._hear(self._pending)  # an empty clip too is heard, as it is offline
         if (said := self._window.last) is not None:
             self._keep_final(said, len(self._window.waveform))
         self._pending = np.zeros(0, dtype=np.float32)

@@ -4,7 +4,7 @@ Input: values of `decode.streaming`. Output: a checked StreamingConfig, and the 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
@@ -35,6 +35,8 @@ class StreamPolicy:
 @dataclass
 class StreamingConfig:
     """Hearing a recording as it comes. With every chunk the model hears all of the window again and goes on with its text."""
+
+    is_opened_by_a_key: ClassVar[bool] = True  # `decode.streaming.chunk_s=1` alone turns it on
 
     chunk_s: float = setting(2.0, ge=0.1, help="seconds; audio that comes between two updates of the text")
     unfixed_chunks: int = setting(
@@ -99,6 +101,14 @@ def refuse_streaming(streaming: StreamingConfig | None, engine: Engine, model: "
     if engine is Engine.generate:
         raise ConfigError("decode.engine=generate: cannot stream; set decode.engine=auto, or decode.streaming=null")
     streaming.policy(model.max_duration_s)
+
+
+def refuse_heard_as_it_comes(streaming: StreamingConfig | None, recipe: str) -> None:
+    """Refuse (ConfigError) streaming in a recipe to which whole recordings are given."""
+    if streaming is not None:
+        raise ConfigError(
+            f"decode.streaming: {recipe} hears whole recordings; leave it out, and measure streaming with recipes/evaluate.py"
+        )
 
 
 def no_streaming(family: str) -> str:

@@ -5,15 +5,16 @@ Output: `Prediction` objects, chunks of one recording merged by `parent_id`. Imp
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.files import files_below, write_rows
+from qasr_train.files import files_below, without_lone_surrogates, write_rows
 from qasr_train.manifest import MAX_SECONDS, read_jsonl
 from qasr_train.models.blocks.text_pieces import Pieces, joined_pieces, parse_pieces, pieces_field
+from qasr_train.streaming.shown import Streamed
 from qasr_train.text.languages import LANGUAGE_CODES, resolve_language
 from qasr_train.transcription.carried_columns import parse_columns
 from qasr_train.transcription.unstated_language import Reason, describe_reasons, languages_of_unstated
@@ -26,7 +27,8 @@ PARTIAL_PREDICTIONS = "predictions.partial.jsonl"  # what an unfinished evaluati
 _NOT_PREDICTIONS = {"utterances.jsonl", "metrics.jsonl", "manifest.jsonl", "rejects.jsonl"}
 # A row with neither is one of the leaderboard's, whatever its file is called.
 _OUR_MARKS = {"language", "version"}
-_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt", "columns", "pieces")
+_WHERE_SET = ("parent_id", "chunk_index", "channel", "prompt", "columns", "pieces", "streamed")
+_WRITERS: dict[str, Callable[[Any], Any]] = {"pieces": pieces_field, "streamed": Streamed.row}
 _JSON_NAMES = {"duration_s": "duration", "time_s": "time"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "audio_filepath": (str,),
@@ -76,6 +78,7 @@ class Prediction:
     prompt: the `PromptForm` it was transcribed with; None: the system's own.
     columns: of the manifest's other columns those that were asked for (`by`), as text; a row may lack any.
     pieces: how probable each piece of `pred_text` was; None where the system does not tell.
+    streamed: what was shown when, of a recording that was heard as it came; None of one heard whole.
     origin: "file:line", for messages only, never written.
     """
 
@@ -101,6 +104,7 @@ class Prediction:
     prompt: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     pieces: Pieces | None = None
+    streamed: Streamed | None = None
     origin: str = ""
 
 
@@ -161,7 +165,7 @@ def prediction_to_row(prediction: Prediction) -> dict[str, Any]:
         value = getattr(prediction, one.name)
         if one.name == "origin" or (one.name in _WHERE_SET and value in (None, {})):
             continue
-        row[_JSON_NAMES.get(one.name, one.name)] = pieces_field(value) if one.name == "pieces" else value
+        row[_JSON_NAMES.get(one.name, one.name)] = _WRITERS[one.name](value) if one.name in _WRITERS else value
     row["version"] = PREDICTIONS_VERSION
     return row
 
@@ -235,6 +239,7 @@ def _merged(parent_id: str, parts: list[Prediction]) -> Prediction:
         columns=dict(set.intersection(*(set(part.columns.items()) for part in parts))),
         confidence=None,  # rows do not say of how many tokens each is the mean
         pieces=joined_pieces([(part.pred_text, part.pieces) for part in parts]),
+        streamed=None,  # each chunk was a stream of its own
         parent_id=None,
         chunk_index=None,
     )
@@ -341,20 +346,16 @@ def parse_prediction(row: dict[str, Any], where: str, columns: Sequence[str] = (
     for name in ("id", "parent_id", "speaker"):
         values[name] = None if values[name] is None else str(values[name])
     values = {
-        name: _without_lone_surrogates(value) if isinstance(value, str) else value for name, value in values.items()
+        name: without_lone_surrogates(value) if isinstance(value, str) else value for name, value in values.items()
     }
     values["id"] = values["id"] or ""
     values["set"] = values["set"] or ""
     values["pred_text"] = values["pred_text"] or ""
     seconds = {name: _seconds(row, _JSON_NAMES[name], where) for name in _JSON_NAMES}
-    carried = {name: _without_lone_surrogates(value) for name, value in parse_columns(row, where, columns).items()}
+    carried = {name: without_lone_surrogates(value) for name, value in parse_columns(row, where, columns).items()}
     pieces = parse_pieces(row.get("pieces"), values["pred_text"] or "", where)
-    return Prediction(**values, **seconds, columns=carried, pieces=pieces, origin=where)  # type: ignore[arg-type]
-
-
-def _without_lone_surrogates(text: str) -> str:
-    """JSON may escape half a character ("\\ud800"), which no file can hold; it becomes U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    streamed = Streamed.parse(row.get("streamed"), where)
+    return Prediction(**values, **seconds, columns=carried, pieces=pieces, streamed=streamed, origin=where)  # type: ignore[arg-type]
 
 
 def _seconds(row: dict[str, Any], name: str, where: str) -> float | None:

@@ -14,6 +14,7 @@ from qasr_train.data.buckets import BatchBudget
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.models.settings import Engine
 from qasr_train.run.processes import check_num_workers
+from qasr_train.streaming.settings import StreamingConfig, StreamPolicy
 from qasr_train.text.languages import LANGUAGES, resolve_language
 from qasr_train.transcription.prompts import PromptForm
 
@@ -62,6 +63,9 @@ class DecodeConfig:
         help="auto: the family's own decoding loop where it has one, on a GPU as CUDA graphs; loop: without graphs; "
         "generate: that of transformers",
     )
+    streaming: StreamingConfig | None = setting(
+        None, help="section; recordings are heard as they come, chunk by chunk, by a simulated clock. null: whole"
+    )
     max_failed_fraction: float = setting(
         0.1, ge=0, le=1, help="share of a set; when more of its recordings cannot be read, the run stops"
     )
@@ -73,6 +77,11 @@ class DecodeConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "decode")
+        if self.streaming is not None and self.long_audio is not LongAudio.split:
+            raise ConfigError(
+                f"decode.long_audio={self.long_audio.value}: a stream of any length is heard, window by window; set "
+                "decode.long_audio=split, or decode.streaming=null"
+            )
         self.language = self._resolved_language()  # as the functions below take it: AUTO, REFERENCE or the model's name
 
     def _resolved_language(self) -> str:
@@ -89,18 +98,20 @@ class DecodeConfig:
 
     def decoding(self, model_max_duration_s: float) -> "Decoding":
         """What a transcription goes by. model_max_duration_s: seconds; no clip of a pass is longer than the model takes."""
+        longest_s = min(self.max_duration_s or model_max_duration_s, model_max_duration_s)
         return Decoding(
             language=self.language,
             use_context=self.use_context,
             prompt=self.prompt,
             long_audio=self.long_audio,
             overlap_s=self.overlap_s,
-            budget=BatchBudget(self.batch_seconds, self.max_batch_rows),
-            max_duration_s=min(self.max_duration_s or model_max_duration_s, model_max_duration_s),
+            budget=BatchBudget(self.batch_seconds, self.max_batch_rows if self.streaming is None else 1),
+            max_duration_s=longest_s,
             max_new_tokens=self.max_new_tokens,
             engine=self.engine,
             num_workers=self.num_workers,
             max_failed_fraction=self.max_failed_fraction,
+            streaming=None if self.streaming is None else self.streaming.policy(longest_s),
         )
 
 
@@ -113,6 +124,7 @@ class Decoding:
     becomes of a clip over `max_duration_s`, in seconds, the longest of one pass. overlap_s: seconds that pieces of such a clip
     have in common. budget: of a batch. max_new_tokens: of a row; None: `token_limit`. engine: what decodes. num_workers: threads
     that decode audio ahead. max_failed_fraction: share of a set; past it, recordings that cannot be read stop the run.
+    streaming: how a recording is heard as it comes; None: whole.
     """
 
     language: str
@@ -126,6 +138,7 @@ class Decoding:
     engine: Engine
     num_workers: int
     max_failed_fraction: float
+    streaming: StreamPolicy | None = None
 
     def __post_init__(self) -> None:
         check_num_workers(self.num_workers)

@@ -22,6 +22,8 @@ from qasr_train.models.blocks.greedy import token_limit
 from qasr_train.models.blocks.joined_text import join_pieces, join_texts
 from qasr_train.models.settings import Capability
 from qasr_train.run.processes import Processes
+from qasr_train.streaming.session import open_stream
+from qasr_train.streaming.shown import Shown, Streamed
 from qasr_train.transcription.long_audio import overlaps_of, split_at_silences
 from qasr_train.transcription.plan import PlannedBatch, load_ahead, plan_transcription, too_long_text
 from qasr_train.transcription.predictions import Prediction
@@ -114,6 +116,8 @@ class _Decoder:
         self, utterances: Sequence[Utterance], loaded: Sequence[np.ndarray | AudioError], language: str | None
     ) -> list[Prediction]:
         """One prediction an utterance, of its pieces' texts where it had to be cut."""
+        if self.decoding.streaming is not None:
+            return [self._streamed(*one, language) for one in zip(utterances, loaded, strict=True)]
         longest_s, long_audio = self.decoding.max_duration_s, self.decoding.long_audio
         pieces: list[Recording] = []
         ranges: dict[int, list[tuple[int, int]]] = {}
@@ -142,6 +146,42 @@ class _Decoder:
             )
             for row, utterance in enumerate(utterances)
         ]
+
+    def _streamed(self, utterance: Utterance, loaded: np.ndarray | AudioError, language: str | None) -> Prediction:
+        """The prediction of a recording that is heard as it comes; windows of it are its pieces."""
+        decoding, is_told = self.decoding, language is not None
+        if isinstance(loaded, AudioError):
+            return _prediction(utterance, [], [], is_told=is_told, decoding=decoding, failed=str(loaded))
+        assert decoding.streaming is not None
+        form = prompted(Recording(utterance, loaded), decoding.prompt, use_context=decoding.use_context)
+        session = open_stream(
+            self.model,
+            decoding.streaming,
+            language=language,
+            context=(utterance.context or "") if decoding.use_context else "",
+            has_system_turn=form.has_system_turn,
+            max_new_tokens=decoding.max_new_tokens,
+            engine=decoding.engine,
+        )
+        try:
+            updates = [*session.feed(loaded), session.finish()]
+        except torch.OutOfMemoryError:
+            raise ConfigError(
+                f"utterance {utterance.id!r}: a window of {decoding.streaming.window_s:g} s does not fit into the GPU's memory; "
+                "lower decode.streaming.window_s"
+            ) from None
+        seconds = sum(update.compute_s for update in updates) / max(1, len(session.finals))
+        prediction = _prediction(
+            utterance,
+            [(said, seconds) for said, _ in session.finals],
+            [span for _, span in session.finals],
+            is_told=is_told,
+            decoding=decoding,
+            failed=None,
+        )
+        words = tuple(word.moved(-(utterance.start_s or 0.0)) for word in utterance.words)
+        shown = tuple(Shown(one.heard_s, one.text, one.num_stable) for one in updates)
+        return replace(prediction, streamed=Streamed(shown, words))
 
     def _decode(self, recordings: list[Recording], language: str | None) -> list[tuple[Hypothesis, float]]:
         """(hypothesis, its share of the inference time in seconds) of each, in passes planned by their real lengths."""

@@ -106,7 +106,7 @@ def test_a_clip_within_a_chunk_is_heard_once() -> None:
 
 
 def test_an_empty_stream_ends_empty() -> None:
-    update = open_stream(HearingModel(WORDS), POLICY).finish()
+    update = open_stream(HearingModel(WORDS, heard_language=None), POLICY).finish()
     assert (update.heard_s, update.text, update.num_stable, update.language) == (0.0, "", 0, None)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from qasr_train.evaluation.columns.scored import MIN_SPEAKERS, ColumnScores, is_small
 from qasr_train.evaluation.columns.spread import Spread
 from qasr_train.evaluation.columns.words import WorseWord
+from qasr_train.evaluation.latency.tables import stream_tables
 from qasr_train.evaluation.mixed.tables import mixed_tables
 from qasr_train.evaluation.scoring.confusions import Confusions
 from qasr_train.evaluation.scoring.context_echo import ContextScore
@@ -34,9 +35,8 @@ def score_summary(run: ScoredRun, directory: str) -> str:
     if len(run.languages) > 1:
         parts.append(text_table(language_table(run)))
     parts.extend(text_table(table) for table in [*term_tables(run)[:1], *context_tables(run)])
-    parts.extend(
-        f"{table.title}\n{text_table(table)}\n{table.note}" for table in [*mixed_tables(run), *spelling_tables(run)]
-    )
+    noted = [*mixed_tables(run), *stream_tables(run), *spelling_tables(run)]
+    parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in noted)
     parts.extend(f"{table.title}\n{text_table(table)}\n{table.note}" for table in column_tables(run))
     parts.extend(f"{table.title}\n{text_table(table)}" for table in style_tables(run)[:1])
     parts.extend(reading_sentences(run.words))
@@ -210,9 +210,10 @@ def _term_row(name: str, group: TermScore) -> list[str]:
 
 
 def text_tables(run: ScoredRun) -> list[Table]:
-    """Errors where languages meet, what became of listed and of offered terms, which of several right spellings
-    were taken, and how the outputs are written."""
-    return [*mixed_tables(run), *term_tables(run), *context_tables(run), *spelling_tables(run), *style_tables(run)]
+    """Errors where languages meet, how soon words of streams stand, what became of listed and of offered terms, which of
+    several right spellings were taken, and how the outputs are written."""
+    told = [*mixed_tables(run), *stream_tables(run), *term_tables(run), *context_tables(run)]
+    return [*told, *spelling_tables(run), *style_tables(run)]
 
 
 def spelling_tables(run: ScoredRun, num_rows: int = 20) -> list[Table]:

@@ -22,6 +22,7 @@ from qasr_train.evaluation.words.settings import WordsConfig
 from qasr_train.models.families import FAMILIES
 from qasr_train.models.settings import Role
 from qasr_train.run.settings import Device, Precision, TrackingConfig, refuse_fp16
+from qasr_train.streaming.settings import refuse_streaming
 from qasr_train.text.alternatives.lexicon import read_spellings
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
@@ -81,6 +82,7 @@ class EvaluateConfig:
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
         refuse_other_kind(self.model.family, self.suite)
+        refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
         By(self.by, self.bins).check()
         check_traits(self.style, "style")
         if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():

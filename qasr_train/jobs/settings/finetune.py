@@ -16,6 +16,7 @@ from qasr_train.objectives.settings import SlotsConfig
 from qasr_train.objectives.table import check_objective
 from qasr_train.run.directory import recorded_config, recorded_normalizer
 from qasr_train.run.settings import TrackingConfig
+from qasr_train.streaming.settings import refuse_streaming
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.training.settings import (
     ZERO_ASKED_FOR,
@@ -89,6 +90,7 @@ class FinetuneConfig:
         get_normalizer(self.normalizer)
         family = find_trainable(self.model.family)
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
         check_objective(

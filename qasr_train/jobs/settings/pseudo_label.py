@@ -7,6 +7,7 @@ from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.streaming.settings import refuse_heard_as_it_comes
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
@@ -55,6 +56,7 @@ class PseudoLabelConfig:
         check_settings(self, "pseudo_label")
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_heard_as_it_comes(self.decode.streaming, "pseudo_label")
         get_normalizer(self.normalizer)
         if self.source.streaming:
             raise ConfigError("source.streaming=true: pseudo_label reads the whole list; leave it false")

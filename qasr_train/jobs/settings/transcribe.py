@@ -8,6 +8,7 @@ from qasr_train.alignment.text import MIN_CONFIDENCE
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.run.settings import Device, Precision, refuse_fp16
+from qasr_train.streaming.settings import refuse_heard_as_it_comes
 from qasr_train.timed.cues import CueLayout
 from qasr_train.timed.formats import FORMATS
 from qasr_train.transcription.prompts import refuse_prompt
@@ -102,6 +103,7 @@ class TranscribeConfig:
         check_settings(self, "transcribe")
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_heard_as_it_comes(self.decode.streaming, "transcribe")
         self._check_formats()
         if not self.files:
             raise ConfigError(

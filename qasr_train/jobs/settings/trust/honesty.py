@@ -11,6 +11,7 @@ from qasr_train.evaluation.settings import RESAMPLE_BY, SetConfig, SuiteConfig
 from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.streaming.settings import refuse_heard_as_it_comes
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import DecodeConfig
@@ -58,6 +59,7 @@ class HonestyConfig:
         check_settings(self, "honesty")
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_heard_as_it_comes(self.decode.streaming, "honesty")
         get_normalizer(self.normalizer)
         if self.normalizer == "none":
             raise ConfigError("normalizer=none holds no two ways of writing to be the same; choose another")

@@ -12,6 +12,7 @@ from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.models.settings import Engine
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
+from qasr_train.streaming.settings import refuse_heard_as_it_comes
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import CommandConfig, DecodeConfig
@@ -54,6 +55,7 @@ class RoutesConfig:
         check_settings(self, "routes")
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_heard_as_it_comes(self.decode.streaming, "routes")
         get_normalizer(self.normalizer)
         if isinstance(self.model, CommandConfig):
             raise ConfigError(

@@ -1,0 +1,1 @@
+"""How soon the words of a stream stand, and how often they change before they do."""
