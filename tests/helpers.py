@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def write_wav(
     waveform = tone(sample_rate_hz=sample_rate_hz) if waveform is None else waveform
     soundfile.write(path, waveform, sample_rate_hz, subtype=subtype)
     return path
+
+
+def wav_bytes(waveform: np.ndarray) -> bytes:
+    """A WAV of 16 kHz as it is sent over a connection; float32 [S]."""
+    out = BytesIO()
+    soundfile.write(out, waveform, SAMPLE_RATE_HZ, format="WAV")
+    return out.getvalue()
 
 
 def utterance(**fields: Any) -> Utterance:

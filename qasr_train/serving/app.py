@@ -18,6 +18,7 @@ from qasr_train.serving.answers import answer
 from qasr_train.serving.engine import Engine
 from qasr_train.serving.fields import parse_fields
 from qasr_train.serving.guard import VISIT, Guard, Visit
+from qasr_train.serving.live import add_live
 from qasr_train.serving.page import add_page
 from qasr_train.serving.refusals import RefusedError, not_found
 from qasr_train.serving.settings import LimitsConfig
@@ -39,6 +40,7 @@ def build_app(engine: Engine, limits: LimitsConfig, layout: CueLayout, names: Co
     _add_errors(app)
     _add_openai(app, engine, limits, layout, places)
     add_page(app, engine, limits, places)
+    add_live(app, engine, limits)
     return Guard(app, names)
 
 

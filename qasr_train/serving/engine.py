@@ -11,14 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-import numpy as np
+from typing import Any, TypeVar
 
 from qasr_train.audio.decode import probe_audio
 from qasr_train.errors import AudioError, DataError
 from qasr_train.models.base import Recogniser
 from qasr_train.models.settings import Capability
+from qasr_train.streaming.session import StreamSession
 from qasr_train.timed.base import TimedSegment
 from qasr_train.transcription.predictions import Prediction
 from qasr_train.transcription.recordings.find import FoundRecording
@@ -30,30 +29,7 @@ from qasr_train.transcription.settings import Decoding
 Result = TypeVar("Result")
 
 
-class LiveUpdate(Protocol):
-    """What a live session has made of the sound so far. text: of the whole session; its first `num_stable` characters stay.
-
-    heard_s: seconds of sound. compute_s: seconds that this update took.
-    """
-
-    heard_s: float
-    text: str
-    num_stable: int
-    language: str | None
-    compute_s: float
-
-
-class LiveSession(Protocol):
-    """Somebody speaking."""
-
-    def feed(self, samples: np.ndarray) -> Sequence[LiveUpdate]:
-        """An update for each chunk that is whole now. samples: float32 [S] at 16 kHz, of any length."""
-
-    def finish(self) -> LiveUpdate:
-        """The last one, with the sound that filled no chunk."""
-
-
-OpenLive = Callable[[str | None, str], LiveSession]  # of a language that is told (None: it is heard) and a context
+OpenLive = Callable[[str | None, str], StreamSession]  # of a language that is told (None: it is heard) and a context
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +112,15 @@ class Engine:
                 self._thread.submit(pieces.close)
         heard = heard_recording(cut, predictions, decoding)
         return await self._with_words(cut, heard) if with_words and self.align is not None else heard
+
+    def open_session(self, language: str | None, context: str) -> StreamSession:
+        """Somebody begins to speak; in the model's thread. language: as `hear`. context: "" for none.
+
+        Raises:
+            ConfigError: the model cannot be told the language or the context.
+        """
+        assert self.open_live is not None, "ability.listens says so"
+        return self.open_live(language, context)
 
     def close(self) -> None:
         """Begin nothing more."""

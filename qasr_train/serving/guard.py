@@ -43,11 +43,15 @@ _HEADERS = {
 
 @dataclass(slots=True)
 class Visit:
-    """One request or socket. what: "" for nothing worth a line. sound_s: seconds of sound in it; None: not known."""
+    """One request or socket. what: "" for nothing worth a line. sound_s: seconds of sound in it; None: not known.
+
+    status: how a socket ended, which has none of its own; None: the client went away.
+    """
 
     id: str
     what: str = ""
     sound_s: float | None = None
+    status: int | None = None
 
 
 class Guard:
@@ -87,7 +91,7 @@ class Guard:
                     answered, RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
                 )
         finally:
-            _log(visit, answered.status, time.monotonic() - started_s)
+            _log(visit, answered.status or visit.status, time.monotonic() - started_s)
 
 
 class _Answered:
@@ -153,5 +157,5 @@ def _log(visit: Visit, status: int | None, seconds: float) -> None:
     if not visit.what and (status or 0) < 400:
         return
     sound = "" if visit.sound_s is None else f", {visit.sound_s:.1f} s of sound"
-    ended = "ended" if status is None else str(status)
+    ended = "client gone" if status is None else str(status)
     logger.info("%s %s %s%s in %.1f s", visit.id, visit.what or "other", ended, sound, seconds)

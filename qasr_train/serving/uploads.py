@@ -73,7 +73,8 @@ async def _limited(request: Request, limit: int, max_bytes: int, idle_s: float) 
     num_read = 0
     while True:
         try:
-            chunk = await asyncio.wait_for(anext(chunks), idle_s)
+            async with asyncio.timeout(idle_s):
+                chunk = await anext(chunks)
         except StopAsyncIteration:
             return
         except TimeoutError:

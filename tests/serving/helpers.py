@@ -8,11 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
-
-import numpy as np
-import soundfile
 
 from qasr_train.serving.app import build_app
 from qasr_train.serving.engine import Engine
@@ -20,7 +16,7 @@ from qasr_train.serving.server import bind, server_of
 from qasr_train.serving.settings import LimitsConfig
 from qasr_train.timed.cues import CueLayout
 from qasr_train.transcription.settings import DecodeConfig, Decoding
-from tests.helpers import tone
+from tests.helpers import tone, wav_bytes
 from tests.helpers_fake_model import FakeModel
 
 LAYOUT = CueLayout(42, 2, 17.0, 1.0, 7.0)
@@ -45,13 +41,7 @@ def long_wav() -> bytes:
     waveform = tone(12.0)
     for moment_s in (4.0, 8.0):
         waveform[int((moment_s - 0.3) * 16000) : int((moment_s + 0.3) * 16000)] = 0.0
-    return wav(waveform)
-
-
-def wav(waveform: np.ndarray) -> bytes:
-    out = BytesIO()
-    soundfile.write(out, waveform, 16000, format="WAV")
-    return out.getvalue()
+    return wav_bytes(waveform)
 
 
 @dataclass

@@ -21,9 +21,9 @@ from qasr_train.errors import DataError
 from qasr_train.models.settings import Capability
 from qasr_train.serving.settings import LimitsConfig
 from qasr_train.timed.base import TimedWord
-from tests.helpers import tone
+from tests.helpers import tone, wav_bytes
 from tests.helpers_fake_model import FakeModel
-from tests.serving.helpers import BOUNDARY, PieceTexts, Served, decoding, form, long_wav, serving, wait_until, wav
+from tests.serving.helpers import BOUNDARY, PieceTexts, Served, decoding, form, long_wav, serving, wait_until
 
 TEXTS = PieceTexts({0: "one two", 1: "", 2: "three."})
 
@@ -103,7 +103,7 @@ def test_language_and_prompt_reach_the_model(served: Served) -> None:
     collator = served.engine.model.collator
     collator.languages.clear()
     collator.contexts.clear()
-    assert served.transcribe(wav(tone(1.0)), ("language", "de"), ("prompt", "Größe 42")).status == 200
+    assert served.transcribe(wav_bytes(tone(1.0)), ("language", "de"), ("prompt", "Größe 42")).status == 200
     assert (collator.languages, collator.contexts) == (["German"], [["Größe 42"]])
 
 
@@ -143,7 +143,7 @@ def test_a_body_that_is_no_form_a_wrong_method_and_a_wrong_path_are_told_in_the_
 def test_a_model_without_language_or_context_refuses_them() -> None:
     with serving(FakeModel(capabilities=frozenset(Capability) - {Capability.LANGUAGE, Capability.CONTEXT})) as served:
         for field in (("language", "de"), ("prompt", "x")):
-            assert served.transcribe(wav(tone(1.0)), field).error["param"] == field[0]
+            assert served.transcribe(wav_bytes(tone(1.0)), field).error["param"] == field[0]
 
 
 def test_a_recording_that_is_too_long_is_not_decoded() -> None:
@@ -167,7 +167,7 @@ def test_a_large_upload_is_refused_while_it_is_still_being_sent() -> None:
             part = form(bytes(900_000))[:-30]
             raw.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
             assert raw.recv(200).startswith(b"HTTP/1.1 413")
-        within = served.transcribe(wav(tone(3.0)))  # 96 kB
+        within = served.transcribe(wav_bytes(tone(3.0)))  # 96 kB
         assert within.status == 200
 
 
@@ -192,15 +192,15 @@ def test_more_requests_than_places_are_sent_away_and_come_again() -> None:
         assert may_go.wait(20)
 
     with serving(FakeModel(before_batch=wait), limits=LimitsConfig(max_requests=1)) as served:
-        first = threading.Thread(target=lambda: served.transcribe(wav(tone(1.0))))
+        first = threading.Thread(target=lambda: served.transcribe(wav_bytes(tone(1.0))))
         first.start()
         assert at_work.wait(20)
-        refused = served.transcribe(wav(tone(1.0)))
+        refused = served.transcribe(wav_bytes(tone(1.0)))
         assert (refused.status, refused.headers["retry-after"]) == (429, "5")
         assert (refused.error["type"], refused.error["code"]) == ("rate_limit_error", "rate_limit_exceeded")
         may_go.set()
         first.join()
-        assert served.transcribe(wav(tone(1.0))).status == 200
+        assert served.transcribe(wav_bytes(tone(1.0))).status == 200
 
 
 def test_a_client_that_goes_away_frees_its_place_and_the_rest_of_its_recording_is_left() -> None:
@@ -223,12 +223,12 @@ def test_a_client_that_goes_away_frees_its_place_and_the_rest_of_its_recording_i
         # The place is free while its batch still computes.
         wait_until(lambda: served.transcribe(b"").status != 429)
         may_go.set()
-        assert served.transcribe(wav(tone(1.0))).status == 200
+        assert served.transcribe(wav_bytes(tone(1.0))).status == 200
     assert len(model.batches) == 2  # one of the three, and the later recording
 
 
 def test_no_other_page_and_no_foreign_name_is_answered(served: Served) -> None:
-    short = wav(tone(1.0))
+    short = wav_bytes(tone(1.0))
     foreign = served.transcribe(short, origin="http://elsewhere.example")
     assert (foreign.status, foreign.error["type"]) == (403, "permission_error")
     assert served.transcribe(short, origin=f"http://127.0.0.1:{served.port}").status == 200
@@ -253,14 +253,14 @@ def test_nothing_is_stored_and_nothing_but_ids_seconds_and_statuses_is_told(
     caplog.set_level(logging.DEBUG)
     model = FakeModel(texts=PieceTexts({0: "zebra quagmire"}))
     with serving(model) as served:
-        heard = served.transcribe(wav(tone(70.0)), ("prompt", "walnut"), filename="parsnip.wav")
+        heard = served.transcribe(wav_bytes(tone(70.0)), ("prompt", "walnut"), filename="parsnip.wav")
         assert (heard.status, heard.json["text"]) == (200, "zebra quagmire")
 
         def fail(_: list[str]) -> None:
             raise RuntimeError("zebra quagmire")
 
         model.before_batch = fail
-        broken = served.transcribe(wav(tone(1.0)), ("prompt", "walnut"), filename="parsnip.wav")
+        broken = served.transcribe(wav_bytes(tone(1.0)), ("prompt", "walnut"), filename="parsnip.wav")
         assert (broken.status, broken.error["type"]) == (500, "server_error")
         served.transcribe(b"<html>quagmire", ("walnut", "zebra"), filename="parsnip.wav")
         served.ask("GET", "/zebra?walnut=parsnip", headers={"user-agent": "quagmire"})
@@ -276,7 +276,7 @@ def test_the_engine_is_that_of_evaluation_overlaps_join_as_they_do_there(served:
     texts = PieceTexts({0: "one two three", 1: "two three four", 2: "four five"})
     noise = (0.1 * np.random.default_rng(3).standard_normal(12 * 16000)).astype(np.float32)
     with serving(FakeModel(texts=texts), decoding=decoding(overlap_s=1.0)) as overlapping:
-        assert json.loads(overlapping.transcribe(wav(noise)).body)["text"] == "one two three four five"
+        assert json.loads(overlapping.transcribe(wav_bytes(noise)).body)["text"] == "one two three four five"
 
 
 def test_the_page_and_what_it_asks_are_there_and_load_nothing_from_elsewhere(served: Served) -> None:
@@ -315,6 +315,6 @@ def test_the_pages_uploads_come_piece_by_piece(served: Served) -> None:
 def test_a_place_is_free_again_after_the_pages_uploads_however_they_end() -> None:
     own = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
     with serving(limits=LimitsConfig(max_requests=1)) as served:
-        for body in (form(b"x"), form(b"<html>", verbose()), form(wav(tone(1.0)), verbose()), b"no form"):
+        for body in (form(b"x"), form(b"<html>", verbose()), form(wav_bytes(tone(1.0)), verbose()), b"no form"):
             assert served.ask("POST", "/page/transcriptions", body, own).status in (200, 400)
             wait_until(lambda: served.transcribe(b"").status == 400)  # not 429

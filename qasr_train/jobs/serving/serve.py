@@ -5,22 +5,26 @@ Input: ServeConfig. Output: answers over the connection; nothing is written, and
 
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.settings.serving.serve import ServeConfig
+from qasr_train.models.base import Recogniser
 from qasr_train.models.families import load_model
 from qasr_train.models.found import model_as_found
 from qasr_train.models.locations import SMALL_FILES, resolve_checkpoint
-from qasr_train.run.device import join_machine
+from qasr_train.models.settings import Capability
+from qasr_train.models.settings import Engine as DecodingLoop
+from qasr_train.run.device import Machine, join_machine
+from qasr_train.serving.engine import Engine
 from qasr_train.serving.settings import is_loopback
+from qasr_train.streaming.session import StreamSession, open_stream
+from qasr_train.streaming.settings import StreamingConfig, StreamPolicy
+from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.recordings.words import aligner_at, open_word_aligner
-
-if TYPE_CHECKING:
-    from qasr_train.run.device import Machine
-    from qasr_train.serving.engine import Engine
+from qasr_train.transcription.settings import AUTO, Decoding
 
 _PACKAGES = ("fastapi", "uvicorn", "python_multipart", "websockets")
 
@@ -43,7 +47,7 @@ def serve(config: ServeConfig) -> int:
         raise ConfigError("serve keeps one model in one process; start it without accelerate launch or torchrun")
     with bind(config.host, config.port) as bound:
         # 2 the models
-        engine = _engine(config, machine)
+        engine = make_engine(config, machine)
 
         # 3 answering
         if not is_loopback(config.host):
@@ -67,18 +71,43 @@ def require_packages() -> None:
         raise ConfigError(f"serve needs {', '.join(missing)}, not installed here: pip install 'qasr_train[serve]'")
 
 
-def _engine(config: ServeConfig, machine: "Machine") -> "Engine":
-    from qasr_train.serving.engine import Engine
+def make_engine(config: ServeConfig, machine: Machine) -> Engine:
+    """The models of a config, loaded.
 
+    Raises:
+        ConfigError: settings of decoding that the model cannot follow. CheckpointError: a model or an aligner does not load.
+    """
+    decoding = config.decode.decoding(config.model.max_duration_s)
+    policy = StreamingConfig().policy(config.model.max_duration_s)
     aligner = None if config.aligner.path is None else aligner_at(config.aligner.path)
     model = load_model(config.model, device=machine.device, dtype=machine.dtype)
     align = None
     if aligner is not None:
         align = open_word_aligner(aligner, machine, config.aligner.min_confidence)
+    can_listen = Capability.STREAMING in model.capabilities and decoding.engine is not DecodingLoop.generate
+    can_listen = can_listen and config.limits.max_live_sessions > 0
     return Engine(
         config.name or PurePath(config.model.path).name,
         model,
-        config.decode.decoding(config.model.max_duration_s),
+        decoding,
         new_languages=config.decode.new_languages,
         align=align,
+        open_live=partial(_open_live, model, decoding, policy) if can_listen else None,
+    )
+
+
+def _open_live(
+    model: Recogniser, decoding: Decoding, policy: StreamPolicy, language: str | None, context: str
+) -> StreamSession:
+    """A session by the settings of decoding, in the language it is told, else in that of the settings."""
+    told = None if decoding.language == AUTO else decoding.language
+    form = decoding.prompt
+    return open_stream(
+        model,
+        policy,
+        language=language or told,
+        context=context,
+        has_system_turn=form is PromptForm.own or (form is PromptForm.served and bool(context)),
+        max_new_tokens=decoding.max_new_tokens,
+        engine=decoding.engine,
     )

@@ -1,5 +1,6 @@
 """Serving as a job: refused before a weight is read, ended by Ctrl-C and SIGTERM, warned of other machines."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -8,11 +9,17 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from qasr_train.audio.decode import load_audio
 from qasr_train.errors import CheckpointError, ConfigError
 from qasr_train.jobs.recipes import load_config
 from qasr_train.jobs.serving import serve as job
+from qasr_train.run.device import join_machine
+from qasr_train.run.settings import Device, Precision
+from qasr_train.serving.engine import recording_of
+from tests.helpers import wav_bytes
 from tests.helpers_fake_model import FakeModel
 
 
@@ -101,3 +108,18 @@ class TestServing:
         said = capsys.readouterr().err
         assert f"bundled:tiny-2 is served at http://{host}:{port}/" in said and said.endswith("stopped\n")
         assert ("everybody who reaches this machine" in said) == (host == "0.0.0.0")
+
+    def test_the_bundled_model_hears_an_upload_and_the_microphone_alike(self) -> None:
+        """A clip that fits one chunk: the stream's text is that of the whole. Its words have times of the bundled aligner."""
+        config = load_config("serve", ["model=tiny", "aligner.path=bundled:tiny-aligner", "decode.language=English"])
+        engine = job.make_engine(config, join_machine(Device.cpu, Precision.fp32))
+        assert engine.ability.listens and engine.ability.times_words
+        waveform = 0.1 * np.random.default_rng(0).standard_normal(24_000).astype(np.float32)
+        upload = recording_of(wav_bytes(waveform), "r1")
+        heard = asyncio.run(engine.hear(upload, None, None, with_words=True))
+        session = engine.open_session(None, "")
+        assert session.feed(load_audio(upload.audio)) == []
+        final = session.finish()
+        assert final.text == heard.text and final.language == heard.language == "English"
+        assert [word.text for one in heard.segments for word in one.words] == heard.text.split()
+        engine.close()
