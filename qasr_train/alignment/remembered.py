@@ -27,6 +27,8 @@ class Remembered:
     def __enter__(self) -> Self:
         self._known = dict(_read(self.path))
         self._file = open(self.path, "a", encoding="utf-8")
+        if _is_cut_short(self.path):
+            self._file.write("\n")  # else the next one would be lost with the line that a kill cut short
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,6 +59,11 @@ def _read(path: Path) -> Iterator[tuple[str, Alignment]]:
             yield row["key"], _alignment(row, path)
         except (ValueError, KeyError, TypeError):
             continue  # cut short by a kill: the text is aligned again
+
+
+def _is_cut_short(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return bool(file.seek(0, os.SEEK_END)) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
 
 
 def _alignment(row: dict, path: Path) -> Alignment:

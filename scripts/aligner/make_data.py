@@ -3,7 +3,8 @@
     python scripts/aligner/make_data.py --out /tmp/timed --kind sentences --number 48 --seed 4077
     python scripts/aligner/make_data.py --out /tmp/minutes --kind minutes --number 6 --seed 4077
 
-The sentences, timbres, rates and pitches are those that no training uses, unless --trained is given.
+The sentences, timbres, rates and pitches are those that no training uses, unless --trained is given.  --italian writes sentences
+of a language that the bundled aligner does not know.
 """
 
 import argparse
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from qasr_train.manifest import Utterance, write_manifest
 from qasr_train.timed.base import TimedWord
+from scripts.aligner.italian import plan_italian
 from scripts.aligner.speech import TimedClip, join, speak_clips
 from scripts.demo.clips import plan_test_clips, plan_training_clips
 from scripts.demo.synthesis import SAMPLE_RATE_HZ, require_espeak
@@ -33,7 +35,10 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=48, help="recordings")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trained", action="store_true", help="sentences and timbres of the training, for training")
+    parser.add_argument("--italian", action="store_true", help="sentences in Italian instead of the four languages")
     arguments = parser.parse_args()
+    if arguments.italian and arguments.kind == "minutes":
+        parser.error("--italian is there for sentences alone; leave --kind out")
     try:
         require_espeak()
     except ValueError as error:
@@ -45,6 +50,8 @@ def main() -> None:
 
 def sentences(arguments: argparse.Namespace) -> list[TimedClip]:
     """One sentence each, of all languages in turn."""
+    if arguments.italian:
+        return speak_clips(plan_italian(arguments.number, arguments.seed, is_trained=arguments.trained))
     if arguments.trained:
         return speak_clips(plan_training_clips(arguments.number, arguments.seed))
     per_language = -(-arguments.number // len(LANGUAGES))

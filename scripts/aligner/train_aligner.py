@@ -36,9 +36,23 @@ NUM_SLOTS = 80  # 6.4 s: what it is trained on, and no more; of 14.4 s it had le
 SLOT_S = 0.08
 CHUNK_FRAMES = 100
 WARM_UP_STEPS = 60
-FIRST_STEPS = 1200  # short clips first
-# (first step, last, where its rate would reach zero, its highest rate); the second has clips of all lengths.
-PHASES = ((0, FIRST_STEPS, 2400, 2e-3), (FIRST_STEPS, 2400, 2400, 1.2e-3))
+NUM_STEPS = 2400
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps from `begin` to `end`; their rate rises to `peak` and would reach zero at `horizon`."""
+
+    begin: int
+    end: int
+    horizon: int
+    peak: float
+
+
+def phases(num_steps: int) -> tuple[Phase, Phase]:
+    """Short clips first, then clips of all lengths."""
+    half = num_steps // 2
+    return Phase(0, half, num_steps, 2e-3), Phase(half, num_steps, num_steps, 1.2e-3)
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ def main() -> None:
     parser.add_argument("--num-clips", type=int, default=6000, help="sentences spoken")
     parser.add_argument("--num-voices", type=int, default=100, help="drawn ones, beside eSpeak's own")
     parser.add_argument("--num-examples", type=int, default=5000, help="joined clips, encoded once")
+    parser.add_argument("--num-steps", type=int, default=NUM_STEPS, help="in two phases of equal length")
     parser.add_argument("--chunk", type=int, default=200, help="steps between two savings")
     parser.add_argument("--batch-size", type=int, default=16)
     arguments = parser.parse_args()
@@ -89,19 +104,20 @@ def train(arguments: argparse.Namespace) -> None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
-    while step < PHASES[-1][1]:
-        if step in (phase[0] for phase in PHASES):
-            optimizer = build_optimizer(model)
-        step = train_chunk(model, optimizer, training, step, arguments)
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, so_far)
-        log_record(work, {"step": step, **{name: measure(model, one) for name, one in dev.items()}})
+    for phase in phases(arguments.num_steps):
+        while phase.begin <= step < phase.end:
+            if step == phase.begin:
+                optimizer = build_optimizer(model)
+            step = train_chunk(model, optimizer, training, step, phase, arguments)
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, so_far)
+            log_record(work, {"step": step, **{name: measure(model, one) for name, one in dev.items()}})
     save(model, processor, arguments.out)
 
 
 def build_optimizer(model: Qwen3ASRForTokenClassification) -> torch.optim.Optimizer:
     """Of the decoder and the head."""
     learning = [p for p in model.parameters() if p.requires_grad]
-    return torch.optim.AdamW(learning, lr=PHASES[0][3], betas=(0.9, 0.98), weight_decay=0.0)
+    return torch.optim.AdamW(learning, betas=(0.9, 0.98), weight_decay=0.0)  # its rate is set at every step
 
 
 def build_aligner(base: Path) -> Qwen3ASRForTokenClassification:
@@ -178,20 +194,21 @@ def train_chunk(
     optimizer: torch.optim.Optimizer,
     examples: list[Example],
     step: int,
+    phase: Phase,
     arguments: argparse.Namespace,
 ) -> int:
-    """The next `chunk` steps after `step`; returns the number of steps done then."""
+    """The next `chunk` steps after `step`, as far as the phase has them; returns the number of steps done then."""
     rng, started_s = random.Random(arguments.seed + 1000 + step), time.time()
-    last, running = min(PHASES[-1][1], step + arguments.chunk), np.zeros(3)
+    before, last, running = step, min(phase.end, step + arguments.chunk), np.zeros(3)
     by_length = sorted(range(len(examples)), key=lambda i: len(examples[i].encoded))
     while step < last:
         step += 1
         # Short clips first: the longest that may be drawn grows over the first half.
-        share = min(1.0, 0.25 + 0.75 * step / FIRST_STEPS)
+        share = min(1.0, 0.25 + 0.75 * step / (arguments.num_steps // 2))
         first = rng.randrange(max(1, int(share * len(by_length)) - 32))
         chosen = [examples[i] for i in rng.sample(by_length[first : first + 32], arguments.batch_size)]
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step)
+            group["lr"] = learning_rate(step, phase)
         logits, targets = slot_logits(model, chosen, lambda: rng.choice((1.0, 1.0, 0.7, 0.4)), rng)
         loss = nn.functional.cross_entropy(logits, targets)
         optimizer.zero_grad(set_to_none=True)
@@ -200,7 +217,7 @@ def train_chunk(
         optimizer.step()
         off = (logits.argmax(-1) - targets).abs()
         running += [loss.item(), (off <= 1).float().mean().item(), off.float().mean().item() * 1000 * SLOT_S]
-    loss, near, shift_ms = (round(float(one), 3) for one in running / arguments.chunk)
+    loss, near, shift_ms = (round(float(one), 3) for one in running / (step - before))
     seconds = round(time.time() - started_s, 1)
     log_record(
         arguments.work, {"step": step, "seconds": seconds, "loss": loss, "within_a_slot": near, "shift_ms": shift_ms}
@@ -254,11 +271,11 @@ def measure(model: Qwen3ASRForTokenClassification, examples: list[Example]) -> d
     }
 
 
-def learning_rate(step: int) -> float:
-    """Warm-up, then half a cosine towards zero, of each phase."""
-    begin, _, horizon, peak = next(phase for phase in PHASES if step <= phase[1])
-    done = step - begin
-    return peak * min(1.0, done / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * done / (horizon - begin)))
+def learning_rate(step: int, phase: Phase) -> float:
+    """Warm-up, then half a cosine towards zero."""
+    done = step - phase.begin
+    share = done / (phase.horizon - phase.begin)
+    return phase.peak * min(1.0, done / WARM_UP_STEPS) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def save(model: Qwen3ASRForTokenClassification, processor: object, folder: Path) -> None:

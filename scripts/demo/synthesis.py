@@ -40,6 +40,7 @@ ACCENTS = {
     "German": ["de"],
     "Spanish": ["es", "es-419"],
     "French": ["fr", "fr-be", "fr-ch"],
+    "Italian": ["it"],  # of scripts/aligner/italian.py alone
 }
 
 # Training and test settings never coincide: rates in words a minute and pitches (0..99) are on two shifted grids.
