@@ -73,4 +73,4 @@ def _is_offered(word: str, folders: ConfigFolders, groups: Sequence[str]) -> boo
     name = key.lstrip("+~")
     if folders.options(name):
         return name in groups and not value.endswith("_schema")
-    return not value and not name.startswith("hydra")
+    return not value

@@ -14,15 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigIndexError,
@@ -42,7 +38,8 @@ from qasr_train.config.keys import (
     split_key,
     unknown_key_sentence,
 )
-from qasr_train.config.spelling import QUOTE_HINT, RecordingLoader, SpelledParser, as_meant, restore_spellings
+from qasr_train.config.loader import RecordingLoader
+from qasr_train.config.spelling import QUOTE_HINT, SpelledParser, as_meant
 from qasr_train.errors import ConfigError
 
 OVERLAY_GROUP = "experiment"  # the one group that is no section: its files overlay the whole config
@@ -67,7 +64,6 @@ class ConfigFolders:
     config_name: str
     search_dirs: tuple[Path, ...]
     loader: RecordingLoader
-    search_override: list[str]
 
     def options(self, group: str) -> list[str]:
         """The names a user may choose in a group, sorted; schemas, which are no files, are left out.
@@ -94,15 +90,9 @@ def open_folders(config_name: str, search_dirs: Sequence[Path]) -> Iterator[Conf
             )
     if not (search_dirs[0] / f"{config_name}.yaml").is_file():
         raise ConfigError(f"{search_dirs[0] / config_name}.yaml: no such file; this recipe needs it")
-    extra = ",".join(f"'file://{folder.resolve()}'" for folder in search_dirs[1:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with initialize_config_dir(str(search_dirs[0].resolve()), version_base="1.3"):
-            search_override = [f"hydra.searchpath=[{extra}]"] if extra else []
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None and isinstance(hydra.config_loader, ConfigLoaderImpl)
-            hydra.config_loader = loader = RecordingLoader(hydra.config_loader.config_search_path)
-            yield ConfigFolders(config_name, tuple(search_dirs), loader, search_override)
+        yield ConfigFolders(config_name, tuple(search_dirs), RecordingLoader(search_dirs))
 
 
 def compose_config(folders: ConfigFolders, overrides: Sequence[str], *, is_complete: bool = True) -> Composed:
@@ -200,17 +190,8 @@ def _compose_groups(
     folders: ConfigFolders, group_lines: list[str], *, is_complete: bool, keys: Sequence[str] = ()
 ) -> Composed:
     """The tree of the chosen groups; `keys` are the settings given besides, for the sentence about a group not chosen."""
-    hydra = GlobalHydra.instance().hydra
-    assert hydra is not None, "called outside open_folders"
-    folders.loader.merged = []
     try:
-        tree = hydra.compose_config(  # as hydra.compose() does; MULTIRUN alone lets a group without a choice pass
-            config_name=folders.config_name,
-            overrides=[*folders.search_override, *group_lines],
-            run_mode=RunMode.RUN if is_complete else RunMode.MULTIRUN,
-            from_shell=False,
-            with_log_configuration=False,
-        )
+        tree, choices = folders.loader.compose(folders.config_name, group_lines, is_complete=is_complete)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{mark.name}:{mark.line + 1}" if mark else "a config file"
@@ -219,11 +200,6 @@ def _compose_groups(
         raise ConfigError(_missing_file_sentence(error, folders)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_composition_sentence(error, folders, keys)) from error
-    chosen: dict[str, str | None] = OmegaConf.to_container(tree.hydra.runtime.choices)  # type: ignore[assignment]
-    choices = {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
-    restore_spellings(tree, folders.loader.merged)
-    with open_dict(tree):
-        del tree["hydra"]
     OmegaConf.set_struct(tree, None)  # typed nodes stay closed by their schema; plain dicts take new entries
     return Composed(tree, choices)
 

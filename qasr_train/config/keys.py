@@ -8,6 +8,7 @@ import difflib
 import types
 from collections.abc import Iterator, Sequence
 from enum import Enum
+from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -66,7 +67,7 @@ def field_at(tree: DictConfig, key: str) -> tuple["dataclasses.Field[Any]", Any]
             field = next((f for f in dataclasses.fields(cls) if f.name == part), None)
             if field is None:
                 return None
-            annotation = get_type_hints(cls)[part]
+            annotation = _hints_of(cls)[part]
         elif get_origin(inner_type(annotation)) in (dict, list):
             annotation = get_args(inner_type(annotation))[-1]
         else:
@@ -144,6 +145,12 @@ def _dataclass_of(node: Any, annotation: Any) -> type | None:
     return None
 
 
+@cache
+def _hints_of(cls: type) -> dict[str, Any]:
+    """The types of a class's fields; asked for every section of every config, and worked out anew each time by Python."""
+    return get_type_hints(cls)
+
+
 def _child(node: Any, part: str) -> Any:
     if isinstance(node, ListConfig):
         return node._get_node(int(part)) if part.isdigit() and int(part) < len(node) else None
@@ -158,7 +165,7 @@ def _leaves(node: Any, annotation: Any, field: Any, key: str, *, entry_name: str
     children: list[tuple[str, Any, Any, Any]] | None = None  # name, node, annotation, field
     if is_section and cls is not None:
         fields = {f.name: f for f in dataclasses.fields(cls)}
-        hints = get_type_hints(cls)
+        hints = _hints_of(cls)
         children = [(str(n), node._get_node(n), hints.get(str(n), Any), fields.get(str(n))) for n in node]
     elif is_section and entry_class is not None and entry_name is not None:
         children = [(entry_name, OmegaConf.structured(entry_class), entry_class, field)]
@@ -225,7 +232,7 @@ def _stored_classes(repo: dict[str, Any]) -> Iterator[type]:
 
 def _with_nested(cls: type) -> Iterator[type]:
     yield cls
-    for annotation in get_type_hints(cls).values():
+    for annotation in _hints_of(cls).values():
         for candidate in (inner_type(annotation), element_class(annotation)):
             if isinstance(candidate, type) and dataclasses.is_dataclass(candidate) and not issubclass(candidate, Enum):
                 yield from _with_nested(candidate)

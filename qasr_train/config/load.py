@@ -123,8 +123,9 @@ def build_config(composed: Composed, folders: ConfigFolders, tables: Tables) -> 
     if OmegaConf.get_type(tree) is not _config_class(tables.recipes[recipe_name]):
         raise ConfigError(f"{folders.file_of(recipe_name)}: its defaults list must begin with {recipe_name}_schema")
     refuse_untyped(composed, tables, folders)
-    _refuse_missing(tree)
-    _resolve_references(tree)
+    given = list(leaves(tree))
+    _refuse_missing(given)
+    _resolve_references(tree, given)
     for leaf in leaves(tree):
         _check_leaf(leaf)
     return OmegaConf.to_object(tree)
@@ -142,8 +143,8 @@ def import_named(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _refuse_missing(tree: DictConfig) -> None:
-    missing = [leaf for leaf in leaves(tree) if leaf.value == "???"]
+def _refuse_missing(given: Sequence[Leaf]) -> None:
+    missing = [leaf for leaf in given if leaf.value == "???"]
     if not missing:
         return
     first = missing[0]
@@ -153,9 +154,9 @@ def _refuse_missing(tree: DictConfig) -> None:
     )
 
 
-def _resolve_references(tree: DictConfig) -> None:
+def _resolve_references(tree: DictConfig, given: Sequence[Leaf]) -> None:
     """Replace `${...}` by what it stands for, key by key, so that an error names the key."""
-    references = [leaf for leaf in leaves(tree) if _has_reference(leaf.value)]
+    references = [leaf for leaf in given if _has_reference(leaf.value)]
     for leaf in references:
         try:
             OmegaConf.select(tree, leaf.key, throw_on_resolution_failure=True)

@@ -11,17 +11,12 @@ from typing import Any
 
 import yaml
 from antlr4 import CommonTokenStream, InputStream
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
-from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
 from hydra.core.override_parser.types import Override
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
-from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, ListConfig, OmegaConf, StringNode
+from omegaconf import DictConfig, ListConfig, StringNode
 from omegaconf._utils import get_yaml_loader
 
 from qasr_train.config.keys import field_at, inner_type
@@ -108,27 +103,6 @@ class MergedFile:
     config: DictConfig
 
 
-class RecordingLoader(ConfigLoaderImpl):
-    """Hydra's loader, which keeps a list of the YAML files of the last composition; refuses keys that are no text.
-
-    merged: the files in the order they were merged; clear it before composing.
-    """
-
-    def __init__(self, config_search_path: ConfigSearchPath) -> None:
-        super().__init__(config_search_path)
-        self.merged: list[MergedFile] = []
-
-    def _load_single_config(self, default: ResultDefault, repo: IConfigRepository) -> ConfigResult:
-        result = super()._load_single_config(default, repo)
-        folder = str(result.path).removeprefix("file://")
-        if str(result.path).startswith("file://") and isinstance(result.config, DictConfig):
-            path = Path(folder, f"{str(default.config_path).removesuffix('.yaml')}.yaml")
-            package = result.header["package"] if default.package is None else default.package
-            _refuse_odd_keys(result.config, path)
-            self.merged.append(MergedFile(path, str(package or "").replace("_global_", ""), result.config))
-        return result
-
-
 def restore_spellings(tree: DictConfig, merged: list[MergedFile]) -> None:
     """Give every text setting the spelling of the file that set it last, where reading it as YAML has lost that.
 
@@ -200,38 +174,3 @@ def _scalars(node: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
     elif isinstance(node, yaml.MappingNode):
         for name, item in node.value:
             yield from _scalars(item, (*keys, str(name.value)))
-
-
-def _refuse_odd_keys(config: DictConfig, path: Path) -> None:
-    """A key such as `no:` or `0012:` is read as a boolean or a number: no schema has such a key, and its spelling is lost."""
-    odd = next(_odd_keys(OmegaConf.to_container(config, resolve=False)), None)
-    if odd is None:
-        return
-    with path.open(encoding="utf-8") as stream:
-        lines = dict(_odd_lines(yaml.compose(stream, Loader=get_yaml_loader())))
-    line, spelling = next(iter(lines.items()), (1, str(odd)))
-    raise ConfigError(f"{path}:{line}: the key {spelling} reads as {_named(odd)}, where a name is meant; {QUOTE_HINT}")
-
-
-def _odd_keys(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from (key for key in value if not isinstance(key, str))
-    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _odd_keys(item)
-
-
-def _odd_lines(node: Any) -> Iterator[tuple[int, str]]:
-    if isinstance(node, yaml.MappingNode):
-        for name, item in node.value:
-            if isinstance(name, yaml.ScalarNode) and name.tag.rpartition(":")[2] in ("bool", "int", "float", "null"):
-                yield name.start_mark.line + 1, name.value
-            yield from _odd_lines(item)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _odd_lines(item)
-
-
-def _named(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"the number {value}"

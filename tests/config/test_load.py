@@ -11,10 +11,10 @@ from tests.example_job import FILES, RECIPES, SCHEMAS, ExampleConfig, ExampleSou
 GIVEN = ["data.train.main.path=x.jsonl", "run_dir=r"]
 
 
-@pytest.fixture
-def tables(tmp_path: Path) -> Tables:
-    """The example job with its YAML files below a folder with a space in its name."""
-    return write_tables(tmp_path, {})
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The example job with its YAML files, which no test changes, below a folder with a space in its name."""
+    return write_tables(tmp_path_factory.mktemp("example"), {})
 
 
 def write_tables(tmp_path: Path, more_files: dict[str, str]) -> Tables:
