@@ -32,6 +32,7 @@ from qasr_train.sources.corpora.written import Layout, write_layouts
 from qasr_train.sources.source import load_table
 from qasr_train.sources.table import UtteranceTable
 from qasr_train.text.normalize import DEFAULT_NORMALIZER, get_normalizer
+from qasr_train.timed.base import TimedWord
 
 MANIFEST, REJECTS, SUMMARY_JSON, SUMMARY_MD = "manifest.jsonl", "rejects.jsonl", "summary.json", "summary.md"
 AUDIT, FLACS, CORRECTED = "audit.html", "audio", "corrected.jsonl"
@@ -202,13 +203,29 @@ def finished(clip: Clip, config: PrepareConfig, out: Path) -> Utterance:
     if config.convert:
         flac = flac_path(out / FLACS, utterance, utterance_key(utterance))
         return replace(
-            utterance, audio=str(flac.relative_to(out)), start_s=None, end_s=None, channel=None, duration_s=duration_s
+            utterance,
+            audio=str(flac.relative_to(out)),
+            start_s=None,
+            end_s=None,
+            channel=None,
+            duration_s=duration_s,
+            words=_of_the_clip(utterance),
         )
     if is_arrow_reference(utterance.audio):
         return replace(utterance, duration_s=duration_s)
     path = Path(os.path.abspath(utterance.audio))  # noqa: PTH100 - resolve() would follow links
     below = path.relative_to(out.absolute()) if path.is_relative_to(out.absolute()) else path
     return replace(utterance, audio=str(below), duration_s=duration_s)
+
+
+def _of_the_clip(utterance: Utterance) -> tuple[TimedWord, ...]:
+    """The words with times of the file that is cut out; one that began a little before it begins with it."""
+    begin_s = utterance.start_s or 0.0
+
+    def moved(at_s: float | None) -> float | None:
+        return None if at_s is None else max(0.0, at_s - begin_s)
+
+    return tuple(replace(word, start_s=moved(word.start_s), end_s=moved(word.end_s)) for word in utterance.words)
 
 
 def write_manifests(out: Path, prepared: Sequence[Utterance], also: Sequence[Layout]) -> None:

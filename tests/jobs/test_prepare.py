@@ -392,6 +392,19 @@ def test_a_second_run_decodes_only_what_is_new_or_changed_or_was_rejected(
     assert [row["duration_s"] for row in manifest] == [0.5, 0.75, 0.25]
 
 
+def test_words_of_a_part_that_becomes_a_file_have_its_times(tmp_path: Path) -> None:
+    write_wav(tmp_path / "long.wav", tone(3.0))
+    words = [{"text": "one", "start": 0.98, "end": 1.2}, {"text": "two", "start": 1.25, "end": None}]
+    row = {"audio": "long.wav", "text": "one two", "start": 1.0, "end": 2.5, "words": words}
+    path = write_corpus(tmp_path, row)
+    [kept] = run(path, tmp_path / "kept")[0]
+    assert kept["words"] == words
+    [cut] = run(path, tmp_path / "cut", convert=True)[0]
+    assert cut["words"] == [{"text": "one", "start": 0.0, "end": 0.2}, {"text": "two", "start": 0.25, "end": None}]
+    [read] = load_utterances(SourceConfig(path=str(tmp_path / "cut" / "manifest.jsonl")), "main")
+    assert [word.text for word in read.words] == ["one", "two"]
+
+
 def test_a_converted_file_that_was_deleted_is_written_again(tmp_path: Path) -> None:
     path = write_corpus(tmp_path, {}, {})
     manifest, _, _ = run(path, tmp_path / "out", convert=True)
