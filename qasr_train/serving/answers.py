@@ -41,6 +41,13 @@ def verbose_answer(heard: HeardRecording, granularities: frozenset[str]) -> dict
     if "word" in granularities:
         words = [word for segment in heard.segments for word in segment.words]
         content["words"] = [{"word": one.text, "start": _ms(one.start_s), "end": _ms(one.end_s)} for one in words]
+    # Keys that OpenAI does not have, where there is something to know.
+    if heard.untimed:
+        content["untimed"] = f"{len(heard.untimed)} segments have no word times, the first since {heard.untimed[0]}"
+    if heard.num_truncated:
+        content["truncated"] = (
+            f"{heard.num_truncated} segments met the limit of new tokens: their text may lack its end"
+        )
     if "segment" in granularities:
         content["segments"] = [_segment(number, one) for number, one in enumerate(heard.segments)]
     return content

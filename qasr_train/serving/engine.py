@@ -129,14 +129,15 @@ class Engine:
 
     async def _with_words(self, cut: CutRecording, heard: HeardRecording) -> HeardRecording:
         assert self.align is not None
-        segments = []
+        segments, untimed = [], []
         for segment in heard.segments:
             try:
                 found = await self.compute(align_segment, self.align, cut, segment)
                 segments.append(replace(segment, words=found.words))
-            except DataError:  # of a language that the aligner does not know
+            except DataError as error:  # of a language that the aligner does not know
                 segments.append(segment)
-        return replace(heard, segments=tuple(segments))
+                untimed.append(str(error))
+        return replace(heard, segments=tuple(segments), untimed=tuple(untimed))
 
     async def _read(self, action: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: action(*arguments))

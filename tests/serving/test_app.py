@@ -99,6 +99,15 @@ def test_words_are_timed_where_the_answer_goes_by_them(response_format: str, num
     assert len(aligned) == num_aligned
 
 
+def test_a_language_that_the_aligner_does_not_know_and_a_text_without_its_end_are_told() -> None:
+    model = FakeModel(texts=TEXTS, heard_language="Russian")
+    with serving(model, align=align, decoding=decoding(max_new_tokens=1)) as served:
+        answer = served.transcribe(long_wav(), *verbose("word", "segment")).json
+    assert answer["words"] == [] and [one["text"] for one in answer["segments"]] == ["one", "three."]
+    assert answer["untimed"] == "2 segments have no word times, the first since knows no Russian"
+    assert answer["truncated"].startswith("2 segments met the limit of new tokens")
+
+
 def test_language_and_prompt_reach_the_model(served: Served) -> None:
     collator = served.engine.model.collator
     collator.languages.clear()

@@ -137,8 +137,9 @@ function showFinal(heard, seconds) {
   }
   const speed = seconds > 0 ? `, ${(heard.duration / seconds).toFixed(1)} times as fast as it was said` : "";
   const language = heard.language ? `${heard.language}, ` : "";
+  const notes = [heard.untimed, heard.truncated].filter(Boolean).map((note) => `; ${note}`).join("");
   const nothing = heard.segments.length ? "" : "Nothing is said in it. ";
-  tell("upload-state", `${nothing}${language}${clock(heard.duration)} in ${seconds.toFixed(1)} s${speed}`);
+  tell("upload-state", `${nothing}${language}${clock(heard.duration)} in ${seconds.toFixed(1)} s${speed}${notes}`);
 }
 
 function wordOf(timed) {

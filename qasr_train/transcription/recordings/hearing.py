@@ -23,7 +23,8 @@ from qasr_train.transcription.transcribe import transcribe_batches
 class HeardRecording:
     """What was said in a recording. duration_s: seconds of it. language: of its first piece that has one; None: not known.
 
-    num_truncated: pieces that met the limit of new tokens, so that their text may lack its end.
+    num_truncated: pieces that met the limit of new tokens, so that their text may lack its end. untimed: why segments have no
+    word times though they were asked for, a reason a segment.
     """
 
     duration_s: float
@@ -31,6 +32,7 @@ class HeardRecording:
     segments: tuple[TimedSegment, ...]
     language: str | None
     num_truncated: int
+    untimed: tuple[str, ...] = ()
 
 
 def hear_pieces(
