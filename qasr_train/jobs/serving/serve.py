@@ -77,8 +77,9 @@ def make_engine(config: ServeConfig, machine: Machine) -> Engine:
     Raises:
         ConfigError: settings of decoding that the model cannot follow. CheckpointError: a model or an aligner does not load.
     """
-    decoding = config.decode.decoding(config.model.max_duration_s)
-    policy = StreamingConfig().policy(config.model.max_duration_s)
+    # Streaming is for the microphone; an upload is there as a whole.
+    decoding = replace(config.decode, streaming=None).decoding(config.model.max_duration_s)
+    policy = (config.decode.streaming or StreamingConfig()).policy(config.model.max_duration_s)
     aligner = None if config.aligner.path is None else aligner_at(config.aligner.path)
     model = load_model(config.model, device=machine.device, dtype=machine.dtype)
     align = None

@@ -41,6 +41,7 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
         ("limits.max_upload_mb=0", "limits.max_upload_mb=0.0: expected more than 0"),
         ("port=70000", "port=70000: expected at least 0 and at most 65535"),
         ("precision=fp16", "fp16"),
+        ("decode={streaming:{chunk_s:2},engine:generate}", "decode.engine=generate: cannot stream"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(override: str, sentence: str) -> None:
@@ -111,13 +112,22 @@ class TestServing:
 
     def test_the_bundled_model_hears_an_upload_and_the_microphone_alike(self) -> None:
         """A clip that fits one chunk: the stream's text is that of the whole. Its words have times of the bundled aligner."""
-        config = load_config("serve", ["model=tiny", "aligner.path=bundled:tiny-aligner", "decode.language=English"])
+        config = load_config(
+            "serve",
+            [
+                "model=tiny",
+                "aligner.path=bundled:tiny-aligner",
+                "decode.language=English",
+                "decode.streaming.chunk_s=4",
+            ],
+        )
         engine = job.make_engine(config, join_machine(Device.cpu, Precision.fp32))
         assert engine.ability.listens and engine.ability.times_words
         waveform = 0.1 * np.random.default_rng(0).standard_normal(24_000).astype(np.float32)
         upload = recording_of(wav_bytes(waveform), "r1")
         heard = asyncio.run(engine.hear(upload, None, None, with_words=True))
         session = engine.open_session(None, "")
+        assert session.policy.chunk_s == 4
         assert session.feed(load_audio(upload.audio)) == []
         final = session.finish()
         assert final.text == heard.text and final.language == heard.language == "English"

@@ -8,6 +8,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.jobs.settings.transcribe import AlignerConfig, SubtitlesConfig
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.serving.settings import LimitsConfig
+from qasr_train.streaming.settings import refuse_streaming
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import REFERENCE, CommandConfig, DecodeConfig, LongAudio
 
@@ -42,6 +43,7 @@ class ServeConfig:
                 "model=command: serve keeps a model in memory, and a command has none to keep; give model.path"
             )
         refuse_prompt(self.decode.prompt, self.model.family)
+        refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
         if self.decode.long_audio is not LongAudio.split:
             raise ConfigError(
                 f"decode.long_audio={self.decode.long_audio.value}: serve cuts long recordings at silences; leave it split"
