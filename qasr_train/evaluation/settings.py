@@ -189,6 +189,11 @@ class AlignmentSuiteConfig(OwnSuiteConfig):
         ["proportional"],
         help="what stands beside it: proportional (words shared out by their length), directories of Whisper models. []: nothing",
     )
+    other_letters: bool = setting(
+        False,
+        help="whether the aligner is asked for the same words in capitals too (in small letters where they have capitals), and "
+        "it is told how far its times move",
+    )
     recogniser: str | None = setting(
         None,
         help="directory or hub id; hears what words are in which part of a recording longer than the aligner takes at once. "

@@ -10,7 +10,7 @@ from qasr_train.alignment.hearing import open_recogniser
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.settings import AlignmentSuiteConfig
 from qasr_train.evaluation.suites.suite import load_suite
-from qasr_train.evaluation.timing.baselines import open_baseline
+from qasr_train.evaluation.timing.baselines import OtherLetters, open_baseline
 from qasr_train.evaluation.timing.evaluate import evaluate_timing, refuse_untimed
 from qasr_train.evaluation.words.calibrated import check_dev
 from qasr_train.jobs.settings.evaluate import SCORING_KEYS, EvaluateConfig
@@ -54,6 +54,7 @@ def evaluate_aligner(config: EvaluateConfig, suite: AlignmentSuiteConfig) -> Non
     baselines = {one.family: one for one in map(open_baseline, suite.baselines)}
     with run_directory(config.run_dir, config, "evaluate", resume=config.resume) as run_dir:
         aligner = load_aligner(config.model, device=machine.device, dtype=machine.dtype)
-        aligners = {config.model.path: aligner, **baselines}
+        other = {f"{config.model.path}, other letters": OtherLetters(aligner)} if suite.other_letters else {}
+        aligners = {config.model.path: aligner, **other, **baselines}
         hear = open_recogniser(suite.recogniser, device=machine.device, dtype=machine.dtype)
         evaluate_timing(sets, aligners, run_dir, hear=hear, min_confidence=suite.min_confidence)

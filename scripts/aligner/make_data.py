@@ -24,8 +24,6 @@ from scripts.demo.clips import plan_test_clips, plan_training_clips
 from scripts.demo.synthesis import SAMPLE_RATE_HZ, require_espeak
 from scripts.demo.vocabulary import LANGUAGES
 
-MINUTE_S = 60.0
-
 
 def main() -> None:
     """Parses the command line and writes the folder."""
@@ -33,6 +31,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the WAV files and manifest.jsonl")
     parser.add_argument("--kind", choices=("sentences", "minutes"), default="sentences")
     parser.add_argument("--number", type=int, default=48, help="recordings")
+    parser.add_argument("--length-s", type=float, default=60.0, help="seconds of a recording of --kind minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trained", action="store_true", help="sentences and timbres of the training, for training")
     parser.add_argument("--italian", action="store_true", help="sentences in Italian instead of the four languages")
@@ -61,14 +60,15 @@ def sentences(arguments: argparse.Namespace) -> list[TimedClip]:
 
 
 def minutes(arguments: argparse.Namespace) -> list[TimedClip]:
-    """Sentences of one language joined to a minute, with 0.2 to 0.9 s of silence between them; languages in turn."""
+    """Sentences of one language joined to --length-s, with 0.2 to 0.9 s of silence between them; languages in turn."""
     rng, joined = random.Random(arguments.seed), []
     for number in range(arguments.number):
         language = number % len(LANGUAGES)
-        plan = plan_test_clips(40, arguments.seed + number, True)[40 * language : 40 * (language + 1)]
+        num_each = 40 * max(1, round(arguments.length_s / 60))
+        plan = plan_test_clips(num_each, arguments.seed + number, True)[num_each * language : num_each * (language + 1)]
         chosen, pauses_s, length_s = list[TimedClip](), [rng.uniform(0.2, 0.9)], 0.0
         for clip in speak_clips(plan):
-            if length_s + clip.duration_s > MINUTE_S:
+            if length_s + clip.duration_s > arguments.length_s:
                 break
             chosen.append(clip)
             pauses_s.append(rng.uniform(0.2, 0.9))

@@ -1,10 +1,12 @@
-"""Owns what an aligner is compared with: words shared out by their length, and the times of Whisper's cross-attention.
+"""Owns what an aligner is compared with: words shared out by their length, the times of Whisper's cross-attention, and itself
+where the same words are written in other letters.
 
-Input: a name of `suite.baselines`. Output: an `Aligner`. Whisper times the words that it hears itself, as transformers does it
-(`return_timestamps="word"`); those of the text that it did not hear are unplaced.
+Input: a name of `suite.baselines`, or an aligner. Output: an `Aligner`. Whisper times the words that it hears itself, as
+transformers does it (`return_timestamps="word"`); those of the text that it did not hear are unplaced.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,23 @@ class Proportional:
         ends = first + (last - first) * letters.cumsum() / letters.sum()
         begins = [first, *ends[:-1]]
         return tuple(TimedWord(word, float(a), float(b), 1.0) for word, a, b in zip(words, begins, ends, strict=True))
+
+
+class OtherLetters:
+    """An aligner that is asked for the same words in capitals; in small letters where they have capitals."""
+
+    def __init__(self, aligner: Aligner) -> None:
+        """aligner: what is asked."""
+        self._aligner = aligner
+        self.family, self.longest_s, self.languages = aligner.family, aligner.longest_s, aligner.languages
+        self.split = aligner.split
+
+    def align(self, waveform: np.ndarray, words: Sequence[str], language: str | None) -> tuple[TimedWord, ...]:
+        """See `Aligner`."""
+        text = "".join(words)
+        others = [word.upper() if text == text.lower() else word.lower() for word in words]
+        found = self._aligner.align(waveform, others, language)
+        return tuple(replace(one, text=word) for one, word in zip(found, words, strict=True))
 
 
 class WhisperWords:

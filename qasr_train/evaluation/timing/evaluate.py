@@ -14,14 +14,14 @@ from tqdm import tqdm
 from qasr_train.alignment.text import Hear, align_text
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import DataError
-from qasr_train.evaluation.timing.shifts import Boundary, Figures, Timing, figures_of, time_words
+from qasr_train.evaluation.timing.shifts import Boundary, Figures, Timing, figures_of, moved_ms, time_words
 from qasr_train.files import write_json, write_rows, write_whole
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Aligner
 from qasr_train.pages.table import Table, markdown_table, number, text_table
 
 # Where in a recording a boundary lies: errors that grow with the length are seen by it.
-PLACES_S = ((0.0, 5.0), (5.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, float("inf")))
+PLACES_S = ((0.0, 5.0), (5.0, 15.0), (15.0, 30.0), (30.0, 60.0), (60.0, 120.0), (120.0, 270.0), (270.0, float("inf")))
 _HEADERS = "system, group|boundaries|AAS ms|95 %|start|end|bias|<=40 ms %|<=80 ms %|<=200 ms %|unplaced %|zero %|still %".split(
     "|"
 )
@@ -37,6 +37,8 @@ def evaluate_timing(
 ) -> None:
     """Time every word of the sets by every aligner, and write how far off they are.
 
+    Of the first aligner and those named after it ("NAME, ...") is told how far their times lie apart.
+
     Raises:
         DataError: a row states no words with times. AudioError: a recording cannot be read.
     """
@@ -50,17 +52,32 @@ def evaluate_timing(
     }
     figures = {(*key, group): found for key, own in timings.items() for group, found in groups_of(own)}
     table = Table("Times of words", list(_HEADERS), [_row(key, one) for key, one in figures.items()], _NOTE)
+    moved = _moved(list(aligners), timings)
     write_rows(run_dir / "timings.jsonl", (_of_row(key, one) for key, own in timings.items() for one in own))
     write_json(
         run_dir / "alignment.json",
         {
             "figures": [
                 {"system": key[0], "set": key[1], "group": key[2], **asdict(one)} for key, one in figures.items()
-            ]
+            ],
+            "moved_ms": [{"system": name, "set": of, "moved_ms": by_ms} for (name, of), by_ms in moved.items()],
         },
     )
-    write_whole(run_dir / "alignment.md", markdown_table(table) + "\n")
-    print(text_table(table))
+    told = [
+        f"{name}, {of}: times lie {number(ms, 1)} ms from those of {next(iter(aligners))}"
+        for (name, of), ms in moved.items()
+    ]
+    write_whole(run_dir / "alignment.md", "\n\n".join([markdown_table(table), *told]) + "\n")
+    print("\n".join([text_table(table), *told]))
+
+
+def _moved(names: Sequence[str], timings: dict[tuple[str, str], list[Timing]]) -> dict[tuple[str, str], float | None]:
+    """How far the times of those named after the first aligner lie from its own, in ms, by (name, set)."""
+    return {
+        key: moved_ms(timings[names[0], key[1]], own)
+        for key, own in timings.items()
+        if key[0].startswith(f"{names[0]}, ")
+    }
 
 
 _NOTE = (

@@ -117,6 +117,19 @@ def figures_of(timings: Sequence[Timing], chosen: Callable[[Boundary], bool] | N
     )
 
 
+def moved_ms(first: Sequence[Timing], second: Sequence[Timing]) -> float | None:
+    """Mean distance in ms of two aligners' times of the same utterances, of the boundaries that both place; None for none."""
+    distances = list[float]()
+    for one, other in zip(first, second, strict=True):
+        known = {(boundary.is_start, boundary.at_s): boundary.shift_s for boundary in other.boundaries}
+        distances += [
+            1000 * abs(boundary.shift_s - known[boundary.is_start, boundary.at_s])
+            for boundary in one.boundaries
+            if (boundary.is_start, boundary.at_s) in known
+        ]
+    return _mean(np.array(distances))
+
+
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 

@@ -1,6 +1,7 @@
 """Distances of boundaries by hand, and what an evaluation of an aligner says of a suite."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.timing.baselines import Proportional, open_baseline
+from qasr_train.evaluation.timing.baselines import OtherLetters, Proportional, open_baseline
 from qasr_train.evaluation.timing.evaluate import evaluate_timing, groups_of
-from qasr_train.evaluation.timing.shifts import figures_of, time_words
+from qasr_train.evaluation.timing.shifts import figures_of, moved_ms, time_words
 from qasr_train.jobs.recipes import load_config
 from qasr_train.timed.base import TimedWord
 from tests.helpers import tone, utterance, write_wav
@@ -46,8 +47,32 @@ def test_a_word_that_is_several_units_has_the_start_of_the_first_and_the_end_of_
 def test_groups_are_languages_and_places_that_do_not_hold_all() -> None:
     late = time_words("b", "German", REFERENCE, REFERENCE, [1, 1, 1])
     early = time_words("a", "English", REFERENCE[:1], REFERENCE[:1], [1])
-    assert [name for name, _ in groups_of([early, late])] == ["all", "English", "German", "0-5 s", "60 s and later"]
+    assert [name for name, _ in groups_of([early, late])] == ["all", "English", "German", "0-5 s", "60-120 s"]
     assert [name for name, _ in groups_of([early])] == ["all"]
+
+
+def test_how_far_two_aligners_lie_apart_is_of_what_both_place() -> None:
+    heard = (TimedWord("one", 0.03, 0.45), TimedWord("two", 0.6, 0.6), TimedWord("three", None, None))
+    other = (TimedWord("one", 0.01, None), TimedWord("two", 0.7, 0.6), TimedWord("three", 70.0, 71.0))
+    first, second = (time_words("a", "English", REFERENCE, words, [1, 1, 1]) for words in (heard, other))
+    assert moved_ms([first], [second]) == pytest.approx(60.0)  # 20 and 100 ms
+    assert moved_ms([first], [time_words("a", "English", REFERENCE, (), [0, 0, 0])]) is None
+
+
+def test_the_same_words_in_other_letters_come_back_as_they_were() -> None:
+    class Letters(Proportional):
+        """Capitals, which it keeps, take twice the room."""
+
+        def align(self, waveform: np.ndarray, words: Sequence[str], language: str | None) -> tuple[TimedWord, ...]:
+            asked.append(list(words))
+            return super().align(waveform, [word + "x" * word.count("A") for word in words], language)
+
+    asked = list[list[str]]()
+    found = OtherLetters(Letters()).align(tone(1.0), ["aa", "bb"], None)
+    again = OtherLetters(Letters()).align(tone(1.0), ["Aa", "bb"], None)
+    assert asked == [["AA", "BB"], ["aa", "bb"]]
+    assert [one.text for one in (*found, *again)] == ["aa", "bb", "Aa", "bb"]
+    assert (found[0].end_s, again[0].end_s) == pytest.approx((2 / 3, 0.5), abs=0.03)
 
 
 def test_proportional_words_share_what_is_heard_by_their_letters(tmp_path: Path) -> None:
