@@ -234,6 +234,17 @@ RECIPES: dict[str, Recipe] = {
             "suite.sets.general.source.path=b.jsonl run_dir=runs/sweep",
         ),
     ),
+    "sweep_chunks": Recipe(
+        "Evaluate streams by chunks of several lengths beside whole recordings: errors that streaming costs, delays of words.",
+        config="qasr_train.jobs.settings.streaming.sweep_chunks:SweepChunksConfig",
+        job="qasr_train.jobs.streaming.sweep_chunks:run",
+        output="run_dir",
+        groups=("model", "source", "suite", "decode"),
+        examples=(
+            "model=qwen3_asr_0.6b suite=own suite.manifest=timed.jsonl run_dir=runs/chunks",
+            "model=whisper_base suite=own suite.manifest=timed.jsonl chunks_s=[1,2] max_loss_points=0.5 run_dir=runs/chunks",
+        ),
+    ),
     "learning_curve": Recipe(
         "Say how many recordings are needed: fine-tune on growing amounts of a source, evaluate each, draw error rate by amount.",
         config="qasr_train.jobs.settings.learning_curve:LearningCurveConfig",

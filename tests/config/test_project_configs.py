@@ -21,6 +21,7 @@ SOURCE_AT = {
     "pseudo_label": "source",
     "routes": "source",
     "show_batch": "data.train.tried",
+    "sweep_chunks": "suite.sets.tried.source",
     "sweep_strength": "suite.sets.tried.source",
 }
 NOT_HYDRA = {"launch"}  # configs of accelerate

@@ -36,6 +36,7 @@ LEAST = {
     "check_transcripts": "model=tiny source.path=x run_dir=y",
     "pseudo_label": "model=tiny source.path=x run_dir=y",
     "sweep_strength": "checkpoint=x suite=demo suite.sets.medical.source.path=x suite.sets.general.source.path=x run_dir=y",
+    "sweep_chunks": "suite=own suite.manifest=x run_dir=y",
     "honesty": "model=tiny source.path=x run_dir=y",
     "routes": "model=tiny source.path=x run_dir=y",
     "learning_curve": "data.train.main.path=x suite=own suite.manifest=x run_dir=y",

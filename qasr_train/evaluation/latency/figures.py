@@ -1,6 +1,6 @@
 """Owns the figures of streams, of each set: delays of words, the share that changed, seconds of compute a second.
 
-Input: a `ScoredRun`. Output: `StreamScore`s. Intervals are made by drawing speakers (utterances where fewer than two are named)
+Input: a `ScoredRun`. Output: `StreamScores`. Intervals are made by drawing speakers (utterances where fewer than two are named)
 anew, 1,000 times with one seed, since the 95th percentile of pooled words has no simple formula (Efron 1979).
 """
 
@@ -47,19 +47,28 @@ class StreamScore:
     changed_percent: Estimate | None
     compute_s_per_s: float | None
 
+
+@dataclass(frozen=True, slots=True)
+class StreamScores:
+    """overall: of all utterances, pooled. sets: by name, in their order."""
+
+    overall: StreamScore
+    sets: dict[str, StreamScore]
+
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and numbers."""
         return asdict(self)
 
 
-def stream_scores(run: ScoredRun) -> dict[str, StreamScore]:
-    """By set, in their order; {} where nothing was heard as it came."""
-    found: dict[str, list[tuple[UtteranceScore, StreamedWords]]] = {}
-    for row in run.rows:
-        words = streamed_words(row, run.normalizer)
-        if words is not None:
-            found.setdefault(row.prediction.set, []).append((row, words))
-    return {name: _score(pairs, run) for name, pairs in found.items()}
+def stream_scores(run: ScoredRun) -> StreamScores | None:
+    """None where nothing was heard as it came."""
+    heard = [(row, words) for row in run.rows if (words := streamed_words(row, run.normalizer)) is not None]
+    if not heard:
+        return None
+    sets: dict[str, list[tuple[UtteranceScore, StreamedWords]]] = {}
+    for row, words in heard:
+        sets.setdefault(row.prediction.set, []).append((row, words))
+    return StreamScores(_score(heard, run), {name: _score(pairs, run) for name, pairs in sets.items()})
 
 
 def _score(pairs: Sequence[tuple[UtteranceScore, StreamedWords]], run: ScoredRun) -> StreamScore:

@@ -17,6 +17,9 @@ _HEADERS = ["", "first word s", TWO_SIDED, "mean delay s", TWO_SIDED, "95 % with
 def stream_tables(run: ScoredRun) -> list[Table]:
     """[] where nothing was heard as it came."""
     scores = stream_scores(run)
+    if scores is None:
+        return []
+    named = scores.sets | ({"all sets, pooled": scores.overall} if len(scores.sets) > 1 else {})
     rows = [
         [
             name,
@@ -27,10 +30,10 @@ def stream_tables(run: ScoredRun) -> list[Table]:
             str(one.num_words),
             number(one.compute_s_per_s),
         ]
-        for name, one in scores.items()
+        for name, one in named.items()
     ]
     headers = [*_HEADERS, "changed %", TWO_SIDED, "words timed", "compute s/s (this machine)"]
-    return [Table("Streaming", headers, rows, _NOTE)] if rows else []
+    return [Table("Streaming", headers, rows, _NOTE)]
 
 
 def _cells(one: Estimate | None) -> list[str]:

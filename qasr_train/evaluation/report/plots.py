@@ -294,3 +294,34 @@ def trade_plot(points: Sequence[TradePoint], *, limit_percent: float) -> str:
         axes.set_ylim(bottom=0)
         axes.legend(loc="best", frameon=False)
     return drawing.text
+
+
+@dataclass(frozen=True, slots=True)
+class DelayPoint:
+    """One stream to draw: the mean delay of its words in seconds (None: not known), its error rate, whether it passed."""
+
+    name: str
+    delay_s: float | None
+    error_percent: float
+    is_passed: bool
+
+
+def delay_plot(points: Sequence[DelayPoint], *, whole_percent: float, limit_percent: float) -> str | None:
+    """Error rate of streams against the delay of their words, beside that of whole recordings; None without a delay."""
+    known = [(one, one.delay_s) for one in points if one.delay_s is not None]
+    if not known:
+        return None
+    with svg_drawing(7, 4.5) as drawing:
+        axes = drawing.axes
+        for one, delay_s in known:
+            colour = _COLOURS[1] if one.is_passed else _COLOURS[0]
+            axes.scatter(delay_s, one.error_percent, s=70, color=colour, zorder=2)
+            axes.annotate(one.name, (delay_s, one.error_percent), xytext=(7, 5), textcoords="offset points")
+        axes.axhline(whole_percent, color="#5b6470", label="whole recordings")
+        axes.axhline(limit_percent, color="#b23b3b", linestyle="--", label="most that may be lost")
+        axes.set_xlabel("mean delay of a word's final form, s (further left: sooner)")
+        axes.set_ylabel("error rate % (lower: better)")
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.2)
+        axes.legend(loc="best", frameon=False)
+    return drawing.text

@@ -65,7 +65,7 @@ def _utterance_rows(run: ScoredRun) -> Iterator[dict[str, Any]]:
 def scores_row(run: ScoredRun) -> dict[str, Any]:
     """The content of scores.json."""
     versions, spellings = library_versions(), spellings_json(run.rows, run.lexicon)
-    streams = {name: one.to_json() for name, one in stream_scores(run).items()}
+    streams = stream_scores(run)
     return {
         "version": SCORES_VERSION,
         "normalizer": run.normalizer.name,
@@ -88,7 +88,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         **({"style": run.style.to_json()} if run.style else {}),
         **({"words": run.words.to_json()} if run.words else {}),
         **({"spellings": spellings} if spellings else {}),
-        **({"streaming": streams} if streams else {}),
+        **({"streaming": streams.to_json()} if streams else {}),
         **({"columns": [column.to_json() for column in run.columns]} if run.by.names else {}),
         "warnings": run.warnings,
         "versions": versions,

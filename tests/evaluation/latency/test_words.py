@@ -76,7 +76,9 @@ def test_the_characters_of_a_word_share_its_time_where_characters_are_counted() 
 
 def test_without_times_only_changes_are_known() -> None:
     run = scored(heard(GROWING))
-    [score] = stream_scores(run).values()
+    scores = stream_scores(run)
+    assert scores is not None
+    [score] = scores.sets.values()
     assert score.first_word_delay_s is score.mean_delay_s is score.p95_delay_s is None
     assert score.changed_percent == Estimate(20.0, None, None) and score.num_words == 0
     [table] = stream_tables(run)
@@ -87,16 +89,18 @@ def test_recordings_that_failed_and_those_heard_whole_are_left_out() -> None:
     failed = heard(GROWING, ENDS_S, failed="no sound", pred_text="")
     whole = Prediction(None, 1.0, 1.0, COLOURS, COLOURS, id="u2", set="a", language="English")
     run = scored(failed, whole)
-    assert stream_scores(run) == {} and stream_tables(run) == [] and "streaming" not in scores_row(run)
+    assert stream_scores(run) is None and stream_tables(run) == [] and "streaming" not in scores_row(run)
 
 
 def test_figures_pool_words_and_intervals_draw_utterances() -> None:
     """Delays of 1, 2, 1, 2 s and of 3, 4, 3, 4 s: drawn twice of two, they mean 1.5, 2.5 or 3.5 s (1, 2, 1 of 4)."""
     late = heard([(at + 2.0, text) for at, text in GROWING], ENDS_S, id="u2", time_s=5.2)
-    [score] = stream_scores(run := scored(heard(GROWING, ENDS_S), late)).values()
+    scores = stream_scores(run := scored(heard(GROWING, ENDS_S), late))
+    assert scores is not None and scores.overall == scores.sets["a"]
+    score = scores.overall
     assert score.mean_delay_s == Estimate(2.5, 1.5, 3.5)
     assert score.p95_delay_s == Estimate(4.0, 2.0, 4.0)  # 8 words: the least up to which lie 7.6 of them
     assert score.first_word_delay_s == Estimate(2.0, 1.0, 3.0)
     assert score.changed_percent == Estimate(20.0, 20.0, 20.0)
     assert score.compute_s_per_s == pytest.approx((1.3 + 5.2) / 13.0)
-    assert scores_row(run)["streaming"]["a"]["mean_delay_s"] == {"value": 2.5, "low": 1.5, "high": 3.5}
+    assert scores_row(run)["streaming"]["sets"]["a"]["mean_delay_s"] == {"value": 2.5, "low": 1.5, "high": 3.5}

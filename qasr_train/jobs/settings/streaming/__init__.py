@@ -1,0 +1,1 @@
+"""Settings of jobs that hear recordings as they come."""

@@ -1,0 +1,1 @@
+"""Jobs that hear recordings as they come."""
