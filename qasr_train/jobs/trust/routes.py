@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from qasr_train.errors import InterruptedRunError
+from qasr_train.errors import InterruptedRunError, UserError
 from qasr_train.evaluation.results import evaluate_sets
 from qasr_train.evaluation.routes.compare import Route, RouteResult, Standing, compare_routes, different_texts
 from qasr_train.evaluation.routes.page import routes_page, routes_row, routes_summary
@@ -81,7 +81,13 @@ def _has_generate(config: RoutesConfig) -> bool:
 def _heard(config: RoutesConfig, name: str, run_dir: Path, clips: UtteranceSet) -> Route:
     """One route: evaluated, and, if it is ours, timed with one clip at a time."""
     folder, command = run_dir / name, config.routes.get(name)
-    _evaluate_apart(config, name, folder, clips)
+    try:
+        _evaluate_apart(config, name, folder, clips)
+    except UserError as error:
+        if command is None or "model.command" not in str(error):
+            raise
+        # the evaluation of a command calls it by the key it has there; here it was given by another
+        raise type(error)(str(error).replace("model.command", f"routes.{name}.command")) from None
     scored, memory = load_run(folder), read_run(folder).get(MEMORY, {})
     if command is not None:
         what, stated = command.name or command.command, [row.prediction.time_s for row in scored.rows if row.is_heard]
