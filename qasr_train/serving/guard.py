@@ -5,6 +5,7 @@ socket nor a transcript: a foreign page is told by its Origin; one whose name wa
 calls, which is neither an address in numbers nor a name of ours. The log holds ids, seconds and statuses, no word of a client's.
 """
 
+import asyncio
 import ipaddress
 import json
 import logging
@@ -81,15 +82,18 @@ class Guard:
                 answered.status = int(refused.status)
             else:
                 await _send_refusal(answered, refused)
-        except (
-            Exception
-        ) as error:  # a bug of ours; its message may hold what a client said, so the log has the place alone
+        except asyncio.CancelledError:  # the server was asked to stop, and does not wait for long
+            if scope["type"] == "http" and answered.status is None:
+                stopping = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is being stopped")
+                await _send_refusal(answered, stopping)
+            raise
+        # A bug of ours. Its message may hold what a client said, so the log has the place alone.
+        except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             logger.error("%s: %s at %s:%s", visit.id, type(error).__name__, place.filename, place.lineno)
             if scope["type"] == "http" and answered.status is None:
-                await _send_refusal(
-                    answered, RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
-                )
+                failed = RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
+                await _send_refusal(answered, failed)
         finally:
             _log(visit, answered.status or visit.status, time.monotonic() - started_s)
 

@@ -236,6 +236,24 @@ def test_a_client_that_goes_away_frees_its_place_and_the_rest_of_its_recording_i
     assert len(model.batches) == 2  # one of the three, and the later recording
 
 
+def test_who_waits_when_the_server_is_stopped_is_told() -> None:
+    at_work, may_go, answers = threading.Event(), threading.Event(), []
+
+    def wait(_: list[str]) -> None:
+        at_work.set()
+        assert may_go.wait(20)
+
+    with serving(FakeModel(before_batch=wait)) as served:
+        asking = threading.Thread(target=lambda: answers.append(served.transcribe(wav_bytes(tone(1.0)))))
+        asking.start()
+        assert at_work.wait(20)
+        served.server.config.timeout_graceful_shutdown = 0.2
+        served.server.should_exit = True
+        asking.join(20)
+        may_go.set()
+    assert [(one.status, one.error["message"]) for one in answers] == [(503, "the server is being stopped")]
+
+
 def test_no_other_page_and_no_foreign_name_is_answered(served: Served) -> None:
     short = wav_bytes(tone(1.0))
     foreign = served.transcribe(short, origin="http://elsewhere.example")

@@ -135,8 +135,8 @@ function showFinal(heard, seconds) {
     item.lastChild.append(rest);
     at("segments").append(item);
   }
-  const speed = seconds > 0 ? `, ${(heard.duration / seconds).toFixed(1)} times as fast as it was said` : "";
-  const language = heard.language ? `${heard.language}, ` : "";
+  const speed = seconds > 0 ? `, RTFx ${Number((heard.duration / seconds).toPrecision(2))}` : "";
+  const language = heard.language ? `${heard.language[0].toUpperCase()}${heard.language.slice(1)}, ` : "";
   const notes = [heard.untimed, heard.truncated].filter(Boolean).map((note) => `; ${note}`).join("");
   const nothing = heard.segments.length ? "" : "Nothing is said in it. ";
   tell("upload-state", `${nothing}${language}${clock(heard.duration)} in ${seconds.toFixed(1)} s${speed}${notes}`);
