@@ -1,13 +1,14 @@
 """What learning from hypotheses costs: drawing them, against a `generate` call a clip, and a step against one of cross entropy.
 
     python scripts/bench/bench_rollout.py --manifest ../shared/speech/manifest.jsonl [--model DIR] [--clips 32] [--rows 8]
-        [--hypotheses 4] [--repeats 3] [--device cuda]
+        [--hypotheses 4] [--repeats 3] [--device cuda] [--frozen]
 
-Drawn: batches of --rows clips by `Sampler.draw`, the greedy hypothesis and the others sampled; against transformers'
+Drawn: batches of --rows clips by `Sampler.draw`, the greedy hypothesis and the others sampled, or a beam's; against transformers'
 `generate(do_sample=True, num_return_sequences=N)` of each clip by itself, on the same prompts and features, with the same limits.
 Timed is features -> tokens; the ways take turns, medians are printed, in seconds of the core that the process had (with --device
 cuda of the wall). A step: whole weights, the same clips, each objective in a process of its own so that its peak of memory is its
-own; the first step is left out of the times.
+own; the first step is left out of the times. --frozen: the decoder alone is trained, so that a step hears its clips once;
+`mwer_twice` is the same step if it heard them for each of its two passes.
 """
 
 import argparse
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from qasr_train.batch import Batch, Reference
 from qasr_train.data.workers import load_recording
 from qasr_train.models.adapt import apply_adaptation
+from qasr_train.models.blocks.beam import Beam
 from qasr_train.models.blocks.greedy import token_limit
 from qasr_train.models.blocks.sampling import Said, Samples, rows_of, with_rows
 from qasr_train.models.families import load_trainable
@@ -50,6 +52,7 @@ OBJECTIVES: dict[str, Callable[[int], Any]] = {
     "mwer": lambda number: MWERConfig(num_hypotheses=number),
     "gspo": lambda number: GSPOConfig(num_hypotheses=number),
 }
+TWICE = "mwer_twice"  # with --frozen
 
 
 def main() -> None:
@@ -62,7 +65,8 @@ def main() -> None:
     parser.add_argument("--hypotheses", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--step", choices=list(OBJECTIVES), help=argparse.SUPPRESS)
+    parser.add_argument("--frozen", action="store_true", help="train the decoder alone")
+    parser.add_argument("--step", choices=[*OBJECTIVES, TWICE], help=argparse.SUPPRESS)
     given = parser.parse_args()
     model = load_trainable(Qwen3ASRConfig(path=given.model), device=given.device)
     assert isinstance(model, Qwen3ASR)
@@ -99,7 +103,7 @@ def clock_of(device: str) -> Callable[[], float]:
 
 def compare_drawing(model: Qwen3ASR, batches: Sequence[Batch], given: argparse.Namespace) -> None:
     """Hypotheses a second, ours and by `generate`."""
-    clock, ways = clock_of(given.device), {"draw": draw_batch, "generate a clip": generate_clips}
+    clock, ways = clock_of(given.device), {"draw": draw_batch, "generate a clip": generate_clips, "beam": search_batch}
     found: dict[str, list[float]] = {name: [] for name in ways}
     lengths: dict[str, list[int]] = {name: [] for name in ways}
     model.module.eval()
@@ -129,6 +133,13 @@ def draw_batch(model: Qwen3ASR, batch: Batch, given: argparse.Namespace) -> list
     return [len(draw.ids) for one in drawn for draw in one.draws]
 
 
+def search_batch(model: Qwen3ASR, batch: Batch, given: argparse.Namespace) -> list[int]:
+    """Tokens of each hypothesis of a beam."""
+    limits = [token_limit(duration_s) for duration_s in batch.duration_s.tolist()]
+    drawn = model.draw(batch, Beam(given.hypotheses), limits=limits)
+    return [len(draw.ids) for one in drawn for draw in one.draws]
+
+
 @torch.inference_mode()
 def generate_clips(model: Qwen3ASR, batch: Batch, given: argparse.Namespace) -> list[int]:
     """The same by a call of transformers' `generate` for each clip."""
@@ -136,7 +147,7 @@ def generate_clips(model: Qwen3ASR, batch: Batch, given: argparse.Namespace) -> 
     ends = [model.collator.end_id, model.collator.pad_id]
     for clip, row in enumerate(rows_of(batch)):
         frames = batch.input_features_mask[clip].sum()
-        width = -(-int(frames) // model.collator.chunk_frames) * model.collator.chunk_frames
+        width = -(-int(frames) // model.collator.sound.chunk_frames) * model.collator.sound.chunk_frames
         asked = with_rows(batch, [Said(clip, row.prompt)], pad_id=model.pad_id).to(given.device)
         core: Any = model.core
         ids = core.generate(
@@ -160,8 +171,9 @@ def compare_steps(given: argparse.Namespace) -> None:
     """Seconds and memory of a step by each objective, in processes of their own."""
     passed = ["manifest", "model", "clips", "rows", "hypotheses", "repeats", "device"]
     arguments = [part for name in passed for part in (f"--{name}", str(getattr(given, name)))]
-    for name in OBJECTIVES:
-        command = [sys.executable, __file__, *arguments, "--step", name]
+    frozen = ["--frozen"] if given.frozen else []
+    for name in [*OBJECTIVES, *([TWICE] if frozen else [])]:
+        command = [sys.executable, __file__, *arguments, *frozen, "--step", name]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         row = json.loads(done.stdout.splitlines()[-1])
         print(
@@ -174,9 +186,14 @@ def compare_steps(given: argparse.Namespace) -> None:
 def time_steps(model: Qwen3ASR, batches: Sequence[Batch], given: argparse.Namespace) -> dict[str, float]:
     """A step on each batch, at a learning rate that moves nothing, so that all see the same model."""
     accelerator = Accelerator(cpu=given.device == "cpu")
-    model.module = apply_adaptation(model.module, AdaptConfig(trainable=["*"]), model.parts)
-    config = OBJECTIVES[given.step](given.hypotheses)
+    model.module = apply_adaptation(
+        model.module, AdaptConfig(trainable=["decoder.*"] if given.frozen else ["*"]), model.parts
+    )
+    config = OBJECTIVES[given.step.removesuffix("_twice")](given.hypotheses)
     learner = Learner(accelerator, model, build_objective(config, model)).drawing(config, seed=0, max_new_tokens=None)
+    if given.step == TWICE:
+        assert learner.rollouts is not None
+        learner = replace(learner, rollouts=replace(learner.rollouts, shares_encoding=False))
     step = build_step(TrainerConfig(max_steps=1000), OptimConfig(lr=1e-12), learner, num_steps=1000)
     clock = clock_of(given.device)
     is_cuda, held = given.device.startswith("cuda"), peak_gib()

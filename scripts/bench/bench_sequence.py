@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of data order and draws")
     parser.add_argument("--whisper", type=Path, help="whisper-base, for `commands` (scripts/real/whisper_weights.py)")
     parser.add_argument("--steps", type=int, default=80, help="further steps of each arm")
+    parser.add_argument(
+        "--test-clips", type=int, help="of each test set of `medical`, `noise`, `corpus`, `silence`; all if left out"
+    )
     parser.add_argument("--table", action="store_true", help="print what is there, train nothing")
     arguments = parser.parse_args()
     if not arguments.table:
@@ -301,10 +304,12 @@ def evaluate_command(arguments: argparse.Namespace, part: str, seed: int) -> tup
         "general": (arguments.demo / "general" / "manifest.jsonl", ("source.split=test", "role=guard")),
         "silence": (data / "silence.jsonl", ()),
     }
+    most = () if arguments.test_clips is None else (f"source.max_utterances={arguments.test_clips}",)
     named = [
         f"suite.sets.{name}.{setting}"
         for name, (path, settings) in sets.items()
-        for setting in (f"source.path={path}", *settings)
+        for setting in (f"source.path={path}", *settings, *most)
+        if name in PARTS[part].sets
     ]
     terms = f"suite.terms={arguments.demo / 'raw' / 'terms.txt'}"
     return ("recipes/evaluate.py", "suite=demo", "~suite.sets.medical", "~suite.sets.general", *named, terms)
