@@ -337,6 +337,7 @@ PARTS = {
         {
             START: (),
             CROSS_ENTROPY: (*FURTHER[:2], "optim.lr=2e-4"),
+            "MWER, beam": (*MWER[:1], "objective.drawn_by=beam", "optim.lr=2e-4"),
             "MWER": (*MWER[:1], "optim.lr=2e-4"),
             "GSPO": (*GSPO[:2], "optim.lr=2e-4"),
             "GSPO with terms": ("experiment=terms", "optim.lr=2e-4"),
@@ -348,6 +349,7 @@ PARTS = {
         {
             START: (),
             CROSS_ENTROPY: ("optim.lr=2e-5",),
+            "MWER, beam": ("objective=mwer", "objective.drawn_by=beam", "optim.lr=2e-5"),
             "MWER": ("objective=mwer", "optim.lr=2e-5"),
             "GSPO": ("objective=gspo", "optim.lr=2e-5"),
             AS_LONG: ("optim.lr=2e-5",),
@@ -389,7 +391,7 @@ def run(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> None:
 
 def folder_of(arguments: argparse.Namespace, part: str, arm: str, seed: int) -> Path:
     """Where one arm lies."""
-    return arguments.work / f"{part}-{arm}-{seed}".replace(" ", "_")
+    return arguments.work / f"{part}-{arm}-{seed}".replace(", ", "_").replace(" ", "_")  # of a comma Hydra makes a list
 
 
 def table(arguments: argparse.Namespace, part: str) -> Iterator[str]:
