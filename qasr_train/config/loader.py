@@ -70,9 +70,11 @@ class RecordingLoader(ConfigLoaderImpl):
         Args:
             is_complete: refuse a group from which nothing is chosen yet.
         """
-        key = (self.search_dirs, config_name, tuple(overrides), is_complete)
+        key = (self.search_dirs, config_name, tuple(overrides))
         kept = _KEPT.pop(key, None)
-        if kept is None or kept.stamps != self._stamps(kept.asked):
+        if kept is not None and (kept.stamps != self._stamps(kept.asked) or (is_complete and kept.lacks_choice)):
+            kept = None
+        if kept is None:
             tree = self.load_configuration(
                 config_name, list(overrides), RunMode.RUN if is_complete else RunMode.MULTIRUN
             )
@@ -145,6 +147,11 @@ class _Kept:
     stamps: list[Any]
     tree: DictConfig
     choices: dict[str, str | None]
+
+    @property
+    def lacks_choice(self) -> bool:
+        """Whether a group that must be chosen was passed over, which is what `is_complete` refuses."""
+        return "???" in self.choices.values()
 
 
 MAX_KEPT = 64

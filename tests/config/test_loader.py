@@ -10,7 +10,7 @@ from qasr_train.config.load import Tables, load_config, register_schemas
 from qasr_train.config.loader import RecordingLoader
 from qasr_train.errors import ConfigError
 from tests.config.test_load import GIVEN, write_tables
-from tests.example_job import RECIPES, SCHEMAS
+from tests.example_job import FILES, RECIPES, SCHEMAS
 
 
 def max_steps(tables: Tables) -> int:
@@ -30,6 +30,16 @@ def test_what_was_composed_before_is_not_composed_again(tmp_path: Path, monkeypa
     assert max_steps(tables) == 99
     monkeypatch.setattr(RecordingLoader, "load_configuration", None)
     assert max_steps(tables) == 99
+
+
+def test_a_group_not_chosen_is_refused_though_its_help_was_shown_before(tmp_path: Path) -> None:
+    tables = write_tables(tmp_path, {"example.yaml": FILES["example.yaml"].replace("model: small", "model: ???")})
+    register_schemas("example", tables)
+    with open_folders("example", tables.search_dirs) as folders:
+        for _ in range(2):
+            assert compose_config(folders, [], is_complete=False).choices["model"] == "???"
+            with pytest.raises(ConfigError, match="model is missing: choose"):
+                compose_config(folders, [])
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
