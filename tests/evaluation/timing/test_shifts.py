@@ -87,7 +87,11 @@ def test_an_evaluation_writes_every_boundary_and_every_figure(tmp_path: Path, ca
     audio = str(write_wav(tmp_path / "a.wav", tone(1.0)))
     words = (TimedWord("ab", 0.0, 0.2), TimedWord("cdefgh", 0.2, 1.0))
     row = utterance(id="a", audio=audio, text="ab cdefgh", words=words, duration_s=None)
-    evaluate_timing({"own": [row]}, {"proportional": Proportional()}, tmp_path, hear=None, min_confidence=0.0)
+
+    def never(clips: Sequence[np.ndarray], language: str | None) -> list[str]:
+        raise AssertionError("a recording that is taken in one is not heard")
+
+    evaluate_timing({"own": [row]}, {"proportional": Proportional()}, tmp_path, hear=never, min_confidence=0.0)
     [figures] = json.loads((tmp_path / "alignment.json").read_text())["figures"]
     assert figures["system"] == "proportional" and figures["aas_ms"] == pytest.approx(25.0, abs=10)
     assert len(json.loads((tmp_path / "timings.jsonl").read_text())["boundaries"]) == 4
