@@ -140,7 +140,7 @@ _MARKS = {True: "yes", False: "no", None: "undecided"}
 
 def _table(sweep: ChunkSweep, config: SweepChunksConfig) -> Table:
     metric, bound = sweep.metric.upper(), f"surely below (one-sided {100 * (1 - config.alpha):.4g} %)"
-    headers = ["", f"{metric} %", "loss", bound, f"within {config.max_loss_points:g} points", "first word s"]
+    headers = ["", f"{metric} %", "loss", bound, f"within {config.max_loss_points:g}", "first word s"]
     headers += ["mean delay s", "95 % within s", "changed %", "compute s/s (this machine)"]
     rows = [["whole recordings", number(sweep.whole_percent), *[number(None)] * 8]]
     rows += [
