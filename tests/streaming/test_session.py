@@ -70,15 +70,15 @@ def test_what_is_called_stable_never_changes(policy: StreamPolicy, duration_s: i
 def test_an_hour_is_heard_with_bounded_audio_and_every_word_of_it_stands_once() -> None:
     model = HearingModel(words := [f"w{number}" for number in range(3600)])
     session = open_stream(model, replace(POLICY, chunk_s=10.0))
-    waveform, most_held, last = speech(3600), 0, ""
-    for start in range(0, len(waveform), 10 * RATE):
-        for update in session.feed(waveform[start : start + 10 * RATE]):
+    most_held, last = 0, ""
+    for first in range(0, 3600, 10):
+        for update in session.feed(speech(10, first)):
             last = update.text
         held = [one for one in vars(session).values() if isinstance(one, np.ndarray)]
         most_held = max(most_held, sum(map(len, held)) + len(session._window.waveform))
     assert most_held <= 40 * RATE and max(model.heard_s) <= 30.0
     assert last.split() == session.finish().text.split() == words
-    assert session.finals[0][1][0] == 0 and session.finals[-1][1][1] == len(waveform)
+    assert session.finals[0][1][0] == 0 and session.finals[-1][1][1] == 3600 * RATE
 
 
 def test_a_language_without_spaces_is_joined_without() -> None:
