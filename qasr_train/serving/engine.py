@@ -1,13 +1,13 @@
 """Owns the one model of a server and the thread that computes with it: whole recordings, a batch at a time, and live sessions.
 
 Input: encoded recordings in memory; samples as they come. Output: `HeardRecording`s; updates. Between two batches of a long
-recording others have their turn, so that a microphone is not silent for as long as somebody's upload lasts.
+recording whoever speaks is heard, so that a microphone is not silent for as long as somebody's upload lasts.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,8 @@ class Engine:
         )
         self._cutting = Cutting(Channels.mix, decoding.max_duration_s, decoding.overlap_s)
         self._thread = ThreadPoolExecutor(1, "compute")
+        self._num_before, self._may_go_on = 0, asyncio.Event()
+        self._may_go_on.set()
         self._readers = ThreadPoolExecutor(decoding.num_workers, "cut-uploads")
 
     async def compute(self, action: Callable[..., Result], *arguments: Any) -> Result:
@@ -102,7 +104,7 @@ class Engine:
         predictions: dict[str, Prediction] = {}
         pieces = hear_pieces(self.model, cut, decoding, context)
         try:
-            while (batch := await self.compute(next, pieces, None)) is not None:
+            while (batch := await self._next_batch(pieces)) is not None:
                 predictions.update((one.id, one) for one in batch)
                 for one in batch:
                     span = spans[one.id]
@@ -114,7 +116,7 @@ class Engine:
         return await self._with_words(cut, heard) if with_words and self.align is not None else heard
 
     def open_session(self, language: str | None, context: str) -> StreamSession:
-        """Somebody begins to speak; in the model's thread. language: as `hear`. context: "" for none.
+        """Somebody begins to speak; the session is for the model's thread alone. language: as `hear`. context: "" for none.
 
         Raises:
             ConfigError: the model cannot be told the language or the context.
@@ -126,6 +128,22 @@ class Engine:
         """Begin nothing more."""
         for pool in (self._thread, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    @contextmanager
+    def before_uploads(self) -> Iterator[None]:
+        """While the context lasts, uploads wait after the batch at work: whoever speaks is heard first."""
+        self._num_before += 1
+        self._may_go_on.clear()
+        try:
+            yield
+        finally:
+            self._num_before -= 1
+            if not self._num_before:
+                self._may_go_on.set()
+
+    async def _next_batch(self, pieces: Iterator[list[Prediction]]) -> list[Prediction] | None:
+        await self._may_go_on.wait()
+        return await self.compute(next, pieces, None)
 
     async def _with_words(self, cut: CutRecording, heard: HeardRecording) -> HeardRecording:
         assert self.align is not None

@@ -27,7 +27,6 @@ from qasr_train.serving.settings import LimitsConfig
 from qasr_train.serving.transcriptions import Places
 from qasr_train.streaming.session import StreamSession, Update
 
-_FED_S = 0.5  # seconds of sound given to a session at once: others have their turn in between
 _OVER, _REFUSED, _LATER = 1000, 1008, 1013  # codes of a socket's end
 
 
@@ -79,7 +78,10 @@ class _Live:
             RefusedError: what the client is told. WebSocketDisconnect: it has gone.
         """
         rate_hz, language, context = _parse_start(await self._next_message(), self.engine)
-        session = await self._compute(self.engine.open_session, language, context)
+        try:
+            session = self.engine.open_session(language, context)  # which computes nothing yet
+        except UserError as error:
+            raise bad(str(error)) from None
         await _send(self.socket, "ready", {})
         taking = asyncio.ensure_future(self._take(rate_hz))
         hearing = asyncio.ensure_future(self._hear(session))
@@ -119,23 +121,25 @@ class _Live:
                 )
 
     async def _hear(self, session: StreamSession) -> None:
-        """What has come, a little at a time, until nothing is left and nothing more comes."""
+        """What has come, a chunk at a time, until nothing is left and nothing more comes."""
+        num_a_chunk = round(session.policy.chunk_s * SAMPLE_RATE_HZ)
         while True:
             await self.came.wait()
             self.came.clear()
-            while (samples := self._some()) is not None:
-                for update in await self._compute(session.feed, samples):
-                    behind = {"behind_s": round(self.num_waiting / SAMPLE_RATE_HZ, 3)}
-                    await _send(self.socket, "update", asdict(update) | behind)
+            with self.engine.before_uploads():
+                while (samples := self._some(num_a_chunk)) is not None:
+                    for update in await self._compute(session.feed, samples):
+                        behind = {"behind_s": round(self.num_waiting / SAMPLE_RATE_HZ, 3)}
+                        await _send(self.socket, "update", asdict(update) | behind)
             if self.has_ended and not self.num_waiting:
                 return
 
-    def _some(self) -> np.ndarray | None:
-        """The next sound, at most `_FED_S` of it; None where none waits."""
-        if not self.num_waiting:
+    def _some(self, num_a_chunk: int) -> np.ndarray | None:
+        """The next chunk; None where it is not whole yet. At the end what is left."""
+        if not self.num_waiting or (self.num_waiting < num_a_chunk and not self.has_ended):
             return None
         waiting = self.waiting[0] if len(self.waiting) == 1 else np.concatenate(self.waiting)
-        num_given = min(len(waiting), int(_FED_S * SAMPLE_RATE_HZ))
+        num_given = min(len(waiting), num_a_chunk)
         self.waiting = [waiting[num_given:]]
         self.num_waiting = len(waiting) - num_given
         self.num_taken += num_given

@@ -21,7 +21,9 @@ from websockets.sync.client import ClientConnection, connect
 from qasr_train.errors import DataError
 from qasr_train.serving.settings import LimitsConfig
 from qasr_train.streaming.session import Update
-from tests.helpers import tone
+from qasr_train.streaming.settings import StreamPolicy
+from tests.helpers import tone, wav_bytes
+from tests.helpers_fake_model import FakeModel
 from tests.serving.helpers import Served, serving, wait_until
 
 WORDS = "one two three four five six seven eight nine ten".split()
@@ -29,6 +31,8 @@ WORDS = "one two three four five six seven eight nine ten".split()
 
 class Counting:
     """A session that says a word a second; all but the last one stay. Remembers what it was fed."""
+
+    policy = StreamPolicy(chunk_s=0.5)
 
     def __init__(self, before_chunk: Callable[[], None] = lambda: None) -> None:
         self.fed: list[np.ndarray] = []
@@ -185,6 +189,32 @@ def test_silence_on_the_line_length_and_slowness_end_a_session_in_a_sentence() -
             assert "more than 1 s behind" in rest(socket)[-1]["message"]
         finally:
             may_go.set()
+
+
+def test_whoever_speaks_is_heard_before_the_rest_of_an_upload() -> None:
+    """Two pieces of an upload: the first computes while sound comes; the second waits until that is heard."""
+    order: list[str] = []
+    at_work, may_go = threading.Event(), threading.Event()
+
+    def piece(ids: list[str]) -> None:
+        order.append("piece")
+        at_work.set()
+        assert may_go.wait(20)
+
+    session = Counting(before_chunk=lambda: order.append("chunk"))
+    with serving(FakeModel(before_batch=piece), open_live=lambda *_: session) as served:
+        upload = threading.Thread(target=lambda: served.transcribe(wav_bytes(tone(8.0))))
+        upload.start()
+        assert at_work.wait(20)
+        with dial(served) as socket:
+            assert begin(socket) == {"kind": "ready"}
+            say(socket, tone(2.0))
+            wait_until(lambda: served.engine._num_before == 1)
+            may_go.set()
+            socket.send('{"end": true}')
+            assert rest(socket)[-1]["text"] == "one two"
+        upload.join(20)
+    assert order[:2] == ["piece", "chunk"] and sorted(order) == ["chunk"] * 4 + ["piece"] * 2
 
 
 def test_what_the_model_refuses_is_told() -> None:
