@@ -1,6 +1,6 @@
 """What training with clips cut at chunk ends (augment.prefix) wins back of what streaming loses: one share a run, several seeds.
 
-    python scripts/bench/prefixes.py --work runs/prefixes --seeds 0 1 --shares 0 0.25 0.5 --chunks 2 1
+    python scripts/bench/prefixes.py --work runs/prefixes --seeds 0 1 --shares 0 0.25 0.5 --chunks 2
 
 English sentences of eSpeak NG, whose word times it tells, joined to 4 to 8 s. bundled:tiny-2 knows clips of some 2 s alone, so
 it first learns whole ones of this length; from there each share is trained on with equal steps, 0 being the control. Every model
@@ -12,9 +12,10 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -46,11 +47,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="directory for data, runs and results.jsonl")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.25, 0.5], help="of the clips that are cut")
-    parser.add_argument("--chunks", type=float, nargs="+", default=[2.0, 1.0], help="seconds; what is decoded in")
+    parser.add_argument("--chunks", type=float, nargs="+", default=[2.0], help="seconds; what is decoded in")
     parser.add_argument("--first-steps", type=int, default=200, help="on whole clips, before any share")
-    parser.add_argument("--steps", type=int, default=100, help="of each share")
+    parser.add_argument("--steps", type=int, default=70, help="of each share")
     parser.add_argument("--num-train", type=int, default=1200, help="recordings")
-    parser.add_argument("--num-test", type=int, default=120, help="recordings")
+    parser.add_argument("--num-test", type=int, default=60, help="recordings")
     parser.add_argument("--only", choices=("data", "train"), help="stop behind this")
     arguments = parser.parse_args()
     try:
@@ -77,6 +78,7 @@ def main() -> None:
         for name, model in models.items():
             measure(name, model, arguments)
         print(table(read_results(arguments.work / "results.jsonl")))
+        print(pooled_table(arguments))
 
 
 def make_data(arguments: argparse.Namespace) -> None:
@@ -160,6 +162,9 @@ def measure(name: str, model: str, arguments: argparse.Namespace) -> None:
         control = evaluated(arguments.work, f"0 seed {name.split()[-1]}", how)
         if how != OFFLINE:
             row["lost"] = difference(evaluated(arguments.work, name, OFFLINE), out)
+            row |= {
+                figure: scores["streaming"]["sets"]["own"][figure] for figure in ("changed_percent", "mean_delay_s")
+            }
         if name != BASE and control != out:
             row["against_control"] = difference(control, out)
         add_result(results, row)
@@ -180,11 +185,52 @@ def difference(before: Path, after: Path) -> list[float]:
 
 def table(rows: list[dict]) -> str:
     """A Markdown table: a line a model and way of hearing it."""
-    lines = ["| share | heard | WER % | lost against offline, points | against share 0 |", "|---|---|---:|---|---|"]
+    lines = [
+        "| share | heard | WER % | lost against offline, points | against share 0, points | shown and changed % | delay s |"
+    ]
+    lines.append("|---|---|---:|---|---|---|---|")
     for row in rows:
-        lost, won = (points(row[name]) if name in row else "" for name in ("lost", "against_control"))
-        lines.append(f"| {row['model']} | {row['how']} | {row['wer_percent']:.2f} | {lost} | {won} |")
+        cells = [points(row[name]) if name in row else "" for name in ("lost", "against_control")]
+        cells += [figure(row[name]) if name in row else "" for name in ("changed_percent", "mean_delay_s")]
+        lines.append(f"| {row['model']} | {row['how']} | {row['wer_percent']:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def pooled_table(arguments: argparse.Namespace) -> str:
+    """A Markdown table: what each share loses in chunks, all seeds together, and that beside share 0 (below 0: won back)."""
+    lines = ["| share | heard | lost against offline, points | beside share 0, points |", "|---|---|---|---|"]
+    for chunk_s in arguments.chunks:
+        how = f"{chunk_s:g} s"
+        control, num_words = errors_lost(0.0, how, arguments)
+        for share in arguments.shares:
+            lost, _ = errors_lost(share, how, arguments)
+            won = points(pooled(lost - control, num_words)) if share else ""
+            lines.append(f"| {share:g} | {how} | {points(pooled(lost, num_words))} | {won} |")
+    return "\n".join(lines)
+
+
+def errors_lost(share: float, how: str, arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """(float64 [N] errors more in chunks than offline, words) of each test recording, summed over the seeds."""
+    lost, num_words = np.zeros(arguments.num_test), np.zeros(arguments.num_test)
+    for seed in arguments.seeds:
+        for heard, sign in ((how, 1), (OFFLINE, -1)):
+            file = evaluated(arguments.work, f"{share:g} seed {seed}", heard) / "utterances.jsonl"
+            rows = sorted(map(json.loads, file.read_text(encoding="utf-8").splitlines()), key=lambda row: row["id"])
+            lost += [sign * (row["substitutions"] + row["deletions"] + row["insertions"]) for row in rows]
+            num_words += [row["num_reference_words"] / 2 for row in rows]  # each row stands in two evaluations
+    return lost, num_words
+
+
+def pooled(lost: np.ndarray, num_words: np.ndarray) -> list[float]:
+    """Points of WER, and the ends of their 95 % interval: recordings drawn anew 10,000 times, seed 0."""
+    drawn = np.random.default_rng(0).integers(len(lost), size=(10_000, len(lost)))
+    rates = 100 * lost[drawn].sum(1) / num_words[drawn].sum(1)
+    return [100 * lost.sum() / num_words.sum(), *np.percentile(rates, [2.5, 97.5]).tolist()]
+
+
+def figure(measured: Mapping[str, float]) -> str:
+    """A figure of streaming with its interval."""
+    return f"{measured['value']:.2f} [{measured['low']:.2f}, {measured['high']:.2f}]"
 
 
 def points(test: Sequence[float]) -> str:
