@@ -1,10 +1,11 @@
-"""Owns writing a text file all or nothing: as NAME.part beside it, which takes the name once everything is written.
+"""Owns writing a text file all or nothing: as NAME.part beside it, which takes the name once everything is written; or by lines.
 
 Input: a path, and text or rows. Output: the file; where writing fails, what stood there before. Errors stay OSErrors, since only
 the caller knows which setting named the path.
 """
 
 import errno
+import io
 import json
 import logging
 import os
@@ -109,6 +110,16 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], *, is_synced: bool
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count
+
+
+def open_lines(path: Path) -> TextIO:
+    """A file of JSON lines opened for appending; a last line that a kill cut short is ended, else the next were lost with it."""
+    file = open(path, "a+b")  # noqa: SIM115
+    is_cut_short = file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+    lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    if is_cut_short:
+        lines.write("\n")
+    return lines
 
 
 def without_moving_links(path: str) -> str:

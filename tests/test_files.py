@@ -11,6 +11,7 @@ import pytest
 from qasr_train.files import (
     FreeNames,
     files_below,
+    open_lines,
     os_error_sentence,
     parse_json,
     whole_file,
@@ -158,3 +159,14 @@ def test_folders_are_read_without_what_is_hidden_and_through_links(
         "linked/f.wav",
     ]
     assert caplog.messages == [f"{tmp_path / 'in'}: 1 hidden files are left out, such as ._a.wav"]
+
+
+def test_a_line_that_a_kill_cut_short_does_not_take_the_next_one_along(tmp_path: Path) -> None:
+    path = tmp_path / "done.jsonl"
+    for row in ("{}", '{"text": "é"}'):
+        with open_lines(path) as lines:
+            lines.write(f"{row}\n")
+    path.write_bytes(path.read_bytes()[:-3])
+    with open_lines(path) as lines:
+        lines.write("[]\n")
+    assert path.read_bytes() == '{}\n{"text": "é\n[]\n'.encode()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from qasr_train.alignment.text import Alignment
-from qasr_train.files import parse_json
+from qasr_train.files import open_lines, parse_json
 from qasr_train.timed.jsonl import row_of_word, word_of
 
 
@@ -26,9 +26,7 @@ class Remembered:
 
     def __enter__(self) -> Self:
         self._known = dict(_read(self.path))
-        self._file = open(self.path, "a", encoding="utf-8")
-        if _is_cut_short(self.path):
-            self._file.write("\n")  # else the next one would be lost with the line that a kill cut short
+        self._file = open_lines(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,11 +57,6 @@ def _read(path: Path) -> Iterator[tuple[str, Alignment]]:
             yield row["key"], _alignment(row, path)
         except (ValueError, KeyError, TypeError):
             continue  # cut short by a kill: the text is aligned again
-
-
-def _is_cut_short(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return bool(file.seek(0, os.SEEK_END)) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
 
 
 def _alignment(row: dict, path: Path) -> Alignment:

@@ -179,9 +179,12 @@ class _Aligning:
         key = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:24]
         found = self.remembered.get(key)
         if found is None:
-            found = align_text(
-                self.aligner, recording.waveform, text, language, hear=self.hear, min_confidence=self.min_confidence
-            )
+            try:
+                found = align_text(
+                    self.aligner, recording.waveform, text, language, hear=self.hear, min_confidence=self.min_confidence
+                )
+            except DataError as error:
+                raise DataError(f"{utterance.origin}: utterance {utterance.id!r}: {error}") from None
             found = self.remembered.add(key, found)
         return Aligned(utterance, found.moved(utterance.start_s or 0.0), recording.num_samples / SAMPLE_RATE_HZ)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio, probe_audio
 from qasr_train.errors import AudioError
-from qasr_train.files import parse_json
+from qasr_train.files import open_lines, parse_json
 from qasr_train.manifest import Utterance
 from qasr_train.transcription.long_audio import heard_range, split_at_silences
 from qasr_train.transcription.recordings.find import FoundRecording
@@ -122,7 +122,7 @@ def cut_all(
         return replace(cut_now, state=hashlib.sha256(repr(keys[index]).encode()).hexdigest()[:10])
 
     cut_ones: list[CutRecording] = []
-    with open(journal, "a", encoding="utf-8") as out, ThreadPoolExecutor(num_threads, "cut-recordings") as pool:
+    with open_lines(journal) as out, ThreadPoolExecutor(num_threads, "cut-recordings") as pool:
         try:
             for key, one in zip(keys, pool.map(cut, range(len(recordings))), strict=True):
                 if one.failed is None and key not in known:
