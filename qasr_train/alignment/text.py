@@ -48,11 +48,6 @@ class Alignment:
         """The words by so many seconds later: of a clip, with times of the recording."""
         return replace(self, words=tuple(word.moved(by_s) for word in self.words))
 
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether this is likely the text of another recording."""
-        return self.doubt > MAX_DOUBT
-
 
 def align_text(
     aligner: "Aligner",
@@ -80,7 +75,7 @@ def align_text(
     if hear is None and len(clips) > 1:
         raise DataError(
             f"a recording of {len(waveform) / SAMPLE_RATE_HZ:.0f} s is longer than the {aligner.longest_s:g} s the aligner "
-            "takes at once; name a recogniser (recogniser=PATH), which hears what words are in which part"
+            "takes at once, and is cut only where a recogniser tells what words are in which part (align.py recogniser=PATH)"
         )
     texts = hear([waveform[begin:end] for begin, end in clips], language) if hear else []
     heard = [aligner.split(one, language) for one in texts]
