@@ -11,6 +11,7 @@ from tests.helpers import ROOT
 
 RELATIVE = 1e-3  # another CPU sums in another order
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.])")
+HEARD = ("jobs", "evaluate")  # parts that hold probabilities of a model's tokens
 OF_ONE_MACHINE = (".tensors",)  # digests of weights: any other order of a sum changes them
 
 
@@ -44,7 +45,7 @@ def test_scores_and_comparisons() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", [part for part in PARTS if part not in ("scores", "losses")])
 def test_texts(part: str) -> None:
-    compare(part)
+    compare(part, relative=RELATIVE if part in HEARD else 0.0)
 
 
 @pytest.mark.slow

@@ -66,7 +66,7 @@ def qasr(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Qasr:
 def test_it_holds_the_bundled_models(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    for folder in ("tiny", "tiny-2", "tiny-aligner"):
+    for folder in ("tiny", "tiny-2", "tiny-aligner", "serve"):
         for path in (ROOT / "qasr_train" / "assets" / folder).iterdir():
             assert f"qasr_train/assets/{folder}/{path.name}" in names
 
@@ -75,7 +75,7 @@ def test_it_lists_every_job_and_has_every_config(qasr: Qasr) -> None:
     listed = qasr()
     for name in RECIPES:
         assert f"\n  {name} " in listed
-        assert ": ???" in qasr(name, "--cfg", "job") or name in ("finetune", "show_batch", "transcribe")
+        assert ": ???" in qasr(name, "--cfg", "job") or name in ("finetune", "serve", "show_batch", "transcribe")
     assert "  model: " in qasr("finetune", "--help")
     assert qasr("--version").startswith("qasr_train ")
     assert "torch: " in qasr("info")
