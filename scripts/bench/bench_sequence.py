@@ -19,16 +19,14 @@ being what is drawn.
 
 import argparse
 import json
-import random
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -37,20 +35,11 @@ from qasr_train.evaluation.comparing.pairs import Pair, pair_runs
 from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import load_run
 from scripts import steps
-from scripts.demo.clips import Clip
-from scripts.demo.make_data import MEDICAL_TIMBRES, Row, write_corpus
-from scripts.demo.medical import draw_medical_sentences
-from scripts.demo.synthesis import HELD_OUT_TIMBRES, SAMPLE_RATE_HZ, draw_delivery
+from scripts.bench.sequence_data import SHARED, make_data
 
 step = partial(steps.step, threads=1)  # as `make demo`
-SHARED = Path("../shared")
 DIGIT_SPEAKERS = ("george", "jackson", "nicolas")  # left out with seeds 0, 1, 2
-NUM_TEST = {"dev": 200, "known": 300, "new": 300}
-NUM_CORPUS = {"train": 2000, "dev": 300, "known": 700, "new": 700}
-CORPUS_SNR_DB = (0.0, 10.0)
 CORPUS_STEPS, COMMANDS_STEPS = 300, 200  # of cross entropy, before the arms
-PIECE_S = 3.0  # of the noises
-LEVELS_DB = (0.0, -12.0, -24.0)
 START, CROSS_ENTROPY, AS_LONG = "start", "cross entropy", "cross entropy, as long"
 AS_LONG_STEPS = 3
 
@@ -94,72 +83,6 @@ def run_all(arguments: argparse.Namespace) -> None:
         for seed in arguments.seeds:
             for arm in PARTS[part].arms:
                 run(arguments, part, arm, seed)
-
-
-def make_data(demo: Path, data: Path) -> None:
-    """Test sentences that no split of the demo holds, and noises without speech."""
-    if not (data / "medical.jsonl").exists():
-        known = {word for row in medical_rows(demo) if row["split"] == "train" for word in row["text"].split()}
-        texts = [text for text in fresh_sentences(demo, 4 * sum(NUM_TEST.values())) if known.issuperset(text.split())]
-        write_medical(data, "medical", texts, NUM_TEST, (5.0, 20.0))
-    if not (data / "corpus.jsonl").exists():
-        write_medical(data, "corpus", fresh_sentences(demo, sum(NUM_CORPUS.values()) + 600), NUM_CORPUS, CORPUS_SNR_DB)
-    if not (data / "silence.jsonl").exists():
-        write_noises(data)
-
-
-def medical_rows(demo: Path) -> list[dict]:
-    """The manifest of the demo's medical clips."""
-    return [json.loads(line) for line in (demo / "raw" / "medical.jsonl").read_text().splitlines()]
-
-
-def fresh_sentences(demo: Path, number: int) -> list[str]:
-    """Medical sentences that the demo does not hold."""
-    held = {row["text"] for row in medical_rows(demo)}
-    return [text for text in draw_medical_sentences(number, random.Random("sequence")) if text not in held]
-
-
-def write_medical(
-    data: Path, name: str, texts: Sequence[str], numbers: Mapping[str, int], snr_db: tuple[float, float]
-) -> None:
-    """Sentences in noise, each split with texts of its own, `new` alone in voices that nothing was trained on."""
-    rng, planned, begin = random.Random(f"sequence-{name}"), [], 0
-    for split, number in numbers.items():
-        taken, begin = texts[begin : begin + number], begin + number
-        if len(taken) < number:
-            raise ValueError(f"{len(taken)} sentences are left for {split} of {name}, {number} are wanted")
-        timbres = HELD_OUT_TIMBRES if split == "new" else MEDICAL_TIMBRES
-        for i, text in enumerate(taken):
-            clip = Clip(text, "English", draw_delivery("English", timbres, split != "train", rng))
-            planned.append(Row(f"audio/{name}-{split}/{i:05d}.wav", clip, split, rng.uniform(*snr_db)))
-    write_corpus(data, name, planned, 1)
-
-
-def noise_files() -> tuple[list[Path], list[Path]]:
-    """(to train with, to test with): every second of the shared noises."""
-    files = sorted((SHARED / "noise" / "audio").iterdir())
-    return files[1::2], files[::2]
-
-
-def write_noises(data: Path) -> None:
-    """Pieces of the shared noises, each at several levels, as clips whose text is empty."""
-    (data / "audio" / "silence").mkdir(parents=True, exist_ok=True)
-    lines = []
-    trained, tested = noise_files()
-    train_lines = "".join(json.dumps({"audio": str(path.resolve())}) + "\n" for path in trained)
-    (data / "noises.jsonl").write_text(train_lines, encoding="utf-8")
-    for path in tested:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        if rate != SAMPLE_RATE_HZ:
-            continue
-        length = int(PIECE_S * rate)
-        for i in range(len(samples) // length):
-            for level_db in LEVELS_DB:
-                name = f"audio/silence/{path.stem}_{i}_{-level_db:.0f}.wav"
-                piece = samples[i * length : (i + 1) * length, 0] * np.float32(10 ** (level_db / 20))
-                soundfile.write(data / name, piece, rate, subtype="PCM_16")
-                lines.append(json.dumps({"audio": name, "text": "", "language": "English", "speaker": path.stem}))
-    (data / "silence.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def start_of(arguments: argparse.Namespace, part: str, seed: int) -> Path:
