@@ -3,14 +3,22 @@
 Input: the utterances a source gives an epoch. Output: what is planned and batched instead, with true durations. Opens no audio.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
 from qasr_train.augment.settings import JoinConfig, SilenceConfig, SpeedConfig
-from qasr_train.augment.variants import NO_AUDIO, Variant, copy_of, uniforms, utterance_rng, utterance_uniform, vary
+from qasr_train.augment.variants import (
+    NO_AUDIO,
+    Variant,
+    VariedUtterances,
+    copy_of,
+    uniforms,
+    utterance_rng,
+    utterance_uniform,
+    vary,
+)
 from qasr_train.manifest import Utterance
 from qasr_train.sources.table import Joined, durations_of
 from qasr_train.text.alternatives.notation import first_spelling
@@ -38,37 +46,11 @@ def draw_speeds(
     factors[is_drawn] = np.array(config.factors)[(drawn[is_drawn] * len(config.factors)).astype(np.int64)]
     durations_s = durations_of(utterances)
     factors[durations_s / factors > limits.max_duration_s] = 1.0
-    return SpedUtterances(utterances, factors, durations_s / factors)
+    return VariedUtterances(utterances, factors, durations_s / factors, _at_speed)
 
 
-@dataclass(frozen=True, eq=False)
-class SpedUtterances(Sequence[Utterance]):
-    """Utterances with a speed each; a `Variant` is made of one when it is asked for, as the list may have millions.
-
-    factors: float64 [N]; 1 leaves an utterance as it is. durations_s: float64 [N], at that speed.
-    """
-
-    base: Sequence[Utterance]
-    factors: np.ndarray
-    durations_s: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    @overload
-    def __getitem__(self, index: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, index: slice) -> "SpedUtterances": ...
-    def __getitem__(self, index: int | slice) -> "Utterance | SpedUtterances":
-        if isinstance(index, slice):
-            return SpedUtterances(self.base[index], self.factors[index], self.durations_s[index])
-        return self._at_speed(self.base[index], float(self.factors[index]), float(self.durations_s[index]))
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return map(self._at_speed, self.base, self.factors.tolist(), self.durations_s.tolist())
-
-    def _at_speed(self, utterance: Utterance, factor: float, duration_s: float) -> Utterance:
-        return utterance if factor == 1.0 else vary(utterance, speed=factor, duration_s=duration_s)
+def _at_speed(utterance: Utterance, factor: float, duration_s: float) -> Utterance:
+    return utterance if factor == 1.0 else vary(utterance, speed=factor, duration_s=duration_s)
 
 
 def join_clips(

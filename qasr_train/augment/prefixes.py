@@ -5,14 +5,12 @@ them cut, true durations with them; and sentences on what cannot be cut and why.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import overload
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from qasr_train.augment.settings import PrefixConfig
-from qasr_train.augment.variants import Variant, uniforms, utterance_rng, vary
+from qasr_train.augment.variants import Variant, VariedUtterances, uniforms, utterance_rng, vary
 from qasr_train.errors import DataError
 from qasr_train.manifest import Utterance
 from qasr_train.sources.table import durations_of, have_words, take
@@ -40,34 +38,7 @@ def draw_prefixes(
     cuts_s = np.full(len(utterances), np.nan)
     for i in np.flatnonzero(is_drawn & is_long & have_words(drawn_of)).tolist():
         cuts_s[i] = _draw_cut(utterances[i], config, seed=seed, epoch=epoch)
-    return CutUtterances(utterances, cuts_s, np.where(np.isnan(cuts_s), durations_s, cuts_s))
-
-
-@dataclass(frozen=True, eq=False)
-class CutUtterances(Sequence[Utterance]):
-    """Utterances, some of them cut; a `Variant` is made of one when it is asked for, as the list may have millions.
-
-    cuts_s: float64 [N]; seconds of the clip as it is heard, NaN where it is not cut. durations_s: float64 [N], as cut.
-    """
-
-    base: Sequence[Utterance]
-    cuts_s: np.ndarray
-    durations_s: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    @overload
-    def __getitem__(self, index: int) -> Utterance: ...
-    @overload
-    def __getitem__(self, index: slice) -> "CutUtterances": ...
-    def __getitem__(self, index: int | slice) -> "Utterance | CutUtterances":
-        if isinstance(index, slice):
-            return CutUtterances(self.base[index], self.cuts_s[index], self.durations_s[index])
-        return _cut(self.base[index], float(self.cuts_s[index]))
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return map(_cut, self.base, self.cuts_s.tolist())
+    return VariedUtterances(utterances, cuts_s, np.where(np.isnan(cuts_s), durations_s, cuts_s), _cut)
 
 
 def chunk_ends(utterance: Utterance, chunks_s: Sequence[float]) -> list[list[float]]:
@@ -138,14 +109,15 @@ def _draw_cut(utterance: Utterance, config: PrefixConfig, *, seed: int, epoch: i
     return ends_s[int(rng.integers(len(ends_s)))]
 
 
-def _cut(utterance: Utterance, cut_s: float) -> Utterance:
+def _cut(utterance: Utterance, cut_s: float, duration_s: float) -> Utterance:
+    """Cut at `cut_s` seconds of the clip as it is heard; as it is where that is NaN."""
     if np.isnan(cut_s):
         return utterance
     at_s = _in_recording(utterance, cut_s)
     spoken = _spoken(utterance)
     said = spoken and spoken.until(at_s)
     assert said is not None, "such a cut is not drawn"
-    return vary(utterance, text=said.text, words=said.words, duration_s=cut_s, end_s=at_s, is_prefix=True)
+    return vary(utterance, text=said.text, words=said.words, duration_s=duration_s, end_s=at_s, is_prefix=True)
 
 
 def _spoken(utterance: Utterance) -> SpokenText | None:

@@ -1,15 +1,16 @@
 """Owns `Variant`: an utterance as one epoch presents it (sped up, cut, joined from several, silent), and the seed of its draws.
 
-Input: an `Utterance`, the run's seed and the epoch. Output: a `Variant` and its waveform; generators that depend on nothing else,
-so that what is drawn does not depend on the number of workers, processes, or where a run was resumed. Imports no torch.
+Input: an `Utterance`, the run's seed and the epoch. Output: a `Variant` and its waveform; lists of which each is made when it is
+asked for; generators that depend on nothing else, so that what is drawn does not depend on the number of workers, processes, or
+where a run was resumed. Imports no torch.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import soxr
@@ -50,6 +51,35 @@ def vary(utterance: Utterance, **changes: Any) -> Variant:
     if not isinstance(utterance, Variant):
         utterance = Variant(*_values(utterance))
     return dataclasses.replace(utterance, **changes)
+
+
+@dataclass(frozen=True, eq=False)
+class VariedUtterances(Sequence[Utterance]):
+    """Utterances, some of them changed by a number each; a `Variant` is made when it is asked for, as the list may have millions.
+
+    numbers: float64 [N]; a speed, or where a clip is cut. durations_s: float64 [N], as changed.
+    change: an utterance, its number and its duration -> the utterance, changed or as it is; pickles, for loader workers.
+    """
+
+    base: Sequence[Utterance]
+    numbers: np.ndarray
+    durations_s: np.ndarray
+    change: Callable[[Utterance, float, float], Utterance]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    @overload
+    def __getitem__(self, index: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, index: slice) -> "VariedUtterances": ...
+    def __getitem__(self, index: int | slice) -> "Utterance | VariedUtterances":
+        if isinstance(index, slice):
+            return VariedUtterances(self.base[index], self.numbers[index], self.durations_s[index], self.change)
+        return self.change(self.base[index], float(self.numbers[index]), float(self.durations_s[index]))
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return map(self.change, self.base, self.numbers.tolist(), self.durations_s.tolist())
 
 
 def utterance_seed(seed: int, epoch: int, utterance: Utterance, purpose: str) -> int:

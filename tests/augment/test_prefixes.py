@@ -13,9 +13,9 @@ import torch
 
 from qasr_train.augment.augmenter import make_augmenter
 from qasr_train.augment.clip_changes import Changes, make_changes
-from qasr_train.augment.prefixes import CutUtterances, chunk_ends, describe_prefixes, draw_prefixes
+from qasr_train.augment.prefixes import chunk_ends, describe_prefixes, draw_prefixes
 from qasr_train.augment.settings import AugmentConfig, ContextConfig, JoinConfig, PrefixConfig, SpeedConfig
-from qasr_train.augment.variants import Variant, mark_copies, vary
+from qasr_train.augment.variants import Variant, VariedUtterances, mark_copies, vary
 from qasr_train.data.feature_cache import CachedMels
 from qasr_train.data.settings import CacheConfig
 from qasr_train.data.workers import load_recording
@@ -47,9 +47,9 @@ def clips(number: int, **fields: Any) -> list[Utterance]:
     return [clip(id=f"u{n}", **fields) for n in range(number)]
 
 
-def drawn(rows: Sequence[Utterance], config: PrefixConfig = ON, *, epoch: int = 0) -> CutUtterances:
+def drawn(rows: Sequence[Utterance], config: PrefixConfig = ON, *, epoch: int = 0) -> VariedUtterances:
     cut = draw_prefixes(rows, config, drawn_of=rows, seed=1, epoch=epoch)
-    assert isinstance(cut, CutUtterances)
+    assert isinstance(cut, VariedUtterances)
     return cut
 
 
@@ -89,14 +89,14 @@ def test_a_cut_before_a_word_has_ended_is_taught_as_no_speech() -> None:
 
 def test_a_share_is_cut_by_seed_epoch_id_and_copy_alone() -> None:
     rows, config = clips(800), PrefixConfig(0.25, [2.0, 3.5])
-    cuts_s = drawn(rows, config).cuts_s
+    cuts_s = drawn(rows, config).numbers
     assert np.mean(~np.isnan(cuts_s)) == pytest.approx(0.25, abs=0.05)
     counted = Counter(cuts_s[~np.isnan(cuts_s)].tolist())
     assert counted.keys() == {2.0, 4.0, 3.5, 7.0} and min(counted.values()) > 30  # a quarter of 200 each
-    backwards = drawn(rows[::-1], config).cuts_s[::-1]
+    backwards = drawn(rows[::-1], config).numbers[::-1]
     assert np.array_equal(cuts_s, backwards, equal_nan=True)
-    assert not np.array_equal(cuts_s, drawn(rows, config, epoch=1).cuts_s, equal_nan=True)
-    twice = drawn(mark_copies([*rows, *rows]), config).cuts_s
+    assert not np.array_equal(cuts_s, drawn(rows, config, epoch=1).numbers, equal_nan=True)
+    twice = drawn(mark_copies([*rows, *rows]), config).numbers
     assert np.array_equal(twice[:800], cuts_s, equal_nan=True)
     assert not np.array_equal(twice[800:], cuts_s, equal_nan=True)
 
