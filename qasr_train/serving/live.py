@@ -18,13 +18,14 @@ from starlette.websockets import WebSocketDisconnect
 
 from qasr_train.audio.decode import MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_RATE_HZ
 from qasr_train.errors import UserError
-from qasr_train.files import parse_json
+from qasr_train.files import parse_json, without_lone_surrogates
 from qasr_train.serving.engine import Engine
 from qasr_train.serving.fields import parse_context, parse_language
 from qasr_train.serving.guard import VISIT, Visit
 from qasr_train.serving.refusals import RefusedError, bad
 from qasr_train.serving.settings import LimitsConfig
 from qasr_train.serving.transcriptions import Places
+from qasr_train.serving.uploads import MAX_FIELD_BYTES
 from qasr_train.streaming.session import StreamSession, Update
 
 _OVER, _REFUSED, _LATER = 1000, 1008, 1013  # codes of a socket's end
@@ -168,6 +169,8 @@ class _Live:
 
 def _parse_start(message: str | bytes, engine: Engine) -> tuple[int, str | None, str]:
     """(sample rate in Hz, the model's name of the language or None, context)."""
+    if len(message) > MAX_FIELD_BYTES:  # as a form's `prompt`: the model hears the context with every chunk
+        raise bad(f"the first message is longer than the {MAX_FIELD_BYTES} characters taken; shorten its context")
     start = _object_of(message)
     rate_hz = start.pop("sample_rate_hz", None)
     language, context = start.pop("language", None), start.pop("context", None)
@@ -179,6 +182,7 @@ def _parse_start(message: str | bytes, engine: Engine) -> tuple[int, str | None,
         )
     if not isinstance(language, str | None) or not isinstance(context, str | None):
         raise bad("language and context: expected text, or null")
+    language, context = (one and without_lone_surrogates(one) for one in (language, context))
     ability = engine.ability
     return int(rate_hz), parse_language(language, ability), parse_context(context, ability) or ""
 

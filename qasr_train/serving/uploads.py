@@ -15,8 +15,9 @@ from starlette.requests import Request
 
 from qasr_train.serving.refusals import RefusedError, bad
 
-_MAX_FIELDS, _MAX_FIELD_BYTES = 32, 16 * 1024
-_FRAME_BYTES = _MAX_FIELDS * _MAX_FIELD_BYTES  # that a form may hold besides its file
+MAX_FIELD_BYTES = 16 * 1024  # of what is no file
+_MAX_FIELDS = 32
+_FRAME_BYTES = _MAX_FIELDS * MAX_FIELD_BYTES  # that a form may hold besides its file
 
 
 class _InMemory(MultiPartParser):
@@ -42,7 +43,7 @@ async def read_form(request: Request, *, max_bytes: int, idle_s: float) -> tuple
     if stated.isdigit() and int(stated) > limit:
         raise _too_large(max_bytes)
     body = _limited(request, limit, max_bytes, idle_s)
-    parser = _InMemory(request.headers, body, max_files=1, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES)
+    parser = _InMemory(request.headers, body, max_files=1, max_fields=_MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     try:
         form = await parser.parse()
     except MultiPartException as error:

@@ -156,6 +156,11 @@ def is_refused(served: Served) -> bool:
         (['{"sample_rate_hz": 100}'], "sample_rate_hz: expected a number from 4000"),
         (['{"sample_rate_hz": null}'], "sample_rate_hz: expected a number"),
         (['{"sample_rate_hz": 16000, "language": "xx-nope"}'], "language=xx-nope: not known"),
+        (['{"sample_rate_hz": 16000, "language": "\\ud800"}'], "language=\ufffd: not known"),
+        (
+            ['{"sample_rate_hz": 16000, "context": "' + "a " * 10_000 + '"}'],
+            "the first message is longer than the 16384",
+        ),
         (['{"sample_rate_hz": 16000, "langage": "en"}'], "the first message knows"),
         (['{"sample_rate_hz": 16000, "context": 3}'], "language and context: expected text"),
         (['{"sample_rate_hz": 16000}', b"\0\0\0"], "a frame of 3 bytes"),
@@ -169,6 +174,12 @@ def test_messages_that_mean_nothing_are_told(messages: list[Any], sentence: str)
         told = rest(socket)[-1]
         assert told["kind"] == "error" and told["message"].startswith(sentence)
         assert socket.close_code == 1008
+
+
+def test_half_a_character_of_a_context_reaches_no_tokenizer() -> None:
+    with listening() as (served, opened), dial(served) as socket:
+        begin(socket, context="Ana \ud800")
+    assert opened == [(None, "Ana \ufffd")]
 
 
 def test_silence_on_the_line_length_and_slowness_end_a_session_in_a_sentence() -> None:
