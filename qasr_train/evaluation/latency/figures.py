@@ -1,6 +1,6 @@
 """Owns the figures of streams, of each set: delays of words, the share that changed, seconds of compute a second.
 
-Input: a `ScoredRun`. Output: `StreamScores`. Intervals are made by drawing speakers (utterances where fewer than two are named)
+Input: scored rows. Output: `StreamScores`. Intervals are made by drawing speakers (utterances where fewer than two are named)
 anew, 1,000 times with one seed, since the 95th percentile of pooled words has no simple formula (Efron 1979).
 """
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qasr_train.evaluation.latency.words import StreamedWords, streamed_words
-from qasr_train.evaluation.scoring.score import ScoredRun
+from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.significance import independent_units
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
+from qasr_train.text.normalize import Normalizer
 
 NUM_DRAWS = 1000
 SEED = 0
@@ -60,22 +61,24 @@ class StreamScores:
         return asdict(self)
 
 
-def stream_scores(run: ScoredRun) -> StreamScores | None:
+def stream_scores(
+    rows: Sequence[UtteranceScore], normalizer: Normalizer, resampling: Resampling
+) -> StreamScores | None:
     """None where nothing was heard as it came."""
-    heard = [(row, words) for row in run.rows if (words := streamed_words(row, run.normalizer)) is not None]
+    heard = [(row, words) for row in rows if (words := streamed_words(row, normalizer)) is not None]
     if not heard:
         return None
     sets: dict[str, list[tuple[UtteranceScore, StreamedWords]]] = {}
     for row, words in heard:
         sets.setdefault(row.prediction.set, []).append((row, words))
-    return StreamScores(_score(heard, run), {name: _score(pairs, run) for name, pairs in sets.items()})
+    return StreamScores(_score(heard, resampling), {name: _score(pairs, resampling) for name, pairs in sets.items()})
 
 
-def _score(pairs: Sequence[tuple[UtteranceScore, StreamedWords]], run: ScoredRun) -> StreamScore:
+def _score(pairs: Sequence[tuple[UtteranceScore, StreamedWords]], resampling: Resampling) -> StreamScore:
     speakers = [row.prediction.speaker for row, _ in pairs]
-    units = independent_units(speakers, run.resampling.resample_by).numbers
+    units = independent_units(speakers, resampling.resample_by).numbers
     words = [one for _, one in pairs]
-    draws = _Draws(int(units.max()) + 1, run.resampling.confidence)
+    draws = _Draws(int(units.max()) + 1, resampling.confidence)
     first = [(one.first_delay_s, unit) for one, unit in zip(words, units, strict=True) if one.first_delay_s is not None]
     delays = [(delay, unit) for one, unit in zip(words, units, strict=True) for delay in one.delays_s]
     shown = [(one.num_changed, one.num_shown) for one in words]

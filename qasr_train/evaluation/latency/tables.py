@@ -1,6 +1,6 @@
 """Owns the table of streams: how soon the words of each set stand, how many change. Input: a `ScoredRun`. Output: `Table`s."""
 
-from qasr_train.evaluation.latency.figures import Estimate, stream_scores
+from qasr_train.evaluation.latency.figures import Estimate
 from qasr_train.evaluation.scoring.metrics import TWO_SIDED
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.pages.table import Table, number
@@ -16,7 +16,7 @@ _HEADERS = ["", "first word s", TWO_SIDED, "mean delay s", TWO_SIDED, "95 % with
 
 def stream_tables(run: ScoredRun) -> list[Table]:
     """[] where nothing was heard as it came."""
-    scores = stream_scores(run)
+    scores = run.streaming
     if scores is None:
         return []
     named = scores.sets | ({"all sets, pooled": scores.overall} if len(scores.sets) > 1 else {})

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from qasr_train.errors import ConfigError, DataError
-from qasr_train.evaluation.latency.figures import stream_scores
 from qasr_train.evaluation.scoring.entities import CountedTerms, counted_terms, find_terms
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
@@ -65,7 +64,6 @@ def _utterance_rows(run: ScoredRun) -> Iterator[dict[str, Any]]:
 def scores_row(run: ScoredRun) -> dict[str, Any]:
     """The content of scores.json."""
     versions, spellings = library_versions(), spellings_json(run.rows, run.lexicon)
-    streams = stream_scores(run)
     return {
         "version": SCORES_VERSION,
         "normalizer": run.normalizer.name,
@@ -88,7 +86,7 @@ def scores_row(run: ScoredRun) -> dict[str, Any]:
         **({"style": run.style.to_json()} if run.style else {}),
         **({"words": run.words.to_json()} if run.words else {}),
         **({"spellings": spellings} if spellings else {}),
-        **({"streaming": streams.to_json()} if streams else {}),
+        **({"streaming": run.streaming.to_json()} if run.streaming else {}),
         **({"columns": [column.to_json() for column in run.columns]} if run.by.names else {}),
         "warnings": run.warnings,
         "versions": versions,

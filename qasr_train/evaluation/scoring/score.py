@@ -12,6 +12,7 @@ from typing import Any
 from qasr_train.errors import DataError
 from qasr_train.evaluation.columns.scored import ColumnScores, column_scores
 from qasr_train.evaluation.columns.values import By
+from qasr_train.evaluation.latency.figures import StreamScores, stream_scores
 from qasr_train.evaluation.scoring.alignment import row_warnings, score_utterances
 from qasr_train.evaluation.scoring.context_echo import ContextScores, follow_context, score_context
 from qasr_train.evaluation.scoring.entities import (
@@ -137,6 +138,11 @@ class ScoredRun:
     def style(self) -> StyleScores | None:
         """How its outputs are written; None where no trait is asked for."""
         return score_style(self.rows, self.normalizer, self.traits, self.resampling)
+
+    @cached_property
+    def streaming(self) -> StreamScores | None:
+        """How soon the words of streams stood; None where nothing was heard as it came."""
+        return stream_scores(self.rows, self.normalizer, self.resampling)
 
     @cached_property
     def columns(self) -> list[ColumnScores]:

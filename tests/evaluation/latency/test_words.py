@@ -4,14 +4,17 @@ from typing import Any
 
 import pytest
 
-from qasr_train.evaluation.latency.figures import Estimate, stream_scores
+from qasr_train.evaluation.latency import figures
+from qasr_train.evaluation.latency.figures import Estimate
 from qasr_train.evaluation.latency.tables import stream_tables
-from qasr_train.evaluation.latency.words import streamed_words
+from qasr_train.evaluation.latency.words import StreamedWords, streamed_words
+from qasr_train.evaluation.report.tables import text_tables
 from qasr_train.evaluation.scoring.run_files import scores_row
 from qasr_train.evaluation.scoring.score import ScoredRun, score_predictions
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.pages.table import ABSENT
 from qasr_train.streaming.shown import Shown, Streamed
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.text.normalize import Normalizer, get_normalizer
 from qasr_train.timed.base import TimedWord
 from qasr_train.transcription.predictions import Prediction
 
@@ -76,7 +79,7 @@ def test_the_characters_of_a_word_share_its_time_where_characters_are_counted() 
 
 def test_without_times_only_changes_are_known() -> None:
     run = scored(heard(GROWING))
-    scores = stream_scores(run)
+    scores = run.streaming
     assert scores is not None
     [score] = scores.sets.values()
     assert score.first_word_delay_s is score.mean_delay_s is score.p95_delay_s is None
@@ -89,13 +92,13 @@ def test_recordings_that_failed_and_those_heard_whole_are_left_out() -> None:
     failed = heard(GROWING, ENDS_S, failed="no sound", pred_text="")
     whole = Prediction(None, 1.0, 1.0, COLOURS, COLOURS, id="u2", set="a", language="English")
     run = scored(failed, whole)
-    assert stream_scores(run) is None and stream_tables(run) == [] and "streaming" not in scores_row(run)
+    assert run.streaming is None and stream_tables(run) == [] and "streaming" not in scores_row(run)
 
 
 def test_figures_pool_words_and_intervals_draw_utterances() -> None:
     """Delays of 1, 2, 1, 2 s and of 3, 4, 3, 4 s: drawn twice of two, they mean 1.5, 2.5 or 3.5 s (1, 2, 1 of 4)."""
     late = heard([(at + 2.0, text) for at, text in GROWING], ENDS_S, id="u2", time_s=5.2)
-    scores = stream_scores(run := scored(heard(GROWING, ENDS_S), late))
+    scores = (run := scored(heard(GROWING, ENDS_S), late)).streaming
     assert scores is not None and scores.overall == scores.sets["a"]
     score = scores.overall
     assert score.mean_delay_s == Estimate(2.5, 1.5, 3.5)
@@ -104,3 +107,15 @@ def test_figures_pool_words_and_intervals_draw_utterances() -> None:
     assert score.changed_percent == Estimate(20.0, 20.0, 20.0)
     assert score.compute_s_per_s == pytest.approx((1.3 + 5.2) / 13.0)
     assert scores_row(run)["streaming"]["sets"]["a"]["mean_delay_s"] == {"value": 2.5, "low": 1.5, "high": 3.5}
+
+
+def test_figures_are_made_once_for_all_who_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, asked = scored(heard(GROWING, ENDS_S)), list[int]()
+
+    def counted(row: UtteranceScore, normalizer: Normalizer) -> StreamedWords | None:
+        asked.append(1)
+        return streamed_words(row, normalizer)
+
+    monkeypatch.setattr(figures, "streamed_words", counted)
+    scores_row(run), stream_tables(run), text_tables(run)
+    assert asked == [1]
