@@ -121,7 +121,7 @@ def _cut(utterance: Utterance, cut_s: float, duration_s: float) -> Utterance:
 
 
 def _spoken(utterance: Utterance) -> SpokenText | None:
-    return SpokenText.of(first_spelling(utterance.text or "").strip(), utterance.words) if utterance.words else None
+    return SpokenText.of(first_spelling(utterance.text or ""), utterance.words) if utterance.words else None
 
 
 def _in_recording(utterance: Utterance, heard_s: float) -> float:

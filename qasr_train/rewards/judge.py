@@ -13,9 +13,9 @@ import kaldialign
 from rapidfuzz.distance import LCSseq, Levenshtein
 
 from qasr_train.rewards.base import Asked, Hypothesis
-from qasr_train.rewards.settings import Style
+from qasr_train.rewards.settings import RewardRules
 from qasr_train.text.languages import CER_LANGUAGES
-from qasr_train.text.normalize import Normalizer
+from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import TermFinder
 from qasr_train.text.tokens import has_loop, tokens
 
@@ -61,13 +61,11 @@ class Judge:
     gate_error_rate, style: see `RewardRules`.
     """
 
-    def __init__(
-        self, normalizer: Normalizer, *, spellings: Mapping[str, str], gate_error_rate: float, style: Style
-    ) -> None:
-        """spellings: of a term list, each the spelling of a term; {}: there is none."""
-        self.gate_error_rate, self.style = gate_error_rate, style
-        self._normalizer = normalizer
-        self._spellings = dict(spellings)
+    def __init__(self, rules: RewardRules, spellings: Mapping[str, str] | None = None) -> None:
+        """spellings: of the term list that `rules.terms` names, each the spelling of a term; None: there is none."""
+        self.gate_error_rate, self.style = rules.gate_error_rate, rules.style
+        self._normalizer = normalizer = get_normalizer(rules.normalizer)
+        self._spellings = dict(spellings or {})
         self._normalized: Callable[[str, str | None], str] = lru_cache(_KEPT)(normalizer.normalize)
         self._compared = lru_cache(_KEPT)(self._compare)
         self._finder = lru_cache(256)(self._make_finder)

@@ -12,7 +12,6 @@ from qasr_train.rewards import answers, errors
 from qasr_train.rewards.base import Asked, Hypothesis, Reward
 from qasr_train.rewards.judge import Judge
 from qasr_train.rewards.settings import RewardRules
-from qasr_train.text.normalize import get_normalizer
 from qasr_train.text.terms import read_terms
 
 JudgedReward = Callable[[Asked, Hypothesis, Judge], float | None]
@@ -69,12 +68,7 @@ def make_rewards(weights: Mapping[str, float], rules: RewardRules) -> Rewards:
     """
     check_weights(weights)
     terms = read_terms(rules.terms, "objective.reward_rules.terms") if rules.terms else None
-    judge = Judge(
-        get_normalizer(rules.normalizer),
-        spellings=terms.spellings if terms else {},
-        gate_error_rate=rules.gate_error_rate,
-        style=rules.style,
-    )
+    judge = Judge(rules, terms.spellings if terms else None)
     chosen = {name: weight for name, weight in weights.items() if weight}
     return Rewards(chosen, {name: _by_rules(REWARDS[name], judge) for name in chosen})
 

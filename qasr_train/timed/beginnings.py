@@ -18,7 +18,8 @@ _SPOKEN_MARKS = "%&@#§"  # Unicode counts them among punctuation, and people sa
 class SpokenText:
     """A transcript, its words, and where in it each of them ends.
 
-    words: in order, those that hold something spoken. ends: of each, the place in `text` behind it and the marks that close it.
+    text: without blanks around it. words: in order, those that hold something spoken.
+    ends: of each, the place in `text` behind it and the marks that close it.
     """
 
     text: str
@@ -28,7 +29,7 @@ class SpokenText:
     @classmethod
     def of(cls, text: str, words: Sequence[TimedWord]) -> "SpokenText | None":
         """None where the words, one after the other, are not what is spoken in the text; case and punctuation do not count."""
-        keys = [_key(word.text) for word in words]
+        text, keys = text.strip(), [_key(word.text) for word in words]
         letters = [(place, key) for place, letter in enumerate(text) if (key := _letter_key(letter))]
         if "".join(keys) != "".join(key for _, key in letters):
             return None
@@ -50,7 +51,7 @@ class SpokenText:
         number = said.index(False) if False in said else len(said)
         if None in said or True in said[number:]:
             return None
-        text = self.text[: self.ends[number - 1]].strip() if number else ""
+        text = self.text[: self.ends[number - 1]] if number else ""
         return SpokenText(text, self.words[:number], self.ends[:number])
 
 

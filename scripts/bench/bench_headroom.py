@@ -32,7 +32,6 @@ from qasr_train.rewards.judge import Judge
 from qasr_train.rewards.settings import RewardRules
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
-from qasr_train.text.normalize import get_normalizer
 
 WAYS = {
     "4 samples": (4, 1.0),
@@ -78,10 +77,7 @@ def load_batches(model: Sampler, given: argparse.Namespace, split: str) -> list[
 
 def row(model: Sampler, batches: Sequence[Batch], split: str, name: str, device: str) -> str:
     """One row of the table."""
-    rules = RewardRules()
-    judge = Judge(
-        get_normalizer(rules.normalizer), spellings={}, gate_error_rate=rules.gate_error_rate, style=rules.style
-    )
+    judge = Judge(RewardRules())
     generator = torch.Generator().manual_seed(0)
     greedy = best = mean = words = 0.0
     alike, distinct, num_clips = 0, 0.0, 0

@@ -5,14 +5,13 @@ import pytest
 from qasr_train.rewards import answers
 from qasr_train.rewards.base import Asked, Hypothesis
 from qasr_train.rewards.judge import Judge
-from qasr_train.rewards.settings import Style
-from qasr_train.text.normalize import get_normalizer
+from qasr_train.rewards.settings import RewardRules, Style
 
 DRUGS = {"metoprolol": "metoprolol", "beta blocker": "beta blocker", "meto prolol": "metoprolol"}
 
 
 def judge(*, style: Style = Style.clean, spellings: dict[str, str] | None = None) -> Judge:
-    return Judge(get_normalizer("qasr-2"), spellings=spellings or {}, gate_error_rate=0.3, style=style)
+    return Judge(RewardRules(normalizer="qasr-2", style=style), spellings)
 
 
 def asked(reference: str, *, language: str | None = "English", terms: tuple[str, ...] = ()) -> Asked:

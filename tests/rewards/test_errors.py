@@ -7,7 +7,7 @@ from qasr_train.evaluation.scoring.rates import primary_counts
 from qasr_train.rewards.base import Asked, Hypothesis
 from qasr_train.rewards.errors import error_count, gated_errors, word_errors
 from qasr_train.rewards.judge import Judge
-from qasr_train.rewards.settings import Style
+from qasr_train.rewards.settings import RewardRules
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
 
@@ -15,7 +15,7 @@ TEN = "one two three four five six seven eight nine ten"  # 48 characters
 
 
 def judge(normalizer: str = "none") -> Judge:
-    return Judge(get_normalizer(normalizer), spellings={}, gate_error_rate=0.3, style=Style.clean)
+    return Judge(RewardRules(normalizer=normalizer, gate_error_rate=0.3))
 
 
 def asked(reference: str, language: str | None = "English") -> Asked:

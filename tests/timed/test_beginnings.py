@@ -113,7 +113,11 @@ def test_neighbours_that_overlap_by_a_slot_do_not_contradict() -> None:
 
 
 def test_a_beginning_has_the_words_of_what_was_said() -> None:
-    spoken = SpokenText.of("One, two.", second_each("one", "two"))
+    spoken = SpokenText.of(" One, two. ", second_each("one", "two"))
     assert spoken is not None and spoken.ends == (4, 9)
     said = spoken.until(1.5)
     assert said is not None and [word.text for word in said.words] == ["one"]
+    assert [one.text[: one.ends[-1]] for one in (spoken, said)] == [
+        "One, two.",
+        "One,",
+    ]  # blanks around it do not count

@@ -13,7 +13,6 @@ from qasr_train.models.base import DrawnClip
 from qasr_train.rewards.base import Asked, Hypothesis
 from qasr_train.rewards.judge import Judge
 from qasr_train.rewards.settings import RewardRules
-from qasr_train.text.normalize import get_normalizer
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,4 @@ class Ear:
 
 def make_ear(config: SampleByErrorConfig) -> Ear | None:
     """What the settings ask for; None where no epoch is drawn by what another has heard."""
-    if not config.first_epoch:
-        return None
-    rules = RewardRules()  # of which only the normaliser is asked
-    judge = Judge(
-        get_normalizer(config.normalizer), spellings={}, gate_error_rate=rules.gate_error_rate, style=rules.style
-    )
-    return Ear(judge)
+    return Ear(Judge(RewardRules(normalizer=config.normalizer))) if config.first_epoch else None
