@@ -1,7 +1,8 @@
 """Owns the routes of the page: its files, what it must know, and uploads answered piece by piece, as they are heard.
 
 Input: an `Engine`, limits, the places of uploads. Output: routes of an application. An upload's answer is lines of JSON:
-`{"kind": "piece", ...}` each, whose text may change yet, then `{"kind": "final", ...}` or `{"kind": "error", ...}`.
+`{"kind": "piece", ...}` each, whose text may change yet, then `{"kind": "final", ...}`, a `verbose_json` that also tells how many
+of its words each segment has, or `{"kind": "error", ...}`.
 """
 
 import asyncio
@@ -74,7 +75,9 @@ async def _lines(engine: Engine, asked: Asked, visit: Visit, limits: LimitsConfi
         while (piece := await pieces.get()) is not None:
             told = {"start": round(piece.start_s, 3), "end": round(piece.end_s, 3), "text": piece.text}
             yield _line("piece", told | {"duration": visit.sound_s})
-        yield _line("final", verbose_answer(doing.result(), asked.granularities))
+        heard = doing.result()
+        num_words = [len(segment.words) for segment in heard.segments]
+        yield _line("final", verbose_answer(heard, asked.granularities) | {"num_words": num_words})
     except RefusedError as refused:
         yield _line("error", refused.body())
     finally:

@@ -333,7 +333,7 @@ def test_the_pages_uploads_come_piece_by_piece(served: Served) -> None:
     assert [one["kind"] for one in lines] == ["piece"] * 3 + ["final"]
     assert {one["text"] for one in lines[:3]} == {"one two", "", "three."} and lines[0]["duration"] == 12.0
     alone = served.transcribe(long_wav(), *verbose()).json
-    assert lines[-1] | {"usage": alone["usage"]} == {"kind": "final"} | alone
+    assert lines[-1] | {"usage": alone["usage"]} == {"kind": "final", "num_words": [0, 0]} | alone
     [wrong] = served.ask("POST", "/page/transcriptions", form(b"<html>", verbose()), own).text.splitlines()
     assert json.loads(wrong)["error"]["message"].startswith("the recording: is a web page")
     assert served.ask("POST", "/page/transcriptions", form(b"x"), own).error["param"] == "response_format"

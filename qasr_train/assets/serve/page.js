@@ -122,19 +122,20 @@ function showFinal(heard, seconds) {
   at("segments").replaceChildren();
   const timed = heard.words || [];
   let next = 0;
-  for (const segment of heard.segments) {
+  heard.segments.forEach((segment, number) => {
     const item = row(segment.start, false);
+    const own = timed.slice(next, next + heard.num_words[number]);  // none where its language has no times
+    next += own.length;
     let rest = segment.text;
-    // The words are those of the segments' texts, in order; what stands between them is written as it is.
-    while (next < timed.length && rest.indexOf(timed[next].word) >= 0) {
-      const place = rest.indexOf(timed[next].word);
-      item.lastChild.append(rest.slice(0, place), wordOf(timed[next]));
-      rest = rest.slice(place + timed[next].word.length);
-      next++;
+    for (const word of own) {
+      const found = rest.match(spelling(word.word));
+      if (!found) continue;
+      item.lastChild.append(rest.slice(0, found.index), wordOf(word, found[0]));
+      rest = rest.slice(found.index + found[0].length);
     }
     item.lastChild.append(rest);
     at("segments").append(item);
-  }
+  });
   const speed = seconds > 0 ? `, RTFx ${Number((heard.duration / seconds).toPrecision(2))}` : "";
   const language = heard.language ? `${heard.language[0].toUpperCase()}${heard.language.slice(1)}, ` : "";
   const notes = [heard.untimed, heard.truncated].filter(Boolean).map((note) => `; ${note}`).join("");
@@ -142,9 +143,14 @@ function showFinal(heard, seconds) {
   tell("upload-state", `${nothing}${language}${clock(heard.duration)} in ${seconds.toFixed(1)} s${speed}${notes}`);
 }
 
-function wordOf(timed) {
+// A word and the mark that stands alone behind it are one word, written as one: "jour!" of "un jour !".
+function spelling(word) {
+  return new RegExp([...word].map((letter) => letter.replace(/[\\^$.*+?()[\]{}|/]/, "\\$&")).join("\\s*"), "u");
+}
+
+function wordOf(timed, shown) {
   const word = document.createElement("span");
-  word.textContent = timed.word;
+  word.textContent = shown;
   word.className = timed.start === null ? "word lost" : "word";
   word.title = timed.start === null ? "could not be placed" : `${timed.start.toFixed(2)} to ${timed.end.toFixed(2)} s`;
   if (timed.start !== null) {
