@@ -50,6 +50,9 @@ class Streamed:
             raise DataError(
                 f"{where}: `streamed` is {field!r:.80}; expected an object with `updates`, as evaluate writes it"
             )
+        words = field.get("words") or []
+        if not isinstance(words, list):
+            raise DataError(f"{where}: `words` is {words!r:.80}; expected a list, as evaluate writes it")
         updates: list[Shown] = []
         for one in field["updates"]:
             before = updates[-1] if updates else Shown(0.0, "", 0)
@@ -59,7 +62,7 @@ class Streamed:
                 )
             heard_s, num_kept, new, num_stable = one
             updates.append(Shown(float(heard_s), before.text[:num_kept] + without_lone_surrogates(new), num_stable))
-        return cls(tuple(updates), tuple(word_of(one, where) for one in field.get("words") or []))
+        return cls(tuple(updates), tuple(word_of(one, where) for one in words))
 
 
 def _num_common(before: str, text: str) -> int:

@@ -38,6 +38,7 @@ def test_predictions_carry_it_and_those_heard_whole_do_not_name_it() -> None:
         ({"updates": [[2.0, 0, "a", 2]]}, "an update is"),  # is sure of more than there is
         ({"updates": [[2.0, 0, "a", 0], [1.0, 1, "", 0]]}, "an update is"),  # goes back in time
         ({"updates": [[True, 0, "a", 0]]}, "an update is"),
+        ({"updates": [], "words": 5}, "`words` is 5"),
         ({"updates": [], "words": ["good"]}, "a word is 'good'"),
     ],
 )
