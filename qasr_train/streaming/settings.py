@@ -59,18 +59,18 @@ class StreamingConfig:
         if self.window_s is not None:
             self._refuse_long_chunk(self.window_s)
 
-    def policy(self, model_max_duration_s: float) -> StreamPolicy:
-        """What a session goes by. model_max_duration_s: seconds; the longest clip the model takes.
+    def policy(self, longest_s: float) -> StreamPolicy:
+        """What a session goes by. longest_s: seconds; the longest clip of one pass.
 
         Raises:
             ConfigError: the window is longer than that, or shorter than a chunk.
         """
-        if self.window_s is not None and self.window_s > model_max_duration_s:
+        if self.window_s is not None and self.window_s > longest_s:
             raise ConfigError(
-                f"decode.streaming.window_s={self.window_s:g}: the model takes {model_max_duration_s:g} s at most in one pass; "
-                "lower it"
+                f"decode.streaming.window_s={self.window_s:g}: one pass takes {longest_s:g} s at most, by decode.max_duration_s "
+                "or by what the model takes; lower it"
             )
-        window_s = min(WINDOW_S, model_max_duration_s) if self.window_s is None else self.window_s
+        window_s = min(WINDOW_S, longest_s) if self.window_s is None else self.window_s
         self._refuse_long_chunk(window_s)
         return StreamPolicy(self.chunk_s, self.unfixed_chunks, self.unfixed_tokens, window_s)
 
@@ -78,16 +78,21 @@ class StreamingConfig:
         if self.chunk_s > window_s:
             raise ConfigError(
                 f"decode.streaming.chunk_s={self.chunk_s:g}: longer than the window of {window_s:g} s that is heard at once; "
-                "lower it, or raise decode.streaming.window_s as far as the model takes"
+                "lower it, or raise decode.streaming.window_s as far as the model and decode.max_duration_s allow"
             )
 
 
-def refuse_streaming(streaming: StreamingConfig | None, engine: Engine, model: "ModelConfig") -> None:
+def refuse_streaming(
+    streaming: StreamingConfig | None, engine: Engine, model: "ModelConfig", max_duration_s: float | None = None
+) -> None:
     """Refuse streaming with what cannot do it, before weights are read.
+
+    Args:
+        max_duration_s: seconds; `decode.max_duration_s` where it bounds windows too. None: the model alone does.
 
     Raises:
         ConfigError: a command, a family that does not go on with a beginning, transformers' `generate`, or a window or chunk
-            longer than the model takes.
+            longer than one pass takes.
     """
     if streaming is None:
         return
@@ -100,7 +105,7 @@ def refuse_streaming(streaming: StreamingConfig | None, engine: Engine, model: "
         raise ConfigError(no_streaming(model.family))
     if engine is Engine.generate:
         raise ConfigError("decode.engine=generate: cannot stream; set decode.engine=auto, or decode.streaming=null")
-    streaming.policy(model.max_duration_s)
+    streaming.policy(min(max_duration_s or model.max_duration_s, model.max_duration_s))
 
 
 def refuse_heard_as_it_comes(streaming: StreamingConfig | None, recipe: str) -> None:

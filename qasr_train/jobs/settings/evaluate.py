@@ -82,7 +82,7 @@ class EvaluateConfig:
         refuse_fp16(self.precision, "precision")
         refuse_prompt(self.decode.prompt, self.model.family)
         refuse_other_kind(self.model.family, self.suite)
-        refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
+        refuse_streaming(self.decode.streaming, self.decode.engine, self.model, self.decode.max_duration_s)
         By(self.by, self.bins).check()
         check_traits(self.style, "style")
         if self.baseline not in (None, MISSING) and not (Path(str(self.baseline)) / PREDICTIONS).is_file():

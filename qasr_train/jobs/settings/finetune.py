@@ -90,7 +90,7 @@ class FinetuneConfig:
         get_normalizer(self.normalizer)
         family = find_trainable(self.model.family)
         refuse_prompt(self.decode.prompt, self.model.family)
-        refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
+        refuse_streaming(self.decode.streaming, self.decode.engine, self.model, self.decode.max_duration_s)
         if not self.data.train:
             raise ConfigError("data.train is empty: name at least one source, e.g. data.train.main.path=manifest.jsonl")
         check_objective(

@@ -94,6 +94,7 @@ def test_streams_take_their_other_settings_from_decode(overrides: list[str]) -> 
         (["chunks_s=[]"], r"chunks_s=\[\]: nothing to compare"),
         (["chunks_s=[0]"], "chunks_s.0.=0.0: expected at least 0.1"),
         (["chunks_s=[31]"], "longer than the window of 30 s"),
+        (["chunks_s=[6]", "decode.max_duration_s=5"], "longer than the window of 5 s"),
         (["model=parakeet_tdt_0.6b_v3"], "parakeet_tdt models do not go on"),
         (["decode.engine=generate"], "cannot stream"),
     ],
