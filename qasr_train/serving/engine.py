@@ -20,6 +20,7 @@ from qasr_train.models.settings import Capability
 from qasr_train.streaming.session import StreamSession
 from qasr_train.timed.base import TimedSegment
 from qasr_train.transcription.predictions import Prediction
+from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.recordings.find import FoundRecording
 from qasr_train.transcription.recordings.hearing import HeardRecording, hear_pieces, heard_recording
 from qasr_train.transcription.recordings.pieces import Channels, CutRecording, Cutting, cut_recording
@@ -61,7 +62,9 @@ class Engine:
         self.ability = Ability(
             name,
             takes_language=Capability.LANGUAGE in model.capabilities,
-            takes_context=Capability.CONTEXT in model.capabilities and decoding.use_context,
+            takes_context=Capability.CONTEXT in model.capabilities
+            and decoding.use_context
+            and decoding.prompt is not PromptForm.no_turn,  # which has no place for one
             times_words=align is not None,
             listens=open_live is not None,
             new_languages=tuple(new_languages),

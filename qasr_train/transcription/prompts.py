@@ -31,6 +31,10 @@ class PromptForm(str, Enum):
         """It in words, for reports."""
         return _MEANINGS[self]
 
+    def has_system_turn(self, *, has_context: bool) -> bool:
+        """Whether a prompt begins with a system turn. has_context: whether there is a context that may go into it."""
+        return self is PromptForm.own or (self is PromptForm.served and has_context)
+
 
 _MEANINGS = {
     PromptForm.own: "the family's own",
@@ -42,8 +46,7 @@ _MEANINGS = {
 def prompted(recording: "Recording", form: PromptForm, *, use_context: bool) -> "Recording":
     """The recording with or without a system turn. use_context: whether its context may go into one."""
     has_context = use_context and bool(recording.utterance.context)
-    has_turn = form is PromptForm.own or (form is PromptForm.served and has_context)
-    return replace(recording, has_system_turn=has_turn)
+    return replace(recording, has_system_turn=form.has_system_turn(has_context=has_context))
 
 
 def refuse_prompt(form: PromptForm, family: str) -> None:

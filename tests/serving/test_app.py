@@ -21,6 +21,7 @@ from qasr_train.errors import DataError
 from qasr_train.models.settings import Capability
 from qasr_train.serving.settings import LimitsConfig
 from qasr_train.timed.base import TimedWord
+from qasr_train.transcription.prompts import PromptForm
 from tests.helpers import tone, wav_bytes
 from tests.helpers_fake_model import FakeModel
 from tests.serving.helpers import BOUNDARY, PieceTexts, Served, decoding, form, long_wav, serving, wait_until
@@ -153,6 +154,14 @@ def test_a_model_without_language_or_context_refuses_them() -> None:
     with serving(FakeModel(capabilities=frozenset(Capability) - {Capability.LANGUAGE, Capability.CONTEXT})) as served:
         for field in (("language", "de"), ("prompt", "x")):
             assert served.transcribe(wav_bytes(tone(1.0)), field).error["param"] == field[0]
+
+
+def test_a_prompt_without_a_system_turn_has_no_place_for_a_context() -> None:
+    """The page asks what the server takes before it offers a field for it; its microphone refuses what an upload does."""
+    with serving(decoding=decoding(prompt=PromptForm.no_turn)) as served:
+        assert served.transcribe(wav_bytes(tone(1.0)), ("prompt", "x")).error["param"] == "prompt"
+        facts = served.ask("GET", "/page.json").json
+        assert facts["takes_language"] and not facts["takes_context"]
 
 
 def test_a_recording_that_is_too_long_is_not_decoded() -> None:

@@ -3,7 +3,7 @@
 Input: AlignConfig. Output in `out`: the words in each format, manifest.jsonl with them (to train or evaluate an aligner on),
 doubtful.jsonl with the texts that are likely another recording's; exit status 1 where a recording could not be read, or its
 prediction failed. What is aligned stands in work/ as it comes, so that the same command goes on after a stop, or writes other
-formats at no cost.
+formats without aligning again.
 """
 
 import hashlib

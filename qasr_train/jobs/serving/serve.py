@@ -22,7 +22,6 @@ from qasr_train.serving.engine import Engine
 from qasr_train.serving.settings import is_loopback
 from qasr_train.streaming.session import StreamSession, open_stream
 from qasr_train.streaming.settings import StreamingConfig, StreamPolicy
-from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.recordings.words import aligner_at, open_word_aligner
 from qasr_train.transcription.settings import AUTO, Decoding
 
@@ -102,13 +101,12 @@ def _open_live(
 ) -> StreamSession:
     """A session by the settings of decoding, in the language it is told, else in that of the settings."""
     told = None if decoding.language == AUTO else decoding.language
-    form = decoding.prompt
     return open_stream(
         model,
         policy,
         language=language or told,
         context=context,
-        has_system_turn=form is PromptForm.own or (form is PromptForm.served and bool(context)),
+        has_system_turn=decoding.prompt.has_system_turn(has_context=bool(context)),
         max_new_tokens=decoding.max_new_tokens,
         engine=decoding.engine,
     )

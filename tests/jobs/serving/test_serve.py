@@ -39,6 +39,7 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
         ("decode.long_audio=drop", "serve cuts long recordings at silences"),
         ("decode.language=reference", "an upload states no language"),
         ("limits.max_upload_mb=0", "limits.max_upload_mb=0.0: expected more than 0"),
+        ("limits.max_behind_s=2", "limits.max_behind_s=2: the microphone is heard 2 s at a time"),
         ("port=70000", "port=70000: expected at least 0 and at most 65535"),
         ("precision=fp16", "fp16"),
         ("decode={streaming:{chunk_s:2},engine:generate}", "decode.engine=generate: cannot stream"),

@@ -8,7 +8,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.jobs.settings.transcribe import AlignerConfig, SubtitlesConfig
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.serving.settings import LimitsConfig
-from qasr_train.streaming.settings import refuse_streaming
+from qasr_train.streaming.settings import StreamingConfig, refuse_streaming
 from qasr_train.transcription.prompts import refuse_prompt
 from qasr_train.transcription.settings import REFERENCE, CommandConfig, DecodeConfig, LongAudio
 
@@ -44,6 +44,12 @@ class ServeConfig:
             )
         refuse_prompt(self.decode.prompt, self.model.family)
         refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
+        chunk_s = (self.decode.streaming or StreamingConfig()).chunk_s
+        if self.limits.max_live_sessions and self.limits.max_behind_s <= chunk_s:
+            raise ConfigError(
+                f"limits.max_behind_s={self.limits.max_behind_s:g}: the microphone is heard {chunk_s:g} s at a time "
+                "(decode.streaming.chunk_s), so that every session would end before its first text; raise it"
+            )
         if self.decode.long_audio is not LongAudio.split:
             raise ConfigError(
                 f"decode.long_audio={self.decode.long_audio.value}: serve cuts long recordings at silences; leave it split"
