@@ -66,11 +66,11 @@ class Changes:
         return describe_prefixes(prefix, sources, is_streamed=is_streamed) if prefix.probability else []
 
     def tell_of_window(self, source: str, utterances: Sequence[Utterance]) -> None:
-        """Warn where nothing can be cut of what was read of a stream, of which nothing was known at the start."""
+        """Warn where nothing can be cut of what was read of a stream first, of which nothing was known at the start."""
         is_asked_for = self.augmenter is not None and self.augmenter.config.prefix.probability > 0
         if is_asked_for and not have_words(utterances).any():
             log.warning(
-                "source %s: none of the %d clips read has times of its words (`words`), so augment.prefix cuts none of them",
+                "source %s: none of the first %d clips has times of its words (`words`), so augment.prefix cuts none of them",
                 source,
                 len(utterances),
             )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from qasr_train.data.mixture import ListPool
+from qasr_train.data.mixture import ListPool, source_of
 from qasr_train.data.sampling import ExpectedErrors, sample, utterance_keys
 from qasr_train.data.settings import SampleByErrorConfig
 from qasr_train.data.source_pools import Pool
@@ -47,7 +47,7 @@ class FirstEpoch:
         """Count clips of the first epoch; what is no clip of these pools (added silence, several joined) is left out."""
         if not self._places:
             for name, pool in self._drawn.items():
-                source = _source(name)
+                source = source_of(name)
                 self._places |= {(source, id_): (name, i) for i, id_ in enumerate(ids_of(pool.utterances))}
         for one in heard:
             if place := self._places.get((one.source, one.id)):
@@ -60,6 +60,7 @@ class FirstEpoch:
         Raises:
             DataError: as `sampling.sample`; nothing of a pool was heard.
         """
+        self._places.clear()  # nothing more is noted, and the names of many clips take room
         return dict(self.pools) | {name: self._later(name, pool) for name, pool in self._drawn.items()}
 
     def _later(self, name: str, pool: ListPool) -> ListPool:
@@ -79,7 +80,7 @@ class FirstEpoch:
     @property
     def _drawn(self) -> dict[str, ListPool]:
         lists = {name: pool for name, pool in self.pools.items() if isinstance(pool, ListPool)}
-        return {name: pool for name, pool in lists.items() if self.config.is_for(_source(name))}
+        return {name: pool for name, pool in lists.items() if self.config.is_for(source_of(name))}
 
     def state_dict(self) -> dict[str, Any]:
         """Of each pool its sums, in base64."""
@@ -99,8 +100,3 @@ class FirstEpoch:
                     "was heard of them means nothing; bring the old manifests back, or start a new run with model.path=CHECKPOINT"
                 )
             self._sums[name] = kept.copy()
-
-
-def _source(pool_name: str) -> str:
-    """The source of a pool; with data.mix_temperature it is a pool for each of its languages, NAME/LANGUAGE."""
-    return pool_name.partition("/")[0]

@@ -101,6 +101,11 @@ def apply_temperature(pools: Mapping[str, ListPool], temperature: float, by: Mix
     return {pool.name: replace(pool, passes=pool.passes * factor[group]) for pool, group in parts}
 
 
+def source_of(pool_name: str) -> str:
+    """The source of a pool: its name as far as the language that `apply_temperature` adds."""
+    return pool_name.partition("/")[0]
+
+
 def _by_language(pool: ListPool) -> list[tuple[ListPool, str]]:
     """(pool of one language, language) for each language of a pool."""
     names, codes = languages_of(pool.utterances)

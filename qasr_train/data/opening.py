@@ -13,7 +13,7 @@ from qasr_train.augment.clip_changes import Changes
 from qasr_train.data.encoder_cache import EncodingRun, open_cache
 from qasr_train.data.hearing import FirstEpoch
 from qasr_train.data.length_limits import Limits, measure_durations
-from qasr_train.data.mixture import ListPool, describe_shares, seconds_by_language
+from qasr_train.data.mixture import ListPool, describe_shares, seconds_by_language, source_of
 from qasr_train.data.sampling import ExpectedErrors
 from qasr_train.data.settings import DataConfig
 from qasr_train.data.source_pools import Pool, SourceContent, build_pools, open_sources
@@ -216,7 +216,7 @@ def record_sources(run_dir: Path, configs: Mapping[str, SourceConfig], pools: Ma
     """
     records: dict[str, dict[str, Any]] = {}
     for name, config in configs.items():
-        parts = [pool for pool in pools.values() if pool.name.partition("/")[0] == name]
+        parts = [pool for pool in pools.values() if source_of(pool.name) == name]
         is_known = all(isinstance(pool, ListPool) for pool in parts)
         hours = _hours_by_language(part for part in parts if isinstance(part, ListPool)) if is_known else None
         records[name] = {"dataset": hub_dataset(config), "hours": hours}

@@ -15,7 +15,7 @@ from qasr_train.batch import FailedAudio
 from qasr_train.data.buckets import BatchBudget, plan_batches
 from qasr_train.data.epoch_plan import DoneSteps, PackedBatches, PlanShape, make_up_number, plan_epoch
 from qasr_train.data.hearing import FirstEpoch
-from qasr_train.data.mixture import ListPool
+from qasr_train.data.mixture import ListPool, source_of
 from qasr_train.data.source_pools import Pool, StreamPool
 from qasr_train.data.workers import LoadedBatch, LoadRows, PlannedBatches, make_loader
 from qasr_train.errors import ConfigError, DataError
@@ -77,8 +77,7 @@ class TrainingData:
 
     @property
     def _sources(self) -> list[str]:
-        """The source of each pool; with data.mix_temperature a source is a pool for each of its languages, NAME/LANGUAGE."""
-        return [pool.name.partition("/")[0] for pool in self.pools.values()]
+        return [source_of(pool.name) for pool in self.pools.values()]
 
     def _plan(self, epoch: int) -> tuple[Joined, PackedBatches]:
         """The same plan on every process, of which each takes its batches."""
@@ -102,9 +101,9 @@ class TrainingData:
         utterances: Sequence[Utterance] = pool.draw(epoch)
         if self.changes.is_on and isinstance(pool, ListPool) and pool.has_copies:
             utterances = mark_copies(utterances)  # what stands there twice is not to be changed twice the same way
-        # What is added to a stream differs between the processes that share it.
-        if isinstance(pool, StreamPool):
+        if isinstance(pool, StreamPool) and not epoch:  # once: a run may read thousands of windows
             self.changes.tell_of_window(pool.name, utterances)
+        # What is added to a stream differs between the processes that share it.
         is_own = self._has_own_share and isinstance(pool, StreamPool)
         source = f"{pool.name}.{self.processes.rank}" if is_own else pool.name
         utterances = self.changes.plan(utterances, epoch, source=source)

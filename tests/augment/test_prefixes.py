@@ -189,7 +189,7 @@ def test_a_stream_without_times_is_told_of_when_it_is_read(caplog: pytest.LogCap
     changes.tell_of_window("web", clips(1))
     assert caplog.text == ""
     changes.tell_of_window("web", [utterance(id="n")])
-    assert "source web: none of the 1 clips read has times of its words" in caplog.text
+    assert "source web: none of the first 1 clips has times of its words" in caplog.text
 
 
 def test_contradictions_are_a_sentence_each() -> None:

@@ -117,7 +117,7 @@ class FinetuneConfig:
         if self.data.cache.dir is not None and self.augment.changes_sound:
             raise ConfigError(
                 "data.cache.dir keeps the features of a clip, and augment changes its sound in every epoch; set "
-                "data.cache.dir=null, or keep only augment.spec_augment, which covers up features that are kept"
+                "data.cache.dir=null, or keep only augment.spec_augment and augment.prefix, which leave what is kept as it is"
             )
         if self.data.cache.encoder_outputs and self.augment.is_on:
             raise ConfigError(

@@ -53,7 +53,7 @@ class Rollouts:
     ear: Ear | None = None
 
     def __call__(self, batches: Sequence[Batch], number: int) -> tuple[list[Batch], RolloutFigures]:
-        """The batches of hypotheses, in order, on the host; all processes must call it at the same time."""
+        """The batches of hypotheses, in order, on the host but for `encoded`; all processes must call it at the same time."""
         began_s = time.perf_counter()
         figures = RolloutFigures.of(self.rewards)
         with whole_weights(self.accelerator, self.model), self.accelerator.autocast():
