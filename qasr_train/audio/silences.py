@@ -4,6 +4,9 @@ import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
 
+# By these both whole recordings and streams are cut.
+SEARCHED_FRACTION = 0.3  # the cut falls in this last share of the longest piece allowed
+SHORTEST_PIECE_S = 0.5  # no piece is shorter: a model pads shorter clips
 SILENCE_S = 0.3  # length of the stretch whose energy is compared: a pause between words, not the closure of a stop
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
-from qasr_train.audio.silences import quietest_sample
+from qasr_train.audio.silences import SEARCHED_FRACTION, SHORTEST_PIECE_S, quietest_sample
 from qasr_train.batch import Recording
 from qasr_train.errors import ConfigError, DataError
 from qasr_train.manifest import Utterance
@@ -24,9 +24,6 @@ from qasr_train.models.blocks.joined_text import separator_of
 from qasr_train.models.settings import Capability, Engine
 from qasr_train.streaming.settings import StreamPolicy, no_streaming
 from qasr_train.text.tokens import has_loop
-
-SEARCHED_FRACTION = 0.3  # a full window is cut in this last share of it
-SHORTEST_PIECE_S = 0.5  # what is left after a cut is not shorter: models pad shorter clips
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from qasr_train.audio.decode import SAMPLE_RATE_HZ
-from qasr_train.audio.silences import quietest_sample
+from qasr_train.audio.silences import SEARCHED_FRACTION, SHORTEST_PIECE_S, quietest_sample
 
-SEARCHED_FRACTION = 0.3  # the cut falls in this last share of the longest piece allowed
-SHORTEST_PIECE_S = 0.5  # no piece is shorter: a model pads shorter clips
 LARGEST_OVERLAP_FRACTION = 0.2  # of the longest piece allowed
 FRAME_S = 0.02
 SILENCE_DB = -40.0  # under the level of the piece's louder frames: nobody is heard there, not even faintly
