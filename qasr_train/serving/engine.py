@@ -24,7 +24,7 @@ from qasr_train.transcription.prompts import PromptForm
 from qasr_train.transcription.recordings.find import FoundRecording
 from qasr_train.transcription.recordings.hearing import HeardRecording, hear_pieces, heard_recording
 from qasr_train.transcription.recordings.pieces import Channels, CutRecording, Cutting, cut_recording
-from qasr_train.transcription.recordings.words import AlignsWords, align_segment
+from qasr_train.transcription.recordings.words import AlignsWords, sound_of
 from qasr_train.transcription.settings import Decoding
 
 Result = TypeVar("Result")
@@ -153,8 +153,10 @@ class Engine:
         segments, untimed = [], []
         for segment in heard.segments:
             try:
-                found = await self.compute(align_segment, self.align, cut, segment)
-                segments.append(replace(segment, words=found.words))
+                waveform, begin_s = await self._read(sound_of, cut, segment)
+                await self._may_go_on.wait()
+                found = await self.compute(self.align, waveform, segment.text, segment.language)
+                segments.append(replace(segment, words=found.moved(begin_s).words))
             except DataError as error:  # of a language that the aligner does not know
                 segments.append(segment)
                 untimed.append(str(error))

@@ -87,13 +87,10 @@ class Guard:
                 stopping = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "the server is being stopped")
                 await _send_refusal(answered, stopping)
             raise
-        # A bug of ours. Its message may hold what a client said, so the log has the place alone.
+        # A bug of ours; the application has answered. Its message may hold what a client said, so the log has the place alone.
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             logger.error("%s: %s at %s:%s", visit.id, type(error).__name__, place.filename, place.lineno)
-            if scope["type"] == "http" and answered.status is None:
-                failed = RefusedError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; see its log")
-                await _send_refusal(answered, failed)
         finally:
             _log(visit, answered.status or visit.status, time.monotonic() - started_s)
 

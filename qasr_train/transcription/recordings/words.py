@@ -66,11 +66,11 @@ def open_word_aligner(config: ModelConfig, machine: Machine, min_confidence: flo
     return align
 
 
-def align_segment(align: AlignsWords, cut: CutRecording, segment: TimedSegment) -> Alignment:
-    """The words of a segment of a recording, in seconds of the recording.
+def sound_of(cut: CutRecording, segment: TimedSegment) -> tuple[np.ndarray, float]:
+    """(float32 [S] at 16 kHz, second of the recording at which it begins): a segment with a margin around it.
 
     Raises:
-        AudioError: the recording cannot be read any more. DataError: the aligner does not know the language.
+        AudioError: the recording cannot be read any more.
     """
     begin_s, end_s = max(0.0, segment.start_s - MARGIN_S), segment.end_s + MARGIN_S
     waveform = load_audio(
@@ -80,7 +80,7 @@ def align_segment(align: AlignsWords, cut: CutRecording, segment: TimedSegment) 
         channel=_channel(cut, segment),
         name=cut.recording.name_in_messages,
     )
-    return align(waveform, segment.text, segment.language).moved(begin_s)
+    return waveform, begin_s
 
 
 def align_recordings(
@@ -148,7 +148,9 @@ class WordTimes:
         found = self._remembered.get(key)
         if found is None:
             try:
-                found = self._remembered.add(key, align_segment(self.align, cut, segment))
+                waveform, begin_s = sound_of(cut, segment)
+                timed = self.align(waveform, segment.text, segment.language)
+                found = self._remembered.add(key, timed.moved(begin_s))
             except DataError as error:
                 self.refused[str(error)] = self.refused.get(str(error), 0) + 1
                 return segment
