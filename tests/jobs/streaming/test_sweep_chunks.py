@@ -97,6 +97,7 @@ def test_streams_take_their_other_settings_from_decode(overrides: list[str]) -> 
         (["chunks_s=[6]", "decode.max_duration_s=5"], "longer than the window of 5 s"),
         (["model=parakeet_tdt_0.6b_v3"], "parakeet_tdt models do not go on"),
         (["decode.engine=generate"], "cannot stream"),
+        (["decode.long_audio=drop"], "long_audio=drop: a stream of any length"),
     ],
 )
 def test_what_cannot_stream_is_refused_at_load(overrides: list[str], more: list[str], message: str) -> None:

@@ -53,7 +53,8 @@ class SweepChunksConfig:
                 "chunks_s=[]: nothing to compare with whole recordings; give lengths, e.g. chunks_s=[1,2]"
             )
         for streaming in self.streams().values():
-            refuse_streaming(streaming, self.decode.engine, self.model, self.decode.max_duration_s)
+            decode = self.decoding(streaming)  # refuses what does not go with streaming
+            refuse_streaming(decode.streaming, decode.engine, self.model, decode.max_duration_s)
 
     def streams(self) -> dict[str, StreamingConfig]:
         """The streams to evaluate, by the name that folders and tables have for them."""
