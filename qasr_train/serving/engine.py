@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from qasr_train.audio.decode import probe_audio
+from qasr_train.audio.decode import AudioInfo, probe_audio
 from qasr_train.errors import AudioError, DataError
 from qasr_train.models.base import Recogniser
 from qasr_train.models.settings import Capability
@@ -79,9 +79,9 @@ class Engine:
         """Run something in the model's thread, after what others asked for before."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: action(*arguments))
 
-    async def duration_s(self, recording: FoundRecording) -> float:
-        """Seconds of a recording, by its header where that can be trusted; raises AudioError."""
-        return (await self._read(partial(probe_audio, name=recording.name_in_messages), recording.audio)).duration_s
+    async def probe(self, recording: FoundRecording) -> AudioInfo:
+        """A recording's length and channels, by its header where that can be trusted; raises AudioError."""
+        return await self._read(partial(probe_audio, name=recording.name_in_messages), recording.audio)
 
     async def hear(
         self,
@@ -90,18 +90,20 @@ class Engine:
         context: str | None,
         *,
         with_words: bool,
+        info: AudioInfo | None = None,
         on_piece: Callable[[TimedSegment], None] = lambda _: None,
     ) -> HeardRecording:
         """What is said in a recording, by the engine of evaluation. Cancelled, it stops after the batch at work.
 
         Args:
             language: the model's name of it; None: as the settings say. with_words: whether the aligner times each word.
+            info: what `probe` said, which may have decoded it all; None: ask.
             on_piece: called with each piece as soon as it is heard, in any order; where it meets the next one it may change yet.
 
         Raises:
             AudioError: it cannot be read. ConfigError: as `hear_pieces`.
         """
-        cut = await self._read(_cut, recording, self._cutting)
+        cut = await self._read(_cut, recording, self._cutting, info)
         decoding = self.decoding if language is None else replace(self.decoding, language=language)
         spans = dict(cut.pieces())
         predictions: dict[str, Prediction] = {}
@@ -171,8 +173,8 @@ def recording_of(content: bytes, name: str) -> FoundRecording:
     return FoundRecording(Path(name), name, content)
 
 
-def _cut(recording: FoundRecording, cutting: Cutting) -> CutRecording:
-    cut = cut_recording(recording, cutting)
+def _cut(recording: FoundRecording, cutting: Cutting, info: AudioInfo | None) -> CutRecording:
+    cut = cut_recording(recording, cutting, info)
     if cut.failed is not None:
         raise AudioError(cut.failed)
     return cut

@@ -80,7 +80,8 @@ async def hear_upload(
     """
     recording = recording_of(asked.content, visit.id)
     try:
-        visit.sound_s = await engine.duration_s(recording)
+        info = await engine.probe(recording)
+        visit.sound_s = info.duration_s
         if visit.sound_s > limits.max_audio_s:
             raise bad(
                 f"the recording lasts {visit.sound_s:.0f} s, more than the {limits.max_audio_s:g} s taken here; cut it (`serve "
@@ -88,7 +89,7 @@ async def hear_upload(
                 "file",
             )
         return await engine.hear(
-            recording, asked.language, asked.context, with_words=asked.needs_words, on_piece=on_piece
+            recording, asked.language, asked.context, with_words=asked.needs_words, info=info, on_piece=on_piece
         )
     except UserError as error:
         raise bad(_without_id(str(error), visit.id), "file") from None

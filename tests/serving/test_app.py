@@ -17,6 +17,7 @@ pytest.importorskip("uvicorn", reason="needs the extra serve")
 pytest.importorskip("python_multipart", reason="needs the extra serve")
 
 from qasr_train.alignment.text import Alignment
+from qasr_train.audio.decode import AudioInfo, probe_audio
 from qasr_train.errors import DataError
 from qasr_train.models.settings import Capability
 from qasr_train.serving.settings import LimitsConfig
@@ -170,6 +171,19 @@ def test_a_recording_that_is_too_long_is_not_decoded() -> None:
         answer = served.transcribe(long_wav())
     assert (answer.status, model.batches) == (400, [])
     assert "lasts 12 s, more than the 2 s" in answer.error["message"]
+
+
+def test_the_length_is_asked_for_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only ffmpeg reads is decoded to tell it."""
+    probed: list[str] = []
+
+    def probe(audio: bytes, *, name: str = "") -> AudioInfo:
+        probed.append(name)
+        return probe_audio(audio, name=name)
+
+    for module in ("qasr_train.serving.engine", "qasr_train.transcription.recordings.pieces"):
+        monkeypatch.setattr(f"{module}.probe_audio", probe)
+    assert served.transcribe(wav_bytes(tone(1.0))).status == 200 and len(probed) == 1
 
 
 def test_a_large_upload_is_refused_while_it_is_still_being_sent() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from qasr_train.audio.decode import SAMPLE_RATE_HZ, load_audio, probe_audio
+from qasr_train.audio.decode import SAMPLE_RATE_HZ, AudioInfo, load_audio, probe_audio
 from qasr_train.errors import AudioError
 from qasr_train.files import open_lines, parse_json
 from qasr_train.manifest import Utterance
@@ -136,10 +136,10 @@ def cut_all(
     return cut_ones
 
 
-def cut_recording(recording: FoundRecording, cutting: Cutting) -> CutRecording:
-    """One recording cut; `failed` says why where it cannot be decoded to its end."""
+def cut_recording(recording: FoundRecording, cutting: Cutting, info: AudioInfo | None = None) -> CutRecording:
+    """One recording cut; `failed` says why where it cannot be decoded to its end. info: what `probe_audio` said; None: ask."""
     try:
-        info = probe_audio(recording.audio, name=recording.name_in_messages)
+        info = info or probe_audio(recording.audio, name=recording.name_in_messages)
         channels: list[int | None] = [None]
         if cutting.channels is Channels.first and info.num_channels > 1:
             channels = [0]
