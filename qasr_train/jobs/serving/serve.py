@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import PurePath
 
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.settings.serving.serve import ServeConfig
@@ -76,6 +75,7 @@ def make_engine(config: ServeConfig, machine: Machine) -> Engine:
     Raises:
         ConfigError: settings of decoding that the model cannot follow. CheckpointError: a model or an aligner does not load.
     """
+    assert config.name is not None, "the config names it"
     # Streaming is for the microphone; an upload is there as a whole.
     decoding = replace(config.decode, streaming=None).decoding(config.model.max_duration_s)
     policy = (config.decode.streaming or StreamingConfig()).policy(config.model.max_duration_s)
@@ -87,7 +87,7 @@ def make_engine(config: ServeConfig, machine: Machine) -> Engine:
     can_listen = Capability.STREAMING in model.capabilities and decoding.engine is not DecodingLoop.generate
     can_listen = can_listen and config.limits.max_live_sessions > 0
     return Engine(
-        config.name or PurePath(config.model.path).name,
+        config.name,
         model,
         decoding,
         new_languages=config.decode.new_languages,

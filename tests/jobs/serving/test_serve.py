@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,14 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 def test_settings_that_mean_nothing_are_refused(override: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         load_config("serve", ["model=tiny", override])
+
+
+def test_requests_ask_for_the_run_by_its_name_not_for_the_checkpoint_in_it(tmp_path: Path) -> None:
+    config = load_config("serve", [f"model.path={tmp_path / 'medical'}/"])
+    assert (
+        replace(config, model=replace(config.model, path=str(tmp_path / "medical" / "step_000006"))).name == "medical"
+    )
+    assert load_config("serve", ["model=tiny", "name=whisper-1"]).name == "whisper-1"
 
 
 def test_a_command_is_no_model_to_keep() -> None:

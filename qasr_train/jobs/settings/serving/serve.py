@@ -1,6 +1,7 @@
 """Owns the settings of `serve`."""
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from qasr_train.config.settings import check_settings, setting
@@ -42,6 +43,7 @@ class ServeConfig:
             raise ConfigError(
                 "model=command: serve keeps a model in memory, and a command has none to keep; give model.path"
             )
+        self.name = self.name or PurePath(self.model.path).name  # as given: of a run, not of the checkpoint found in it
         refuse_prompt(self.decode.prompt, self.model.family)
         refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
         chunk_s = (self.decode.streaming or StreamingConfig()).chunk_s
