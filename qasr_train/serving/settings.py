@@ -13,7 +13,9 @@ class LimitsConfig:
     max_upload_mb: float = setting(
         100.0, gt=0, help="megabytes; an upload is refused as soon as so much of it came (413)"
     )
-    max_audio_s: float = setting(7200.0, gt=0, help="seconds; a longer recording is refused before it is decoded (400)")
+    max_audio_s: float = setting(
+        7200.0, gt=0, help="seconds; a longer recording is refused before anything of it is heard (400)"
+    )
     max_requests: int = setting(
         8,
         ge=1,
