@@ -9,6 +9,7 @@ from qasr_train.batch import IGNORED, Batch, Recording
 from qasr_train.models.base import Sampler
 from qasr_train.models.blocks.beam import Beam
 from qasr_train.models.blocks.sampling import Drawn, Said, Samples, rows_of, with_rows
+from qasr_train.models.whisper.decoding import Suppression, WhisperSteps
 from tests.helpers import tone, utterance
 from tests.helpers_trainer import tiny_learner
 
@@ -203,3 +204,22 @@ def test_rows_come_back_as_they_went_in() -> None:
     assert torch.equal(again.input_ids, batch.input_ids) and torch.equal(again.labels, batch.labels)
     assert torch.equal(again.attention_mask, batch.attention_mask)
     assert int((again.labels != IGNORED).sum()) == again.num_targets
+
+
+def test_whisper_moves_the_sound_of_a_row_only_to_where_another_was_heard() -> None:
+    """The sound is some hundred times what was said: a beam that moves rows within their clips leaves it where it is."""
+    core = make_model("whisper").core  # type: ignore[attr-defined]
+    states = torch.randn(2, 5, core.config.d_model, generator=torch.Generator().manual_seed(0))
+    steps = WhisperSteps(core, states, None, Suppression([], [], torch.device("cpu")), num_positions=8)
+    [first, *_] = [layer.sound[0] for layer in steps.layers]
+    steps.spread(torch.tensor([0, 0, 1, 1]))
+    assert torch.equal(steps.layers[0].sound[0], first[[0, 0, 1, 1]])
+    with torch.no_grad():
+        steps.extend(torch.tensor([[1], [2], [3], [4]]), torch.ones(4, 1, dtype=torch.bool))
+    spread, told = steps.layers[0].sound[0], steps.layers[0].store[0, :, :, :1]
+    steps.spread(torch.tensor([1, 0, 3, 3]))
+    assert steps.layers[0].sound[0] is spread
+    assert torch.equal(steps.layers[0].store[0, :, :, :1], told[[1, 0, 3, 3]])
+    for rows, clips in (([1, 2, 3, 2], [0, 1, 1, 1]), ([0, 3], [0, 1]), ([1, 0], [1, 0])):
+        steps.spread(torch.tensor(rows))
+        assert torch.equal(steps.layers[0].sound[0], first[clips])

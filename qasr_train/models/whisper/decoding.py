@@ -117,6 +117,7 @@ class WhisperSteps:
         self.mask, self.num_positions = mask, num_positions
         self.layers = [_LayerStore(layer, states) for layer in self.decoder.layers]
         self.seen = torch.zeros(len(states), 0, dtype=torch.bool, device=states.device)  # columns that hold a token
+        self.sounds = torch.arange(len(states), device=states.device)  # which of `states` each row hears
 
     def extend(self, ids: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
         """float [B, n, D]: the states after each of these next tokens.
@@ -184,10 +185,13 @@ class WhisperSteps:
 
     def spread(self, rows: torch.Tensor) -> None:
         """See `GroupSteps`."""
-        self.seen = self.seen[rows]
-        self.mask = None if self.mask is None else self.mask[rows]
+        self.seen, sounds = self.seen[rows], self.sounds[rows]
+        # A beam moves rows within their clips: all of them go on hearing what they heard, far more than they have said.
+        is_heard_alike = len(rows) == len(self.sounds) and torch.equal(sounds, self.sounds)
+        self.sounds = sounds
+        self.mask = self.mask if self.mask is None or is_heard_alike else self.mask[rows]
         for layer in self.layers:
-            layer.keep(rows)
+            layer.keep(rows, is_heard_alike=is_heard_alike)
 
     def should_drop(self, num_pending: int) -> bool:
         """See `Steps`."""
@@ -217,9 +221,11 @@ class _LayerStore:
         normed = layer.final_layer_norm(hidden)
         return hidden + layer.fc2(layer.activation_fn(layer.fc1(normed)))
 
-    def keep(self, kept: torch.Tensor) -> None:
+    def keep(self, kept: torch.Tensor, *, is_heard_alike: bool) -> None:
+        """Go on with these rows. is_heard_alike: whether the sound of each place stays what it is."""
         self.store = self.store[:, kept]
-        self.sound = (self.sound[0][kept], self.sound[1][kept])
+        if not is_heard_alike:
+            self.sound = (self.sound[0][kept], self.sound[1][kept])
 
     def _append(self, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         begin, self.length = self.length, self.length + keys.shape[-2]
