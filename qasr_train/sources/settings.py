@@ -72,6 +72,10 @@ class SourceConfig:
     only: dict[str, str] = setting(
         {}, help="id, speaker, language or audio -> glob or re:...; keep the rows that match all, e.g. {speaker: f*}"
     )
+    tiers: list[str] = setting(
+        [],
+        help="names, globs or re:...; the tiers of TextGrid or ELAN that hold what was said. []: those that can be told",
+    )
     subset: str | None = setting(
         None, help="configuration of a Hugging Face dataset, e.g. a language. null: its default"
     )

@@ -32,6 +32,7 @@ from qasr_train.sources.settings import SourceConfig, SourceFormat
 from qasr_train.sources.streams import UtteranceStream
 from qasr_train.sources.table import Columns, TableBuilder, UtteranceTable, draw
 from qasr_train.sources.tar import find_tar_files, open_tar
+from qasr_train.timed.formats import without_tiers
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,10 @@ def open_source(config: SourceConfig) -> OpenSource:
     Raises:
         DataError: the format cannot be told, or there is nothing at the path to tell it by.
     """
-    path = Path(config.path).expanduser()
-    return _format(path, config).open(path, config)
+    form = _format(path := Path(config.path).expanduser(), config)
+    if config.tiers and form is not FORMATS["timed"]:
+        raise without_tiers(config.path)
+    return form.open(path, config)
 
 
 def check_source(config: SourceConfig) -> None:

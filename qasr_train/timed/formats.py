@@ -9,8 +9,10 @@ from pathlib import Path
 
 from qasr_train.errors import DataError
 from qasr_train.files import write_whole
-from qasr_train.timed import ctm, elan, jsonl, srt, stm, textgrid, tsv, txt, vtt
+from qasr_train.timed import ctm, jsonl, srt, stm, tsv, txt, vtt
 from qasr_train.timed.base import TimedSegment, read_text
+from qasr_train.timed.tiers import elan, textgrid
+from qasr_train.timed.tiers.choice import KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ FORMATS = {
     "textgrid": TimedFormat(".TextGrid", textgrid.text_of, textgrid.segments_of),
 }
 
+# By suffix, in lower case; those that are read by the names of their tiers too.
+_OF_TIERS = {".textgrid": textgrid.segments_of, ".eaf": elan.segments_of}
+
 
 def write_timed(path: Path, segments: Sequence[TimedSegment], format_name: str, recording: str) -> None:
     """Write the segments of one recording, all or nothing. recording: its name, for the formats that hold it.
@@ -46,15 +51,27 @@ def write_timed(path: Path, segments: Sequence[TimedSegment], format_name: str, 
     write_whole(path, FORMATS[format_name].text_of(segments, recording))
 
 
-def read_timed(path: Path) -> list[TimedSegment]:
+def read_timed(path: Path, tiers: Sequence[str] = ()) -> list[TimedSegment]:
     """The segments of a file about one recording; its suffix names the format, in any case, ELAN's (.eaf) among them.
 
+    tiers: names or patterns of those that are taken, of a format that has tiers; (): those that can be told.
+
     Raises:
-        DataError: no format of that suffix is read, or the file is broken; names it and the line.
+        DataError: no format of that suffix is read, or the file is broken, or has no such tiers; names it and the line.
     """
     readers = {one.suffix.lower(): one.segments_of for one in FORMATS.values() if one.segments_of}
-    readers[".eaf"] = elan.segments_of
-    read = readers.get(path.suffix.lower())
+    suffix = path.suffix.lower()
+    if suffix in _OF_TIERS:
+        return _OF_TIERS[suffix](read_text(path), str(path), tiers)
+    read = readers.get(suffix)
     if read is None:
-        raise DataError(f"{path}: is no file of timed segments that is read; expected one of {', '.join(readers)}")
+        expected = ", ".join(dict.fromkeys([*readers, *_OF_TIERS]))
+        raise DataError(f"{path}: is no file of timed segments that is read; expected one of {expected}")
+    if tiers:
+        raise without_tiers(path)
     return read(read_text(path), str(path))
+
+
+def without_tiers(path: Path | str) -> DataError:
+    """What to say where tiers are named of what has none."""
+    return DataError(f"{path}: has no tiers; leave {KEY} out, which is for files of {' and '.join(_OF_TIERS)}")

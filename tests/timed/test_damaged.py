@@ -6,8 +6,8 @@ from contextlib import suppress
 import pytest
 
 from qasr_train.errors import DataError
-from qasr_train.timed import elan
 from qasr_train.timed.formats import FORMATS
+from qasr_train.timed.tiers import elan
 from tests.sources.corpora.test_beside import EAF
 from tests.timed.test_formats import SEGMENTS
 

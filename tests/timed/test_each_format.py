@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from qasr_train.errors import DataError
-from qasr_train.timed import ctm, jsonl, srt, stm, textgrid, tsv, txt, vtt
+from qasr_train.timed import ctm, jsonl, srt, stm, tsv, txt, vtt
 from qasr_train.timed.base import TimedSegment, TimedWord
+from qasr_train.timed.tiers import textgrid
 
 
 def test_srt_as_players_write_it() -> None:

@@ -58,3 +58,6 @@ def test_praatio_reads_and_writes_the_same(folder: Path, form: str) -> None:
     assert list(map(tuple, grid.getTier("anna - words").entries)) == [(0.25, 0.5, "Ünlü"), (0.75, 1.0, '"söz"')]
     grid.save(str(folder / "b.TextGrid"), form, includeBlankSpaces=True)
     assert read_timed(folder / "b.TextGrid") == read_timed(folder / "a.TextGrid")
+    text = (folder / "b.TextGrid").read_text(encoding="utf-8")
+    (folder / "c.TextGrid").write_text(text, encoding="utf-16")  # as Praat saves what is not ASCII
+    assert read_timed(folder / "c.TextGrid") == read_timed(folder / "a.TextGrid")

@@ -17,7 +17,7 @@ from qasr_train.sources.files import AUDIO_SUFFIXES, FileSource, find_metadata
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.timed import ctm, stm
 from qasr_train.timed.base import TimedSegment, joined_lines, read_text
-from qasr_train.timed.formats import read_timed
+from qasr_train.timed.formats import read_timed, without_tiers
 from qasr_train.timed.jsonl import row_of_word
 
 log = logging.getLogger(__name__)
@@ -34,21 +34,21 @@ def holds_timed_files(folder: Path) -> bool:
 
 def open_timed(path: Path, config: SourceConfig) -> OpenSource:
     """A file of times, or a folder of them."""
-    return FileSource(path, partial(read_timed_files, path))
+    return FileSource(path, partial(read_timed_files, path, config.tiers))
 
 
-def read_timed_files(path: Path) -> Rows:
-    """Rows of every file of times, by name; audio relative to the folder.
+def read_timed_files(path: Path, tiers: Sequence[str] = ()) -> Rows:
+    """Rows of every file of times, by name; audio relative to the folder. tiers: as `read_timed` takes them.
 
     Raises:
-        DataError: a file is broken; none of the recordings is there; two files speak of one.
+        DataError: a file is broken, or has no such tiers; none of the recordings is there; two files speak of one.
     """
     files = files_below(path, SUFFIXES) if path.is_dir() else [path]
     folder = path if path.is_dir() else path.parent
     num_empty, lost = 0, list[str]()
     heard: dict[Path, Path] = {}  # recording -> what speaks of it
     for file in files:
-        for name, segments in _recordings_of(file).items():
+        for name, segments in _recordings_of(file, tiers).items():
             audio = _audio_beside(file, name)
             if audio is None:
                 lost.append(f"{file.name}: {name}" if file.suffix.lower() in _OF_SEVERAL else file.name)
@@ -64,11 +64,13 @@ def read_timed_files(path: Path) -> Rows:
     _tell(path, num_empty, lost, files_below(path, AUDIO_SUFFIXES) if path.is_dir() else [], heard)
 
 
-def _recordings_of(file: Path) -> Mapping[str, Sequence[TimedSegment]]:
+def _recordings_of(file: Path, tiers: Sequence[str]) -> Mapping[str, Sequence[TimedSegment]]:
     """The segments of each recording a file speaks of, by its name without suffix."""
     of_several = _OF_SEVERAL.get(file.suffix.lower())
     if of_several is None:
-        return {file.stem: read_timed(file)}
+        return {file.stem: read_timed(file, tiers)}
+    if tiers:
+        raise without_tiers(file)
     recordings = of_several(read_text(file), str(file))
     # A file about one recording is about the one beside it, whatever it calls it.
     return (

@@ -79,6 +79,19 @@ def test_pympi_writes_what_we_read(tmp_path: Path) -> None:
     assert (one.text, one.speaker, one.start_s, one.end_s) == ("Ünlü <söz>", "anna", 0.25, 1.5)
 
 
+def test_tiers_are_named_in_the_source_and_only_where_there_are_any(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(4.0))
+    (tmp_path / "a.eaf").write_text(EAF)
+    [one] = load_utterances(SourceConfig(path=str(tmp_path), tiers=["*_en"]), "s")
+    assert (one.text, one.speaker, one.start_s) == ("thus", "Anna", 0.5)
+    write_timed(tmp_path / "b.srt", SEGMENTS, "srt", "b")
+    write_timed(tmp_path / "b.ctm", SEGMENTS, "ctm", "b")
+    (tmp_path / "b.jsonl").write_text("")
+    for name in ("b.srt", "b.ctm", "b.jsonl"):
+        with pytest.raises(DataError, match=rf"{name}: has no tiers; leave tiers out"):
+            load_utterances(SourceConfig(path=str(tmp_path / name), tiers=["x"]), "s")
+
+
 def test_a_ctm_of_several_recordings_finds_each_by_name(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_wav(tmp_path / f"{name}.flac", tone(2.0))

@@ -7,31 +7,22 @@ times stand together in a third tier, "unplaced", over their segment.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from qasr_train.errors import DataError
-from qasr_train.timed.base import TimedSegment, TimedWord, by_speaker, checked_span, one_line, segments_of_words
+from qasr_train.timed.base import TimedSegment, by_speaker, checked_span, one_line
+from qasr_train.timed.tiers.choice import JOINED, SEGMENTS, UNPLACED, WORDS, Tier, segments_of_tiers
 
-SEGMENTS, WORDS, UNPLACED = "segments", "words", "unplaced"
-_JOINED = " - "
-_IGNORED_KINDS = {"phones", "phone", "phonemes", UNPLACED}
-_SILENCES = {"", "sil", "sp", "<eps>", "<sil>", "<p:>"}  # in tiers of words, by Kaldi, MFA and WebMAUS
 _SHORTEST_S = 0.001  # Praat takes no interval without length
 # Praat reads strings, numbers and flags that stand free, and passes over all else.
 _TOKEN = re.compile(r'"(?:[^"]|"")*"|(?<!\S)<[^<>\s]*>|(?<!\S)[-+]?[\d.]+(?:[eE][-+]?\d+)?(?=\s|$)')
 
 
-@dataclass(frozen=True, slots=True)
-class _Tier:
-    name: str
-    intervals: list[tuple[float, float, str]]
-
-
 def text_of(segments: Sequence[TimedSegment], recording: str = "") -> str:
     """The file's text. Where segments of a speaker overlap, the later begins where the earlier ends. recording: not named."""
     tiers = [tier for speaker, own in by_speaker(segments).items() for tier in _tiers_of(speaker, own)]
-    tiers = [replace(tier, intervals=_apart(tier.intervals)) for tier in tiers] or [_Tier(SEGMENTS, [])]
-    ends = [interval[1] for tier in tiers for interval in tier.intervals]
+    tiers = [replace(tier, spans=_apart(tier.spans)) for tier in tiers] or [Tier(SEGMENTS, [])]
+    ends = [interval[1] for tier in tiers for interval in tier.spans]
     end_s = max([*ends, _SHORTEST_S])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {_number(end_s)}"]
     lines += ["tiers? <exists>", f"size = {len(tiers)}", "item []:"]
@@ -40,50 +31,32 @@ def text_of(segments: Sequence[TimedSegment], recording: str = "") -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def segments_of(text: str, where: str) -> list[TimedSegment]:
-    """The segments of all speakers by time, with the words of their tier of words; of a tier of words alone, parted at pauses.
+def segments_of(text: str, where: str, wanted: Sequence[str] = ()) -> list[TimedSegment]:
+    """The segments of all speakers by time, with their words; tiers of points are passed over.
 
-    Tiers of phones and of points are passed over.
+    wanted: names or patterns of the tiers that are taken; (): those that can be told, see `segments_of_tiers`.
 
     Raises:
-        DataError: it is no TextGrid, or ends too early; begins with `where`.
+        DataError: it is no TextGrid, or ends too early; which tiers are meant cannot be told. Begins with `where`.
     """
-    turns: dict[str, list[TimedSegment]] = {}
-    words: dict[str, list[TimedWord]] = {}
-    for tier in _read_tiers(text, where):
-        head, joined, kind = tier.name.rpartition(_JOINED)
-        kind = kind.strip().lower()
-        if kind in (WORDS, "word"):
-            placed = [TimedWord(one, start, end) for start, end, one in tier.intervals if one.lower() not in _SILENCES]
-            words.setdefault(head if joined else "", []).extend(placed)
-        elif kind not in _IGNORED_KINDS:
-            speaker = "" if tier.name.strip().lower() in (SEGMENTS, "") else tier.name.strip()
-            turns.setdefault(speaker, []).extend(
-                TimedSegment(*one, speaker=speaker) for one in tier.intervals if one[2]
-            )
-    if len(turns) == 1 and set(words) == {""}:  # a tier "words" beside one of another name
-        words = {next(iter(turns)): words[""]}
-    found = [_with_words(segment, words.get(speaker, [])) for speaker, own in turns.items() for segment in own]
-    for speaker in words.keys() - turns.keys():
-        found += segments_of_words(words[speaker], speaker)
-    return sorted(found, key=lambda one: one.start_s)
+    return segments_of_tiers(_read_tiers(text, where), wanted, where)
 
 
-def _tiers_of(speaker: str, segments: Sequence[TimedSegment]) -> Iterator[_Tier]:
-    head = one_line(speaker) + _JOINED if speaker else ""
+def _tiers_of(speaker: str, segments: Sequence[TimedSegment]) -> Iterator[Tier]:
+    head = one_line(speaker) + JOINED if speaker else ""
     spans = [(one.start_s, one.end_s, one_line(one.text)) for one in segments]
-    yield _Tier(one_line(speaker) or SEGMENTS, [span for span in spans if span[2]])
+    yield Tier(one_line(speaker) or SEGMENTS, [span for span in spans if span[2]])
     words = [word for one in segments for word in one.words]
     placed = [
         (word.start_s, word.end_s, word.text) for word in words if word.start_s is not None and word.end_s is not None
     ]
     if words:
-        yield _Tier(head + WORDS, [(start, end, text) for start, end, text in placed])
+        yield Tier(head + WORDS, [(start, end, text) for start, end, text in placed])
     unplaced = [
         (one.start_s, one.end_s, " ".join(word.text for word in one.words if not word.is_placed)) for one in segments
     ]
     if any(text for _, _, text in unplaced):
-        yield _Tier(head + UNPLACED, [span for span in unplaced if span[2]])
+        yield Tier(head + UNPLACED, [span for span in unplaced if span[2]])
 
 
 def _apart(intervals: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
@@ -97,10 +70,10 @@ def _apart(intervals: Sequence[tuple[float, float, str]]) -> list[tuple[float, f
     return apart
 
 
-def _tier_lines(tier: _Tier, end_s: float) -> Iterator[str]:
+def _tier_lines(tier: Tier, end_s: float) -> Iterator[str]:
     """A tier in the long form; what lies between its intervals is intervals without text, as Praat demands."""
     intervals, reached_s = list[tuple[float, float, str]](), 0.0
-    for start, end, text in tier.intervals:
+    for start, end, text in tier.spans:
         intervals += [(reached_s, start, "")] * (start > reached_s) + [(start, end, text)]
         reached_s = end
     intervals += [(reached_s, end_s, "")] * (end_s > reached_s)
@@ -111,7 +84,7 @@ def _tier_lines(tier: _Tier, end_s: float) -> Iterator[str]:
         yield from (f"    xmin = {_number(start)}", f"    xmax = {_number(end)}", f"    text = {_quoted(text)}")
 
 
-def _read_tiers(text: str, where: str) -> list[_Tier]:
+def _read_tiers(text: str, where: str) -> list[Tier]:
     """The tiers of intervals; of either text form."""
     tokens = iter(_TOKEN.findall(text))
     if [next(tokens, ""), next(tokens, "")] != ['"ooTextFile"', '"TextGrid"']:
@@ -124,7 +97,7 @@ def _read_tiers(text: str, where: str) -> list[_Tier]:
             kind, name, _, _, size = next(tokens), _text(next(tokens)), next(tokens), next(tokens), int(next(tokens))
             is_points = kind == '"TextTier"'
             rows = [_interval(tokens, is_points, where) for _ in range(size)]
-            tiers += [] if is_points else [_Tier(name, rows)]
+            tiers += [] if is_points else [Tier(name, rows)]
     except (StopIteration, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -139,14 +112,6 @@ def _interval(tokens: Iterator[str], is_point: bool, where: str) -> tuple[float,
     end_s = start_s if is_point else float(next(tokens))
     text = _text(next(tokens))
     return *checked_span(start_s, end_s, where), text
-
-
-def _with_words(segment: TimedSegment, words: Sequence[TimedWord]) -> TimedSegment:
-    """The segment with the words whose middle lies in it."""
-    inside = tuple(
-        word for word in words if segment.start_s <= ((word.start_s or 0.0) + (word.end_s or 0.0)) / 2 < segment.end_s
-    )
-    return replace(segment, words=inside)
 
 
 def _quoted(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Formats of tiers, and which of a file's tiers hold what was said."""
