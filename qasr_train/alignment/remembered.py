@@ -1,6 +1,7 @@
 """Owns what was aligned so far, a line each, so that a kill loses at most the text at work and the same command goes on.
 
-Input: alignments under keys that tell recording and text. Output: JSON lines, written durably one by one, and read back.
+Input: alignments under keys that tell recording and text. Output: JSON lines, written durably one by one, and read back one by
+one: of each line only its place is kept in memory.
 """
 
 import json
@@ -8,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from qasr_train.alignment.text import Alignment
 from qasr_train.files import open_lines, parse_json
@@ -25,16 +26,23 @@ class Remembered:
     path: Path
 
     def __enter__(self) -> Self:
-        self._known = dict(_read(self.path))
+        self._places = dict(_places(self.path))  # key -> byte of the file at which its line begins
         self._file = open_lines(self.path)
+        self._file.flush()
+        self._lines = open(self.path, "rb")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._lines.close()
 
     def get(self, key: str) -> Alignment | None:
         """What is known under a key; times to the millisecond."""
-        return self._known.get(key)
+        place = self._places.get(key)
+        if place is None:
+            return None
+        self._lines.seek(place)
+        return _alignment(parse_json(self._lines.readline()), self.path)
 
     def add(self, key: str, alignment: Alignment) -> Alignment:
         """Remember one; returns it as it will be read back. It survives a kill once this has returned.
@@ -42,22 +50,32 @@ class Remembered:
         Raises:
             OSError: the disk is full.
         """
-        row = {"key": key, "doubt": round(alignment.doubt, 4), "words": [row_of_word(one) for one in alignment.words]}
+        row: dict[str, Any] = {"key": key, "doubt": round(alignment.doubt, 4), "duration_s": alignment.duration_s}
+        row["words"] = [row_of_word(one) for one in alignment.words]
+        place = os.fstat(self._file.fileno()).st_size
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._known[key] = _alignment(row, self.path)
-        return self._known[key]
+        self._places[key] = place
+        return _alignment(row, self.path)
 
 
-def _read(path: Path) -> Iterator[tuple[str, Alignment]]:
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            row = parse_json(line)
-            yield row["key"], _alignment(row, path)
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short by a kill: the text is aligned again
+def _places(path: Path) -> Iterator[tuple[str, int]]:
+    """The key of each whole line, and where it begins; one cut short by a kill is passed over: its text is aligned again."""
+    if not path.is_file():
+        return
+    with open(path, "rb") as lines:
+        place = 0
+        for line in lines:
+            try:
+                row = parse_json(line)
+                _alignment(row, path)
+                yield row["key"], place
+            except (ValueError, KeyError, TypeError):
+                pass
+            place += len(line)
 
 
-def _alignment(row: dict, path: Path) -> Alignment:
-    return Alignment(tuple(word_of(word, str(path)) for word in row["words"]), float(row["doubt"]))
+def _alignment(row: dict[str, Any], path: Path) -> Alignment:
+    words = tuple(word_of(word, str(path)) for word in row["words"])
+    return Alignment(words, float(row["doubt"]), row.get("duration_s"))

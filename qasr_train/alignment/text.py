@@ -34,10 +34,12 @@ class Alignment:
     """Words with their times, and how far they can be trusted.
 
     words: all of the text's, in order. doubt: 0 to 1, whether the text is that of another recording: see `_doubt`.
+    duration_s: seconds of sound that were aligned; None: remembered by a version that did not tell.
     """
 
     words: tuple[TimedWord, ...]
     doubt: float
+    duration_s: float | None = None
 
     @property
     def num_unplaced(self) -> int:
@@ -85,7 +87,7 @@ def align_text(
         word if (word.confidence or 0.0) >= min_confidence else replace(word, start_s=None, end_s=None)
         for word in timed
     )
-    return Alignment(marked, _doubt(marked, heard if hear else None))
+    return Alignment(marked, _doubt(marked, heard if hear else None), len(waveform) / SAMPLE_RATE_HZ)
 
 
 def _doubt(words: Sequence[TimedWord], heard: Sequence[Sequence[str]] | None) -> float:

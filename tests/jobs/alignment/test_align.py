@@ -122,9 +122,28 @@ def test_stopped_it_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.Mon
     assert in_two == [json.loads(line) for line in (whole / "words.jsonl").read_text().splitlines()]
 
     monkeypatch.setattr("qasr_train.jobs.alignment.align.align_text", counted)
-    assert run(tmp_path, source, "formats=[ctm]") == 0 and len(aligned) == 3, "other formats cost nothing"
+    monkeypatch.setattr(
+        "qasr_train.jobs.alignment.align.load_recording", lambda utterance: pytest.fail("decoded again")
+    )
+    assert run(tmp_path, source, "formats=[ctm,srt]") == 0 and len(aligned) == 3, "other formats cost nothing"
+    again = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [row["duration_s"] for row in again] == [1.5] * 3
     with pytest.raises(ConfigError, match="was begun with another model, recogniser, precision or min_confidence"):
         run(tmp_path, source, "min_confidence=0.5")
+
+
+def test_stopped_it_leaves_what_an_earlier_try_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = manifest(tmp_path, {"id": "a", "text": "one"}, {"id": "b", "text": "two"})
+    assert run(tmp_path, source, "formats=[jsonl,srt]") == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("qasr_train.jobs.alignment.output.write_timed", stopped)
+    with pytest.raises(UserError, match="interrupted after 0 of 2 texts were aligned; the same command goes on"):
+        run(tmp_path, source, "formats=[jsonl,srt]")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
