@@ -1,4 +1,4 @@
-"""What a path leads to: a run's checkpoint, the family of config.json."""
+"""What a path leads to: the family of config.json."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,6 @@ def checkpoint(folder: Path, model_type: str) -> str:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
     return str(folder)
-
-
-def test_of_a_run_the_best_checkpoint_is_meant_else_the_last(tmp_path: Path) -> None:
-    last = checkpoint(tmp_path / "run" / "checkpoints" / "last", "qwen3_asr")
-    assert model_as_found(Qwen3ASRConfig(path=str(tmp_path / "run"))).path == last
-    best = checkpoint(tmp_path / "run" / "checkpoints" / "best", "qwen3_asr")
-    assert model_as_found(Qwen3ASRConfig(path=str(tmp_path / "run"))).path == best
 
 
 def test_the_family_is_that_of_the_checkpoint(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from qasr_train.alignment.hearing import open_recogniser, recogniser_at
+from qasr_train.alignment.output import DOUBTFUL, Aligned, AlignedFiles
 from qasr_train.alignment.remembered import Remembered
 from qasr_train.alignment.text import Alignment, Hear, align_text
 from qasr_train.data.feature_cache import sound_key
 from qasr_train.data.workers import load_recording
 from qasr_train.errors import AudioError, ConfigError, DataError, UserError
-from qasr_train.jobs.alignment.output import DOUBTFUL, Aligned, AlignedFiles
 from qasr_train.jobs.settings.align import AlignConfig
 from qasr_train.manifest import Utterance
 from qasr_train.models.base import Aligner

@@ -11,9 +11,6 @@ from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.timed.formats import FORMATS
 
-# Formats that hold several recordings in one file; the others are a file for each, in a folder of their name.
-IN_ONE_FILE = ("jsonl", "ctm")
-
 
 @dataclass
 class AlignConfig:

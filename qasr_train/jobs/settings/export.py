@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
+from qasr_train.models.run_folder import checkpoint_in_run
 from qasr_train.models.settings import ExportDtype, ExportLayout, ExportTarget
 from qasr_train.run.settings import Device
 
@@ -97,6 +98,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "export")
+        self.checkpoint, *self.average = map(checkpoint_in_run, [self.checkpoint, *self.average])
         self._check_card()
         if self.out is None:
             self._check_push()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.evaluation.settings import Role, SuiteConfig
+from qasr_train.models.run_folder import checkpoint_in_run
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.transcription.settings import DecodeConfig
 
@@ -41,6 +42,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "sweep_strength")
+        self.checkpoint, *self.average = map(checkpoint_in_run, [self.checkpoint, *self.average])
         refuse_fp16(self.precision, "precision")
         self.strengths = sorted(set(self.strengths))
         if finer := [strength for strength in self.strengths if round(strength, 2) != strength]:

@@ -5,6 +5,7 @@ from enum import Enum
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.files import without_moving_links
+from qasr_train.models.run_folder import checkpoint_in_run
 from qasr_train.models.settings import Parts
 
 PARTS = Parts(
@@ -42,8 +43,8 @@ class Qwen3ASRConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
-        self.path = without_moving_links(self.path)  # what a run records is the step's folder, not the link `last`
-        self.base = without_moving_links(self.base) if self.base else self.base
+        self.path = without_moving_links(checkpoint_in_run(self.path))  # a run records the step's folder, not a link
+        self.base = without_moving_links(checkpoint_in_run(self.base)) if self.base else self.base
 
     def locations(self) -> list[str | None]:
         """As `ModelConfig` has it."""

@@ -6,6 +6,7 @@ from enum import Enum
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.files import without_moving_links
+from qasr_train.models.run_folder import checkpoint_in_run
 from qasr_train.models.settings import Parts
 
 PARTS = Parts(
@@ -64,8 +65,8 @@ class WhisperConfig:
 
     def __post_init__(self) -> None:
         check_settings(self, "model")
-        self.path = without_moving_links(self.path)  # what a run records is the step's folder, not the link `last`
-        self.base = without_moving_links(self.base) if self.base else self.base
+        self.path = without_moving_links(checkpoint_in_run(self.path))  # a run records the step's folder, not a link
+        self.base = without_moving_links(checkpoint_in_run(self.base)) if self.base else self.base
         if self.full_window_fraction and self.window is Window.full:
             raise ConfigError(
                 f"model.full_window_fraction={self.full_window_fraction:g} is a share of batches beside window=clip, and "

@@ -20,7 +20,6 @@ from qasr_train.audio.decode import load_audio
 from qasr_train.errors import DataError, UserError
 from qasr_train.models.digest import checkpoint_digest
 from qasr_train.models.families import FAMILIES, load_aligner, load_collator
-from qasr_train.models.found import checkpoint_in_run
 from qasr_train.models.settings import ModelConfig
 from qasr_train.run.device import Machine
 from qasr_train.timed.base import TimedSegment
@@ -47,7 +46,7 @@ def aligner_at(path: str) -> ModelConfig:
     Raises:
         CheckpointError: nothing lies there, or what lies there aligns nothing.
     """
-    config: ModelConfig = FAMILIES[_ALIGNER].config(path=checkpoint_in_run(path))
+    config: ModelConfig = FAMILIES[_ALIGNER].config(path=path)
     load_collator(config)
     return config
 

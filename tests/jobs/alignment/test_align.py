@@ -140,7 +140,7 @@ def test_stopped_it_leaves_what_an_earlier_try_wrote(tmp_path: Path, monkeypatch
     def stopped(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("qasr_train.jobs.alignment.output.write_timed", stopped)
+    monkeypatch.setattr("qasr_train.alignment.output.write_timed", stopped)
     with pytest.raises(UserError, match="interrupted after 0 of 2 texts were aligned; the same command goes on"):
         run(tmp_path, source, "formats=[jsonl,srt]")
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before

@@ -52,10 +52,13 @@ def test_settings_that_mean_nothing_are_refused(override: str, sentence: str) ->
 
 
 def test_requests_ask_for_the_run_by_its_name_not_for_the_checkpoint_in_it(tmp_path: Path) -> None:
+    assert load_config("serve", [f"model.path={tmp_path / 'medical'}/"]).name == "medical"
+    best = tmp_path / "medical" / "checkpoints" / "best"
+    best.mkdir(parents=True)
+    (best / "config.json").write_text("{}")
     config = load_config("serve", [f"model.path={tmp_path / 'medical'}/"])
-    assert (
-        replace(config, model=replace(config.model, path=str(tmp_path / "medical" / "step_000006"))).name == "medical"
-    )
+    assert (config.name, config.model.path) == ("medical", str(best))
+    assert replace(config, model=replace(config.model, path="other")).name == "medical"
     assert load_config("serve", ["model=tiny", "name=whisper-1"]).name == "whisper-1"
 
 

@@ -1,12 +1,12 @@
 """Owns the settings of `serve`."""
 
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
 from qasr_train.jobs.settings.transcribe import AlignerConfig, SubtitlesConfig
+from qasr_train.models.run_folder import name_of_run
 from qasr_train.run.settings import Device, Precision, refuse_fp16
 from qasr_train.serving.settings import LimitsConfig
 from qasr_train.streaming.settings import StreamingConfig, refuse_streaming
@@ -28,7 +28,8 @@ class ServeConfig:
         [], help="names; by which it may be called besides localhost, `host` and addresses in numbers"
     )
     name: str | None = setting(
-        None, help="name; by which requests ask for the model. null: the last part of model.path"
+        None,
+        help="name; by which requests ask for the model. null: of a run its name, else the last part of model.path",
     )
     limits: LimitsConfig = setting(LimitsConfig(), help="section; what is refused")
     aligner: AlignerConfig = setting(AlignerConfig(), help="section; what tells when each word was said")
@@ -43,7 +44,7 @@ class ServeConfig:
             raise ConfigError(
                 "model=command: serve keeps a model in memory, and a command has none to keep; give model.path"
             )
-        self.name = self.name or PurePath(self.model.path).name  # as given: of a run, not of the checkpoint found in it
+        self.name = self.name or name_of_run(self.model.path)
         refuse_prompt(self.decode.prompt, self.model.family)
         refuse_streaming(self.decode.streaming, self.decode.engine, self.model)
         chunk_s = (self.decode.streaming or StreamingConfig()).chunk_s

@@ -14,12 +14,13 @@ from typing import Any, Self, TextIO
 
 from qasr_train.alignment.text import Alignment
 from qasr_train.files import FreeNames, whole_file, write_rows
-from qasr_train.jobs.settings.align import IN_ONE_FILE
 from qasr_train.manifest import Utterance, findable_from_anywhere, utterance_to_row
 from qasr_train.timed.base import TimedSegment
 from qasr_train.timed.cues import SUBTITLES, CueLayout, laid_out
 from qasr_train.timed.formats import FORMATS, write_timed
 
+# Formats that hold several recordings in one file; the others are a file for each, in a folder of their name.
+IN_ONE_FILE = ("jsonl", "ctm")
 MANIFEST, DOUBTFUL = "manifest.jsonl", "doubtful.jsonl"
 
 
