@@ -11,6 +11,8 @@ from accelerate import Accelerator
 
 from qasr_train.batch import Batch, Reference
 from qasr_train.data.buckets import BatchBudget
+from qasr_train.data.hearing import FirstEpoch
+from qasr_train.data.settings import SampleByErrorConfig
 from qasr_train.data.training_data import ListPool, TrainingData
 from qasr_train.data.workers import load_recording
 from qasr_train.manifest import Utterance
@@ -24,7 +26,7 @@ from qasr_train.models.whisper.config import WhisperConfig, Window
 from qasr_train.models.whisper.model import Whisper
 from qasr_train.objectives.base import LossSum, Objective
 from qasr_train.objectives.cross_entropy import CrossEntropy
-from qasr_train.objectives.rollout_settings import HypothesesConfig
+from qasr_train.objectives.rollout_settings import HypothesesConfig, MWERConfig
 from qasr_train.objectives.settings import KLToBaseConfig
 from qasr_train.objectives.table import build_objective
 from qasr_train.run.device import choose_device
@@ -35,6 +37,7 @@ from qasr_train.text.normalize import get_normalizer
 from qasr_train.training.deepspeed_zero import ZeroAccelerator
 from qasr_train.training.launch import make_accelerator
 from qasr_train.training.learner import Learner
+from qasr_train.training.rollout.hearing import make_ear
 from qasr_train.training.settings import OptimConfig, TrainerConfig
 from qasr_train.training.step import build_step
 from qasr_train.training.trainer import Trainer, build_trainer
@@ -182,6 +185,17 @@ def held_to_base(replayed: set[str]) -> Callable[[Trainable], Objective]:
         return loss
 
     return build
+
+
+def first_epoch_trainer(folder: Path, utterances: list[Utterance], num_steps: int) -> Trainer:
+    """One whose later epochs are drawn by what the first has heard; clips of 2 s and more are not among its batches."""
+    config = SampleByErrorConfig(first_epoch=True, floor_percent=1.0, max_percent=[])
+    trainer = make_trainer(
+        folder, utterances[:6], hypotheses=MWERConfig(num_hypotheses=3), num_steps=num_steps, save_every=1
+    )
+    trainer.data.first_epoch = FirstEpoch(config, trainer.data.pools)
+    rollouts = replace(trainer.step.rollouts, ear=make_ear(config))
+    return replace(trainer, step=replace(trainer.step, rollouts=rollouts))
 
 
 def make_validator(trainer: Trainer, utterances: list[Utterance]) -> Validator:

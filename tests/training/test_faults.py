@@ -55,11 +55,16 @@ def test_stopped_on_request_it_saves_and_says_so_by_its_status_and_the_same_comm
 
 @pytest.mark.faults
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen3_asr", "whisper"])
-def test_ten_kills_change_nothing(tmp_path: Path, family: str):
-    """Half at a random step, half while a checkpoint is being written, which is when its .part folder stands."""
+@pytest.mark.parametrize(
+    ("family", "objective"), [("qwen3_asr", "cross_entropy"), ("qwen3_asr", "gspo"), ("whisper", "cross_entropy")]
+)
+def test_ten_kills_change_nothing(tmp_path: Path, family: str, objective: str):
+    """Half at a random step, half while a checkpoint is being written, which is when its .part folder stands.
+
+    gspo: what a step draws belongs to its number and its clips, and must be drawn again.
+    """
     (tmp_path / "inputs").mkdir()
-    arguments = make_inputs(tmp_path / "inputs", family)
+    arguments = [*make_inputs(tmp_path / "inputs", family), f"objective={objective}"]
     settings = [*arguments, f"trainer.max_steps={NUM_STEPS}", "trainer.save_every=5", "trainer.keep_last=3"]
     straight = start([*settings, f"run_dir={tmp_path / 'straight'}"])
     assert straight.communicate(timeout=600)[1] is not None and straight.returncode == 0
@@ -87,7 +92,7 @@ def test_ten_kills_change_nothing(tmp_path: Path, family: str):
     differences = [name for name in expected if found.get(name) != expected[name]]
     other_losses = sum(a != b for a, b in zip(losses(run_dir), losses(tmp_path / "straight"), strict=True))
     print(
-        f"\n{family}: kills {NUM_KILLS} (at steps {killed_at}), {num_torn} while a checkpoint was written; "
+        f"\n{family}, {objective}: kills {NUM_KILLS} (at steps {killed_at}), {num_torn} while a checkpoint was written; "
         f"resumes {num_resumes}; torn checkpoints taken for whole {num_faults}; "
         f"differing files {len(differences)} of {len(expected)}; differing losses {other_losses} of {NUM_STEPS}"
     )

@@ -10,18 +10,14 @@ import pytest
 import torch
 
 from qasr_train.batch import Batch
-from qasr_train.data.hearing import FirstEpoch
-from qasr_train.data.settings import SampleByErrorConfig
-from qasr_train.manifest import Utterance
 from qasr_train.models.settings import AdaptConfig
 from qasr_train.objectives.rollout_settings import DrawnBy, GSPOConfig, HypothesesConfig, MWERConfig, RatioLevel
 from qasr_train.rewards.base import Asked, Hypothesis
 from qasr_train.rewards.settings import RewardRules
 from qasr_train.rewards.table import Rewards
 from qasr_train.training.checkpoint import checkpoint_path
-from qasr_train.training.rollout.hearing import make_ear
 from qasr_train.training.trainer import Trainer
-from tests.helpers_trainer import gradients_of_one_step, load, lora, make_trainer, weights
+from tests.helpers_trainer import first_epoch_trainer, gradients_of_one_step, load, lora, make_trainer, weights
 
 MWER = MWERConfig(num_hypotheses=3)
 BEAM = MWERConfig(num_hypotheses=3, drawn_by=DrawnBy.beam)
@@ -107,15 +103,6 @@ def test_terms_of_a_row_are_those_that_its_context_offers(tmp_path: Path, uttera
     assert asked == [("small pills", "fox", "a day"), ()]
     _, figures = trainer.step.rollouts([batch], 0)
     assert figures.pooled["reward/term_precision"][1] == 3  # the three hypotheses of the clip that has terms
-
-
-def first_epoch_trainer(folder: Path, utterances: list[Utterance], num_steps: int) -> Trainer:
-    """One whose later epochs are drawn by what the first has heard; clips of 2 s and more are not among its batches."""
-    config = SampleByErrorConfig(first_epoch=True, floor_percent=1.0, max_percent=[])
-    trainer = make_trainer(folder, utterances[:6], hypotheses=replace(MWER), num_steps=num_steps, save_every=1)
-    trainer.data.first_epoch = FirstEpoch(config, trainer.data.pools)
-    rollouts = replace(trainer.step.rollouts, ear=make_ear(config))
-    return replace(trainer, step=replace(trainer.step, rollouts=rollouts))
 
 
 def test_later_epochs_are_drawn_by_what_the_first_has_heard_also_after_a_stop_within_it(

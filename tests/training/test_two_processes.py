@@ -6,6 +6,7 @@ Both processes are started once and run every case (tests/training/worker.py); w
 import math
 import shutil
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -78,6 +79,15 @@ def test_hypotheses_give_the_gradients_of_one_process(out: Path, tmp_path: Path,
     assert gradients.keys() == expected.keys()
     for name, gradient in expected.items():
         torch.testing.assert_close(gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_after_the_first_epoch_both_draw_by_what_either_has_heard(out: Path):
+    first, second = read(out, "ddp", "first_epoch")
+    assert first == second
+    assert first["resumed"] == first["straight"]
+    percents = first["straight"]
+    assert len(percents) == 6 and len(set(percents)) > 1
+    assert fmean(percents) not in percents, "a clip that was not heard would count as the mean of those that were"
 
 
 @pytest.mark.parametrize("kind", ["ddp", FSDP2])

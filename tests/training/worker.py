@@ -30,6 +30,7 @@ from qasr_train.training.checkpoint import checkpoint_path
 from qasr_train.training.settings import OnNonFinite
 from tests.helpers_trainer import (
     FULL,
+    first_epoch_trainer,
     gradients_of_one_step,
     held_to_base,
     load,
@@ -72,6 +73,8 @@ def main(out: Path, *, is_whole: bool) -> None:
         if kind == "ddp":
             choose(kind)
             keep(out / kind / "held.pt", held(out / kind / "held", utterances))
+            choose(kind)
+            keep(out / kind / "first_epoch.pt", first_epoch(out / kind / "first_epoch", utterances))
         if kind == "ddp" and is_whole:
             choose(kind)
             keep(out / kind / "compiled.pt", compiled(out / kind / "compiled", utterances))
@@ -149,6 +152,18 @@ def hypotheses(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[s
     """(loss, gradients) of one step on hypotheses, of which the second process draws those of three clips."""
     trainer = make_trainer(folder, utterances, adapt=ADAPT["lora"], max_grad_norm=None, hypotheses=HYPOTHESES)
     return gradients_of_one_step(trainer, [[utterances[i] for i in batch] for batch in SPLITS["shared"][rank()]])
+
+
+def first_epoch(folder: Path, utterances: list[Utterance]) -> list[dict[str, Any]]:
+    """What each process goes by after an epoch of which it heard a part, and after a resume within it."""
+    replace(first_epoch_trainer(folder, utterances, 3), num_steps=1).train()
+    resumed = first_epoch_trainer(folder, utterances, 3)
+    resumed.train(checkpoint_path(folder, 1))
+    draws = resumed.data.pools["main"].draws  # type: ignore[attr-defined]
+    straight = first_epoch_trainer(folder / "straight", utterances, 3)
+    straight.train()
+    expected = straight.data.pools["main"].draws  # type: ignore[attr-defined]
+    return gather_object([{"resumed": draws.percents.tolist(), "straight": expected.percents.tolist()}])
 
 
 def compiled(folder: Path, utterances: list[Utterance]) -> tuple[float, dict[str, torch.Tensor]]:
