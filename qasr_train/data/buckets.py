@@ -17,12 +17,16 @@ LENGTH_JITTER = 0.04  # so that the same clips do not meet in every epoch; keeps
 class BatchBudget:
     """How much a batch may hold. seconds: its rows times its longest clip. max_rows: most rows; None: no such limit.
 
-    least_s: what a shorter clip counts as, where a model hears so much of every clip.
+    windows: shares of the rows, 1 in all, and the seconds that a shorter clip counts as there, where a model hears so much of it.
     """
 
     seconds: float
     max_rows: int | None = None
-    least_s: float = 0.0
+    windows: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
+
+    def counted_s(self, longest_s: float) -> float:
+        """Seconds that each row counts as, in the mean, beside a longest clip of so many."""
+        return sum(share * max(longest_s, least_s) for share, least_s in self.windows)
 
 
 def plan_batches(
@@ -85,11 +89,11 @@ def _fill(order: np.ndarray, durations: np.ndarray, budget: BatchBudget) -> list
     current: list[int] = []
     longest = 0.0
     for index in order.tolist():
-        grown = max(longest, float(durations[index]), budget.least_s)
-        is_full = current and (grown * (len(current) + 1) > budget.seconds or len(current) == budget.max_rows)
-        if is_full:
+        grown = max(longest, float(durations[index]))
+        is_over = budget.counted_s(grown) * (len(current) + 1) > budget.seconds
+        if current and (is_over or len(current) == budget.max_rows):
             batches.append(current)
-            current, grown = [], max(float(durations[index]), budget.least_s)
+            current, grown = [], float(durations[index])
         current.append(index)
         longest = grown
     return [*batches, current] if current else batches

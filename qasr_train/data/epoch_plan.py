@@ -29,12 +29,16 @@ class PlanShape:
             "batch_seconds": self.budget.seconds,
             "max_batch_rows": self.budget.max_rows,
         }
-        return state | ({"least_clip_s": self.budget.least_s} if self.budget.least_s else {})
+        (share, least_s), *others = self.budget.windows
+        if others:
+            return state | {"windows": [[share, least_s], *map(list, others)]}
+        return state | ({"least_clip_s": least_s} if least_s else {})
 
     @staticmethod
     def of_state_dict(state: Mapping[str, Any]) -> "PlanShape":
         """What `state_dict` was given for."""
-        budget = BatchBudget(state["batch_seconds"], state["max_batch_rows"], state.get("least_clip_s", 0.0))
+        windows = tuple((share, s) for share, s in state.get("windows", [[1.0, state.get("least_clip_s", 0.0)]]))
+        budget = BatchBudget(state["batch_seconds"], state["max_batch_rows"], windows)
         return PlanShape(state["num_processes"], state["num_microbatches"], budget)
 
 

@@ -185,10 +185,10 @@ def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) 
         sampling=config.data.sample_by_error,
     )
     record_model(run_dir, learner.model, accelerator)
-    budget = replace(config.data.budget, least_s=learner.model.collator.window_s)
+    budget = replace(config.data.budget, windows=learner.model.collator.windows_s)
     if config.trainer.find_batch_seconds:
         longest_s = min(config.data.max_duration_s, config.model.max_duration_s)
-        budget = find_budget(run_dir, learner, budget, max_duration_s=max(longest_s, budget.least_s))
+        budget = find_budget(run_dir, learner, budget, max_duration_s=budget.counted_s(longest_s))
     accelerator.print(learner.parameter_counts())
     return learner, budget
 

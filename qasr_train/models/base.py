@@ -175,8 +175,11 @@ class TrainingCollator(Collator, Protocol):
         """The token that stands for audio in `input_ids`; None where audio takes no positions there."""
 
     @property
-    def window_s(self) -> float:
-        """Seconds that the encoder is given of every clip, however short; 0 where it is given no more than the clip."""
+    def windows_s(self) -> tuple[tuple[float, float], ...]:
+        """Shares of a batch's rows, 1 in all, and the seconds that the encoder is given there of every clip, however short.
+
+        ((1, 0),) where it is given no more than the clip.
+        """
 
     @property
     def max_target_tokens(self) -> int | None:

@@ -24,6 +24,15 @@ def test_no_batch_exceeds_the_padded_budget_or_the_row_limit():
     assert max(len(batch) for batch in plan) == 16
 
 
+def test_shares_of_a_batch_count_as_their_windows():
+    """Of clips of a second half counts as half a minute: (1 + 30) / 2 seconds a row, six rows of 93 s, a seventh is too much."""
+    budget = BatchBudget(100.0, windows=((0.5, 0.5), (0.5, 30.0)))
+    assert budget.counted_s(1.0) == pytest.approx(15.5)
+    assert budget.counted_s(40.0) == pytest.approx(40.0)
+    assert [len(batch) for batch in sorted_batches([1.0] * 14, budget)] == [2, 6, 6]
+    assert [len(batch) for batch in sorted_batches([1.0] * 14, BatchBudget(100.0))] == [14]
+
+
 @pytest.mark.parametrize("mix", ["LibriSpeech-like", "CommonVoice-like", "long-tail"])
 @pytest.mark.parametrize(("batch_seconds", "most"), [(60, 0.08), (120, 0.08), (480, 0.05), (1000, 0.05)])
 def test_little_of_a_batch_is_padding(mix: str, batch_seconds: float, most: float):

@@ -83,7 +83,7 @@ def test_a_clip_alone_is_its_beginning_cut_at_the_half_second(full: WhisperColla
     assert full.num_positions(wide.input_features_mask) == [1500] * 3
     # 6,400 samples reach into frame (6,400 + 199) // 160 = 41, with one of silence 43 frames: of 50, two a position.
     assert clip.num_positions(narrow.input_features_mask) == [25, 25, 75]
-    assert (full.window_s, clip.window_s) == (30.0, 0.5)
+    assert (full.windows_s, clip.windows_s) == (((1.0, 30.0),), ((1.0, 0.5),))
 
 
 @pytest.mark.parametrize("num_samples, num_positions", [(7_640, 25), (7_641, 50), (479_999, 1500), (480_000, 1500)])
@@ -133,15 +133,36 @@ def test_what_a_cache_holds_stands_for_the_sound(tiny_whisper: Path, window: Win
     assert torch.equal(found.input_features_mask, expected.input_features_mask)
 
 
-def test_a_share_of_the_batches_has_the_full_window_and_the_same_ones_again(tiny_whisper: Path):
-    collator = collator_of(tiny_whisper, window=Window.clip, full_window_fraction=0.25)
-    batches = [[Recording(utterance(id=f"{i}"), tone(0.2))] for i in range(200)]
-    widths = [collator.for_training(batch).input_features.shape[-1] for batch in batches]
-    assert set(widths) == {FULL, 50 + CONV_FRAMES}
-    assert 30 <= widths.count(FULL) <= 70
-    assert widths[:20] == [collator.for_training(batch).input_features.shape[-1] for batch in batches[:20]]
+def test_a_share_of_the_clips_has_the_full_window_and_the_same_ones_again(tiny_whisper: Path):
+    collator = collator_of(tiny_whisper, window=Window.clip, full_window_fraction=0.15)
+    assert collator.windows_s == ((0.85, 0.5), (0.15, 30.0))
+    batches = [[Recording(utterance(id=f"{i}-{row}"), tone(0.2)) for row in range(5)] for i in range(100)]
+
+    def heard(batch: list[Recording]) -> list[int]:
+        return collator.num_positions(collator.for_training(batch).input_features_mask)
+
+    positions = [heard(batch) for batch in batches]
+    assert {one for batch in positions for one in batch} == {25, 1500}
+    num_full = [batch.count(1500) for batch in positions]
+    assert set(num_full) == {0, 1}, "of 5 rows a share of 0.75: none or one"
+    assert 60 <= sum(num_full) <= 90
+    assert {batch.index(1500) for batch in positions if 1500 in batch} == set(range(5))
+    assert positions[:20] == [heard(batch) for batch in batches[:20]]
     transcribed = [collator.for_transcription(batch).input_features.shape[-1] for batch in batches[:20]]
     assert set(transcribed) == {50 + CONV_FRAMES}
+
+
+def test_beside_a_clip_alone_the_full_window_holds_what_it_holds_alone(
+    tiny_whisper: Path, full: WhisperCollator, clip: WhisperCollator
+):
+    """Features of a row of each kind, as those of a batch of its kind."""
+    clips = recordings()
+    batch = collator_of(tiny_whisper, window=Window.clip, full_window_fraction=0.5).for_training(clips)
+    positions = clip.num_positions(batch.input_features_mask)
+    assert 0 < positions.count(1500) < len(clips)
+    for row, (one, own) in enumerate(zip(clips, positions, strict=True)):
+        alone = (full if own == 1500 else clip).for_training([one]).input_features[0]
+        assert torch.equal(batch.input_features[row, :, : alone.shape[-1]], alone)
 
 
 def test_a_transcript_past_the_positions_names_its_row(full: WhisperCollator):
@@ -157,7 +178,7 @@ def test_a_transcript_past_the_positions_names_its_row(full: WhisperCollator):
 
 def test_a_share_of_full_windows_is_beside_windows_of_clips():
     with pytest.raises(
-        ConfigError, match="^model.full_window_fraction=0.1 is a share of batches beside window=clip, and"
+        ConfigError, match="^model.full_window_fraction=0.1 is a share of clips beside window=clip, and"
     ):
         WhisperConfig(path="x", full_window_fraction=0.1)
     assert WhisperConfig(path="x", window=Window.clip, full_window_fraction=0.1).trained_windows == ["clip", "full"]

@@ -10,6 +10,7 @@ from transformers import AutoProcessor, WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
 from qasr_train.batch import IGNORED, Recording
+from qasr_train.models.whisper import encoder
 from qasr_train.models.whisper.config import Window
 from qasr_train.models.whisper.model import Whisper
 from qasr_train.objectives.cross_entropy import CrossEntropy
@@ -81,6 +82,26 @@ def test_a_row_learns_in_a_batch_what_it_learns_alone(tiny_whisper: Path, window
     model = load(tiny_whisper, window=window)
     total_nats, num_targets, found = loss_and_gradients(model, recordings())
     alone = [loss_and_gradients(model, [clip]) for clip in recordings()]
+    assert num_targets == sum(one[1] for one in alone)
+    assert total_nats == pytest.approx(sum(one[0] for one in alone), rel=1e-5)
+    for name, gradient in found.items():
+        expected = sum(one[2][name] for one in alone)
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()), msg=name)
+
+
+@pytest.mark.parametrize("is_sharded", [False, True], ids=["apart", "together"])
+def test_a_clip_in_its_full_window_beside_others_learns_what_it_learns_alone(
+    tiny_whisper: Path, is_sharded: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """Together: as where layers are gathered from other processes, which take part in one pass alone."""
+    monkeypatch.setattr(encoder, "gathers_layers", lambda module: is_sharded)
+    mixed = load(tiny_whisper, window=Window.clip, full_window_fraction=0.4)
+    clips = recordings()
+    positions = mixed.num_encoded(mixed.collator.for_training(clips))
+    assert 0 < positions.count(1500) < len(clips)
+    total_nats, num_targets, found = loss_and_gradients(mixed, clips)
+    models = {False: load(tiny_whisper, window=Window.clip), True: load(tiny_whisper)}
+    alone = [loss_and_gradients(models[own == 1500], [one]) for own, one in zip(positions, clips, strict=True)]
     assert num_targets == sum(one[1] for one in alone)
     assert total_nats == pytest.approx(sum(one[0] for one in alone), rel=1e-5)
     for name, gradient in found.items():

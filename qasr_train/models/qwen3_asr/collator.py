@@ -29,7 +29,7 @@ class Qwen3ASRCollator:
         ValueError: the tokenizer lacks one of the model's special tokens.
     """
 
-    window_s = 0.0
+    windows_s = ((1.0, 0.0),)
     max_target_tokens = None
 
     def __init__(

@@ -4,6 +4,7 @@ Input: recordings (utterance + waveform). Output: a padded Batch. CPU only, pick
 ids are assembled from known pieces (tokens.py), and exactly the target piece is supervised.
 """
 
+import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -19,12 +20,11 @@ from qasr_train.manifest import Utterance
 from qasr_train.models.blocks.byte_level import token_bytes
 from qasr_train.models.blocks.rows import TokenRow, pad_rows
 from qasr_train.models.whisper.config import WhisperConfig, Window
+from qasr_train.models.whisper.encoder import CONV_FRAMES
 from qasr_train.models.whisper.log_mel import WhisperLogMel
 from qasr_train.models.whisper.tokens import WhisperTokens, transcript_of
 
 CLIP_FRAMES = 50  # a clip's own window is a multiple of half a second, so that batches have few shapes
-# Frames of silence that the convolutions see after a clip's own window: what is beside it in a batch changes nothing then.
-CONV_FRAMES = 2
 
 
 class WhisperCollator:
@@ -80,10 +80,14 @@ class WhisperCollator:
         )
 
     @property
-    def window_s(self) -> float:
-        """Seconds the encoder is given of the shortest clip."""
-        frames = self.log_mel.window_frames if self.window is Window.full else CLIP_FRAMES
-        return frames * self.log_mel.hop_samples / SAMPLE_RATE_HZ
+    def windows_s(self) -> tuple[tuple[float, float], ...]:
+        """Shares of a batch's rows, and the seconds the encoder is given there of the shortest clip."""
+        frame_s = self.log_mel.hop_samples / SAMPLE_RATE_HZ
+        full_s, clip_s = self.log_mel.window_frames * frame_s, CLIP_FRAMES * frame_s
+        if self.window is Window.full:
+            return ((1.0, full_s),)
+        share = self.full_window_fraction
+        return ((1.0 - share, clip_s), (share, full_s)) if share else ((1.0, clip_s),)
 
     @property
     def max_target_tokens(self) -> int:
@@ -103,9 +107,11 @@ class WhisperCollator:
         """
         rows = [self._training_row(one.utterance) for one in recordings]
         input_ids, attention_mask, labels = pad_rows(rows, self.tokens.end_id)
-        full = self.window is Window.full or _falls_under(self.full_window_fraction, recordings)
+        is_full = [self.window is Window.full] * len(rows)
+        if self.full_window_fraction:
+            is_full = _drawn(self.full_window_fraction, recordings)
         return self._batch(
-            recordings, input_ids, attention_mask, labels, is_full=full, makes_features=self.makes_features
+            recordings, input_ids, attention_mask, labels, is_full=is_full, makes_features=self.makes_features
         )
 
     def for_transcription(
@@ -126,7 +132,7 @@ class WhisperCollator:
         contexts = [one.utterance.context if use_context else None for one in recordings]
         rows = [TokenRow([*self.tokens.context_ids(one, beside=len(start)), *start], []) for one in contexts]
         input_ids, attention_mask, _ = pad_rows(rows, self.tokens.end_id, on_left=True)
-        is_full = self.window is Window.full
+        is_full = [self.window is Window.full] * len(rows)
         return self._batch(recordings, input_ids, attention_mask, None, is_full=is_full, makes_features=True)
 
     def num_target_tokens(self, utterance: Utterance) -> int:
@@ -174,18 +180,23 @@ class WhisperCollator:
         attention_mask: torch.Tensor,
         labels: torch.Tensor | None,
         *,
-        is_full: bool,
+        is_full: Sequence[bool],
         makes_features: bool,
     ) -> Batch:
         self._require_short(recordings)
         num_frames = [self.log_mel.num_frames(one.num_samples) for one in recordings]
-        width = self.log_mel.window_frames if is_full else max(map(own_window, num_frames)) + CONV_FRAMES
+        full = self.log_mel.window_frames
+        if all(is_full):
+            width, heard = full, num_frames
+        else:  # the silence in the full window of a row is marked as heard, so that it is told from what fills a row up
+            heard = [full if whole else own for whole, own in zip(is_full, num_frames, strict=True)]
+            width = max(map(own_window, heard)) + CONV_FRAMES
         return Batch(
             ids=[one.utterance.id for one in recordings],
             input_ids=input_ids,
             attention_mask=attention_mask,
             labels=labels,
-            input_features_mask=(torch.arange(width) < torch.tensor(num_frames)[:, None]).to(torch.int64),
+            input_features_mask=(torch.arange(width) < torch.tensor(heard)[:, None]).to(torch.int64),
             duration_s=torch.tensor([one.num_samples / SAMPLE_RATE_HZ for one in recordings], dtype=torch.float32),
             **self._audio(recordings, width, makes_features=makes_features),
         )
@@ -225,7 +236,14 @@ def own_window(num_frames: int) -> int:
     return -(-num_frames // CLIP_FRAMES) * CLIP_FRAMES
 
 
-def _falls_under(fraction: float, recordings: Sequence[Recording]) -> bool:
-    """A draw by what is in the batch, so that resuming repeats it; batches hold other clips in every epoch."""
+def _drawn(fraction: float, recordings: Sequence[Recording]) -> list[bool]:
+    """This share of the rows, up to one more or less by chance: batches are planned by the share.
+
+    A draw by what is in the batch, so that resuming repeats it; batches hold other clips in every epoch.
+    """
     ids = "\n".join(one.utterance.id for one in recordings)
-    return int.from_bytes(blake2b(ids.encode(), digest_size=6).digest(), "little") < fraction * 2**48
+    digest = int.from_bytes(blake2b(ids.encode(), digest_size=6).digest(), "little")
+    rng = random.Random(digest)
+    num_drawn = int(fraction * len(recordings) + rng.random())
+    drawn = set(rng.sample(range(len(recordings)), num_drawn))
+    return [row in drawn for row in range(len(recordings))]

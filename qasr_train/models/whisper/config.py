@@ -51,7 +51,10 @@ class WhisperConfig:
         help="what the encoder is given: the full 30 s, or the clip alone, which a model must have been trained for",
     )
     full_window_fraction: float = setting(
-        0.0, ge=0, lt=1, help="share of training batches given the full window all the same, where window=clip"
+        0.0,
+        ge=0,
+        lt=1,
+        help="share of the clips of a training batch that get the full window all the same, where window=clip",
     )
     supervise_language: bool = setting(
         False, help="whether training teaches the language and task tokens too, for a model that is to tell languages"
@@ -69,7 +72,7 @@ class WhisperConfig:
         self.base = without_moving_links(checkpoint_in_run(self.base)) if self.base else self.base
         if self.full_window_fraction and self.window is Window.full:
             raise ConfigError(
-                f"model.full_window_fraction={self.full_window_fraction:g} is a share of batches beside window=clip, and "
+                f"model.full_window_fraction={self.full_window_fraction:g} is a share of clips beside window=clip, and "
                 "model.window=full gives all of them the full window; set model.window=clip, or the fraction to 0"
             )
 

@@ -16,6 +16,7 @@ from qasr_train.errors import ConfigError
 from qasr_train.models.blocks.greedy import KEPT_FRACTION, Chosen, RowTokens
 from qasr_train.models.blocks.rows import pad_rows
 from qasr_train.models.blocks.sampling import Chooser, Likeliest
+from qasr_train.models.whisper.encoder import groups_of, places_of
 
 _STORE_BLOCK = 64  # positions by which the store of keys and values grows
 
@@ -33,6 +34,23 @@ def decode_at_once(decoder: Any, ids: torch.Tensor, states: torch.Tensor, mask: 
     for layer in decoder.layers:
         hidden = layer(hidden, None, states, mask)
     return decoder.layer_norm(hidden)
+
+
+def decode_groups(
+    decoder: Any, ids: torch.Tensor, states: torch.Tensor, mask: torch.Tensor | None, num_positions: Sequence[int]
+) -> torch.Tensor:
+    """`decode_at_once`, rows with the full window apart from those of their own: no row attends to 30 s for another's sake.
+
+    num_positions: of each row's states, on the host.
+    """
+    groups = groups_of(num_positions, decoder)
+    if len(groups) == 1 or mask is None:
+        return decode_at_once(decoder, ids, states, mask)
+    parts = []
+    for group in groups:
+        width = max(num_positions[row] for row in group)
+        parts.append(decode_at_once(decoder, ids[group], states[group, :width], mask[group, ..., :width]))
+    return torch.cat(parts)[places_of(groups)]
 
 
 def generate(

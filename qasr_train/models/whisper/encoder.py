@@ -17,6 +17,8 @@ ENCODER_VERSION = 1
 # Without autograd a CPU takes so many positions at a time, a whole window by itself: what lies between two operations of a layer
 # then stays in the cache of a core, which saves a tenth of the time. With autograd nothing was gained (docs/benchmarks.md).
 _CPU_POSITIONS = 2048
+# Frames of silence that the convolutions see after a clip's own window: what is beside it in a batch changes nothing then.
+CONV_FRAMES = 2
 
 
 def encode_windows(
@@ -30,6 +32,44 @@ def encode_windows(
         num_positions: of each row, on the host.
         recompute_convolutions: run them again in the backward pass instead of keeping what is between them.
     """
+    groups = groups_of(num_positions, encoder)
+    if len(groups) == 1:
+        return _encode_group(encoder, features, num_positions, recompute_convolutions)
+    whole, parts = max(num_positions), []
+    for group in groups:
+        own = [num_positions[row] for row in group]
+        # What stands further on is seen by no position of these rows.
+        part = features[group, :, : 2 * max(own) + CONV_FRAMES]
+        states = _encode_group(encoder, part, own, recompute_convolutions)
+        parts.append(F.pad(states, (0, 0, 0, whole - states.shape[1])))
+    return torch.cat(parts)[places_of(groups)]
+
+
+def groups_of(num_positions: Sequence[int], module: Any) -> list[list[int]]:
+    """The rows that are computed together: those with the full window apart, beside which short ones would be long as well.
+
+    module: whose layers compute. Where they are gathered from other processes, all rows: those take part in every pass.
+    """
+    full, rows = num_encoder_positions(module), range(len(num_positions))
+    groups = [[row for row in rows if (num_positions[row] == full) is is_full] for is_full in (False, True)]
+    return [list(rows)] if not all(groups) or gathers_layers(module) else groups
+
+
+def num_encoder_positions(module: Any) -> int:
+    """Positions of the full window. module: transformers' encoder or decoder of Whisper."""
+    return int(module.config.max_source_positions)
+
+
+def places_of(groups: Sequence[Sequence[int]]) -> list[int]:
+    """Where each row stands once the groups stand one after the other."""
+    order = [row for group in groups for row in group]
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _encode_group(
+    encoder: Any, features: torch.Tensor, num_positions: Sequence[int], recompute_convolutions: bool
+) -> torch.Tensor:
+    """`encode_windows` of rows of one group."""
     whole = max(num_positions)
     rows = len(features)
     if features.device.type == "cpu" and not torch.is_grad_enabled() and not gathers_layers(encoder):

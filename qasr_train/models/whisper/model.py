@@ -48,7 +48,7 @@ from qasr_train.models.whisper.checkpoints import (
 )
 from qasr_train.models.whisper.collator import WhisperCollator
 from qasr_train.models.whisper.config import PARTS, WhisperConfig
-from qasr_train.models.whisper.decoding import Suppression, WhisperSteps, decode_at_once, generate
+from qasr_train.models.whisper.decoding import Suppression, WhisperSteps, decode_at_once, decode_groups, generate
 from qasr_train.models.whisper.encoder import ENCODER_VERSION, encode_windows, flattened, mask_of, padded
 
 
@@ -113,7 +113,10 @@ class Whisper(nn.Module):
         core, host = self.core, batch.host or batch
         states, mask = self._heard_by_rows(batch)
         ids = self.fill_languages(batch, states, mask)
-        hidden = decode_at_once(core.model.decoder, ids[:, :-1], states, mask)
+        num_positions = self.num_encoded(host)
+        if batch.audio_of is not None:
+            num_positions = [num_positions[clip] for clip in batch.audio_of]
+        hidden = decode_groups(core.model.decoder, ids[:, :-1], states, mask, num_positions)
         assert batch.labels is not None and host.labels is not None
         row, column = (index.to(hidden.device) for index in (host.labels != IGNORED).nonzero(as_tuple=True))
         targets = batch.labels[row, column]

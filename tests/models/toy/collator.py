@@ -16,7 +16,7 @@ PAD, START, END = 0, 1, 2
 class ToyCollator:
     log_mel = None  # its features are no log-mel, so nothing keeps them
     audio_id = None
-    window_s = 0.0  # it is given no more than the clip
+    windows_s = ((1.0, 0.0),)  # it is given no more than the clip
     max_target_tokens = None
 
     def require_languages(self, languages: Collection[str], where: str) -> None:
