@@ -28,16 +28,26 @@ NOT_HYDRA = {"launch"}  # configs of accelerate
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
 
 
-def cases() -> list[tuple[str, str, str]]:
-    """(recipe, group, file): every file in the first recipe that takes it, and every group of every recipe with one file."""
-    chosen, seen = [], set()
+def cases() -> list[tuple[str, dict[str, str]]]:
+    """(recipe, group -> file): every file in the first recipe that takes it, and every group of every recipe with one file.
+
+    A composition takes one file of each group, so that there are as many as the largest group has files. `own` comes first:
+    the suite beside which `evaluate` takes a source. Experiments, which overlay other groups, have a test of their own.
+    """
+    chosen: list[tuple[str, dict[str, str]]] = []
+    seen: set[tuple[str, str]] = set()
     for recipe, entry in RECIPES.items():
-        for group in (*entry.groups, *(("experiment",) if recipe in ("finetune", "learning_curve") else ())):
-            for path in sorted((CONFIG_DIR / group).glob("*.yaml")):
-                new = {(recipe, group), (group, path.stem)} - seen
+        files: dict[str, list[str]] = {}
+        for group in entry.groups:
+            for name in sorted(
+                (path.stem for path in (CONFIG_DIR / group).glob("*.yaml")), key=lambda n: (n != "own", n)
+            ):
+                new = {(recipe, group), (group, name)} - seen
                 if new:
                     seen |= new
-                    chosen.append((recipe, group, path.stem))
+                    files.setdefault(group, []).append(name)
+        for number in range(max(map(len, files.values()), default=0)):
+            chosen.append((recipe, {group: names[number] for group, names in files.items() if number < len(names)}))
     return chosen
 
 
@@ -49,12 +59,25 @@ def compose(recipe: str, *overrides: str) -> Composed:
     return composed
 
 
-@pytest.mark.parametrize(("recipe", "group", "name"), cases())
-def test_every_file_of_a_group_composes_to_its_own_class(recipe: str, group: str, name: str) -> None:
-    override = f"+source@{SOURCE_AT[recipe]}={name}" if group == "source" else f"{group}={name}"
-    composed = compose(recipe, override, *(("suite=own",) if recipe == "evaluate" and group == "source" else ()))
+@pytest.mark.parametrize(("recipe", "files"), cases(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_file_of_a_group_composes_to_its_own_class(recipe: str, files: dict[str, str]) -> None:
+    composed = compose(recipe, *(override(recipe, group, name) for group, name in files.items()))
+    assert_has_schemas(composed)
+
+
+def override(recipe: str, group: str, name: str) -> str:
+    return f"+source@{SOURCE_AT[recipe]}={name}" if group == "source" else f"{group}={name}"
+
+
+def assert_has_schemas(composed: Composed) -> None:
     for leaf in documented_leaves(composed.tree):
         assert leaf.field is not None, f"{leaf.key} has no schema"
+
+
+def test_every_file_of_a_group_is_composed_somewhere() -> None:
+    composed = {(group, name) for _, files in cases() for group, name in files.items()}
+    files = {(path.parent.name, path.stem) for path in CONFIG_DIR.glob("*/*.yaml")}
+    assert files - composed == {(g, n) for g, n in files if g in {"experiment", *NOT_HYDRA}}
 
 
 def test_no_folder_of_configs_is_unknown() -> None:
@@ -71,9 +94,14 @@ def test_every_key_of_a_recipe_says_what_it_means(recipe: str) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_loads_once_its_missing_values_are_given(name: str) -> None:
-    tree = compose("finetune", f"experiment={name}").tree
-    given = [f"{leaf.key}=x" for leaf in leaves(tree) if leaf.value == "???"]
+    composed = compose("finetune", f"experiment={name}")
+    assert_has_schemas(composed)
+    given = [f"{leaf.key}=x" for leaf in leaves(composed.tree) if leaf.value == "???"]
     assert load_config("finetune", [f"experiment={name}", *given])
+
+
+def test_a_learning_curve_takes_an_experiment() -> None:
+    assert_has_schemas(compose("learning_curve", f"experiment={EXPERIMENTS[0]}"))
 
 
 def test_configs_hold_values_only() -> None:
