@@ -1,6 +1,7 @@
 """Two processes on a CPU, LoRA and full, DDP, FSDP2 and DeepSpeed: results of one, checkpoints, faults that all agree on.
 
-Both processes are started once and run every case (tests/training/worker.py); without --run-slow those of DDP alone.
+Both processes are started once and run every case (tests/training/worker.py); without --run-slow those of DDP alone, and
+without torchrun, which .ci/run uses.
 """
 
 import math
@@ -15,7 +16,7 @@ from transformers import Qwen3ASRForConditionalGeneration
 
 from qasr_train.training.checkpoint import checkpoint_path, find_fault
 from tests.helpers_trainer import gradients_of_one_step, held_to_base, make_trainer, make_validator, weights
-from tests.helpers_two_processes import run_two_processes
+from tests.helpers_two_processes import fork_two_processes, run_two_processes
 from tests.training import worker
 from tests.training.worker import ADAPT, REPLAYED, SPLITS
 
@@ -32,8 +33,9 @@ def cases(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory, cases: str) -> Path:
-    """The results of two processes."""
-    return run_two_processes(tmp_path_factory.mktemp("two"), cases)
+    """The results of two processes: with --run-slow as torchrun starts them, else of copies of this one."""
+    start = run_two_processes if cases == "all" else fork_two_processes
+    return start(tmp_path_factory.mktemp("two"), cases)
 
 
 def read(out: Path, kind: str, name: str) -> Any:

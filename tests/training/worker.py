@@ -272,9 +272,14 @@ def message(kind: type[Exception], action: Callable[[], Any]) -> str:
     return ""
 
 
-if __name__ == "__main__":
-    if sys.argv[2] == "whisper":
-        main_whisper(Path(sys.argv[1]))
+def run(out: Path, cases: str) -> None:
+    """cases: ddp, all or whisper."""
+    if cases == "whisper":
+        main_whisper(out)
     else:
-        main(Path(sys.argv[1]), is_whole=sys.argv[2] == "all")
+        main(out, is_whole=cases == "all")
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2])
     end_process(0)
