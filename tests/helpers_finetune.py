@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qasr_train.models.qwen3_asr.layouts import save_native
 from tests.helpers import ROOT
+from tests.helpers_copies import Copy
 from tests.helpers_model import tiny_model, tiny_processor
 from tests.helpers_trainer import make_clips
 from tests.models.tiny_families import tiny_whisper
@@ -66,7 +67,9 @@ def last_step(run_dir: Path) -> int:
     return int(json.loads(lines[-1])["step"]) if lines else 0
 
 
-def wait_until(condition: Callable[[], bool], process: "subprocess.Popen[str]", *, poll_s: float = 0.002) -> bool:
+def wait_until(
+    condition: Callable[[], bool], process: "subprocess.Popen[str] | Copy", *, poll_s: float = 0.002
+) -> bool:
     """Wait for a condition while a process runs; False where the process has ended before."""
     end_s = time.monotonic() + START_S
     while not condition():

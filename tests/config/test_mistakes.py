@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from qasr_train.jobs.recipes import PROJECT
 from qasr_train.models.qwen3_asr.layouts import save_native
 from qasr_train.training.checkpoint import find_fault, list_checkpoints
 from tests.helpers import ROOT, tone, write_wav
+from tests.helpers_copies import Copy, start_script
 from tests.helpers_model import tiny_model, tiny_processor
 
 RECIPES = ["finetune", "evaluate", "show_batch", "prepare"]
@@ -339,18 +339,13 @@ def test_resume_of_nothing_starts(folder: Path, capsys: pytest.CaptureFixture):
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path, capsys: pytest.CaptureFixture):
-    """A real process with a loader worker; SIGINT goes to all of its group, as a terminal sends it."""
-    command = [
-        *(sys.executable, str(ROOT / "recipes" / "finetune.py")),
+    """A process of its own with a loader worker; SIGINT goes to all of its group, as a terminal sends it."""
+    given = [
         *arguments(folder, "finetune"),
         *("data.num_workers=1", "trainer.max_steps=20", "trainer.num_epochs=null", "trainer.log_every=1"),
         *("data.train.main.passes_per_epoch=10", "data.max_batch_rows=1"),  # 20 steps in one epoch
     ]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    run = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    run = start_script(ROOT / "recipes" / "finetune.py", given, cwd=folder, is_session=True)
     wait_for_steps(folder / "out" / "metrics.jsonl", 2, run)
     os.killpg(run.pid, signal.SIGINT)
     _, shown = run.communicate(timeout=120)
@@ -364,7 +359,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_the_run_can_be_finished(folder: Path
     )
     assert find_fault(folder / "out" / "checkpoints" / f"step_{stopped_at:06d}") is None
 
-    given = [*command[2:], "resume=true"]
+    given = [*given, "resume=true"]
     assert exit_status(lambda: run_command_line("finetune", given, PROJECT)) == 0
     assert "done: 20 steps" in capsys.readouterr().out
     assert steps_logged(folder) == list(range(1, 21))
@@ -375,7 +370,7 @@ def steps_logged(folder: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (folder / "out" / "metrics.jsonl").read_text().splitlines()]
 
 
-def wait_for_steps(metrics: Path, number: int, run: "subprocess.Popen[str]") -> None:
+def wait_for_steps(metrics: Path, number: int, run: Copy) -> None:
     deadline_s = time.monotonic() + 120
     while time.monotonic() < deadline_s and run.poll() is None:
         if metrics.is_file() and metrics.read_text().count("\n") >= number:

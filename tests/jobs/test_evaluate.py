@@ -29,6 +29,7 @@ from qasr_train.transcription import run as transcription
 from qasr_train.transcription.predictions import load_predictions
 from qasr_train.transcription.settings import DecodeConfig
 from tests.helpers import ROOT, tone, write_wav
+from tests.helpers_copies import run_module
 from tests.helpers_fake_model import FakeModel
 from tests.helpers_model import tiny_model, tiny_processor
 from tests.transcription.fake_job import NamingModel, load_fake
@@ -217,16 +218,8 @@ def test_the_real_classes_go_the_whole_way(tmp_path: Path, manifest: Path) -> No
 
 def run_fake(tmp_path: Path, run_dir: str, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The job as a process of its own, on the manifest of `tmp_path`."""
-    command = [sys.executable, "-m", "tests.transcription.fake_job", f"model.path={tmp_path / 'model'}"]
-    return subprocess.run(
-        [*command, *arguments(tmp_path, run_dir), *overrides],
-        cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""} | environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    given = [f"model.path={tmp_path / 'model'}", *arguments(tmp_path, run_dir), *overrides]
+    return run_module("tests.transcription.fake_job", given, env=environment)
 
 
 def arguments(tmp_path: Path, run_dir: str) -> list[str]:

@@ -12,6 +12,8 @@ from qasr_train.config.command_line import exit_status, run_command_line
 from qasr_train.errors import EXIT_INTERRUPTED
 from qasr_train.jobs.recipes import PROJECT
 from qasr_train.training.checkpoint import checkpoint_path, find_fault, latest_checkpoint
+from tests.helpers import ROOT
+from tests.helpers_copies import start_script
 from tests.helpers_finetune import last_step, make_inputs, start, wait_until
 from tests.helpers_trainer import losses
 
@@ -38,7 +40,7 @@ def test_stopped_on_request_it_saves_and_says_so_by_its_status_and_the_same_comm
         "trainer.max_steps=12",
         "trainer.save_every=100",
     ]
-    first = start(command)
+    first = start_script(ROOT / "recipes" / "finetune.py", command)
     assert wait_until(lambda: last_step(tmp_path / "run") >= 2, first)
     first.send_signal(signal.SIGTERM)
     error = first.communicate(timeout=240)[1]  # a busy machine saves slowly

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from qasr_train.jobs.settings.evaluate import EvaluateConfig
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.transcription.settings import CommandConfig, DecodeConfig
 from tests.helpers import ROOT, tone, write_wav
+from tests.helpers_copies import start_script
 
 TEXTS = ["one", "two words", "three words here", "four words stand here"]
 # Copies every row of its manifest with the text for its id; what else it does stands in the line put in its place.
@@ -246,19 +246,8 @@ def test_ctrl_c_ends_the_command_and_says_how_to_go_on(tmp_path: Path, manifest:
         f'model.command="{shlex.quote(sys.executable)} {shlex.quote(str(script))} {{manifest}} {{predictions}}"',
         "suite=own",
     ]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(ROOT / "recipes" / "evaluate.py"),
-            *arguments,
-            f"suite.manifest={manifest}",
-            f"run_dir={tmp_path / 'run'}",
-        ],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    given = [*arguments, f"suite.manifest={manifest}", f"run_dir={tmp_path / 'run'}"]
+    process = start_script(ROOT / "recipes" / "evaluate.py", given)
     while process.poll() is None and not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
