@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from qasr_train.sources.corpora.written import Layout
 from qasr_train.sources.settings import SourceConfig
 from qasr_train.sources.source import load_utterances
 from tests.helpers import ROOT, SHARED, needs_shared, tone, write_wav
+from tests.helpers_copies import Copy, start_script
 
 
 def write_corpus(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -505,14 +504,11 @@ def test_workers_give_what_this_process_gives(tmp_path: Path) -> None:
     assert run(path, tmp_path / "here", num_workers=0)[:2] == run(path, tmp_path / "there", num_workers=2)[:2]
 
 
-COMMAND = [sys.executable, str(ROOT / "recipes" / "prepare.py")]
-
-
-def start(path: Path, out: Path, *settings: str) -> "subprocess.Popen[str]":
+def start(path: Path, out: Path, *settings: str) -> Copy:
     """`recipes/prepare.py` in a process of its own, far enough to have checked a few clips."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [*COMMAND, f"source.path={path}", f"out={out}", "num_workers=1", *settings]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    environment = {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    given = [f"source.path={path}", f"out={out}", "num_workers=1", *settings]
+    process = start_script(ROOT / "recipes" / "prepare.py", given, env=environment)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and num_checked(out) < 4:
         time.sleep(0.05)
