@@ -1,16 +1,17 @@
 """recipes/score.py and recipes/compare.py as a person runs them: files, printed table, exit status."""
 
 import json
-import subprocess
-import sys
+from subprocess import CompletedProcess
 
 from qasr_train.transcription.predictions import Prediction, write_predictions
 from tests.helpers import ROOT
+from tests.helpers_copies import start_script
 
 
 def _run(recipe, *overrides):
-    command = [sys.executable, str(ROOT / "recipes" / f"{recipe}.py"), *overrides]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)})
+    copy = start_script(ROOT / "recipes" / f"{recipe}.py", overrides, cwd=ROOT)
+    stdout, stderr = copy.communicate(timeout=120)
+    return CompletedProcess(recipe, copy.wait(), stdout, stderr)
 
 
 def _predictions(path, hypothesis):

@@ -259,12 +259,15 @@ def test_stores_grow_with_rows_and_columns(model: Qwen3ASR, monkeypatch: pytest.
     assert found == [generated_alone(model, row, 90, [model.collator.pad_id]) for row in range(len(limits))]
 
 
-def test_graphs_take_whatever_batches_come_and_whatever_lay_in_their_memory(model: Qwen3ASR, monkeypatch):
+@pytest.mark.parametrize("num_batches", [8, pytest.param(24, marks=pytest.mark.slow)])  # .ci/run runs both
+def test_graphs_take_whatever_batches_come_and_whatever_lay_in_their_memory(
+    model: Qwen3ASR, monkeypatch, num_batches: int
+):
     """Against the steps without graphs, with the least of memory and of graphs, and no number in it left from before."""
     monkeypatch.setattr(step_graphs, "COLUMN_BLOCK", 16)
     monkeypatch.setattr(step_graphs, "MAX_GRAPHS", 3)
     graphs, rng, everything = step_graphs.StepGraphs(model.core), np.random.default_rng(0), clips()
-    for number in range(24):
+    for number in range(num_batches):
         rows = rng.integers(0, len(everything), size=rng.integers(1, 14))
         # Half of them go on together to the end, so that columns grow and no row leaves.
         limits, end_ids = (

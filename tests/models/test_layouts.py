@@ -189,6 +189,7 @@ def test_original_layout_holds_every_file_its_readers_need_and_thinker_names_onl
     assert sum(config["text_config"]["rope_scaling"]["mrope_section"]) == config["text_config"]["head_dim"] // 2
 
 
+@pytest.mark.slow  # .ci/run runs it
 def test_plain_transformers_in_a_fresh_process_opens_a_native_directory_and_hears_the_same(
     saved: Path, tmp_path: Path
 ) -> None:
