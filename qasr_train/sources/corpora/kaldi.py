@@ -25,14 +25,14 @@ WAV_SCP = "wav.scp"
 # Programs that decode -> what in their arguments makes them do more.
 _CHANGING: dict[str, tuple[str, ...]] = {
     "cat": ("|",),
-    "ffmpeg": ("|", "-ss", "-t", "-af", "-filter", "-map_channel"),
+    "ffmpeg": ("|", "-ss ", "-t ", "-to ", "-af", "-filter"),  # a blank: the whole word, as `-threads` changes nothing
     "flac": ("|", "--skip", "--until"),
     "mpg123": ("|", "-k", "-n", "--skip", "--frames"),
     "opusdec": ("|", "--gain"),
     "sph2pipe": ("|", "-t", "-s"),
 }
 _SOX_DECODING = re.compile(r"remix|rate|channels|-\w|[\d.]+k?")
-_CHANNEL = re.compile(r"sph2pipe\b.* -c (\d+)|\bsox\b.* remix (\d+)")
+_CHANNEL = re.compile(r"sph2pipe\b.* -c (\d+)|\bsox\b.* remix (\d+)|\bffmpeg\b.* -map_channel 0\.0\.(\d+)")
 _ARCHIVE = re.compile(r"\.(?:ark|scp):\d+$")
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def write_kaldi(folder: Path, utterances: Sequence[Utterance]) -> None:
             raise DataError(
                 f"{one.origin}: utterance {one.id!r} has no file or no text, and cannot stand in a Kaldi folder"
             )
-        end_s = _UNKNOWN_END_S if one.end_s is None else one.end_s
+        end_s = _end_s(one)
         rows["segments"].append(
             f"{key} {recordings.name_of(one.audio, one.channel)} {one.start_s or 0.0:.3f} {end_s:.3f}"
         )
@@ -96,6 +96,13 @@ def write_kaldi(folder: Path, utterances: Sequence[Utterance]) -> None:
     for name, lines in rows.items():
         if lines:
             write_whole(folder / name, "".join(f"{line}\n" for line in sorted(lines, key=str.encode)))
+
+
+def _end_s(one: Utterance) -> float:
+    """Where it ends in its recording; lhotse does not know the mark of an unknown end, and makes a length below 0 of it."""
+    if one.end_s is not None:
+        return one.end_s
+    return _UNKNOWN_END_S if one.duration_s is None else (one.start_s or 0.0) + one.duration_s
 
 
 class _Recordings:
@@ -183,7 +190,7 @@ def _audio(entry: str, where: str, data: Path) -> tuple[str, str | None]:
             f"{where}: {entry!r:.80} is a command, which is not run here; write its sound to a file and name that in {WAV_SCP}"
         )
     named = _CHANNEL.search(entry)
-    channel = None if named is None else str(int(named[1] or named[2]) - 1)  # both programs count from 1
+    channel = None if named is None else named[3] or str(int(named[1] or named[2]) - 1)  # ffmpeg alone counts from 0
     return _found(files[0], data), channel
 
 
@@ -194,7 +201,9 @@ def _only_decodes(words: Sequence[str]) -> bool:
         after = words[len(words) - 1 - words[::-1].index("-") + 1 :] if "-" in words else words
         return all(_SOX_DECODING.fullmatch(word) for word in after)
     changes = _CHANGING.get(program)
-    return changes is not None and not any(word.startswith(changes) for word in words[1:])
+    if "-map_channel" in words and not _CHANNEL.search(" ".join(words)):
+        return False
+    return changes is not None and not any(f"{word} ".startswith(changes) for word in words[1:])
 
 
 def _found(audio: str, data: Path) -> str:

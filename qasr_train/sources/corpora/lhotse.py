@@ -6,6 +6,7 @@ the other way by `write_cuts`. What only lhotse could make of a cut (mixing, spe
 
 import gzip
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,10 @@ from qasr_train.sources.files import FileSource
 from qasr_train.sources.settings import SourceConfig
 
 _CUTS = ("MonoCut", "MultiCut", "DataCut")
+_IS_CUT_SHORT, _UNHEARD_S = "is_cut_short", 0.1  # no column; seconds that may be missing of a text without a word
 _MAX_ROW_BYTES = 4_000_000
 _HARMLESS = {"Resample", "ResampleTransform", "AudioTransform"}
+log = logging.getLogger(__name__)
 
 
 def is_cuts(path: Path) -> bool:
@@ -49,6 +52,7 @@ def read_cuts(path: Path) -> Rows:
     Raises:
         DataError: it is no file of cuts, or a cut cannot be read without lhotse; names the line and the cut.
     """
+    num_cut_short = 0
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8")
@@ -57,11 +61,19 @@ def read_cuts(path: Path) -> Rows:
         ):
             for where, cut in rows_of_lines(lines, path):
                 for row in _rows(cut, where):
+                    num_cut_short += row.pop(_IS_CUT_SHORT)
                     yield where, row
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path of the source") from None
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as JSON lines ({error}); copy it again") from None
+
+    if num_cut_short:
+        log.warning(
+            "%s: %d supervisions reach beyond their cuts: of their sound a part is heard, and their texts are whole "
+            "(cuts.trim_to_supervisions() gives each its own cut)",
+            path, num_cut_short,
+        )  # fmt: skip
 
 
 def write_cuts(path: Path, utterances: Iterable[Utterance]) -> None:
@@ -98,7 +110,9 @@ def _rows(cut: Mapping[str, Any], where: str) -> Iterable[dict[str, Any]]:
             begin_s = max(0.0, float(one["start"]))
             end_s = min(duration_s, float(one["start"]) + float(one["duration"]))
             channel = one.get("channel", cut.get("channel"))
+            outside_s = begin_s - float(one["start"]) + max(0.0, float(one["start"]) + float(one["duration"]) - end_s)
             yield {
+                _IS_CUT_SHORT: outside_s > _UNHEARD_S,
                 "id": f"{cut['id']}" if len(cut["supervisions"]) == 1 else f"{cut['id']}-{number}",
                 "audio": audio,
                 "text": one.get("text"),

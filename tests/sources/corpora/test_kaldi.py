@@ -63,6 +63,8 @@ def test_without_segments_a_recording_is_an_utterance_and_folders_are_splits(tmp
         ("sph2pipe -f wav -p -c 2 {} |", 1),
         ("sox {} -t wav -r 16k - remix 1 |", 0),
         ("ffmpeg -i {} -f wav -ar 16000 - |", None),
+        # as lhotse 1.33 writes a channel of a file
+        ("ffmpeg -threads 1 -i {} -ar 8000 -map_channel 0.0.1  -f wav -threads 1 pipe:1 |", 1),
     ],
 )
 def test_a_command_that_only_decodes_is_read_as_its_file(
@@ -79,6 +81,8 @@ def test_a_command_that_only_decodes_is_read_as_its_file(
         ({"wav_scp": "a sox x.wav -t wav - speed 0.9 |\n"}, r"wav\.scp:1: .* is a command, which is not run here"),
         ({"wav_scp": "a touch x.wav |\n"}, "is a command, which is not run here"),
         ({"wav_scp": "a ffmpeg -ss 3 -i x.wav - |\n"}, "is a command, which is not run here"),
+        ({"wav_scp": "a ffmpeg -i x.wav -t 3 - |\n"}, "is a command, which is not run here"),
+        ({"wav_scp": "a ffmpeg -i x.wav -map_channel 0.1.0 - |\n"}, "is a command, which is not run here"),
         ({"wav_scp": "a raw.ark:17\n"}, r"is a place in an archive of Kaldi"),
         ({"wav_scp": "a x.wav\na y.wav\n"}, r"wav\.scp:2: 'a' stands twice"),
         ({"wav_scp": "a x.wav\n", "segments": "u b 0 1\n"}, r"segments:1: names the recording 'b', which .*wav\.scp"),
@@ -104,6 +108,15 @@ def test_lines_of_text_that_are_of_no_utterance_are_told(
     with caplog.at_level(logging.WARNING):
         assert len(load(tmp_path / "data")) == 1
     assert "1 lines are of no utterance, such as b" in caplog.text
+
+
+def test_an_end_that_is_known_is_written_and_the_mark_of_an_unknown_one_where_it_is_not(tmp_path: Path) -> None:
+    path = str(write_wav(tmp_path / "a.wav", tone(4.0)))
+    spans = ((None, None, 4.0), (1.5, None, 2.5), (1.0, 3.0, 2.0), (None, None, None))
+    given = [Utterance(str(n), path, "x", start_s=a, end_s=b, duration_s=c) for n, (a, b, c) in enumerate(spans)]
+    write_kaldi(tmp_path / "out", given)
+    times = [line.split()[2:] for line in (tmp_path / "out" / "segments").read_text().splitlines()]
+    assert times == [["0.000", "4.000"], ["1.500", "4.000"], ["1.000", "3.000"], ["0.000", "-1.000"]]
 
 
 def test_what_is_written_is_sorted_has_speakers_in_its_ids_and_is_read_again(tmp_path: Path) -> None:

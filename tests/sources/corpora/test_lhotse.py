@@ -45,9 +45,12 @@ def write(path: Path, *cuts: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["cuts.jsonl", "cuts.jsonl.gz"])
-def test_each_supervision_is_an_utterance_with_its_part_of_the_cut(name: str, tmp_path: Path) -> None:
+def test_each_supervision_is_an_utterance_with_its_part_of_the_cut(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     audio = write_wav(tmp_path / "rec.wav", tone(4.0))
     first, second = load(write(tmp_path / name, cut(audio)))
+    assert f"{name}: 1 supervisions reach beyond their cuts" in caplog.text
     assert (first.id, first.text, first.start_s, first.end_s) == ("c-0", "one", 1.0, 1.5)
     assert (second.id, second.start_s, second.end_s, second.speaker) == ("c-1", 1.75, 2.75, "anna")
     assert (first.audio, first.language, first.channel) == (str(audio), "English", None)
