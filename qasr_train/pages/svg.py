@@ -36,10 +36,10 @@ def svg_drawing(width_in: float, height_in: float) -> Iterator[Drawing]:
 
     with rc_context(_STYLE):
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        FigureCanvasSVG(figure)
+        canvas = FigureCanvasSVG(figure)
         drawing = Drawing(figure, figure.add_subplot())
         drawing.axes.spines[["top", "right"]].set_visible(False)
         yield drawing
         out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
+        canvas.print_svg(out, metadata={"Date": None})  # savefig lays the figure out twice, for the same bytes
         drawing.text = re.sub(r"^.*?(?=<svg)", "", out.getvalue(), flags=re.DOTALL)

@@ -117,7 +117,7 @@ def test_sharded_weights_are_refused():
         refuse_compiling(torch.device("cpu"), is_sharded=True)
 
 
-@pytest.mark.parametrize("is_asked_for", [True, False])
+@pytest.mark.parametrize("is_asked_for", [pytest.param(True, marks=pytest.mark.slow), False])  # .ci/run runs both
 def test_the_setting_compiles_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_asked_for: bool):
     given: list[torch.nn.Module] = []
 

@@ -15,7 +15,7 @@ KINDS = [
     *("1", "12 ", "12 345 ", "1,", "9:", "1/", "2025-1-", "½", "a", " ", "\u0301", "'", "(", "<", "-", "$ "),
     *("hundred ", "and a half ", "hundert ", "bin", "o ", "20-go, двадцать одна ", MIXED),
 ]
-SHORT, LONG, WHOLE = 1000, 4000, 100_000
+SHORT, LONG, WHOLE = 500, 2000, 100_000
 SHARE_S = LONG / WHOLE  # of a second
 
 
