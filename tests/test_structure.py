@@ -3,6 +3,7 @@
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.helpers import ROOT
@@ -12,11 +13,16 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS, MAX_IMPORTS = 400, 50, 8, 20
 GIVEN_BY_OTHERS = {"attend_rows"}  # transformers' interface of an attention function has ten parameters
 
 FILES = sorted([*(ROOT / "qasr_train").rglob("*.py"), *(ROOT / "recipes").glob("*.py")])
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """What each file says; parsed by the process that runs these tests alone."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield path, node
@@ -52,7 +58,7 @@ def test_arguments_that_travel_together_have_a_noun() -> None:
 
 def test_no_module_wires_everything() -> None:
     wide = {}
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
         number = len([name for name in modules if name.split(".")[0] == "qasr_train"])
         if number > MAX_IMPORTS:
