@@ -5,14 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qasr_train.timed.formats import read_timed
 from scripts.aligner.italian import plan_italian
 from scripts.aligner.train_aligner import learning_rate, phases
+from scripts.aligner.whisper_words import main as time_words
 from scripts.demo.corpus import is_held_out
 from scripts.demo.synthesis import HELD_OUT_TIMBRES
-from tests.helpers import ROOT
+from tests.helpers import ROOT, write_wav
 
 
 def test_what_italian_is_tested_on_is_never_trained_on() -> None:
@@ -48,3 +50,26 @@ def test_the_bundled_aligner_is_trained_from_an_empty_folder(tmp_path: Path) -> 
     [row] = map(json.loads, (tmp_path / "data" / "manifest.jsonl").read_text().splitlines())
     words = [word.text for one in read_timed(tmp_path / "words" / "words.jsonl") for word in one.words]
     assert words == row["text"].split()
+
+
+def test_a_manifest_gets_the_times_of_its_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`proportional` in Whisper's place: 2 s of tone from 1 s on, four letters and four."""
+    tone = np.concatenate([np.zeros(16_000), 0.5 * np.sin(np.arange(32_000) / 4)]).astype(np.float32)
+    write_wav(tmp_path / "a.wav", tone)
+    rows = [
+        {"id": "a", "audio": "a.wav", "text": "Over here.", "language": "English", "duration_s": 3.0},
+        {"id": "b", "audio": "a.wav", "text": "Hier", "language": "German", "duration_s": 3.0},
+        {"id": "c", "audio": "a.wav", "text": "long", "language": "English", "duration_s": 31.0},
+    ]
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out" / "timed.jsonl"
+    given = ["--whisper", "proportional", "--manifest", str(tmp_path / "m.jsonl"), "--out", str(out)]
+    time_words([*given, "--languages", "English"])
+    [row] = map(json.loads, out.read_text().splitlines())
+    assert (row["id"], row["audio"]) == ("a", str(tmp_path / "a.wav"))
+    assert [word["text"] for word in row["words"]] == ["Over", "here."]
+    times = [time for word in row["words"] for time in (word["start"], word["end"])]
+    assert times == pytest.approx([1.0, 2.0, 2.0, 3.0], abs=0.03)
+    assert "1 recordings, 2 of 2 words timed" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        time_words(given)  # never overwritten
