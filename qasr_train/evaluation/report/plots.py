@@ -313,9 +313,12 @@ def delay_plot(points: Sequence[DelayPoint], *, whole_percent: float, limit_perc
         return None
     with svg_drawing(7, 4.5) as drawing:
         axes = drawing.axes
+        for is_passed, label in ((True, "surely loses no more"), (False, "does not pass")):
+            places = [(delay_s, one.error_percent) for one, delay_s in known if one.is_passed is is_passed]
+            if places:
+                colour = _COLOURS[1] if is_passed else _COLOURS[0]
+                axes.scatter(*zip(*places, strict=True), s=70, color=colour, zorder=2, label=label, clip_on=False)
         for one, delay_s in known:
-            colour = _COLOURS[1] if one.is_passed else _COLOURS[0]
-            axes.scatter(delay_s, one.error_percent, s=70, color=colour, zorder=2)
             axes.annotate(one.name, (delay_s, one.error_percent), xytext=(7, 5), textcoords="offset points")
         axes.axhline(whole_percent, color="#5b6470", label="whole recordings")
         axes.axhline(limit_percent, color="#b23b3b", linestyle="--", label="most that may be lost")

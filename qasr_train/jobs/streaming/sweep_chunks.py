@@ -6,6 +6,7 @@ worse by more than a margin (non-inferiority).
 """
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from qasr_train.run.device import join_machine
 from qasr_train.run.directory import check_same_config, recorded_normalizer, run_directory, write_record
 from qasr_train.run.processes import refuse_several_processes
 from qasr_train.streaming.settings import StreamingConfig
+from qasr_train.transcription.predictions import PREDICTIONS, load_predictions
 from qasr_train.transcription.run import TranscriptionRun
 
 SWEEP_VERSION = 1
@@ -40,7 +42,8 @@ class ChunkPoint:
     """One stream. name: see `SweepChunksConfig.streams`. error_percent: by the primary metric, pooled over all sets.
 
     delta_points, upper_points: the loss against whole recordings, and what it surely is not above. check: of non-inferiority.
-    delays: `StreamScore` over all sets, as scores.json has it.
+    delays: `StreamScore` over all sets, as scores.json has it. num_carried: recordings of num_recordings that were heard in which
+    an answer began with what was said before; in the others streaming is hearing anew, and costs nothing.
     """
 
     name: str
@@ -49,6 +52,8 @@ class ChunkPoint:
     upper_points: float
     check: Check
     delays: dict[str, Any]
+    num_carried: int
+    num_recordings: int
 
     def seconds(self, figure: str) -> float | None:
         """One of the figures of `delays`; None where it is not known."""
@@ -91,7 +96,9 @@ def sweep_chunks(config: SweepChunksConfig) -> ChunkSweep:
         points = []
         for name, streaming in config.streams().items():
             folder = run_dir / name.replace(", ", "_").replace(" ", "")
-            points.append(_point(name, whole, _scored(config, folder, streaming), folder, config))
+            streamed = _scored(config, folder, streaming)
+            carried = _are_carried(folder, streaming.unfixed_chunks)
+            points.append(_point(name, whole, streamed, folder, config, carried=carried))
         sweep = ChunkSweep(_percent(whole), whole.overall.primary_metric, points)
         write_record(run_dir / "sweep.json", _record(sweep, config))
         write_whole(run_dir / "sweep.html", _page(sweep, config))
@@ -124,14 +131,30 @@ def _percent(run: ScoredRun) -> float:
     return percent
 
 
-def _point(name: str, whole: ScoredRun, streamed: ScoredRun, folder: Path, config: SweepChunksConfig) -> ChunkPoint:
+def _are_carried(folder: Path, unfixed_chunks: int) -> list[bool]:
+    """Of each recording that was streamed, whether it was heard often enough for an answer to begin with the one before."""
+    rows = load_predictions(folder / PREDICTIONS).predictions
+    shown = [row.streamed.updates for row in rows if row.streamed is not None]
+    return [len({one.heard_s for one in updates}) > max(1, unfixed_chunks) for updates in shown]
+
+
+def _point(
+    name: str,
+    whole: ScoredRun,
+    streamed: ScoredRun,
+    folder: Path,
+    config: SweepChunksConfig,
+    *,
+    carried: Sequence[bool],
+) -> ChunkPoint:
     gate = GateConfig(max_guard_loss_points=config.max_loss_points, alpha=config.alpha)
     compared = compare_runs(whole, streamed, gate).overall
     [check] = judge({ALL_SETS: Evidence.of(compared)}, {ALL_SETS: "guard"}, gate).checks
     delays = parse_json((folder / "scores.json").read_bytes())["streaming"]["overall"]
     test = compared.test
     assert test is not None, "refused where there are no reference words"
-    return ChunkPoint(name, _percent(streamed), test.delta_percent, test.one_sided_upper_percent, check, delays)
+    loss = (test.delta_percent, test.one_sided_upper_percent)
+    return ChunkPoint(name, _percent(streamed), *loss, check, delays, sum(carried), len(carried))
 
 
 _FIGURES = ("first_word_delay_s", "mean_delay_s", "p95_delay_s", "changed_percent")
@@ -140,9 +163,10 @@ _MARKS = {True: "yes", False: "no", None: "undecided"}
 
 def _table(sweep: ChunkSweep, config: SweepChunksConfig) -> Table:
     metric, bound = sweep.metric.upper(), f"surely below (one-sided {100 * (1 - config.alpha):.4g} %)"
-    headers = ["", f"{metric} %", "loss", bound, f"within {config.max_loss_points:g}", "first word s"]
-    headers += ["mean delay s", "95 % within s", "changed %", "compute s/s (this machine)"]
-    rows = [["whole recordings", number(sweep.whole_percent), *[number(None)] * 8]]
+    allowed = f"within {config.max_loss_points:g} points"
+    headers = ["", f"{metric} %", "loss, points", bound, allowed, "first word s"]
+    headers += ["mean delay s", "95 % within s", "changed %", "carried on", "compute s/s (this machine)"]
+    rows = [["whole recordings", number(sweep.whole_percent), *[number(None)] * 9]]
     rows += [
         [
             point.name,
@@ -151,13 +175,15 @@ def _table(sweep: ChunkSweep, config: SweepChunksConfig) -> Table:
             f"{point.upper_points:+z.2f}",
             _MARKS[point.check.passed],
             *(number(point.seconds(figure)) for figure in _FIGURES),
+            f"{point.num_carried} of {point.num_recordings}",
             number(point.delays["compute_s_per_s"]),
         ]
         for point in sweep.points
     ]
     note = (
         "Streams by a simulated clock against whole recordings, paired; one passes where its loss is surely within the margin. "
-        "Delays in seconds from the end of a word to when its final form stood; a dash where the manifest has no word times."
+        "Delays in seconds from the end of a word to when its final form stood; a dash where the manifest has no word times. "
+        "Carried on: recordings long enough for an answer to begin with the one before; the others end as whole recordings do."
     )
     return Table("Streaming by length of chunk", headers, rows, note)
 
@@ -172,11 +198,17 @@ def _record(sweep: ChunkSweep, config: SweepChunksConfig) -> dict[str, Any]:
             "passed": point.check.passed,
             "sentence": point.check.sentence,
             "streaming": point.delays,
+            "num_carried": point.num_carried,
+            "num_recordings": point.num_recordings,
         }
         for point in sweep.points
     ]
     whole = {"metric": sweep.metric, "whole_percent": sweep.whole_percent}
     return {"version": SWEEP_VERSION, **whole, "max_loss_points": config.max_loss_points, "points": points}
+
+
+# Names of streams are read from the left, each on a line; bold rows are those that pass.
+_STYLE = "tr.best { font-weight: bold } td:first-child { text-align: left; white-space: nowrap }"
 
 
 def _page(sweep: ChunkSweep, config: SweepChunksConfig) -> str:
@@ -191,9 +223,9 @@ def _page(sweep: ChunkSweep, config: SweepChunksConfig) -> str:
     figure = wide_figure(plot) if plot else "<p>No plot: the manifest does not say when its words were said.</p>"
     sentences = "".join(f"<li>{html.escape(f'{one.name}: {one.check.sentence}')}</li>" for one in sweep.points)
     body = f"""<h1>What streaming costs, by the length of its chunks</h1>
-<p>{html.escape(config.model.path)} on suite {html.escape(config.suite.name)}.</p>
+<p>{html.escape(config.model.path)} on suite {html.escape(config.suite.name)}, {sweep.points[0].num_recordings} recordings.</p>
 {figure}
 {html_table(table.headers, table.rows, row_class=lambda row: "best" if row[4] == "yes" else "")}
 <p>{html.escape(table.note)}</p>
 <ul>{sentences}</ul>"""
-    return html_page("Streaming by length of chunk", body, style="tr.best { font-weight: bold }")
+    return html_page("Streaming by length of chunk", body, style=_STYLE)

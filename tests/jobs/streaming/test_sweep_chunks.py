@@ -55,6 +55,8 @@ def test_a_stream_that_takes_words_back_passes_and_one_that_only_appends_fails(
     # Of chunks of 4 s: words end at 0.8, 1.8 ... of each chunk and stand at its end, 3.2, 2.2, 1.2 and 0.2 s later.
     assert sweep.points[1].seconds("mean_delay_s") == pytest.approx(1.7)
     assert sweep.points[1].seconds("first_word_delay_s") == pytest.approx(3.2)
+    # Recordings of 8 s: four chunks of 2.5 s, two of 4 s, which are free. An appending stream carries on from the second.
+    assert [(one.num_carried, one.num_recordings) for one in sweep.points] == [(6, 6), (0, 6), (6, 6)]
     folder = tmp_path / "sweep"
     assert {path.name for path in folder.iterdir()} >= {
         "whole",
@@ -67,6 +69,7 @@ def test_a_stream_that_takes_words_back_passes_and_one_that_only_appends_fails(
     page = (folder / "sweep.html").read_text()
     assert page.count("<svg") == 1 and "2.5 s, appending: lost too much" in page
     record = json.loads((folder / "sweep.json").read_text())
+    assert [one["num_carried"] for one in record["points"]] == [6, 0, 6] and ">0 of 6</td>" in page
     assert [one["passed"] for one in record["points"]] == [one.check.passed for one in sweep.points]
     stamp = (folder / "whole" / "scores.json").stat().st_mtime_ns
     capsys.readouterr()
@@ -74,6 +77,8 @@ def test_a_stream_that_takes_words_back_passes_and_one_that_only_appends_fails(
     again = ["chunks_s=[4,2.5]", "appending_chunk_s=2.5", "resume=true", "max_loss_points=30"]
     run(load_config("sweep_chunks", [*overrides, *again]))
     assert (folder / "whole" / "scores.json").stat().st_mtime_ns == stamp
+    page = (folder / "sweep.html").read_text()
+    assert "suite own, 6 recordings." in page and ">0 of 6</td>" in page  # read from what was kept
     said = capsys.readouterr().out
     assert "2.5 s: kept (+0.00 points" in said and "2.5 s, appending: cannot be told from a loss beyond" in said
 
