@@ -92,7 +92,7 @@ def main() -> None:
     begun = train(BASE, 100, "model=tiny", "optim.lr=1e-3", steps=arguments.first_steps, work=arguments.work)
     if arguments.only == "begin":
         return
-    models = {BASE: begun} | train_arms(begun, arguments)
+    models = train_arms(begun, arguments) | {BASE: begun}
     if arguments.only == "train":
         return
     for name, model in models.items():
