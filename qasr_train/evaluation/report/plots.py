@@ -317,7 +317,8 @@ def delay_plot(points: Sequence[DelayPoint], *, whole_percent: float, limit_perc
             places = [(delay_s, one.error_percent) for one, delay_s in known if one.is_passed is is_passed]
             if places:
                 colour = _COLOURS[1] if is_passed else _COLOURS[0]
-                axes.scatter(*zip(*places, strict=True), s=70, color=colour, zorder=2, label=label, clip_on=False)
+                across, up = zip(*places, strict=True)
+                axes.scatter(across, up, s=70, color=colour, zorder=2, label=label, clip_on=False)
         for one, delay_s in known:
             axes.annotate(one.name, (delay_s, one.error_percent), xytext=(7, 5), textcoords="offset points")
         axes.axhline(whole_percent, color="#5b6470", label="whole recordings")
