@@ -305,10 +305,12 @@ def test_the_recipe_exports_and_says_so_and_nothing_else(run: Path, tmp_path: Pa
 def test_a_mistake_ends_the_recipe_with_status_2_and_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [f"checkpoint={run}", f"out={tmp_path}/out"]
+    checkpoints = run / "checkpoints"
+    arguments = [f"checkpoint={checkpoints}", f"out={tmp_path}/out"]
     assert exit_status(lambda: run_command_line("export", arguments, PROJECT)) == 2
-    hint = "did you mean checkpoints/best, checkpoints/step_000100 inside it?"
-    assert capsys.readouterr().err == f"error: {run}: no config.json, so this is not a model directory; {hint}\n"
+    hint = "did you mean best, step_000100 inside it?"
+    told = f"error: {checkpoints}: no config.json, so this is not a model directory; {hint}\n"
+    assert capsys.readouterr().err == told
 
 
 def test_the_card_of_an_original_export_asks_for_the_attention_that_hears_windows(run: Path, tmp_path: Path) -> None:

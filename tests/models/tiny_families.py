@@ -1,10 +1,7 @@
 """Owns a tiny random-weight checkpoint of every family, written by transformers' own classes."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -293,20 +290,6 @@ def seeded(build: Callable[[], Any], seed: int = 0) -> Any:
 
 
 # family -> writes a tiny checkpoint of random weights into a folder
-def copy_tiny(family: str, folder: Path) -> None:
-    """The checkpoint of a family that TINY writes, made once a process: a tenth of the time."""
-    shutil.copytree(_made(family), folder)
-
-
-@cache
-def _made(family: str) -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="qasr_tiny_")
-    _KEPT.append(folder)
-    TINY[family](Path(folder.name, "model"))
-    return Path(folder.name, "model")
-
-
-_KEPT: list[tempfile.TemporaryDirectory] = []  # removed when the process ends
 TINY: dict[str, Callable[[Path], None]] = {
     "qwen3_asr": lambda folder: save_native(tiny_model(), tiny_processor(), folder),
     "qwen3_aligner": lambda folder: save_whole(tiny_aligner(), tiny_aligner_processor(), folder),
