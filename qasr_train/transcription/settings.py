@@ -7,7 +7,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.data.buckets import BatchBudget
@@ -151,6 +151,8 @@ _NEEDED = ("{manifest}", "{predictions}")
 class CommandConfig:
     """An outside system, run once for each set."""
 
+    KEY: ClassVar[str] = "model"  # where it stands
+
     family: str = setting("command", help="name; tells this from the families of models that are loaded here")
     command: str = setting(
         help="command line, run without a shell; {manifest} and {predictions} stand for the files it reads and must write, "
@@ -167,23 +169,23 @@ class CommandConfig:
     num_parameters: int | None = setting(None, ge=1, help="weights; for the table of systems. null: not stated")
 
     def __post_init__(self) -> None:
-        check_settings(self, "model")
+        check_settings(self, self.KEY)
         words = self.words()
         for placeholder in _NEEDED:
             if not any(placeholder in word for word in words):
                 raise ConfigError(
-                    f"model.command={self.command}: has no {placeholder}; write for example "
+                    f"{self.KEY}.command={self.command}: has no {placeholder}; write for example "
                     '"python my_system.py {manifest} {predictions}"'
                 )
         if shutil.which(words[0]) is None:
-            raise ConfigError(f"model.command: no program {words[0]!r}; give its path, or install it")
+            raise ConfigError(f"{self.KEY}.command: no program {words[0]!r}; give its path, or install it")
 
     def words(self) -> list[str]:
         """The command line as words; ConfigError where a quote is not closed."""
         try:
             return shlex.split(self.command)
         except ValueError as error:
-            raise ConfigError(f"model.command={self.command}: cannot be split into words ({error})") from None
+            raise ConfigError(f"{self.KEY}.command={self.command}: cannot be split into words ({error})") from None
 
     @property
     def system(self) -> dict[str, Any]:

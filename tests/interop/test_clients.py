@@ -102,6 +102,7 @@ CLIENTS = {
             known=PADDED,
             excused=lambda duration_s: duration_s < SHORTEST_S,
         ),
+        Client("qasr serve", "qwen3_asr_ours_serve", arguments=("{root}",), environment="openai"),
         Client("vLLM", "qwen3_asr_vllm", environment="vllm", leaves_loops=True),
         Client("vLLM, original layout", "qwen3_asr_vllm", layout="original", environment="vllm", leaves_loops=True),
         Client(

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from qasr_train.evaluation.report.plots import Bar, error_rate_plot
 from qasr_train.evaluation.report.tables import duration_table
 from qasr_train.evaluation.scoring.score import score_predictions
 from qasr_train.evaluation.scoring.significance import Interval
+from qasr_train.models.blocks.text_pieces import TextPiece
 from qasr_train.pages.table import markdown_text, text_table
 from qasr_train.text.normalize import get_normalizer
 from qasr_train.transcription.predictions import Prediction
@@ -122,6 +124,20 @@ def test_a_failed_gate_and_a_loss_are_marked(tmp_path):
     assert '<td class="bad" data-label="change">+25.00 *</td>' in page
     assert "Gate failed" in page
     assert "gate: failed" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_comparison_shades_the_words_the_candidate_was_unsure_of():
+    pieces = tuple(
+        TextPiece(len(word), math.log(share)) for word, share in (("the", 0.5), (" cat", 0.25), (" sat", 0.75))
+    )
+    known = [replace(row, pieces=pieces) for row in _rows(["the cat sat"] * 8)]
+    silent, told = (score_predictions(rows, get_normalizer("none")) for rows in (_rows(["the cat"] * 8), known))
+    report = comparison_report(compare_runs(silent, told))
+    assert report.explored[0]["k"] == [500, 250, 750] and report.explored[0]["b"]["h"] == "the cat"
+    assert [one.below for one in report.shades] and all(0.25 <= one.below < 0.5 for one in report.shades)
+    assert "least sure" in render_html(report)
+    report = comparison_report(compare_runs(told, silent))
+    assert "k" not in report.explored[0] and not report.shades
 
 
 def test_without_roles_the_gate_says_how_to_name_them():

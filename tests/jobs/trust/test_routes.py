@@ -116,7 +116,7 @@ def test_an_interruption_says_how_to_go_on(
     [
         (["include_generate=false"], "routes={}: there is nothing to compare with; give routes.NAME.command"),
         (["routes.ours.command='python x {manifest} {predictions}'"], "routes.ours: not a name for a route"),
-        (["+routes.a.command='python x'"], "has no {manifest}"),
+        (["+routes.a.command='python x'"], "routes.NAME.command=python x: has no {manifest}"),
         (["margin_points=-1"], "margin_points=-1.0: expected at least 0"),
         (["model=command", "model.command='python x {manifest} {predictions}'"], "model=command: our own decoder is the first"),
     ],

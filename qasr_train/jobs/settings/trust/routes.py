@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from qasr_train.config.settings import check_settings, setting
 from qasr_train.errors import ConfigError
@@ -23,13 +23,20 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @dataclass
+class RouteConfig(CommandConfig):
+    """The command of a route; only where it stands is another."""
+
+    KEY: ClassVar[str] = "routes.NAME"
+
+
+@dataclass
 class RoutesConfig:
     """The same clips through several routes to a model."""
 
     model: Any = setting(help="section; the model that our own decoder runs")
     source: SourceConfig = setting(SourceConfig(), help="the clips, with references")
     decode: DecodeConfig = setting(DecodeConfig(), help="section; how audio is turned into text by our own routes")
-    routes: dict[str, CommandConfig] = setting(
+    routes: dict[str, RouteConfig] = setting(
         {}, help="name -> command; other routes to the model, such as an export in qwen-asr or vLLM (scripts/routes/)"
     )
     include_generate: bool = setting(
