@@ -42,3 +42,6 @@ def test_each_segment_has_its_own_words_with_marks_that_stand_alone(tmp_path: Pa
             [texts[1], ["un", "jour !", "(1+1) -", "oui"]],
             ["one two", ["one", "two"]],
         ]
+        heard["words"][1] |= {"start": None, "end": None}
+        browser.run(f"showFinal({json.dumps(heard)}, 1)")
+        assert "; 1 of 6 words could not be placed (dotted)" in browser.run("at('upload-state').textContent")

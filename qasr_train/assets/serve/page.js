@@ -138,7 +138,9 @@ function showFinal(heard, seconds) {
   });
   const speed = seconds > 0 ? `, RTFx ${Number((heard.duration / seconds).toPrecision(2))}` : "";
   const language = heard.language ? `${heard.language[0].toUpperCase()}${heard.language.slice(1)}, ` : "";
-  const notes = [heard.untimed, heard.truncated].filter(Boolean).map((note) => `; ${note}`).join("");
+  const numLost = timed.filter((word) => word.start === null).length;
+  const lost = numLost ? `${numLost} of ${timed.length} words could not be placed (dotted)` : "";
+  const notes = [heard.untimed, lost, heard.truncated].filter(Boolean).map((note) => `; ${note}`).join("");
   const nothing = heard.segments.length ? "" : "Nothing is said in it. ";
   tell("upload-state", `${nothing}${language}${clock(heard.duration)} in ${seconds.toFixed(1)} s${speed}${notes}`);
 }

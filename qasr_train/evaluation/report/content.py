@@ -37,14 +37,12 @@ from qasr_train.evaluation.report.tables import (
     trouble_table,
 )
 from qasr_train.evaluation.scoring.confusions import count_confusions
-from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.run_files import library_versions, write_text
 from qasr_train.evaluation.scoring.score import ScoredRun
 from qasr_train.evaluation.scoring.systems import system_of_run
 from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.settings import ReportConfig
-from qasr_train.evaluation.words.scores import WordMeasure, score_words
-from qasr_train.evaluation.words.tables import reading_sentences, shades_of, word_illustrations
+from qasr_train.evaluation.words.tables import reading_sentences, shades_of, word_illustrations, words_as_told
 from qasr_train.pages.table import Table
 
 
@@ -126,7 +124,7 @@ def comparison_report(comparison: Comparison) -> Report:
     before = {pair.candidate.key: pair.baseline for pair in comparison.pairs}
     explored = most_changed_first(rows, before)
     confusions = count_confusions(rows, comparison.normalizer)
-    words = score_words(rows, comparison.normalizer, WordMeasure(), Resampling())  # shares of words need no calibration
+    words = words_as_told(rows, comparison.normalizer)
     return Report(
         title="Speech recognition: candidate against baseline",
         lead=[

@@ -3,13 +3,17 @@
 Input: `WordScores`. Output: sentences, `Illustrated` tables, `Shade`s; nothing where the predictions tell no probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from qasr_train.evaluation.scoring.metrics import Resampling
 from qasr_train.evaluation.scoring.significance import Interval, interval_text
+from qasr_train.evaluation.scoring.utterance import UtteranceScore
 from qasr_train.evaluation.words.figures import Bin, Reading, WordFigures
-from qasr_train.evaluation.words.scores import WordScores
+from qasr_train.evaluation.words.scores import WordMeasure, WordScores, score_words
 from qasr_train.pages.svg import svg_drawing
 from qasr_train.pages.table import ABSENT, Table, number
+from qasr_train.text.normalize import Normalizer
 
 HEADLINE_PERCENT = 5.0  # of the sentence, where it is among those asked for
 MAX_SHADE_PERCENT, MAX_SHADES = 10.0, 3  # more shaded words would be no warning
@@ -59,6 +63,11 @@ def word_illustrations(words: WordScores | None) -> list[Illustrated]:
     found = [Illustrated(_reading_table(words), "", "")]
     found.append(Illustrated(_bin_table(words), reliability_plot(words.overall.bins), "reliability of confidences"))
     return [*found, Illustrated(_set_table(words), "", "")]
+
+
+def words_as_told(rows: Sequence[UtteranceScore], normalizer: Normalizer) -> WordScores | None:
+    """The words of rows that have no scored run of their own, uncalibrated: which are the least sure, shading needs no more."""
+    return score_words(rows, normalizer, WordMeasure(), Resampling())
 
 
 def shades_of(words: WordScores | None) -> list[Shade]:
