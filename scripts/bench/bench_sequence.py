@@ -1,7 +1,8 @@
 """Further cross entropy against MWER and GSPO, from the same fine-tune by as many steps, by several seeds: gain and loss.
 
     python scripts/bench/bench_sequence.py --demo runs/demo --work runs/sequence
-        [--parts medical noise corpus commands silence digits] [--table] [--whisper DIR] [--seeds 0 1 2] [--steps 80]
+        [--parts medical noise corpus commands silence digits] [--arms "cross entropy" "MWER, beam"] [--table]
+        [--whisper DIR] [--seeds 0 1 2] [--steps 80]
 
 `medical`: the fine-tune of `make demo`, first taken further by cross entropy (100 steps, the best by the dev set),
 goes on with its 300 clips; dev and test: new sentences in noise, the test half in voices never trained on; general
@@ -59,9 +60,10 @@ class Part:
 def main() -> None:
     """Make what is missing, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", type=Path, required=True, help="directory of a finished `make demo`")
+    parser.add_argument("--demo", type=Path, default=Path("runs/demo"), help="directory of a finished `make demo`")
     parser.add_argument("--work", type=Path, required=True, help="directory for runs")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--arms", nargs="+", help=f"of each part, by name; `{CROSS_ENTROPY}` is what others are held to")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of data order and draws")
     parser.add_argument("--whisper", type=Path, help="whisper-base, for `commands` (scripts/real/whisper_weights.py)")
     parser.add_argument("--steps", type=int, default=80, help="further steps of each arm")
@@ -78,11 +80,13 @@ def main() -> None:
 
 def run_all(arguments: argparse.Namespace) -> None:
     """Make what is missing, seed by seed."""
-    make_data(arguments.demo, arguments.work / "data")
+    if set(arguments.parts) - {"commands", "digits"}:  # those are real people's
+        make_data(arguments.demo, arguments.work / "data")
     for part in arguments.parts:
         for seed in arguments.seeds:
             for arm in PARTS[part].arms:
-                run(arguments, part, arm, seed)
+                if arguments.arms is None or arm in arguments.arms:
+                    run(arguments, part, arm, seed)
 
 
 def start_of(arguments: argparse.Namespace, part: str, seed: int) -> Path:
