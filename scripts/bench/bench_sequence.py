@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--demo", type=Path, default=Path("runs/demo"), help="directory of a finished `make demo`")
     parser.add_argument("--work", type=Path, required=True, help="directory for runs")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--arms", nargs="+", help=f"of each part, by name; `{CROSS_ENTROPY}` is what others are held to")
+    parser.add_argument(
+        "--arms", nargs="+", help=f"of each part, by name; `{CROSS_ENTROPY}` is what others are held to"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of data order and draws")
     parser.add_argument("--whisper", type=Path, help="whisper-base, for `commands` (scripts/real/whisper_weights.py)")
     parser.add_argument("--steps", type=int, default=80, help="further steps of each arm")
