@@ -163,7 +163,7 @@ _MARKS = {True: "yes", False: "no", None: "undecided"}
 
 def _table(sweep: ChunkSweep, config: SweepChunksConfig) -> Table:
     metric, bound = sweep.metric.upper(), f"surely below (one-sided {100 * (1 - config.alpha):.4g} %)"
-    allowed = f"within {config.max_loss_points:g} points"
+    allowed = f"within {config.max_loss_points:g} point{'' if config.max_loss_points == 1 else 's'}"
     headers = ["", f"{metric} %", "loss, points", bound, allowed, "first word s"]
     headers += ["mean delay s", "95 % within s", "changed %", "carried on", "compute s/s (this machine)"]
     rows = [["whole recordings", number(sweep.whole_percent), *[number(None)] * 9]]
