@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import AutoProcessor, Qwen3ASRProcessor
+from transformers import AutoProcessor, Qwen2Tokenizer, Qwen3ASRProcessor
 
 from qasr_train.batch import IGNORED, Precomputed, Recording
 from qasr_train.errors import DataError
 from qasr_train.models.qwen3_asr.collator import Qwen3ASRCollator
 from tests.helpers import SHARED, needs_shared, utterance
-from tests.helpers_model import tiny_processor
+from tests.helpers_model import bpe, tiny_processor
 
 # Of the published tokenizer: "language", " English", <asr_text>, "hello", " world", <|im_end|>.
 REAL_TARGET = [11528, 6364, 151704, 14990, 1879, 151645]
@@ -208,3 +208,11 @@ def test_the_collator_travels_to_workers(collator):
     copy = pickle.loads(pickle.dumps(collator))
     one = recording(text="zero")
     assert torch.equal(copy.for_training([one]).labels, collator.for_training([one]).labels)
+
+
+def test_a_tokenizer_that_lacks_a_token_is_refused_by_its_name() -> None:
+    vocab, merges = bpe()
+    processor = tiny_processor()
+    processor.tokenizer = Qwen2Tokenizer(vocab=dict(vocab), merges=list(merges), unk_token=None)
+    with pytest.raises(ValueError, match=r"the tokenizer has no token '<\|audio_pad\|>'; a Qwen3-ASR tokenizer has it"):
+        Qwen3ASRCollator(processor)

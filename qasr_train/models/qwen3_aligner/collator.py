@@ -150,7 +150,7 @@ class Qwen3AlignerCollator:
         return numbers
 
     def _special(self, token: str) -> int:
-        token_id = self.tokenizer.get_vocab().get(token)
+        token_id = self.tokenizer.backend_tokenizer.token_to_id(token)  # get_vocab() copies 150,000 entries for it
         if token_id is None:
             raise ValueError(f"the tokenizer has no token {token!r}; an aligner's tokenizer has it")
         return int(token_id)
