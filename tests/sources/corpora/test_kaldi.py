@@ -149,3 +149,25 @@ def test_ids_that_would_be_one_in_kaldi_are_told_apart(tmp_path: Path) -> None:
 def test_what_has_no_text_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="utterance 'a' has no file or no text"):
         write_kaldi(tmp_path / "out", [Utterance("a", "a.wav")])
+
+
+def test_lhotse_itself_reads_what_is_written_and_what_it_writes_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("lhotse", reason="lhotse is not installed; nothing of ours needs it")
+    from lhotse import kaldi
+
+    path = str(write_wav(tmp_path / "a.wav", tone(4.0)))
+    given = [
+        Utterance("u0", path, "one two", "English", "anna", start_s=0.5, end_s=1.5, duration_s=1.0),
+        Utterance("u1", path, "three", "English", "ben", start_s=2.0, duration_s=2.0),
+    ]
+    write_kaldi(tmp_path / "ours", given)
+    recordings, supervisions, _ = kaldi.load_kaldi_data_dir(tmp_path / "ours", 16_000)
+    assert [(one.id, one.start, one.duration, one.text) for one in supervisions] == [
+        ("anna-u0", 0.5, 1.0, "one two"),
+        ("ben-u1", 2.0, 2.0, "three"),
+    ]
+    kaldi.export_to_kaldi(recordings, supervisions, tmp_path / "theirs")
+    assert [(one.text, one.speaker, one.start_s, one.end_s, one.audio) for one in load(tmp_path / "theirs")] == [
+        ("one two", "anna", 0.5, 1.5, path),
+        ("three", "ben", 2.0, 4.0, path),
+    ]
