@@ -83,6 +83,10 @@ def main() -> None:
 def run_all(arguments: argparse.Namespace) -> None:
     """Make what is missing, seed by seed."""
     if set(arguments.parts) - {"commands", "digits"}:  # those are real people's
+        if not (arguments.demo / "summary.json").is_file():
+            raise SystemExit(
+                f"error: --demo {arguments.demo}: holds no finished `make demo`; run it, or name another folder"
+            )
         make_data(arguments.demo, arguments.work / "data")
     for part in arguments.parts:
         for seed in arguments.seeds:
