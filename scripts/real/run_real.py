@@ -106,7 +106,7 @@ def finetune_command(base: Path, speech: Path, replay: Path, seed: int) -> tuple
         f"data.train.commands.path={speech}",
         f"data.train.replay.path={replay / 'manifest.jsonl'}",
         "data.train.replay.passes_per_epoch=4",
-        # Other programs know that window alone: without it 11.7 % are wrong there, with it 5.0 (docs/real_weights.md).
+        # Other programs know that window alone: without it 11.7 % are wrong there, with it 5.8 (docs/real_weights.md).
         "model.full_window_fraction=0.04",
         "objective=kl_to_base",  # on the replay: without it the guard lost 5.4 points, with it 0.7 (docs/real_weights.md)
         "objective.kl_sources=[replay]",
