@@ -4,7 +4,7 @@ Input: durations in seconds. Output: lists of indices. Pure functions of their a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,15 @@ class BatchBudget:
     seconds: float
     max_rows: int | None = None
     windows: tuple[tuple[float, float], ...] = ((1.0, 0.0),)
+
+    def hearing(self, windows: tuple[tuple[float, float], ...], *, are_apart: bool) -> "BatchBudget":
+        """The budget for a model of these windows.
+
+        are_apart: rows of one are computed apart from those of another; else the widest one of a batch is that of all its rows.
+        """
+        if not are_apart:
+            windows = ((1.0, max(least_s for _, least_s in windows)),)
+        return replace(self, windows=windows)
 
     def counted_s(self, longest_s: float) -> float:
         """Seconds that each row counts as, in the mean, beside a longest clip of so many."""

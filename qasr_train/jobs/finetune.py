@@ -4,7 +4,6 @@ Input: FinetuneConfig. Output: a run directory with config, provenance, metrics.
 """
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -185,7 +184,7 @@ def open_model(config: FinetuneConfig, accelerator: Accelerator, run_dir: Path) 
         sampling=config.data.sample_by_error,
     )
     record_model(run_dir, learner.model, accelerator)
-    budget = replace(config.data.budget, windows=learner.model.collator.windows_s)
+    budget = learner.budget(config.data.budget)
     if config.trainer.find_batch_seconds:
         longest_s = min(config.data.max_duration_s, config.model.max_duration_s)
         budget = find_budget(run_dir, learner, budget, max_duration_s=budget.counted_s(longest_s))

@@ -22,6 +22,7 @@ from qasr_train.rewards.table import make_rewards
 from qasr_train.run.processes import processes_of
 from qasr_train.training.rollout.hearing import make_ear
 from qasr_train.training.rollout.rollouts import Rollouts, make_rollouts
+from qasr_train.training.settings import is_sharding_asked_for
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,13 @@ class Learner:
     def parameter_counts(self) -> ParameterCounts:
         """How many parameters there are and are trained, before the processes share them."""
         return count_parameters(self.model.module, self.model.parts)
+
+    def budget(self, asked: BatchBudget) -> BatchBudget:
+        """What a batch of this model may hold.
+
+        Sharded layers are gathered by all processes at once, so a family computes all rows of a batch in one pass there.
+        """
+        return asked.hearing(self.model.collator.windows_s, are_apart=not is_sharding_asked_for())
 
     def encoding_run(self, budget: BatchBudget, *, num_workers: int) -> EncodingRun:
         """How the encoder outputs of a cache are made: as the forward pass of training makes them."""

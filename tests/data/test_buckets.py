@@ -33,6 +33,14 @@ def test_shares_of_a_batch_count_as_their_windows():
     assert [len(batch) for batch in sorted_batches([1.0] * 14, BatchBudget(100.0))] == [14]
 
 
+def test_where_no_rows_are_apart_all_count_as_the_widest_window():
+    """A batch with one full window is then full windows alone: of 100 s three."""
+    windows = ((0.96, 0.5), (0.04, 30.0))
+    apart, together = (BatchBudget(100.0).hearing(windows, are_apart=are_apart) for are_apart in (True, False))
+    assert apart.counted_s(1.0) == pytest.approx(0.96 + 1.2)
+    assert [len(batch) for batch in sorted_batches([1.0] * 6, together)] == [3, 3]
+
+
 @pytest.mark.parametrize("mix", ["LibriSpeech-like", "CommonVoice-like", "long-tail"])
 @pytest.mark.parametrize(("batch_seconds", "most"), [(60, 0.08), (120, 0.08), (480, 0.05), (1000, 0.05)])
 def test_little_of_a_batch_is_padding(mix: str, batch_seconds: float, most: float):

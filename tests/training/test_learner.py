@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from qasr_train.data.buckets import BatchBudget
@@ -12,7 +13,7 @@ from qasr_train.objectives.cross_entropy import CrossEntropy
 from qasr_train.objectives.settings import CrossEntropyConfig
 from qasr_train.training.learner import Learner, load_learner
 from tests.helpers_model import tiny_model, tiny_processor
-from tests.helpers_trainer import launch, lora
+from tests.helpers_trainer import launch, lora, tiny_learner
 
 
 def learner(folder: Path) -> Learner:
@@ -45,3 +46,13 @@ def test_encodings_of_a_cache_are_made_as_training_makes_them(tmp_path: Path):
     assert (run.processes.rank, run.processes.num_processes) == (0, 1)
     if made.accelerator.device == torch.device("cpu"):
         assert run.precision == "no cpu"
+
+
+def test_where_layers_are_sharded_a_batch_is_planned_as_if_all_its_rows_had_the_widest_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made = Learner(launch(tmp_path), tiny_learner("whisper", full_window_fraction=0.25), CrossEntropy())
+    asked = BatchBudget(7.0, 3)
+    assert made.budget(asked) == BatchBudget(7.0, 3, ((0.75, 0.5), (0.25, 30.0)))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert made.budget(asked) == BatchBudget(7.0, 3, ((1.0, 30.0),))

@@ -48,16 +48,12 @@ def encode_windows(
 def groups_of(num_positions: Sequence[int], module: Any) -> list[list[int]]:
     """The rows that are computed together: those with the full window apart, beside which short ones would be long as well.
 
-    module: whose layers compute. Where they are gathered from other processes, all rows: those take part in every pass.
+    module: transformers' encoder or decoder of Whisper. Where its layers are gathered from other processes, all rows: those take
+    part in every pass.
     """
-    full, rows = num_encoder_positions(module), range(len(num_positions))
+    full, rows = module.config.max_source_positions, range(len(num_positions))
     groups = [[row for row in rows if (num_positions[row] == full) is is_full] for is_full in (False, True)]
     return [list(rows)] if not all(groups) or gathers_layers(module) else groups
-
-
-def num_encoder_positions(module: Any) -> int:
-    """Positions of the full window. module: transformers' encoder or decoder of Whisper."""
-    return int(module.config.max_source_positions)
 
 
 def places_of(groups: Sequence[Sequence[int]]) -> list[int]:
